@@ -2,7 +2,7 @@
 //!
 //! What is not supported stands in `conformance/unsupported-BACKEND.txt`, and what is wrong, each with a reason, in
 //! `conformance/wrong-BACKEND.txt`; both can only shrink. The table by operator is written to `target/conformance`.
-//! `HOTSHOE_CONFORMANCE=accept cargo test --test conformance` writes the lists anew.
+//! `HOTSHOE_CONFORMANCE=accept cargo test --test conformance` writes the lists again.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -24,20 +24,16 @@ mod table;
 mod workers;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use hotshoe_devkit::{Extra, Progress, fetch, find_root};
+use hotshoe_devkit::{Extra, Progress, fetch};
 use hotshoe_infer::Backend;
+use hotshoe_tests::{extra, root};
 
 use crate::workers::Results;
 
 /// Asks for the lists to be written instead of being held against the results.
 const MODE: &str = "HOTSHOE_CONFORMANCE";
-
-fn root() -> PathBuf {
-    find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("a checkout")
-}
 
 /// Past the test runner's capture of what tests print.
 fn say(text: &str) {
@@ -47,9 +43,8 @@ fn say(text: &str) {
 #[test]
 fn the_node_cases_of_onnx_are_passed_or_refused() {
     let root = root();
-    let folder = match fetch(&root, Extra::NodeCases, &Progress::plain()) {
-        Ok(folder) => folder,
-        Err(error) => return say(&format!("skipped: the node cases of ONNX: {error}")),
+    let Some(folder) = extra(Extra::NodeCases) else {
+        return;
     };
     let lists = root.join("tests/conformance");
     let withdrawn = lists::withdrawn(&lists);
@@ -62,9 +57,8 @@ fn the_node_cases_of_onnx_are_passed_or_refused() {
         "a withdrawn case is gone"
     );
     let mut backends = vec![Backend::Tract];
-    match fetch(&root, Extra::OnnxRuntime, &Progress::plain()) {
-        Ok(_) => backends.push(Backend::Ort),
-        Err(error) => say(&format!("skipped: the node cases on ONNX Runtime: {error}")),
+    if extra(Extra::OnnxRuntime).is_some() {
+        backends.push(Backend::Ort);
     }
     let mut results = Results::new();
     for backend in backends {

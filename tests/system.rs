@@ -28,8 +28,6 @@ mod classic;
 mod crash;
 #[path = "system/delivery.rs"]
 mod delivery;
-#[path = "system/demo.rs"]
-mod demo;
 #[path = "system/dev.rs"]
 mod dev;
 #[path = "system/doctor.rs"]
@@ -38,6 +36,8 @@ mod doctor;
 mod documents;
 #[path = "system/doors.rs"]
 mod doors;
+#[path = "system/formats.rs"]
+mod formats;
 #[path = "system/go.rs"]
 mod go;
 #[path = "system/hostile.rs"]
@@ -54,6 +54,10 @@ mod logging;
 mod memory;
 #[path = "system/model.rs"]
 mod model;
+#[path = "system/names.rs"]
+mod names;
+#[path = "system/namespace.rs"]
+mod namespace;
 #[path = "system/nn.rs"]
 mod nn;
 #[path = "system/oci.rs"]
@@ -66,10 +70,14 @@ mod page;
 mod pictures;
 #[path = "system/privacy.rs"]
 mod privacy;
+#[path = "system/programs.rs"]
+mod programs;
 #[path = "system/proxy.rs"]
 mod proxy;
 #[path = "system/python.rs"]
 mod python;
+#[path = "system/readme.rs"]
+mod readme;
 #[path = "system/record.rs"]
 mod record;
 #[path = "system/recovery.rs"]
@@ -94,3 +102,5 @@ mod site;
 mod voice;
 #[path = "system/wasip2.rs"]
 mod wasip2;
+#[path = "system/wit.rs"]
+mod wit;

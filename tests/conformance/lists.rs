@@ -9,7 +9,7 @@ use crate::workers::{Outcomes, Results};
 
 /// Longest reason that is written to a list, in characters.
 const REASON: usize = 160;
-/// The reason of a line that nobody has looked into; the suite fails with it.
+/// The reason of a line that was not looked into; the suite fails with it.
 const UNEXPLAINED: &str = "not explained yet";
 
 const UNSUPPORTED_HEAD: &str =

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Lab, environment, failure, hotshoe, json_lines, success};
+use crate::support::{Workspace, environment, failure, hotshoe, json_lines, success};
 
 /// Held by a test that changes sources and builds them: cargo tells the projects' copies of the SDK apart by their times alone, so that another
 /// test's build between the change and its build would hide the change.
 static SOURCES: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
+pub fn alone() -> MutexGuard<'static, ()> {
     SOURCES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -73,12 +74,12 @@ fn build(project: &Path) -> Output {
 
 /// Builds and runs a project on its own sample; what `exec` says.
 fn run(project: &Path, name: &str, sample: &str) -> Value {
-    let lab = Lab::new();
-    let release = lab.path("release");
+    let workspace = Workspace::new();
+    let release = workspace.path("release");
     let manifest = text(&project.join("release.toml"));
     success(["pack", &manifest, "--out", &text(&release)]);
-    lab.sign(&release, "alice");
-    let output = lab.exec(&release, &[project.join(sample)]);
+    workspace.sign(&release, "alice");
+    let output = workspace.exec(&release, &[project.join(sample)]);
     let told = json_lines(&said(&output, 0)).remove(0);
     assert_eq!(told["release"]["name"], name, "{told}");
     told
@@ -305,10 +306,7 @@ fn a_component_with_wasi_asks_for_its_grant() {
     let folder = root.join("target/author-build");
     let has_target = hotshoe_devkit::toolchain::has_target("wasm32-wasip2");
     if !has_target.is_ok_and(|it| it) {
-        return crate::support::skipped(
-            "a_component_with_wasi_asks_for_its_grant",
-            "rustc has no wasm32-wasip2",
-        );
+        return skip(Need::Wasip2, "rustc has no wasm32-wasip2");
     }
     assert!(!folder.is_file());
     let place = TempDir::new().unwrap();

@@ -8,7 +8,7 @@ use hotshoe_store::Layout;
 use hotshoe_trust::is_active;
 use hotshoe_vision::{Budget, Format, Image, encode};
 
-use crate::support::{Lab, environment, failure, hotshoe, json_lines};
+use crate::support::{Workspace, environment, failure, hotshoe, json_lines};
 
 /// A PNG's signature and header, of this many pixels each way, and nothing else.
 fn png_header(width: u32, height: u32) -> Vec<u8> {
@@ -37,11 +37,11 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 #[test]
 fn a_bad_picture_costs_itself_alone() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("release.toml"));
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("release.toml"));
     let page = fs::read(environment().picture("page.png")).unwrap();
     let write = |name: &str, bytes: &[u8]| -> PathBuf {
-        let path = lab.path(name);
+        let path = workspace.path(name);
         fs::write(&path, bytes).unwrap();
         path
     };
@@ -50,10 +50,10 @@ fn a_bad_picture_costs_itself_alone() {
         write("empty.png", b""),
         write("huge.png", &png_header(30_000, 30_000)),
         write("noise.bin", b"this is no picture"),
-        lab.path("missing.png"),
+        workspace.path("missing.png"),
         environment().picture("page.png"),
     ];
-    let output = lab.exec(&release, &inputs);
+    let output = workspace.exec(&release, &inputs);
     assert_eq!(output.status.code(), Some(1));
     let results = json_lines(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(results.len(), inputs.len(), "one object an input");
@@ -83,9 +83,9 @@ fn a_row_of_24_million_pixels_costs_its_own_sample_at_most() {
     let row = Image::from_rgb(24_000_000, 1, vec![200; 72_000_000]).unwrap();
     let row = encode(&row, Format::Png, 0, &Budget::unlimited()).unwrap();
     let page = fs::read(environment().picture("page.png")).unwrap();
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let daemon = lab.device("a", &release, "").run();
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let daemon = workspace.device("a", &release, "").run();
     let fed = daemon.feed(&[("row", row), ("page", page)]);
     match &fed[0].result {
         Ok(answer) => assert_eq!(answer["insight"]["kind"], "classes"),
@@ -101,8 +101,8 @@ fn a_row_of_24_million_pixels_costs_its_own_sample_at_most() {
 
 #[test]
 fn a_misspelt_configuration_names_the_key_that_was_meant() {
-    let lab = Lab::new();
-    let config = lab.path("hotshoe.toml");
+    let workspace = Workspace::new();
+    let config = workspace.path("hotshoe.toml");
     fs::write(
         &config,
         "site = \"lab\"\ndevice = \"a\"\n[intake]\nqueu = 4\n",
@@ -117,38 +117,38 @@ fn a_misspelt_configuration_names_the_key_that_was_meant() {
 
 #[test]
 fn a_misspelt_recipe_names_the_key_that_was_meant() {
-    let lab = Lab::new();
-    let recipe = lab.path("release.toml");
+    let workspace = Workspace::new();
+    let recipe = workspace.path("release.toml");
     fs::write(&recipe, "name = \"x\"\ngenration = 1\n").unwrap();
-    let out = lab.path("out").display().to_string();
+    let out = workspace.path("out").display().to_string();
     let said = failure(["pack", &recipe.display().to_string(), "--out", &out]);
     assert!(
         said.starts_with("unknown_key: ") && said.contains("did you mean `generation`"),
         "{said}"
     );
-    assert!(!lab.path("out").exists(), "nothing half-made is left");
+    assert!(!workspace.path("out").exists(), "nothing half-made is left");
 }
 
 #[test]
 fn a_device_that_cannot_start_says_what_it_lacks() {
-    let lab = Lab::new();
-    let config = lab.path("hotshoe.toml").display().to_string();
+    let workspace = Workspace::new();
+    let config = workspace.path("hotshoe.toml").display().to_string();
     let run = || failure(["run", "--config", &config]);
     fs::write(&config, "site = \"lab\"\ndevice = \"a b\"\n").unwrap();
     assert!(run().starts_with("invalid_config: "), "{}", run());
     fs::write(&config, "site = \"lab\ndevice = \"a\"\n").unwrap();
     assert!(run().starts_with("invalid_toml: "), "{}", run());
     fs::write(&config, "site = \"lab\"\ndevice = \"a\"\n").unwrap();
-    let held = hotshoe_store::Store::open(&lab.path("data")).unwrap();
+    let held = hotshoe_store::Store::open(&workspace.path("data")).unwrap();
     assert!(run().starts_with("in_use: "), "{}", run());
     drop(held);
 }
 
 #[test]
 fn an_input_has_at_most_what_the_device_takes() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let config = lab.path("hotshoe.toml");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let config = workspace.path("hotshoe.toml");
     let page = environment().picture("page.png");
     let most = fs::metadata(&page).unwrap().len() - 1;
     fs::write(
@@ -195,9 +195,9 @@ fn assert_printable(what: &str, bytes: &[u8]) {
 
 #[test]
 fn what_a_bundle_says_of_itself_reaches_no_terminal_as_it_is() {
-    let lab = Lab::new();
-    lab.key("bob");
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let workspace = Workspace::new();
+    workspace.key("bob");
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
     let layout = Layout::open(&release).unwrap();
     let good = String::from_utf8(layout.package().unwrap().bundles.remove(0)).unwrap();
     let bundle: serde_json::Value = serde_json::from_str(&good).unwrap();
@@ -206,8 +206,8 @@ fn what_a_bundle_says_of_itself_reaches_no_terminal_as_it_is() {
         .unwrap();
     let hostile = good.replace(hint, r"\u001b]0;owned\u0007\u009b2J\u202etxt\u2028");
     layout.attach(hostile.as_bytes()).unwrap();
-    lab.trust(&["bob"], 1);
-    let (folder, trust) = (release.display().to_string(), lab.trust_file());
+    workspace.trust(&["bob"], 1);
+    let (folder, trust) = (release.display().to_string(), workspace.trust_file());
     for more in [None, Some("--json")] {
         for command in [
             vec!["verify", &folder, "--trust", &trust],

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hotshoe_trust::{Digest, SigningKey};
 use serde_json::Value;
 
-use crate::support::{Lab, environment, failure, success};
+use crate::support::{Workspace, environment, failure, success};
 
 pub fn blob(release: &Path, digest: &str) -> PathBuf {
     release
@@ -52,34 +52,34 @@ fn check(said: &str, expected: &[&str]) {
 }
 
 /// A bundle as another tool would make it with `alice`'s key, in a file.
-fn foreign_bundle(lab: &Lab, message: &[u8]) -> String {
-    let pem = fs::read_to_string(lab.path("alice.key")).unwrap();
+fn foreign_bundle(workspace: &Workspace, message: &[u8]) -> String {
+    let pem = fs::read_to_string(workspace.path("alice.key")).unwrap();
     let key = SigningKey::from_pem(&pem, None).unwrap();
-    let path = lab.path("alice.json");
+    let path = workspace.path("alice.json");
     fs::write(&path, key.sign_bundle(message).unwrap()).unwrap();
     path.display().to_string()
 }
 
 #[test]
 fn a_signature_that_another_tool_made() {
-    let lab = Lab::new();
-    let folder = lab.pack(&Lab::recipe("classify-angle.toml"));
+    let workspace = Workspace::new();
+    let folder = workspace.pack(&Workspace::recipe("classify-angle.toml"));
     let release = folder.display().to_string();
     let inspection: Value =
         serde_json::from_str(&success(["inspect", &release, "--json"])).unwrap();
     let manifest = inspection["manifest"].as_str().unwrap();
     let manifest = fs::read(manifest).unwrap();
 
-    let other = foreign_bundle(&lab, b"another message");
+    let other = foreign_bundle(&workspace, b"another message");
     let said = failure(["sign", &release, "--bundle", &other]);
     check(&said, &["bad_signature: ", "other bytes"]);
-    let junk = lab.path("junk.json").display().to_string();
+    let junk = workspace.path("junk.json").display().to_string();
     fs::write(&junk, "{}").unwrap();
     let said = failure(["sign", &release, "--bundle", &junk]);
     check(&said, &["unreadable_bundle: ", "junk.json"]);
-    check(&lab.refusal(&folder), &["no_bundle: "]);
+    check(&workspace.refusal(&folder), &["no_bundle: "]);
 
-    let bundle = foreign_bundle(&lab, &manifest);
+    let bundle = foreign_bundle(&workspace, &manifest);
     for added in [true, false] {
         let signed: Value =
             serde_json::from_str(&success(["sign", &release, "--bundle", &bundle, "--json"]))
@@ -87,42 +87,42 @@ fn a_signature_that_another_tool_made() {
         assert_eq!(signed["added"], added);
         assert_eq!(signed["signatures"], 1);
     }
-    success(["verify", &release, "--trust", &lab.trust_file()]);
+    success(["verify", &release, "--trust", &workspace.trust_file()]);
 }
 
 #[test]
 fn signatures_that_do_not_suffice() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     for name in ["bob", "carol", "mallory"] {
-        lab.key(name);
+        workspace.key(name);
     }
-    let release = lab.pack(&Lab::recipe("classify-angle.toml"));
-    check(&lab.refusal(&release), &["no_bundle: "]);
-    lab.sign(&release, "mallory");
-    check(&lab.refusal(&release), &["unknown_signer: "]);
-    lab.sign(&release, "alice");
-    lab.sign(&release, "alice");
-    lab.trust(&["alice", "bob", "carol"], 3);
-    lab.sign(&release, "bob");
+    let release = workspace.pack(&Workspace::recipe("classify-angle.toml"));
+    check(&workspace.refusal(&release), &["no_bundle: "]);
+    workspace.sign(&release, "mallory");
+    check(&workspace.refusal(&release), &["unknown_signer: "]);
+    workspace.sign(&release, "alice");
+    workspace.sign(&release, "alice");
+    workspace.trust(&["alice", "bob", "carol"], 3);
+    workspace.sign(&release, "bob");
     check(
-        &lab.refusal(&release),
+        &workspace.refusal(&release),
         &["too_few_signatures: ", "alice", "bob"],
     );
-    lab.sign(&release, "carol");
+    workspace.sign(&release, "carol");
     success([
         "verify",
         &release.display().to_string(),
         "--trust",
-        &lab.trust_file(),
+        &workspace.trust_file(),
     ]);
 }
 
 #[test]
 fn one_flipped_bit() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
     let model = fs::read(environment().model("classify-angle")).unwrap();
-    lab.device("a", &release, "");
+    workspace.device("a", &release, "");
     let digest = Digest::of(&model).to_string();
     let flip = |path: PathBuf| {
         let mut bytes = fs::read(&path).unwrap();
@@ -131,42 +131,42 @@ fn one_flipped_bit() {
         fs::write(&path, bytes).unwrap();
     };
     flip(blob(&release, &digest));
-    check(&lab.refusal(&release), &["damaged_blob: ", &digest]);
+    check(&workspace.refusal(&release), &["damaged_blob: ", &digest]);
     // The same on the device: it does not start.
-    flip(blob(&lab.path("a-data"), &digest));
-    let config = lab.path("a.toml").display().to_string();
+    flip(blob(&workspace.path("a-data"), &digest));
+    let config = workspace.path("a.toml").display().to_string();
     let said = failure(["run", "--config", &config]);
     check(&said, &["damaged_blob: ", &digest]);
 }
 
 #[test]
 fn a_manifest_with_an_unknown_key() {
-    let lab = Lab::new();
-    let release = lab.pack(&Lab::recipe("classify-angle.toml"));
+    let workspace = Workspace::new();
+    let release = workspace.pack(&Workspace::recipe("classify-angle.toml"));
     edit(&release, |config| config["surprise"] = true.into());
-    lab.sign(&release, "alice");
-    check(&lab.refusal(&release), &["unknown_key: ", "surprise"]);
+    workspace.sign(&release, "alice");
+    check(&workspace.refusal(&release), &["unknown_key: ", "surprise"]);
 }
 
 #[test]
 fn an_expired_release() {
-    let lab = Lab::new();
-    let release = lab.pack(&Lab::recipe("classify-angle.toml"));
+    let workspace = Workspace::new();
+    let release = workspace.pack(&Workspace::recipe("classify-angle.toml"));
     edit(&release, |config| {
         config["issued"] = "2020-01-01T00:00:00Z".into();
         config["expires"] = "2021-01-01T00:00:00Z".into();
     });
-    lab.sign(&release, "alice");
-    check(&lab.refusal(&release), &["expired: ", "2021"]);
+    workspace.sign(&release, "alice");
+    check(&workspace.refusal(&release), &["expired: ", "2021"]);
 }
 
 #[test]
 fn a_release_for_another_device() {
-    let lab = Lab::new();
-    let recipe = Lab::recipe("classify-angle.toml");
+    let workspace = Workspace::new();
+    let recipe = Workspace::recipe("classify-angle.toml");
     let recipe = format!("{recipe}\n[devices]\nnames = [\"line-*\"]\n");
-    let release = lab.release(&recipe).display().to_string();
-    let trust = lab.trust_file();
+    let release = workspace.release(&recipe).display().to_string();
+    let trust = workspace.trust_file();
     let device = |name: &'static str| {
         ["verify", &release, "--trust", &trust, "--device", name].map(str::to_owned)
     };
@@ -176,27 +176,28 @@ fn a_release_for_another_device() {
 
 #[test]
 fn a_model_cut_in_half() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let model = fs::read(environment().model("classify-angle")).unwrap();
-    let half = lab.path("half.onnx");
+    let half = workspace.path("half.onnx");
     fs::write(&half, &model[..model.len() / 2]).unwrap();
     let whole = environment().model("classify-angle").display().to_string();
-    let recipe = Lab::recipe("classify-angle.toml").replace(&whole, &half.display().to_string());
+    let recipe =
+        Workspace::recipe("classify-angle.toml").replace(&whole, &half.display().to_string());
     check(
-        &lab.refusal(&lab.release(&recipe)),
+        &workspace.refusal(&workspace.release(&recipe)),
         &["invalid_model: ", "model `classify-angle`"],
     );
 }
 
 #[test]
 fn a_component_of_the_wrong_world() {
-    let lab = Lab::new();
-    let recipe = Lab::recipe("classify-angle.toml").replace(
+    let workspace = Workspace::new();
+    let recipe = Workspace::recipe("classify-angle.toml").replace(
         "guests/empty-policy.wasm",
         "guests/classify-angle-post.wasm",
     );
     check(
-        &lab.refusal(&lab.release(&recipe)),
+        &workspace.refusal(&workspace.release(&recipe)),
         &[
             "wrong_world: ",
             "empty-policy",
@@ -208,10 +209,11 @@ fn a_component_of_the_wrong_world() {
 
 #[test]
 fn a_component_that_imports_what_it_is_not_granted() {
-    let lab = Lab::new();
-    let recipe = Lab::recipe("classify-angle.toml").replace("grants = [\"vision\"]", "grants = []");
+    let workspace = Workspace::new();
+    let recipe =
+        Workspace::recipe("classify-angle.toml").replace("grants = [\"vision\"]", "grants = []");
     check(
-        &lab.refusal(&lab.release(&recipe)),
+        &workspace.refusal(&workspace.release(&recipe)),
         &[
             "not_granted: ",
             "classify-angle-pre",
@@ -223,10 +225,10 @@ fn a_component_that_imports_what_it_is_not_granted() {
 
 #[test]
 fn a_release_that_cannot_serve_is_not_installed() {
-    let lab = Lab::new();
-    let recipe = Lab::recipe("classify-angle.toml");
-    lab.device("a", &lab.release(&recipe), "");
-    let config = lab.path("a.toml").display().to_string();
+    let workspace = Workspace::new();
+    let recipe = Workspace::recipe("classify-angle.toml");
+    workspace.device("a", &workspace.release(&recipe), "");
+    let config = workspace.path("a.toml").display().to_string();
     let install = |release: &Path| {
         [
             "install",
@@ -236,12 +238,12 @@ fn a_release_that_cannot_serve_is_not_installed() {
         ]
         .map(str::to_owned)
     };
-    let ledger = || fs::read(lab.path("a-data/ledger.json")).unwrap();
+    let ledger = || fs::read(workspace.path("a-data/ledger.json")).unwrap();
     let first = ledger();
 
     let second = recipe.replace("generation = 1", "generation = 2");
     let model = environment().model("classify-angle");
-    let half = lab.path("half.onnx");
+    let half = workspace.path("half.onnx");
     let bytes = fs::read(&model).unwrap();
     fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
     let half = second.replace(&model.display().to_string(), &half.display().to_string());
@@ -250,7 +252,7 @@ fn a_release_that_cannot_serve_is_not_installed() {
         "guests/empty-policy.wasm",
         "guests/classify-angle-post.wasm",
     );
-    let other = lab.path("other.json");
+    let other = workspace.path("other.json");
     fs::write(&other, r#"{"kind": "scalars", "scalars": []}"#).unwrap();
     let failing = format!(
         "{second}\n[[tests]]\nname = \"page\"\nsample = \"{}\"\ncontent-type = \"image/png\"\nexpected = \"{}\"\n",
@@ -263,12 +265,12 @@ fn a_release_that_cannot_serve_is_not_installed() {
         (ungranted, "not_granted"),
         (other_world, "wrong_world"),
     ] {
-        let said = failure(install(&lab.release(&recipe)));
+        let said = failure(install(&workspace.release(&recipe)));
         check(&said, &[&format!("{name}: "), "cannot serve"]);
         assert_eq!(ledger(), first, "{name}: the ledger changed");
     }
     // The generation is not burnt: the repaired release has the same one.
-    success(install(&lab.release(&second)));
+    success(install(&workspace.release(&second)));
     let ledger: Value = serde_json::from_slice(&ledger()).unwrap();
     assert_eq!(ledger["ledger"]["live"]["generation"], 2);
     assert_eq!(ledger["ledger"]["previous"]["generation"], 1);
@@ -276,9 +278,9 @@ fn a_release_that_cannot_serve_is_not_installed() {
 
 #[test]
 fn a_device_decides_what_may_be_installed_on_it() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let config = lab.path("strict.toml");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let config = workspace.path("strict.toml");
     fs::write(&config, "site = \"lab\"\ndevice = \"a\"\nallow = []\n").unwrap();
     let (release, config) = (release.display().to_string(), config.display().to_string());
     let said = failure(["install", &release, "--config", &config]);
@@ -287,20 +289,20 @@ fn a_device_decides_what_may_be_installed_on_it() {
 
 #[test]
 fn a_generation_that_goes_back() {
-    let lab = Lab::new();
-    let recipe = Lab::recipe("classify-angle.toml");
+    let workspace = Workspace::new();
+    let recipe = Workspace::recipe("classify-angle.toml");
     let second = recipe.replace("generation = 1", "generation = 2");
-    let newer = lab.release(&second);
-    lab.device("a", &newer, "");
-    let config = lab.path("a.toml").display().to_string();
-    let older = lab.release(&recipe).display().to_string();
+    let newer = workspace.release(&second);
+    workspace.device("a", &newer, "");
+    let config = workspace.path("a.toml").display().to_string();
+    let older = workspace.release(&recipe).display().to_string();
     check(
         &failure(["install", &older, "--config", &config]),
         &["below_floor: "],
     );
     // The same number again, with other content.
     let other = second.replace("expires-in = \"365d\"", "expires-in = \"364d\"");
-    let other = lab.release(&other).display().to_string();
+    let other = workspace.release(&other).display().to_string();
     check(
         &failure(["install", &other, "--config", &config]),
         &["same_generation: "],

@@ -11,15 +11,16 @@ mod network;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 
-use crate::support::{Lab, failure, hotshoe, json_lines, skipped};
+use crate::support::{Workspace, failure, hotshoe, json_lines};
 use crate::wasip2;
 
 /// A guest of WASI 0.2, unless it cannot be built here: then the test is skipped.
-fn guest(package: &str, test: &str) -> Option<PathBuf> {
+fn guest(package: &str) -> Option<PathBuf> {
     wasip2::component(package)
-        .map_err(|reason| skipped(test, &reason))
+        .map_err(|reason| skip(Need::Wasip2, &reason))
         .ok()
 }
 
@@ -33,16 +34,16 @@ fn recipe(component: &Path, more: &str) -> String {
 
 /// One device, and what it says to releases and samples.
 struct Bench {
-    lab: Lab,
+    workspace: Workspace,
     config: PathBuf,
 }
 
 impl Bench {
     /// A device with this in its configuration, and WASI allowed.
     fn new(more: &str) -> Self {
-        let lab = Lab::new();
-        let config = lab.path("hotshoe.toml");
-        let bench = Self { lab, config };
+        let workspace = Workspace::new();
+        let config = workspace.path("hotshoe.toml");
+        let bench = Self { workspace, config };
         bench.configure("[\"wasi\", \"wasi-sockets\", \"wasi-http\"]", more);
         bench
     }
@@ -53,8 +54,8 @@ impl Bench {
     }
 
     fn arguments(&self, recipe: &str, commands: &str) -> Vec<String> {
-        let release = self.lab.release(recipe);
-        let sample = self.lab.path("sample.txt");
+        let release = self.workspace.release(recipe);
+        let sample = self.workspace.path("sample.txt");
         fs::write(&sample, commands).unwrap();
         let text = |path: &Path| path.display().to_string();
         let config = text(&self.config);
@@ -96,14 +97,13 @@ impl Bench {
 
 #[test]
 fn a_component_has_no_environment_and_its_outputs_are_lines_of_the_log() {
-    let test = "a_component_has_no_environment_and_its_outputs_are_lines_of_the_log";
-    let Some(component) = guest("capable", test) else {
+    let Some(component) = guest("capable") else {
         return;
     };
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let text = recipe(&component, "grants = [\"wasi\"]");
-    let release = lab.release(&text);
-    let device = lab.device_with("a", &release, "allow = [\"wasi\"]", "");
+    let release = workspace.release(&text);
+    let device = workspace.device_with("a", &release, "allow = [\"wasi\"]", "");
     let mut daemon = device.run();
     let fed = daemon.feed(&[
         ("quiet", b"environment\nprint 2\npart".to_vec()),

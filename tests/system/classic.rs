@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use hotshoe_devkit::interface;
+use hotshoe_tests::{Need, skip};
 use hotshoe_vision::{Budget, DecodeLimits, Image, Rotation, crop, decode, rotate};
 use serde_json::Value;
 
-use super::support::{Lab, environment, json_lines, skipped};
+use super::support::{Workspace, environment, json_lines};
 
 /// Most that a score may differ from ONNX Runtime's.
 const TOLERANCE: f64 = 1e-4;
@@ -58,8 +59,8 @@ fn piece(record: &Value) -> Vec<u8> {
 
 #[test]
 fn it_finds_what_onnx_runtime_finds() {
-    let lab = Lab::new();
-    let release = lab.release(&recipe());
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe());
     let names = ["upright", "turned", "page-top", "page-turned"];
     let mut inputs = Vec::new();
     for name in names {
@@ -68,14 +69,14 @@ fn it_finds_what_onnx_runtime_finds() {
         inputs.push(if record["of"].is_null() {
             drawn
         } else {
-            let path = lab.path(&format!("{name}.ppm"));
+            let path = workspace.path(&format!("{name}.ppm"));
             fs::write(&path, piece(&record)).unwrap();
             path
         });
     }
-    fs::write(lab.path("small.ppm"), "P6 2 1 255\n......").unwrap();
-    inputs.push(lab.path("small.ppm"));
-    let output = lab.exec(&release, &inputs);
+    fs::write(workspace.path("small.ppm"), "P6 2 1 255\n......").unwrap();
+    inputs.push(workspace.path("small.ppm"));
+    let output = workspace.exec(&release, &inputs);
     let answers = json_lines(&String::from_utf8(output.stdout).unwrap());
     for (name, answer) in names.into_iter().zip(&answers) {
         let record = expected(name);
@@ -115,7 +116,6 @@ fn of_the_host_it_imports_wasi_nn_alone() {
 
 #[test]
 fn the_same_sources_are_a_command_that_knows_nothing_of_hotshoe() {
-    let test = "the_same_sources_are_a_command_that_knows_nothing_of_hotshoe";
     let libraries = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", TARGET])
         .output()
@@ -123,7 +123,7 @@ fn the_same_sources_are_a_command_that_knows_nothing_of_hotshoe() {
     let libraries = PathBuf::from(String::from_utf8_lossy(&libraries.stdout).trim());
     if !libraries.exists() {
         let reason = format!("rustc has no {TARGET}; `rustup target add {TARGET}` gets it");
-        return skipped(test, &reason);
+        return skip(Need::Wasip2, &reason);
     }
     let root = &environment().root;
     let build = root.join("target/guests-build");

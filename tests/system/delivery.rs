@@ -7,6 +7,7 @@ use std::time::Instant;
 use hotshoe_trust::DeviceSelector;
 use serde_json::Value;
 
+use super::hostile::made;
 use super::proxy::Cable;
 use super::site::{Site, data_file, ended, light, noise, recipe, settled_on};
 use super::support::{DEADLINE, Daemon, success};
@@ -63,7 +64,7 @@ fn an_empty_device_takes_its_first_release() {
     let mut site = Site::new();
     let first = site.pack(&light(1, ""));
     let device = site.device("cam", &first, "");
-    fs::remove_dir_all(site.lab.path("cam-data")).unwrap();
+    fs::remove_dir_all(site.workspace.path("cam-data")).unwrap();
     let daemon = device.run();
     assert!(daemon.state()["release"].is_null());
     let fed = daemon.feed(&[("early", b"abc".to_vec())]);
@@ -191,7 +192,7 @@ fn a_trial_that_dies_twice_is_rolled_back_at_the_next_start() {
     assert_eq!(state["slots"]["trial"]["tries_left"], 1, "{state:#}");
     site.close();
     daemon.kill();
-    // A power cut may be nobody's fault: it is tried once more.
+    // A power cut need not be the release's fault: it is tried once more.
     let daemon = device.run();
     let state = daemon.state();
     assert_eq!(state["slots"]["trial"]["tries_left"], 0, "{state:#}");
@@ -251,26 +252,20 @@ fn a_shadow_that_disagrees_never_serves() {
     let mut site = Site::new();
     let first = site.pack(&light(1, ""));
     let daemon = site.device("cam", &first, "").run();
-    // It drops out of step in its policy alone, which a shadow does not compare: the same stage agrees.
+    // The same stage agrees.
     let gate = format!("{EAGER}[health.shadow]\nshare = 1.0\nsamples = 5\nmin-agreement = 0.9\n");
     let second = site.pack(&recipe(2, &gate, &[], ""));
     site.publish(&second);
     daemon.feed_until(settled_on(2));
-    // Another stage altogether disagrees with every sample.
-    let guests = super::support::environment()
-        .root
-        .join("target/guests/hostile.wasm");
-    let text = recipe(3, &gate, &[], "").replace(
-        &super::support::environment()
-            .root
-            .join("target/guests/measure.wasm")
-            .display()
-            .to_string(),
-        &guests.display().to_string(),
-    );
-    let third = site.pack(&text);
+    // A stage with other insights disagrees on every sample.
+    let stage = made::file(&site.workspace, "stage.wasm", &made::component(made::STAGE));
+    let third = site.pack(&made::instead(&recipe(3, &gate, &[], ""), &stage));
     site.publish(&third);
-    let state = daemon.feed_until(|state| ended(3, "failed")(state) || ended(3, "refused")(state));
+    let state = daemon.feed_until(ended(3, "failed"));
+    assert_eq!(
+        state["deploy"]["cause"]["name"], "shadow_disagreement",
+        "{state:#}"
+    );
     assert_eq!(state["release"]["generation"], 2, "{state:#}");
     assert_eq!(state["swaps"], 1);
 }
@@ -280,9 +275,9 @@ fn a_failed_self_test_keeps_a_release_from_serving() {
     let mut site = Site::new();
     let first = site.pack(&light(1, ""));
     let daemon = site.device("cam", &first, "").run();
-    let sample = site.lab.path("sample.bin");
+    let sample = site.workspace.path("sample.bin");
     fs::write(&sample, b"abc").unwrap();
-    let expected = site.lab.path("expected.json");
+    let expected = site.workspace.path("expected.json");
     let test = |bytes: f64| {
         let insight = serde_json::json!({"kind": "scalars", "scalars": [
             {"name": "bytes", "value": bytes, "unit": ""}, {"name": "sum", "value": 294.0, "unit": ""}]});
@@ -315,8 +310,11 @@ fn a_transfer_that_is_cut_goes_on_where_it_was() {
     let device = site.device_at("cam", &first, &cable.endpoint(), "");
     let mut daemon = device.run();
     let size = 12 << 20;
-    fs::write(site.lab.path("filler"), noise(size, 7)).unwrap();
-    let second = site.pack(&light(2, &data_file("filler", &site.lab.path("filler"))));
+    fs::write(site.workspace.path("filler"), noise(7, size)).unwrap();
+    let second = site.pack(&light(
+        2,
+        &data_file("filler", &site.workspace.path("filler")),
+    ));
     cable.cut_after(5 << 20);
     site.publish(&second);
     let started = Instant::now();
@@ -339,15 +337,15 @@ fn a_transfer_that_is_cut_goes_on_where_it_was() {
 #[test]
 fn a_changed_model_moves_what_changed() {
     let mut site = Site::new();
-    let filler = site.lab.path("filler");
+    let filler = site.workspace.path("filler");
     let size = 10 << 20;
-    let mut bytes = noise(size, 3);
+    let mut bytes = noise(3, size);
     fs::write(&filler, &bytes).unwrap();
     let first = site.pack(&light(1, &data_file("filler", &filler)));
     let port = site.endpoint.rsplit(':').next().unwrap().parse().unwrap();
     let cable = Cable::to(port);
     let daemon = site.device_at("cam", &first, &cable.endpoint(), "").run();
-    bytes[4 << 20..(4 << 20) + 100_000].copy_from_slice(&noise(100_000, 9));
+    bytes[4 << 20..(4 << 20) + 100_000].copy_from_slice(&noise(9, 100_000));
     fs::write(&filler, &bytes).unwrap();
     let second = site.pack(&light(2, &data_file("filler", &filler)));
     site.publish(&second);

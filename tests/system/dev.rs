@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Lab, environment, success};
+use crate::support::{Workspace, environment, success};
 
 /// `hotshoe dev`, which ends with the test however that ends, and its daemon with it.
 struct Dev(Child);
@@ -31,8 +31,8 @@ impl Drop for Dev {
 #[test]
 fn a_saved_source_serves_in_the_running_daemon() {
     let root = &environment().root;
-    let lab = Lab::new();
-    let project = lab.path("watcher");
+    let workspace = Workspace::new();
+    let project = workspace.path("watcher");
     let folder = project.display().to_string();
     success([
         "new", "watcher", "--lang", "rust", "--world", "policy", "--dir", &folder,
@@ -91,11 +91,11 @@ fn a_saved_source_serves_in_the_running_daemon() {
 
 #[test]
 fn a_device_that_is_relied_on_refuses_the_throw_away_key() {
-    let lab = Lab::new();
-    lab.key("development");
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let device = lab.device("a", &release, "");
-    lab.trust(&["alice", "development"], 1);
+    let workspace = Workspace::new();
+    workspace.key("development");
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let device = workspace.device("a", &release, "");
+    workspace.trust(&["alice", "development"], 1);
     let said = crate::support::failure(["run", "--config", &device.config.display().to_string()]);
     assert!(
         said.contains("throw-away key") && said.contains("development = true"),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::model::{json, ort_library};
-use crate::support::{Lab, hotshoe};
+use crate::support::{Workspace, hotshoe};
 
 fn states(report: &Value, what: &str) -> Vec<String> {
     let findings = report["findings"].as_array().unwrap().iter();
@@ -32,9 +32,9 @@ fn doctor(config: &Path) -> (Option<i32>, Value) {
 
 #[test]
 fn the_doctor_says_what_a_device_lacks() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let write = |more: &str| -> PathBuf {
-        let path = lab.path("hotshoe.toml");
+        let path = workspace.path("hotshoe.toml");
         fs::write(&path, format!("site = \"lab\"\ndevice = \"a\"\n{more}\n")).unwrap();
         path
     };
@@ -44,7 +44,7 @@ fn the_doctor_says_what_a_device_lacks() {
     for what in ["version", "configuration", "trust", "data", "disk", "clock"] {
         assert_eq!(states(&report, what), ["ok"], "{what}: {report}");
     }
-    assert!(!lab.path("data").exists(), "it changes nothing");
+    assert!(!workspace.path("data").exists(), "it changes nothing");
 
     let (code, report) = doctor(&write("trust = \"other.toml\""));
     assert_eq!(
@@ -73,11 +73,11 @@ fn the_doctor_says_what_a_device_lacks() {
 
 #[test]
 fn the_doctor_refuses_a_door_that_the_daemon_refuses() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = held.local_addr().unwrap();
-    let config = lab.path("hotshoe.toml");
-    fs::write(lab.path("token"), "").unwrap();
+    let config = workspace.path("hotshoe.toml");
+    fs::write(workspace.path("token"), "").unwrap();
     for (oip, state) in [
         ("listen = \"127.0.0.1:0\"".to_owned(), "ok"),
         (format!("listen = \"{taken}\""), "fail"),
@@ -108,11 +108,11 @@ fn the_doctor_refuses_a_door_that_the_daemon_refuses() {
 
 #[test]
 fn the_doctor_tries_the_execution_providers() {
-    let Some(library) = ort_library("the_doctor_tries_the_execution_providers") else {
+    let Some(library) = ort_library() else {
         return;
     };
-    let lab = Lab::new();
-    let config = lab.path("hotshoe.toml");
+    let workspace = Workspace::new();
+    let config = workspace.path("hotshoe.toml");
     let text = format!(
         "site = \"lab\"\ndevice = \"a\"\n[inference]\nlibrary = \"{library}\"\n[[inference.providers]]\nname = \"cuda\"\n"
     );

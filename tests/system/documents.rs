@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hotshoe_config::Config;
 use hotshoe_delivery::registry::RegistryConfig;
-use hotshoe_devkit::find_root;
+use hotshoe_tests::root;
 use hotshoe_trust::release_toml::{
     ComponentToml, DataToml, ModelToml, ReleaseToml, StepToml, TestToml,
 };
@@ -25,10 +25,6 @@ const README_LINES: usize = 150;
 const ARCHITECTURE_BYTES: usize = 12 << 10;
 /// Folders that tools make.
 const GENERATED: [&str; 3] = ["target", "node_modules", "__pycache__"];
-
-fn root() -> PathBuf {
-    find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap()
-}
 
 fn read(path: impl AsRef<Path>) -> String {
     let path = root().join(path);

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use crate::oip::{free_address, raw};
-use crate::support::{DEADLINE, Daemon, Device, Lab, failure, hotshoe};
+use crate::support::{DEADLINE, Daemon, Device, Workspace, failure, hotshoe};
 
 /// Connections of each kind that ask nothing.
 const IDLE: usize = 200;
@@ -23,12 +23,12 @@ struct Doors {
 }
 
 impl Doors {
-    fn new(lab: &Lab) -> Self {
-        let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    fn new(workspace: &Workspace) -> Self {
+        let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
         let (metrics, oip) = (free_address(), free_address());
         let config = format!("[metrics]\nlisten = \"{metrics}\"\n[oip]\nlisten = \"{oip}\"");
         Self {
-            device: lab.device("a", &release, &config),
+            device: workspace.device("a", &release, &config),
             metrics,
             oip,
         }
@@ -62,8 +62,8 @@ fn open_files(daemon: &Daemon) -> usize {
 
 #[test]
 fn idle_connections_to_one_door_starve_no_other() {
-    let lab = Lab::new();
-    let doors = Doors::new(&lab);
+    let workspace = Workspace::new();
+    let doors = Doors::new(&workspace);
     let daemon = doors.device.run_after("ulimit -n 64");
     doors.are_answering(&daemon);
     let before = daemon.log().lines().count();
@@ -78,7 +78,7 @@ fn idle_connections_to_one_door_starve_no_other() {
     doors.are_answering(&daemon);
     assert!(open_files(&daemon) < 64);
     // The socket of the operator has its own limit.
-    let socket = lab.path("a-data/control.sock");
+    let socket = workspace.path("a-data/control.sock");
     let silent: Vec<_> = (0..IDLE).map(|_| UnixStream::connect(&socket)).collect();
     drop(silent);
     doors.are_answering(&daemon);
@@ -90,9 +90,9 @@ fn idle_connections_to_one_door_starve_no_other() {
 
 #[test]
 fn metrics_are_closed_to_strangers() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let device = workspace.device("a", &release, "");
     let config = device.config.display().to_string();
     let text = fs::read_to_string(&device.config).unwrap();
     let refused = |metrics: &str| {
@@ -110,7 +110,7 @@ fn metrics_are_closed_to_strangers() {
         "{missing}"
     );
 
-    fs::write(lab.path("token"), "correct-horse-battery-staple\n").unwrap();
+    fs::write(workspace.path("token"), "correct-horse-battery-staple\n").unwrap();
     let address = free_address();
     let keys = format!("[metrics]\nlisten = \"{address}\"\ntoken-file = \"token\"\n");
     fs::write(&device.config, format!("{text}{keys}")).unwrap();
@@ -129,7 +129,7 @@ fn metrics_are_closed_to_strangers() {
     );
     assert!(other.starts_with("HTTP/1.1 405"), "{other}");
     // A token that was renewed is in effect after SIGHUP, without a restart.
-    fs::write(lab.path("token"), "another-horse-battery-staple\n").unwrap();
+    fs::write(workspace.path("token"), "another-horse-battery-staple\n").unwrap();
     daemon.signal(Signal::HUP);
     daemon.wait_for_log("the configuration was reloaded");
     let old = get("Authorization: Bearer correct-horse-battery-staple\r\n");

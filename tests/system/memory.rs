@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 
 use crate::hostile::made::{self, STAGE};
 use crate::hostile::{LIMITS, MISDEEDS, each_costs_one_sample_of, fault};
-use crate::support::{Device, Lab, environment, json_lines, limited, skipped, success};
+use crate::support::{Device, Workspace, environment, json_lines, limited, success};
 
 /// 512 GiB: what boards have whose addresses have 39 bits.
 const BITS_39: &str = "ulimit -v 536870912";
@@ -35,7 +36,7 @@ fn text(path: &Path) -> String {
 }
 
 /// A small release: a stage that asks a model by `wasi:nn` which way up a line of text is.
-fn classic(lab: &Lab) -> PathBuf {
+fn classic(workspace: &Workspace) -> PathBuf {
     let here = environment().root.join("examples/wasi-nn-classic");
     let root = environment().root.display();
     let recipe = fs::read_to_string(here.join("release.toml"))
@@ -49,7 +50,7 @@ fn classic(lab: &Lab) -> PathBuf {
         )
         .replace("\"turned.ppm", &format!("\"{}/turned.ppm", here.display()))
         .replace("\"expected/", &format!("\"{}/expected/", here.display()));
-    lab.release(&recipe)
+    workspace.release(&recipe)
 }
 
 /// Two pictures, and what ONNX Runtime finds in them.
@@ -62,9 +63,9 @@ fn pictures() -> [(PathBuf, &'static str); 2] {
 }
 
 /// A device of one worker, so that the pool's size does not depend on the machine. Nothing is installed.
-fn device(lab: &Lab, name: &str) -> Device {
+fn device(workspace: &Workspace, name: &str) -> Device {
     let endpoint = crate::support::free_endpoint();
-    let config = lab.path(&format!("{name}.toml"));
+    let config = workspace.path(&format!("{name}.toml"));
     let text = format!(
         "site = \"lab\"\ndevice = \"{name}\"\ndata = \"{name}-data\"\ntrust = \"trust.toml\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n[workers]\nthreads = 1\n[inference]\nbackend = \"tract\"\n"
     );
@@ -81,9 +82,9 @@ fn best(insight: &Value) -> &str {
 
 /// `doctor`, `install`, `exec` and `run` under these limits, with right answers, in this mode.
 fn serves(limit: &str, mode: &str) {
-    let lab = Lab::new();
-    let release = classic(&lab);
-    let device = device(&lab, "a");
+    let workspace = Workspace::new();
+    let release = classic(&workspace);
+    let device = device(&workspace, "a");
     let config = text(&device.config);
     let doctor = under(limit, &["doctor", "--json", "--config", &config]);
     let doctor: Value = serde_json::from_slice(&doctor.stdout).unwrap();
@@ -159,7 +160,7 @@ impl Drop for Group {
 fn it_serves_in_a_control_group_of_256_mib() {
     let Some(group) = Group::new() else {
         let reason = "this process may make no control group with a memory limit";
-        return skipped("it_serves_in_a_control_group_of_256_mib", reason);
+        return skip(Need::ControlGroup, reason);
     };
     let enter = format!("echo $$ > {}/cgroup.procs", group.0.display());
     serves(&enter, "guard");
@@ -167,9 +168,9 @@ fn it_serves_in_a_control_group_of_256_mib() {
 
 #[test]
 fn it_says_what_it_holds_at_rest_and_why_its_memories_are_as_they_are() {
-    let lab = Lab::new();
-    let release = text(&classic(&lab));
-    let device = device(&lab, "a");
+    let workspace = Workspace::new();
+    let release = text(&classic(&workspace));
+    let device = device(&workspace, "a");
     let config = text(&device.config);
     success(["install", &release, "--config", &config]);
     let daemon = device.run();
@@ -197,11 +198,11 @@ const OWN_MIB: u64 = 20;
 
 #[test]
 fn what_a_guest_may_not_do_is_the_same_in_each_mode() {
-    let lab = Lab::new();
-    let recipe = made::recipe(&lab, &made::component(STAGE), LIMITS);
-    let release = text(&lab.release(&recipe));
+    let workspace = Workspace::new();
+    let recipe = made::recipe(&workspace, &made::component(STAGE), LIMITS);
+    let release = text(&workspace.release(&recipe));
     for (limit, mode) in [(GIB_48, "compact"), (GIB_8, "on-demand")] {
-        let device = device(&lab, mode);
+        let device = device(&workspace, mode);
         under(
             limit,
             &["install", &release, "--config", &text(&device.config)],
@@ -230,20 +231,20 @@ fn growing() -> Vec<u8> {
 
 #[test]
 fn a_component_may_have_more_memory_than_a_mode_reserves_for_it() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let stage = growing();
     let release = |mib: u32| {
         let limits = format!("limits = {{ memory-mib = {mib}, deadline-ms = 60000 }}");
-        let recipe = made::recipe(&lab, &stage, &limits);
-        let from = lab.release(&recipe);
-        let to = lab.path(&format!("release-{mib}"));
+        let recipe = made::recipe(&workspace, &stage, &limits);
+        let from = workspace.release(&recipe);
+        let to = workspace.path(&format!("release-{mib}"));
         fs::rename(from, &to).unwrap();
         text(&to)
     };
     let (enough, too_little) = (release(256), release(150));
     for (limit, mode) in [("", "guard"), (GIB_48, "compact"), (GIB_8, "on-demand")] {
         for (release, expected) in [(&enough, "none"), (&too_little, "memory")] {
-            let device = device(&lab, &format!("{mode}-{expected}"));
+            let device = device(&workspace, &format!("{mode}-{expected}"));
             under(
                 limit,
                 &["install", release, "--config", &text(&device.config)],
@@ -258,7 +259,7 @@ fn a_component_may_have_more_memory_than_a_mode_reserves_for_it() {
         }
     }
     // Within its limit, but not within the machine's.
-    let device = device(&lab, "data");
+    let device = device(&workspace, "data");
     under(
         DATA,
         &["install", &enough, "--config", &text(&device.config)],
@@ -275,12 +276,12 @@ fn a_component_may_have_more_memory_than_a_mode_reserves_for_it() {
 
 #[test]
 fn code_that_was_compiled_in_one_mode_is_not_loaded_in_another() {
-    let lab = Lab::new();
-    let release = text(&classic(&lab));
-    let device = device(&lab, "a");
+    let workspace = Workspace::new();
+    let release = text(&classic(&workspace));
+    let device = device(&workspace, "a");
     let config = text(&device.config);
     let code = || -> Vec<PathBuf> {
-        let entries = fs::read_dir(lab.path("a-data/aot")).unwrap();
+        let entries = fs::read_dir(workspace.path("a-data/aot")).unwrap();
         let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
         files.sort();
         files
@@ -303,9 +304,9 @@ fn code_that_was_compiled_in_one_mode_is_not_loaded_in_another() {
 
 #[test]
 fn where_nothing_fits_the_cause_and_the_way_out_are_named() {
-    let lab = Lab::new();
-    let release = text(&classic(&lab));
-    let device = device(&lab, "a");
+    let workspace = Workspace::new();
+    let release = text(&classic(&workspace));
+    let device = device(&workspace, "a");
     let config = text(&device.config);
     let (picture, _) = &pictures()[0];
     let picture = text(picture);
@@ -325,7 +326,8 @@ fn where_nothing_fits_the_cause_and_the_way_out_are_named() {
             let command = arguments[0];
             assert_eq!(output.status.code(), Some(1), "{command}: {said}");
             assert!(
-                said.contains("no room for components") && said.contains(cause),
+                said.contains("too little address space or memory for components")
+                    && said.contains(cause),
                 "{command}: {said}"
             );
             assert!(said.contains(way_out), "{command}: {said}");

@@ -9,11 +9,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use hotshoe_devkit::{Extra, Progress, fetch};
+use hotshoe_devkit::Extra;
+use hotshoe_tests::{Need, extra, skip};
 use serde_json::Value;
 
 use crate::python::installed;
-use crate::support::{Lab, environment, failure, hotshoe, skipped, success};
+use crate::support::{Workspace, environment, failure, hotshoe, success};
 
 fn model(name: &str) -> String {
     environment().model(name).display().to_string()
@@ -24,15 +25,8 @@ pub fn json(text: &str) -> Value {
 }
 
 /// ONNX Runtime's library, if this machine has one for the tests.
-pub fn ort_library(test: &str) -> Option<String> {
-    let found = fetch(&environment().root, Extra::OnnxRuntime, &Progress::silent());
-    match found {
-        Ok(path) => Some(path.display().to_string()),
-        Err(error) => {
-            skipped(test, &format!("no ONNX Runtime: {error}"));
-            None
-        }
-    }
+pub fn ort_library() -> Option<String> {
+    extra(Extra::OnnxRuntime).map(|path| path.display().to_string())
 }
 
 /// A `.npy` of floats, version 1.
@@ -102,10 +96,10 @@ fn inspect_asks_for_the_shapes_that_it_cannot_guess() {
 
 #[test]
 fn inspect_names_what_is_wrong_with_a_file_or_a_shape() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let whole = fs::read(environment().model("recognise")).unwrap();
     let write = |name: &str, bytes: &[u8]| {
-        let path = lab.path(name);
+        let path = workspace.path(name);
         fs::write(&path, bytes).unwrap();
         path.display().to_string()
     };
@@ -120,7 +114,7 @@ fn inspect_names_what_is_wrong_with_a_file_or_a_shape() {
         assert!(said.starts_with("bad_model: "), "{name}: {said}");
         let said = failure(["model", "compare", &path, &path, "--synthetic", "1"]);
         assert!(said.starts_with("not_loadable: "), "{name}: {said}");
-        let out = lab.path("out.onnx").display().to_string();
+        let out = workspace.path("out.onnx").display().to_string();
         let said = failure(["model", "optimise", &path, "-o", &out]);
         assert!(said.starts_with("bad_model: "), "{name}: {said}");
     }
@@ -138,10 +132,8 @@ fn inspect_names_what_is_wrong_with_a_file_or_a_shape() {
 
 #[test]
 fn inspect_names_the_first_operator_that_a_backend_cannot_run() {
-    let test = "inspect_names_the_first_operator_that_a_backend_cannot_run";
-    let cases = match fetch(&environment().root, Extra::NodeCases, &Progress::silent()) {
-        Ok(cases) => cases,
-        Err(error) => return skipped(test, &error.to_string()),
+    let Some(cases) = extra(Extra::NodeCases) else {
+        return;
     };
     let file = cases.join("test_unique_not_sorted_without_axis/model.onnx");
     let output = hotshoe([
@@ -158,7 +150,7 @@ fn inspect_names_the_first_operator_that_a_backend_cannot_run() {
         tract["reason"].as_str().unwrap().contains("operator"),
         "{it}"
     );
-    if let Some(library) = ort_library(test) {
+    if let Some(library) = ort_library() {
         let output = hotshoe([
             "model".as_ref(),
             "inspect".as_ref(),
@@ -175,8 +167,8 @@ fn inspect_names_the_first_operator_that_a_backend_cannot_run() {
 
 #[test]
 fn a_model_agrees_with_itself_and_not_with_a_damaged_copy() {
-    let lab = Lab::new();
-    let samples = lab.path("samples");
+    let workspace = Workspace::new();
+    let samples = workspace.path("samples");
     fs::create_dir(&samples).unwrap();
     for number in 0..3 {
         fs::write(
@@ -214,7 +206,7 @@ fn a_model_agrees_with_itself_and_not_with_a_damaged_copy() {
     let mut bytes = fs::read(&file).unwrap();
     // Within the 40,000 bytes of one layer's weights, which are about 0.75 each from here on.
     bytes[70_000..100_000].fill(0x3f);
-    let damaged = lab.path("damaged.onnx");
+    let damaged = workspace.path("damaged.onnx");
     fs::write(&damaged, bytes).unwrap();
     let damaged = damaged.display().to_string();
     let gated = [
@@ -241,7 +233,7 @@ fn a_model_agrees_with_itself_and_not_with_a_damaged_copy() {
 
 #[test]
 fn the_backends_agree_on_the_real_models() {
-    let Some(library) = ort_library("the_backends_agree_on_the_real_models") else {
+    let Some(library) = ort_library() else {
         return;
     };
     for (name, shape) in [
@@ -281,7 +273,7 @@ fn the_backends_agree_on_the_real_models() {
 
 #[test]
 fn what_cannot_be_compared_says_why() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let (classify, recognise) = (model("classify-angle"), model("recognise"));
     let compare = |second: &str, more: &[&str]| {
         failure(["model", "compare", &classify, second].iter().chain(more))
@@ -294,7 +286,7 @@ fn what_cannot_be_compared_says_why() {
         "{open}"
     );
 
-    let folder = lab.path("samples");
+    let folder = workspace.path("samples");
     fs::create_dir(&folder).unwrap();
     let inputs = ["--inputs", &folder.display().to_string()].map(str::to_owned);
     let with = || compare(&classify, &[&inputs[0], &inputs[1]]);
@@ -310,13 +302,13 @@ fn what_cannot_be_compared_says_why() {
 
 #[test]
 fn a_model_whose_shape_is_fixed_computes_the_same_with_fewer_nodes() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     for (name, shape) in [
         ("classify-angle", "x=1,3,48,192"),
         ("recognise", "x=1,3,48,320"),
         ("detect", "x=1,3,320,320"),
     ] {
-        let out = lab.path(&format!("{name}.onnx"));
+        let out = workspace.path(&format!("{name}.onnx"));
         let path = out.display().to_string();
         let it = json(&success([
             "model",
@@ -367,8 +359,8 @@ const QUANTISER: [&str; 8] = [
 
 #[test]
 fn int8_is_written_only_if_it_passes() {
-    let lab = Lab::new();
-    let out = lab.path("int8.onnx");
+    let workspace = Workspace::new();
+    let out = workspace.path("int8.onnx");
     let optimise = |python: &str, max_drop: &str, packages: &Path| {
         let output = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
             .args(["model", "optimise", &model("classify-angle"), "--out"])
@@ -386,7 +378,7 @@ fn int8_is_written_only_if_it_passes() {
     assert_eq!(said["error"]["name"], "no_quantiser");
     let packages = match installed("quantiser", &QUANTISER) {
         Ok(packages) => packages,
-        Err(reason) => return skipped("int8_is_written_only_if_it_passes", &reason),
+        Err(reason) => return skip(Need::PythonPackages, &reason),
     };
     let (code, said) = optimise("python3", "100%", &packages);
     assert_eq!(code, Some(0), "{said}");
@@ -408,12 +400,11 @@ fn what_drops_too_far_is_not_left_behind_unless_it_is_to_be_kept() {
     let packages = match installed("quantiser", &QUANTISER) {
         Ok(packages) => packages,
         Err(reason) => {
-            let test = "what_drops_too_far_is_not_left_behind_unless_it_is_to_be_kept";
-            return skipped(test, &reason);
+            return skip(Need::PythonPackages, &reason);
         }
     };
-    let lab = Lab::new();
-    let out = lab.path("int8.onnx");
+    let workspace = Workspace::new();
+    let out = workspace.path("int8.onnx");
     // The detector sees next to nothing in noise, so that rounding changes all that it says.
     let optimise = |more: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
@@ -438,9 +429,9 @@ fn what_drops_too_far_is_not_left_behind_unless_it_is_to_be_kept() {
 
 #[test]
 fn what_a_release_gives_its_model_can_be_compared_on() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let samples = lab.path("samples");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let samples = workspace.path("samples");
     let page = environment().picture("page.png");
     for _ in 0..2 {
         success([
@@ -448,7 +439,7 @@ fn what_a_release_gives_its_model_can_be_compared_on() {
             release.as_os_str(),
             page.as_os_str(),
             "--trust".as_ref(),
-            lab.path("trust.toml").as_os_str(),
+            workspace.path("trust.toml").as_os_str(),
             "--save-inputs".as_ref(),
             samples.as_os_str(),
         ]);

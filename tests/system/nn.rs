@@ -5,25 +5,28 @@ use std::fs;
 use serde_json::Value;
 
 use crate::hostile::{each_costs_one_sample, fault};
-use crate::support::{Lab, environment, json_lines};
+use crate::support::{Workspace, environment, json_lines};
 
 /// What `hotshoe exec` says of one picture.
 fn exec(recipe: &str) -> Value {
-    let lab = Lab::new();
-    let output = lab.exec(&lab.release(recipe), &[environment().picture("page.png")]);
+    let workspace = Workspace::new();
+    let output = workspace.exec(
+        &workspace.release(recipe),
+        &[environment().picture("page.png")],
+    );
     let text = String::from_utf8(output.stdout).unwrap();
     json_lines(&text).remove(0)
 }
 
 #[test]
 fn a_named_model_answers_as_through_infer_in_every_byte() {
-    let compared = exec(&Lab::recipe("compare-nn.toml"));
+    let compared = exec(&Workspace::recipe("compare-nn.toml"));
     assert_eq!(compared["error"], Value::Null, "{compared}");
     let values = compared["insight"]["values"].as_array().unwrap();
     assert_eq!(values.len(), 2, "{compared}");
 
-    let through_nn = exec(&Lab::recipe("classify-angle-nn.toml"));
-    let through_infer = exec(&Lab::recipe("classify-angle-infer.toml"));
+    let through_nn = exec(&Workspace::recipe("classify-angle-nn.toml"));
+    let through_infer = exec(&Workspace::recipe("classify-angle-infer.toml"));
     assert_eq!(through_nn["insight"], through_infer["insight"]);
     let best = &through_nn["insight"]["classes"][0]["score"];
     let highest = values.iter().filter_map(Value::as_f64).fold(0.0, f64::max);
@@ -33,7 +36,7 @@ fn a_named_model_answers_as_through_infer_in_every_byte() {
 #[test]
 fn named_models_alone_and_within_the_limits() {
     each_costs_one_sample(
-        &Lab::recipe("hostile-nn.toml"),
+        &Workspace::recipe("hostile-nn.toml"),
         &[
             ("load", "denied", "load-by-name"),
             (
@@ -60,10 +63,13 @@ fn named_models_alone_and_within_the_limits() {
 
 #[test]
 fn a_deadline_gives_up_the_run_of_a_model_and_the_daemon_serves_on() {
-    let lab = Lab::new();
-    let recipe = Lab::recipe("hostile-nn.toml").replace("deadline-ms = 5000", "deadline-ms = 1000");
-    let release = lab.release(&recipe);
-    let daemon = lab.device("a", &release, "[workers]\nthreads = 1").run();
+    let workspace = Workspace::new();
+    let recipe =
+        Workspace::recipe("hostile-nn.toml").replace("deadline-ms = 5000", "deadline-ms = 1000");
+    let release = workspace.release(&recipe);
+    let daemon = workspace
+        .device("a", &release, "[workers]\nthreads = 1")
+        .run();
     for payload in ["slow", "slow-infer"] {
         let (kind, message) = fault(&daemon, payload);
         assert_eq!(kind, "deadline", "{payload}: {message}");
@@ -83,19 +89,19 @@ fn a_deadline_gives_up_the_run_of_a_model_and_the_daemon_serves_on() {
 
 #[test]
 fn an_instance_sees_the_models_of_its_own_release() {
-    let lab = Lab::new();
-    let own = Lab::recipe("hostile-nn.toml");
+    let workspace = Workspace::new();
+    let own = Workspace::recipe("hostile-nn.toml");
     // Another release gives other models to a component of the same bytes, on a daemon of its own.
     let other = own.replace(
         "models = [\"classify-angle\", \"detect\", \"recognise\"]",
         "models = [\"classify-angle\", \"foreign\"]",
     );
-    let daemon = lab.device("a", &lab.release(&own), "").run();
+    let daemon = workspace.device("a", &workspace.release(&own), "").run();
     assert_eq!(fault(&daemon, "foreign").0, "not_found");
     assert_eq!(fault(&daemon, "good").0, "none");
     assert!(daemon.stop().success());
 
-    let daemon = lab.device("b", &lab.release(&other), "").run();
+    let daemon = workspace.device("b", &workspace.release(&other), "").run();
     assert_eq!(fault(&daemon, "foreign").0, "none");
     let (kind, message) = fault(&daemon, "outputs");
     assert_eq!(kind, "not_found", "{message}");
@@ -116,13 +122,14 @@ fn core_module(module: &str) -> Vec<u8> {
 
 #[test]
 fn a_core_module_is_told_to_become_a_component() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let plain = environment().component("hostile-nn").display().to_string();
     let refusal = |module: &str| {
-        let file = lab.path("core.wasm");
+        let file = workspace.path("core.wasm");
         fs::write(&file, core_module(module)).unwrap();
-        let recipe = Lab::recipe("hostile-nn.toml").replace(&plain, &file.display().to_string());
-        lab.refusal(&lab.release(&recipe))
+        let recipe =
+            Workspace::recipe("hostile-nn.toml").replace(&plain, &file.display().to_string());
+        workspace.refusal(&workspace.release(&recipe))
     };
     let said = refusal("wasi_ephemeral_nn");
     for part in [

@@ -10,17 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use hotshoe_tests::{Need, free_port, skip};
 use hotshoe_trust::Digest;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{DEADLINE, Lab, environment, failure, free_endpoint, skipped, success};
-
-fn free_port() -> u16 {
-    let endpoint = free_endpoint();
-    let (_, port) = endpoint.rsplit_once(':').unwrap();
-    port.parse().unwrap()
-}
+use crate::support::{DEADLINE, Workspace, environment, failure, success};
 
 /// A registry in a folder of its own.
 struct Registry {
@@ -107,17 +102,14 @@ fn a_release_goes_to_a_registry_and_comes_back_with_its_signatures() {
     let program = match program() {
         Ok(program) => program,
         Err(reason) => {
-            return skipped(
-                "a_release_goes_to_a_registry_and_comes_back_with_its_signatures",
-                &reason,
-            );
+            return skip(Need::DebianPackages, &reason);
         }
     };
     let registry = Registry::start(&program);
-    let lab = Lab::new();
-    lab.key("bob");
-    let release = lab.pack(&Lab::recipe("classify-angle.toml"));
-    lab.sign(&release, "alice");
+    let workspace = Workspace::new();
+    workspace.key("bob");
+    let release = workspace.pack(&Workspace::recipe("classify-angle.toml"));
+    workspace.sign(&release, "alice");
     let folder = release.display().to_string();
     let to = registry.address("line/angle:1");
     let first = json(&success(["push", &folder, &to, "--json"]));
@@ -135,7 +127,7 @@ fn a_release_goes_to_a_registry_and_comes_back_with_its_signatures() {
     assert_eq!(referrers["manifests"].as_array().unwrap().len(), 1);
 
     // Signed once more and pushed again: only what is new is sent, and both signatures are listed.
-    lab.sign(&release, "bob");
+    workspace.sign(&release, "bob");
     let second = json(&success(["push", &folder, &to, "--json"]));
     assert_eq!(second["signatures"], 2);
     assert!(second["sent_bytes"].as_u64().unwrap() < 10_000, "{second}");
@@ -144,25 +136,24 @@ fn a_release_goes_to_a_registry_and_comes_back_with_its_signatures() {
         to.clone(),
         registry.address(&format!("line/angle@{digest}")),
     ] {
-        let back = lab.path("back").display().to_string();
+        let back = workspace.path("back").display().to_string();
         let pulled = json(&success(["pull", &from, "--out", &back, "--json"]));
         assert_eq!(pulled["digest"], digest);
         assert_eq!(pulled["signatures"], 2);
-        lab.trust(&["alice", "bob"], 2);
-        success(["verify", &back, "--trust", &lab.trust_file()]);
+        workspace.trust(&["alice", "bob"], 2);
+        success(["verify", &back, "--trust", &workspace.trust_file()]);
     }
 }
 
 #[test]
 fn what_is_no_release_or_not_there_is_named() {
-    let test = "what_is_no_release_or_not_there_is_named";
     let program = match program() {
         Ok(program) => program,
-        Err(reason) => return skipped(test, &reason),
+        Err(reason) => return skip(Need::DebianPackages, &reason),
     };
     let registry = Registry::start(&program);
-    let lab = Lab::new();
-    let back = lab.path("back");
+    let workspace = Workspace::new();
+    let back = workspace.path("back");
     let pull = |from: &str| failure(["pull", from, "--out", &back.display().to_string()]);
     let said = pull(&registry.address("line/nothing:1"));
     assert!(said.starts_with("not_found: "), "{said}");
@@ -172,7 +163,7 @@ fn what_is_no_release_or_not_there_is_named() {
         said.starts_with("registry: ") && said.contains("cannot"),
         "{said}"
     );
-    let folder = lab.path("empty").display().to_string();
+    let folder = workspace.path("empty").display().to_string();
     fs::create_dir(&folder).unwrap();
     let said = failure(["push", &folder, &registry.address("line/angle:1")]);
     assert!(said.starts_with("not_a_release: "), "{said}");
@@ -245,8 +236,8 @@ impl Drop for Endless {
 
 #[test]
 fn an_answer_without_end_costs_a_registry_the_pull_and_nobody_the_memory() {
-    let lab = Lab::new();
-    let out = lab.path("pulled").display().to_string();
+    let workspace = Workspace::new();
+    let out = workspace.path("pulled").display().to_string();
     for (path, head, name) in [
         ("/manifests/", "200 OK", "too_large"),
         ("/manifests/", "500 Oh", "registry"),

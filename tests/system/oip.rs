@@ -12,11 +12,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use hotshoe_infer::{ModelOptions, Models, Options, Tensor};
+use hotshoe_tests::{Need, skip};
 use hotshoe_trust::Digest;
 use serde_json::{Value, json};
 
 use crate::python::installed;
-use crate::support::{Daemon, Lab, environment, free_endpoint, lines, skipped};
+use crate::support::{Daemon, Workspace, environment, free_endpoint, lines};
 
 /// The client and all that it needs for these calls.
 const PACKAGES: [&str; 15] = [
@@ -47,11 +48,11 @@ struct Python {
 }
 
 impl Python {
-    fn get(test: &str) -> Option<Self> {
+    fn get() -> Option<Self> {
         match installed("tritonclient-2.73.0", &PACKAGES) {
             Ok(packages) => Some(Self { packages }),
             Err(reason) => {
-                skipped(test, &reason);
+                skip(Need::PythonPackages, &reason);
                 None
             }
         }
@@ -79,11 +80,11 @@ impl Python {
 }
 
 /// A daemon that answers the protocol, and where. `oip` is added to `[oip]`, `more` to the rest.
-fn serve(lab: &Lab, recipe: &str, oip: &str, more: &str) -> (Daemon, String) {
+fn serve(workspace: &Workspace, recipe: &str, oip: &str, more: &str) -> (Daemon, String) {
     let address = free_address();
-    let release = lab.release(recipe);
+    let release = workspace.release(recipe);
     let config = format!("[oip]\nlisten = \"{address}\"\n{oip}\n{more}");
-    let daemon = lab.device("a", &release, &config).run();
+    let daemon = workspace.device("a", &release, &config).run();
     (daemon, address)
 }
 
@@ -117,11 +118,11 @@ fn reference(elements: &[f32]) -> Vec<f32> {
 
 #[test]
 fn models_and_the_pipeline_are_called_by_tritonclient() {
-    let Some(python) = Python::get("models_and_the_pipeline_are_called_by_tritonclient") else {
+    let Some(python) = Python::get() else {
         return;
     };
-    let lab = Lab::new();
-    let (daemon, url) = serve(&lab, &Lab::recipe("release.toml"), "", "");
+    let workspace = Workspace::new();
+    let (daemon, url) = serve(&workspace, &Workspace::recipe("release.toml"), "", "");
 
     let found = python.call(
         "describe",
@@ -154,16 +155,16 @@ fn models_and_the_pipeline_are_called_by_tritonclient() {
         json!([-1, 3, -1, -1])
     );
 
-    every_form_gives_the_same(&python, &url, &lab);
+    every_form_gives_the_same(&python, &url, &workspace);
     the_pipeline_is_a_model(&python, &url, &daemon);
     refusals_are_in_the_protocols_form(&python, &url);
 }
 
-fn every_form_gives_the_same(python: &Python, url: &str, lab: &Lab) {
+fn every_form_gives_the_same(python: &Python, url: &str, workspace: &Workspace) {
     let count: u16 = SHAPE.iter().map(|&size| size as u16).product();
     let elements: Vec<f32> = (0..count).map(|i| (f32::from(i) * 0.01).sin()).collect();
     let wanted = reference(&elements);
-    let file = lab.path("elements");
+    let file = workspace.path("elements");
     let bytes: Vec<u8> = elements.iter().flat_map(|x| x.to_le_bytes()).collect();
     fs::write(&file, bytes).unwrap();
     let found = python.call("infer", &given(url, json!({ "elements": file })));

@@ -2,16 +2,18 @@
 
 use serde_json::Value;
 
-use crate::support::{Lab, character_error_rate, environment, expected_lines, json_lines, lines};
+use crate::support::{
+    Workspace, character_error_rate, environment, expected_lines, json_lines, lines,
+};
 
 fn read(recipe: &str, pictures: &[&str]) -> Vec<Value> {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe(recipe));
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe(recipe));
     let inputs: Vec<_> = pictures
         .iter()
         .map(|name| environment().picture(name))
         .collect();
-    let output = lab.exec(&release, &inputs);
+    let output = workspace.exec(&release, &inputs);
     assert!(
         output.status.success(),
         "{}",

@@ -4,7 +4,7 @@ use std::fs;
 
 use hotshoe_devkit::interface;
 
-use super::support::{Lab, environment, json_lines};
+use crate::support::{Workspace, environment, json_lines};
 
 /// CRC-32 of ISO 3309, as PNG's section 5.5 has it.
 fn crc32(bytes: &[u8]) -> u32 {
@@ -59,8 +59,8 @@ fn recipe() -> String {
 
 #[test]
 fn a_component_of_0_2_0_decodes_as_its_options_say() {
-    let lab = Lab::new();
-    let release = lab.release(&recipe());
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe());
     // 2 x 1 pixels, to be turned by 270 degrees clockwise: black and opaque, then green and transparent.
     let rgba = [0, 0, 0, 0, 255, 0, 255, 0, 0];
     let phone = png([0, 0, 0, 2, 0, 0, 0, 1, 8, 6, 0, 0, 0], 8, &rgba);
@@ -69,11 +69,11 @@ fn a_component_of_0_2_0_decodes_as_its_options_say() {
     let depth = [&[0][..], &near, &far].concat();
     let depth = png([0, 0, 0, 2, 0, 0, 0, 1, 16, 0, 0, 0, 0], 1, &depth);
     let inputs = [("phone.png", phone), ("depth.png", depth)].map(|(name, bytes)| {
-        let path = lab.path(name);
+        let path = workspace.path(name);
         fs::write(&path, bytes).unwrap();
         path
     });
-    let output = lab.exec(&release, &inputs);
+    let output = workspace.exec(&release, &inputs);
     let results = json_lines(&String::from_utf8(output.stdout).unwrap());
     let lines = |at: usize| -> Vec<String> {
         let classes = results[at]["insight"]["classes"].as_array();

@@ -12,7 +12,7 @@ use hotshoe_vision::{Budget, DecodeLimits, Format, Image, decode, encode};
 use privacy_camera::Face;
 use serde_json::Value;
 
-use super::support::{DEADLINE, Daemon, Lab, environment, json_lines};
+use super::support::{DEADLINE, Daemon, Workspace, environment, json_lines};
 
 /// Least overlap with a box of the reference, as intersection over union.
 const OVERLAP: f64 = 0.98;
@@ -152,8 +152,10 @@ fn detail(image: &Image, face: &Face) -> f64 {
 
 #[test]
 fn faces_are_found_where_the_reference_finds_them() {
-    let lab = Lab::new();
-    let daemon = lab.device("a", &lab.release(&recipe()), "").run();
+    let workspace = Workspace::new();
+    let daemon = workspace
+        .device("a", &workspace.release(&recipe()), "")
+        .run();
     for name in ["astronaut", "coffee", "china", "flower"] {
         let (picture, expected) = reference(name);
         let before = daemon.log().len();
@@ -171,8 +173,10 @@ fn faces_are_found_where_the_reference_finds_them() {
 
 #[test]
 fn the_blurred_picture_and_the_count_leave_and_nothing_else() {
-    let lab = Lab::new();
-    let daemon = lab.device("a", &lab.release(&recipe()), "").run();
+    let workspace = Workspace::new();
+    let daemon = workspace
+        .device("a", &workspace.release(&recipe()), "")
+        .run();
     let outputs = daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap();
     let mut keys = BTreeSet::new();
 
@@ -216,10 +220,10 @@ fn the_blurred_picture_and_the_count_leave_and_nothing_else() {
 
 #[test]
 fn what_is_no_picture_sends_nothing() {
-    let lab = Lab::new();
-    let release = lab.release(&recipe());
-    fs::write(lab.path("notes.png"), "no picture").unwrap();
-    let output = lab.exec(&release, &[lab.path("notes.png")]);
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe());
+    fs::write(workspace.path("notes.png"), "no picture").unwrap();
+    let output = workspace.exec(&release, &[workspace.path("notes.png")]);
     let answer = json_lines(&String::from_utf8(output.stdout).unwrap()).remove(0);
     assert_eq!(answer["error"]["stage"], "privacy-pre", "{answer}");
     assert_eq!(answer["actions"], Value::Null);

@@ -1,14 +1,18 @@
-//! A cable with a switch: a TCP proxy on loopback that can be cut, also in the middle of a transfer.
+//! A TCP proxy on loopback that can be cut, also in the middle of a transfer, and that can delay what it carries.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a cable that is held looks whether it still is.
 const HELD: Duration = Duration::from_millis(50);
+
+/// Most pieces of 16 KiB that are under way in one direction.
+const PIECES: usize = 64;
 
 /// A cable from its own port to another one.
 pub struct Cable {
@@ -17,6 +21,7 @@ pub struct Cable {
 }
 
 struct State {
+    delay: Duration,
     connected: AtomicBool,
     /// Whether what comes from the far end is left where it is.
     held: AtomicBool,
@@ -29,9 +34,15 @@ struct State {
 impl Cable {
     /// A cable to `127.0.0.1:far`.
     pub fn to(far: u16) -> Self {
+        Self::delayed(far, Duration::ZERO)
+    }
+
+    /// The same, which delivers everything so much later, in both directions.
+    pub fn delayed(far: u16, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let state = Arc::new(State {
+            delay,
             connected: AtomicBool::new(true),
             held: AtomicBool::new(false),
             allowance: AtomicU64::new(u64::MAX),
@@ -102,9 +113,10 @@ impl State {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         streams.extend([near.try_clone(), far.try_clone()].into_iter().flatten());
         drop(streams);
-        thread::spawn(move || carry(near_end, far_end, |_| true));
+        let delay = self.delay;
+        thread::spawn(move || carry(near_end, far_end, delay, |_| true));
         let state = Arc::clone(self);
-        thread::spawn(move || carry(far, near, |bytes| state.count(bytes)));
+        thread::spawn(move || carry(far, near, delay, |bytes| state.count(bytes)));
     }
 
     /// Whether `bytes` more may pass.
@@ -128,13 +140,33 @@ impl State {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, may_pass: impl Fn(u64) -> bool) {
+fn carry(mut from: TcpStream, to: TcpStream, delay: Duration, may_pass: impl Fn(u64) -> bool) {
+    let (sender, under_way) = sync_channel(PIECES);
+    let writer = thread::spawn(move || deliver(to, &under_way));
     let mut piece = [0; 16 << 10];
     while let Ok(read) = from.read(&mut piece) {
-        if read == 0 || !may_pass(read as u64) || to.write_all(&piece[..read]).is_err() {
+        let due = Instant::now() + delay;
+        let passes = read > 0 && may_pass(read as u64);
+        if !passes || sender.send((due, piece[..read].to_vec())).is_err() {
             break;
         }
     }
+    drop(sender);
+    let _ = writer.join();
     let _ = from.shutdown(Shutdown::Both);
+}
+
+/// Writes each piece when it is due.
+fn deliver(mut to: TcpStream, under_way: &Receiver<(Instant, Vec<u8>)>) {
+    for (due, piece) in under_way {
+        while let Some(left) = due.checked_duration_since(Instant::now())
+            && !left.is_zero()
+        {
+            thread::park_timeout(left);
+        }
+        if to.write_all(&piece).is_err() {
+            break;
+        }
+    }
     let _ = to.shutdown(Shutdown::Both);
 }

@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 
-use crate::support::{Lab, environment, lines, skipped};
+use crate::support::{Workspace, environment, lines};
 
 /// The PyPI package, in the version that the host's own crate has.
 const PACKAGE: &str = "eclipse-zenoh==1.10.2";
@@ -67,11 +68,11 @@ pub fn installed(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
 fn a_python_program_is_served() {
     let package = match installed(&PACKAGE.replace("==", "-"), &[PACKAGE]) {
         Ok(package) => package,
-        Err(reason) => return skipped("a_python_program_is_served", &reason),
+        Err(reason) => return skip(Need::PythonPackages, &reason),
     };
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("release.toml"));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("release.toml"));
+    let device = workspace.device("a", &release, "");
     let daemon = device.run();
     let output = Command::new("python3")
         .args(["-c", CLIENT])

@@ -10,14 +10,14 @@ use hotshoe_store::{RecordStage, RecordedPart, Recording};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::support::{DEADLINE, Daemon, Device, Lab, environment, failure, hotshoe, success};
+use super::support::{DEADLINE, Daemon, Device, Workspace, environment, failure, hotshoe, success};
 
 const ALL: &str = "record = [\"sample\", \"tensors\", \"insight\"]";
 const ALLOWED: &str = "[record]\nallow = [\"sample\", \"tensors\", \"insight\"]";
 
 /// A preprocessor, a real model, a postprocessor and a policy. `contract` is its data contract.
 pub fn recipe(contract: &str) -> String {
-    let text = Lab::recipe("classify-angle.toml");
+    let text = Workspace::recipe("classify-angle.toml");
     text.replace(
         "\n[components.classify-angle-pre]",
         &format!("\n[data-contract]\n{contract}\n\n[components.classify-angle-pre]"),
@@ -28,14 +28,14 @@ fn page() -> Vec<u8> {
     fs::read(environment().picture("page.png")).unwrap()
 }
 
-/// `hotshoe record` of a device of the lab.
-fn arguments(lab: &Lab, device: &Device, stage: &str, more: &[&str]) -> Vec<String> {
+/// `hotshoe record` of a device of the workspace.
+fn arguments(workspace: &Workspace, device: &Device, stage: &str, more: &[&str]) -> Vec<String> {
     let text = |path: PathBuf| path.display().to_string();
     let mut all: Vec<String> = ["record", "--device", &device.name, "--stage", stage]
         .map(str::to_owned)
         .into();
     all.extend(["--config".to_owned(), text(device.config.clone())]);
-    all.extend(["-o".to_owned(), text(lab.path("recorded"))]);
+    all.extend(["-o".to_owned(), text(workspace.path("recorded"))]);
     all.extend(more.iter().map(|it| (*it).to_owned()));
     all
 }
@@ -62,12 +62,15 @@ fn fed(daemon: &Daemon, arguments: &[String]) -> Value {
 }
 
 /// A recording of two samples through the whole pipeline, at this stage.
-pub fn recorded(lab: &Lab, stage: &str) -> PathBuf {
-    let release = lab.release(&recipe(ALL));
-    let device = lab.device("cam", &release, ALLOWED);
+pub fn recorded(workspace: &Workspace, stage: &str) -> PathBuf {
+    let release = workspace.release(&recipe(ALL));
+    let device = workspace.device("cam", &release, ALLOWED);
     let daemon = device.run();
-    fed(&daemon, &arguments(lab, &device, stage, &["--count", "2"]));
-    lab.path("recorded")
+    fed(
+        &daemon,
+        &arguments(workspace, &device, stage, &["--count", "2"]),
+    );
+    workspace.path("recorded")
 }
 
 fn text(path: &Path) -> String {
@@ -76,17 +79,17 @@ fn text(path: &Path) -> String {
 
 #[test]
 fn a_recording_holds_what_came_between_and_replays_equal() {
-    let lab = Lab::new();
-    let release = lab.release(&recipe(ALL));
-    let device = lab.device("cam", &release, ALLOWED);
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe(ALL));
+    let device = workspace.device("cam", &release, ALLOWED);
     let daemon = device.run();
     let report = fed(
         &daemon,
-        &arguments(&lab, &device, "infer", &["--count", "3"]),
+        &arguments(&workspace, &device, "infer", &["--count", "3"]),
     );
     assert_eq!(report["entries"], 3, "{report}");
     assert_eq!(report["ended"], "count");
-    let folder = lab.path("recorded");
+    let folder = workspace.path("recorded");
     let recording = Recording::open(&folder).unwrap();
     recording.check().unwrap();
     assert_eq!(recording.head.stage, RecordStage::Infer);
@@ -106,7 +109,7 @@ fn a_recording_holds_what_came_between_and_replays_equal() {
     assert_eq!(insight["kind"], "classes");
 
     // Back through the whole pipeline.
-    let toml = text(&lab.path("release.toml"));
+    let toml = text(&workspace.path("release.toml"));
     let told = success([
         "test",
         &toml,
@@ -139,17 +142,22 @@ fn a_recording_holds_what_came_between_and_replays_equal() {
 
 #[test]
 fn a_recording_becomes_self_tests() {
-    let lab = Lab::new();
-    let folder = recorded(&lab, "pre");
+    let workspace = Workspace::new();
+    let folder = recorded(&workspace, "pre");
     let more = format!(
         "\n[[tests]]\nname = \"cam\"\nrecorded = \"{}\"\n",
         text(&folder)
     );
-    let release = lab.release(&(recipe(ALL) + &more));
-    let verified = success(["verify", &text(&release), "--trust", &lab.trust_file()]);
+    let release = workspace.release(&(recipe(ALL) + &more));
+    let verified = success([
+        "verify",
+        &text(&release),
+        "--trust",
+        &workspace.trust_file(),
+    ]);
     assert!(verified.contains("2 self-tests"), "{verified}");
     // They pass on a device, which tries them when it is installed.
-    let device = lab.device("other", &release, "");
+    let device = workspace.device("other", &release, "");
     assert_eq!(
         device.run().status().release.unwrap().name,
         "classify-angle"
@@ -158,12 +166,12 @@ fn a_recording_becomes_self_tests() {
     let post = recipe(ALL)
         .replace("[[pipeline]]\npreprocess = \"classify-angle-pre\"\n", "")
         .replace("[[pipeline]]\ninfer = \"classify-angle\"\n", "");
-    fs::write(lab.path("release.toml"), post + &more).unwrap();
+    fs::write(workspace.path("release.toml"), post + &more).unwrap();
     let refused = failure([
         "pack",
-        &text(&lab.path("release.toml")),
+        &text(&workspace.path("release.toml")),
         "--out",
-        &text(&lab.path("post")),
+        &text(&workspace.path("post")),
     ]);
     assert!(refused.starts_with("not_recorded"), "{refused}");
     assert!(refused.contains("--stage infer"), "{refused}");
@@ -171,10 +179,10 @@ fn a_recording_becomes_self_tests() {
 
 #[test]
 fn a_pipeline_is_replayed_from_where_it_was_recorded() {
-    let lab = Lab::new();
-    let folder = text(&recorded(&lab, "infer"));
+    let workspace = Workspace::new();
+    let folder = text(&recorded(&workspace, "infer"));
     let whole = recipe(ALL);
-    let toml = lab.path("release.toml");
+    let toml = workspace.path("release.toml");
     let steps = [
         "preprocess = \"classify-angle-pre\"",
         "infer = \"classify-angle\"",
@@ -215,9 +223,9 @@ fn a_pipeline_is_replayed_from_where_it_was_recorded() {
 
 #[test]
 fn damage_of_a_recording_is_found() {
-    let lab = Lab::new();
-    let folder = recorded(&lab, "sample");
-    let toml = text(&lab.path("release.toml"));
+    let workspace = Workspace::new();
+    let folder = recorded(&workspace, "sample");
+    let toml = text(&workspace.path("release.toml"));
     let file = folder.join("samples/0001.bin");
     let mut bytes = fs::read(&file).unwrap();
     bytes[1_000] ^= 1;
@@ -243,7 +251,7 @@ fn damage_of_a_recording_is_found() {
 
 #[test]
 fn nothing_is_recorded_that_device_and_release_do_not_both_allow() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     for (contract, allowed, stage, without, name, line) in [
         (
             ALL,
@@ -286,9 +294,9 @@ fn nothing_is_recorded_that_device_and_release_do_not_both_allow() {
             "--without",
         ),
     ] {
-        let release = lab.release(&recipe(contract));
+        let release = workspace.release(&recipe(contract));
         let name_of = format!("cam-{name}-{stage}").replace('_', "-");
-        let device = lab.device(&name_of, &release, allowed);
+        let device = workspace.device(&name_of, &release, allowed);
         let _daemon = device.run();
         let mut more = vec!["--count", "1"];
         more.extend(
@@ -297,24 +305,29 @@ fn nothing_is_recorded_that_device_and_release_do_not_both_allow() {
                 .into_iter()
                 .flatten(),
         );
-        let refused = failure(arguments(&lab, &device, stage, &more));
+        let refused = failure(arguments(&workspace, &device, stage, &more));
         assert!(refused.starts_with(name), "{refused}");
         assert!(refused.contains(line), "{refused}");
-        assert!(!lab.path("recorded").exists());
+        assert!(!workspace.path("recorded").exists());
     }
 }
 
 #[test]
 fn ctrl_c_ends_a_recording_with_what_there_is() {
-    let lab = Lab::new();
-    let release = lab.release(&recipe(ALL));
-    let device = lab.device("cam", &release, ALLOWED);
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe(ALL));
+    let device = workspace.device("cam", &release, ALLOWED);
     let daemon = device.run();
     // A recording of nothing is none: the folder is free for the next.
-    let nothing = failure(arguments(&lab, &device, "sample", &["--timeout", "0"]));
+    let nothing = failure(arguments(
+        &workspace,
+        &device,
+        "sample",
+        &["--timeout", "0"],
+    ));
     assert!(nothing.starts_with("nothing_recorded"), "{nothing}");
     let arguments = arguments(
-        &lab,
+        &workspace,
         &device,
         "sample",
         &["--count", "1000", "--without", "insight"],
@@ -325,7 +338,7 @@ fn ctrl_c_ends_a_recording_with_what_there_is() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let folder = lab.path("recorded");
+    let folder = workspace.path("recorded");
     let started = Instant::now();
     let entries = || Recording::open(&folder).map_or(0, |it| it.entries.len());
     while entries() < 2 {

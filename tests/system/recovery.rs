@@ -5,14 +5,13 @@ use std::fs;
 use hotshoe_trust::DeviceSelector;
 
 use super::site::{Site, data_file, ended, light, recipe, settled_on};
-use super::support::{environment, skipped};
 
 const EAGER: &str = "min-samples = 3\nmin-seconds = 0\n";
 
 #[test]
 fn a_live_release_that_is_damaged_gives_way_to_the_one_before() {
     let mut site = Site::new();
-    let filler = site.lab.path("filler");
+    let filler = site.workspace.path("filler");
     fs::write(&filler, b"one").unwrap();
     let first = site.pack(&light(1, &data_file("filler", &filler)));
     let device = site.device("cam", &first, "");
@@ -25,7 +24,7 @@ fn a_live_release_that_is_damaged_gives_way_to_the_one_before() {
     daemon.kill();
     let digest = hotshoe_trust::Digest::of(b"two");
     let blob = site
-        .lab
+        .workspace
         .path(&format!("cam-data/blobs/sha256/{}", digest.hex()));
     fs::write(blob, b"twX").unwrap();
     let daemon = device.run();
@@ -74,7 +73,7 @@ fn with_little_memory_the_way_back_is_read_from_the_disk() {
 #[test]
 fn a_quota_frees_what_no_slot_needs_and_refuses_what_does_not_fit() {
     let mut site = Site::new();
-    let filler = site.lab.path("filler");
+    let filler = site.workspace.path("filler");
     let bytes = |size: usize, seed: u8| -> Vec<u8> {
         (0..size)
             .map(|i| (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[1] ^ seed)
@@ -91,7 +90,7 @@ fn a_quota_frees_what_no_slot_needs_and_refuses_what_does_not_fit() {
         site.publish(&next);
         daemon.feed_until(settled_on(generation));
     }
-    let used: u64 = fs::read_dir(site.lab.path("cam-data/blobs/sha256"))
+    let used: u64 = fs::read_dir(site.workspace.path("cam-data/blobs/sha256"))
         .unwrap()
         // The daemon collects while this looks: a file that has just gone takes no room.
         .filter_map(|entry| entry.unwrap().metadata().ok())
@@ -147,69 +146,4 @@ fn a_newer_release_ends_the_trial_of_one_that_gets_nowhere() {
     let third = site.pack(&recipe(3, EAGER, &[], ""));
     site.publish(&third);
     daemon.feed_until(settled_on(3));
-}
-
-/// Delivers a release in a network namespace whose loopback loses and delays packets. The script is the whole experiment.
-#[test]
-fn half_of_all_packets_lost_and_half_a_second_late_a_release_still_arrives() {
-    const TEST: &str = "half_of_all_packets_lost_and_half_a_second_late_a_release_still_arrives";
-    let netem = "ip link set lo up && tc qdisc add dev lo root netem loss 50% delay 500ms";
-    let allowed = std::process::Command::new("unshare")
-        .args(["-rn", "sh", "-c", netem])
-        .output();
-    match allowed {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return skipped(TEST, &format!("no netem here: {}", said.trim()));
-        }
-        Err(error) => return skipped(TEST, &format!("no unshare here: {error}")),
-    }
-    deliver_in_a_namespace(netem);
-}
-
-#[test]
-fn a_network_of_its_own_is_enough_to_deliver() {
-    let alone = "ip link set lo up";
-    let allowed = std::process::Command::new("unshare")
-        .args(["-rn", "sh", "-c", alone])
-        .output();
-    match allowed {
-        Ok(output) if output.status.success() => deliver_in_a_namespace(alone),
-        _ => skipped(
-            "a_network_of_its_own_is_enough_to_deliver",
-            "no network namespaces here",
-        ),
-    }
-}
-
-fn deliver_in_a_namespace(prepare: &str) {
-    let mut site = Site::new();
-    site.close();
-    let filler = site.lab.path("filler");
-    let picture = environment().picture("page.png");
-    fs::copy(picture, &filler).unwrap();
-    let first = site.pack(&light(1, ""));
-    let second = site.pack(&light(2, &data_file("filler", &filler)));
-    let device = site.device("cam", &first, "");
-    let hotshoe = env!("CARGO_BIN_EXE_hotshoe");
-    let script = format!(
-        "{prepare} && ({hotshoe} run --config {} 2>{} & \
-         {hotshoe} publish {} --site lab --listen {} --expect 1 --stage-only --timeout 600; ended=$?; kill $!; exit $ended)",
-        device.config.display(),
-        site.lab.path("cam.log").display(),
-        second.folder.display(),
-        site.endpoint,
-    );
-    let output = std::process::Command::new("unshare")
-        .args(["-rn", "sh", "-c", &script])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}\n{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-        fs::read_to_string(site.lab.path("cam.log")).unwrap_or_default()
-    );
 }

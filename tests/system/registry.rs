@@ -29,11 +29,11 @@ impl Registry {
                 "registry", "--site", "lab", "--name", name, "--listen", listen,
             ])
             .arg("--data")
-            .arg(site.lab.path(&format!("{name}-registry")))
-            .args(["--trust", &site.lab.trust_file()])
+            .arg(site.workspace.path(&format!("{name}-registry")))
+            .args(["--trust", &site.workspace.trust_file()])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        let log = site.lab.path(&format!("{name}.log"));
+        let log = site.workspace.path(&format!("{name}.log"));
         command.stderr(fs::File::create(&log).unwrap());
         if let Some(connect) = connect {
             command.args(["--connect", connect]);
@@ -76,7 +76,7 @@ fn a_registry_serves_when_the_publisher_has_gone_and_after_a_restart() {
     let registry = Registry::start(&site, "shelf", &listen, Some(&endpoint), false);
     let first = site.pack(&light(1, ""));
     let second = site.pack(&light(2, ""));
-    // A device of the same site beside it says when the registry has the release: it gets it from nobody else.
+    // A device of the same site beside it says when the registry has the release: it gets it from no other source.
     let watcher = site.device_at("watcher", &first, &listen, "").run();
     site.publish(&second);
     watcher.feed_until(settled_on(2));
@@ -129,8 +129,11 @@ fn devices_that_are_routers_too_see_each_other_behind_one() {
         .into();
     let _hub = Registry::start(&site, "hub", &listen, None, true);
     let size = 8 << 20;
-    fs::write(site.lab.path("filler"), noise(size, 5)).unwrap();
-    let second = site.pack(&light(2, &data_file("filler", &site.lab.path("filler"))));
+    fs::write(site.workspace.path("filler"), noise(5, size)).unwrap();
+    let second = site.pack(&light(
+        2,
+        &data_file("filler", &site.workspace.path("filler")),
+    ));
     let folder = second.folder.display().to_string();
     let said = success([
         "publish",

@@ -10,7 +10,7 @@ use hotshoe_infer::npz;
 use serde_json::Value;
 
 use super::record::recipe;
-use super::support::{Lab, environment, failure, hotshoe, json_lines, success};
+use super::support::{Workspace, environment, failure, hotshoe, json_lines, success};
 
 /// What `measure` makes of `123`.
 const MEASURED: &str = r#"{"kind":"scalars","scalars":[{"name":"bytes","value":3.0,"unit":""},{"name":"sum","value":150.0,"unit":""}]}"#;
@@ -20,15 +20,15 @@ fn text(path: &Path) -> String {
 }
 
 /// A light release with one test, whose `expected` holds this.
-fn light(lab: &Lab, expected: Option<&str>, more: &str) -> PathBuf {
-    fs::write(lab.path("sample.txt"), "123").unwrap();
+fn light(workspace: &Workspace, expected: Option<&str>, more: &str) -> PathBuf {
+    fs::write(workspace.path("sample.txt"), "123").unwrap();
     if let Some(expected) = expected {
-        fs::write(lab.path("expected.json"), expected).unwrap();
+        fs::write(workspace.path("expected.json"), expected).unwrap();
     }
     let test = format!(
         "[[tests]]\nname = \"three-digits\"\nsample = \"sample.txt\"\ncontent-type = \"text/plain\"\nexpected = \"expected.json\"\n{more}"
     );
-    let path = lab.path("release.toml");
+    let path = workspace.path("release.toml");
     fs::write(
         &path,
         super::site::recipe(1, "", &["counting-policy"], &test),
@@ -39,8 +39,8 @@ fn light(lab: &Lab, expected: Option<&str>, more: &str) -> PathBuf {
 
 #[test]
 fn a_test_that_passes_says_time_and_memory_of_each_stage() {
-    let lab = Lab::new();
-    let path = light(&lab, Some(MEASURED), "");
+    let workspace = Workspace::new();
+    let path = light(&workspace, Some(MEASURED), "");
     let told = success(["test", &text(&path)]);
     for wanted in [
         "throw-away key",
@@ -63,8 +63,8 @@ fn a_test_that_passes_says_time_and_memory_of_each_stage() {
 
 #[test]
 fn a_test_that_fails_shows_what_differs_and_update_takes_it_over() {
-    let lab = Lab::new();
-    let path = light(&lab, Some(&MEASURED.replace("150.0", "151.0")), "");
+    let workspace = Workspace::new();
+    let path = light(&workspace, Some(&MEASURED.replace("150.0", "151.0")), "");
     let output = hotshoe(["test", &text(&path)]);
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{told}");
@@ -76,7 +76,7 @@ fn a_test_that_fails_shows_what_differs_and_update_takes_it_over() {
     ] {
         assert!(told.contains(wanted), "no `{wanted}` in {told}");
     }
-    // No colours where nobody sees them.
+    // No colours without a terminal.
     assert!(!told.contains('\u{1b}'), "{told}");
     let updated = success(["test", &text(&path), "--update"]);
     assert!(
@@ -84,7 +84,7 @@ fn a_test_that_fails_shows_what_differs_and_update_takes_it_over() {
         "{updated}"
     );
     assert!(
-        fs::read_to_string(lab.path("expected.json"))
+        fs::read_to_string(workspace.path("expected.json"))
             .unwrap()
             .contains("150.0")
     );
@@ -93,21 +93,21 @@ fn a_test_that_fails_shows_what_differs_and_update_takes_it_over() {
 
 #[test]
 fn a_tolerance_is_for_every_number() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     // Equal to a thousandth, which is all that a device asks for.
     let near = MEASURED.replace("150.0", "150.1");
-    let path = light(&lab, Some(&near), "");
+    let path = light(&workspace, Some(&near), "");
     assert!(success(["test", &text(&path)]).contains("pass three-digits"));
     let strict = hotshoe(["test", &text(&path), "--tolerance", "0.0001"]);
     assert_eq!(strict.status.code(), Some(1));
-    let path = light(&lab, Some(&near), "tolerance = 0.0001\n");
+    let path = light(&workspace, Some(&near), "tolerance = 0.0001\n");
     assert_eq!(hotshoe(["test", &text(&path)]).status.code(), Some(1));
 }
 
 #[test]
 fn without_a_snapshot_or_a_test_it_says_what_to_do() {
-    let lab = Lab::new();
-    let path = light(&lab, None, "");
+    let workspace = Workspace::new();
+    let path = light(&workspace, None, "");
     let output = hotshoe(["test", &text(&path)]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains("create it with --update"));
@@ -133,8 +133,8 @@ impl Drop for Ended {
 
 #[test]
 fn it_runs_again_when_a_file_changes() {
-    let lab = Lab::new();
-    let path = light(&lab, Some(MEASURED), "");
+    let workspace = Workspace::new();
+    let path = light(&workspace, Some(MEASURED), "");
     let child = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
         .args(["test", &text(&path), "--watch"])
         .env_remove("RUST_LOG")
@@ -147,20 +147,20 @@ fn it_runs_again_when_a_file_changes() {
     let mut next = |end: &str| lines.any(|line| line.unwrap().contains(end));
     assert!(next("1 passed, 0 failed"));
     fs::write(
-        lab.path("expected.json"),
+        workspace.path("expected.json"),
         MEASURED.replace("150.0", "151.0"),
     )
     .unwrap();
     assert!(next("0 passed, 1 failed"));
-    fs::write(lab.path("sample.txt"), "124").unwrap();
+    fs::write(workspace.path("sample.txt"), "124").unwrap();
     assert!(next("1 passed, 0 failed"));
 }
 
 #[test]
 fn a_policy_alone_is_tried_on_an_insight_and_its_actions_count() {
-    let lab = Lab::new();
-    let path = lab.path("release.toml");
-    fs::write(lab.path("given.json"), MEASURED).unwrap();
+    let workspace = Workspace::new();
+    let path = workspace.path("release.toml");
+    fs::write(workspace.path("given.json"), MEASURED).unwrap();
     let policy = text(&environment().component("empty-policy"));
     let recipe = format!(
         "name = \"p\"\ngeneration = 1\nexpires-in = \"1d\"\n[components.p]\nfile = \"{policy}\"\nworld = \"policy\"\n[[pipeline]]\npolicy = \"p\"\n\
@@ -169,22 +169,26 @@ fn a_policy_alone_is_tried_on_an_insight_and_its_actions_count() {
     fs::write(&path, &recipe).unwrap();
     success(["test", &text(&path), "--update"]);
     let written: Value =
-        serde_json::from_str(&fs::read_to_string(lab.path("expected.json")).unwrap()).unwrap();
+        serde_json::from_str(&fs::read_to_string(workspace.path("expected.json")).unwrap())
+            .unwrap();
     assert!(written["actions"].is_array(), "{written}");
     success(["test", &text(&path)]);
     // The same insight with other actions.
     let other = format!(
         "{{\"insight\":{MEASURED},\"actions\":[{{\"action\":\"drop\",\"reason\":\"x\"}}]}}"
     );
-    fs::write(lab.path("expected.json"), other).unwrap();
+    fs::write(workspace.path("expected.json"), other).unwrap();
     let output = hotshoe(["test", &text(&path)]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains("actions"));
     // As a whole release it is packed, signed, run; what is no insight costs that sample.
-    fs::write(lab.path("expected.json"), MEASURED).unwrap();
-    let release = lab.release(&recipe);
-    fs::write(lab.path("bad.json"), "{\"kind\":\"nothing\"}").unwrap();
-    let output = lab.exec(&release, &[lab.path("given.json"), lab.path("bad.json")]);
+    fs::write(workspace.path("expected.json"), MEASURED).unwrap();
+    let release = workspace.release(&recipe);
+    fs::write(workspace.path("bad.json"), "{\"kind\":\"nothing\"}").unwrap();
+    let output = workspace.exec(
+        &release,
+        &[workspace.path("given.json"), workspace.path("bad.json")],
+    );
     let lines = json_lines(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(lines[0]["insight"]["kind"], "scalars");
     assert_eq!(
@@ -195,14 +199,14 @@ fn a_policy_alone_is_tried_on_an_insight_and_its_actions_count() {
 
 #[test]
 fn a_model_alone_takes_tensors_and_a_bad_archive_costs_one_sample() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let whole = recipe("");
     let (head, _) = whole.split_once("[components.").unwrap();
     let model = environment().model("classify-angle").display().to_string();
     let toml = format!(
         "{head}[models.classify-angle]\nfile = \"{model}\"\n[[pipeline]]\ninfer = \"classify-angle\"\n"
     );
-    let device = lab.device("cam", &lab.release(&toml), "");
+    let device = workspace.device("cam", &workspace.release(&toml), "");
     let daemon = device.run();
     let tensor = Tensor::from_f32(&[1, 3, 48, 192], vec![0.25; 3 * 48 * 192]).unwrap();
     let good = npz::to_bytes(&[("x".to_owned(), tensor)]).unwrap();

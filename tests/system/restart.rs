@@ -8,13 +8,13 @@ use hotshoe_link::FeedError;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{DEADLINE, Device, Lab, environment, failure, free_endpoint};
+use crate::support::{DEADLINE, Device, Workspace, environment, failure, free_endpoint};
 
 #[test]
 fn killed_and_started_again_it_serves_the_same_release() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let device = workspace.device("a", &release, "");
     let page = fs::read(environment().picture("page.png")).unwrap();
     let daemon = device.run();
     let before = daemon.status().release;
@@ -28,12 +28,12 @@ fn killed_and_started_again_it_serves_the_same_release() {
 
 #[test]
 fn compiled_code_that_was_tampered_with_is_not_loaded() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let device = workspace.device("a", &release, "");
     device.run().kill();
     let mut tampered = 0;
-    let mut folders = vec![lab.path("a-data")];
+    let mut folders = vec![workspace.path("a-data")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -60,11 +60,11 @@ fn compiled_code_that_was_tampered_with_is_not_loaded() {
 
 #[test]
 fn compiled_code_that_others_may_write_is_not_loaded() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let device = workspace.device("a", &release, "");
     device.run().kill();
-    let folder = lab.path("a-data/aot");
+    let folder = workspace.path("a-data/aot");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
     let daemon = device.run();
     assert_eq!(daemon.log().matches("compiled code is not used").count(), 3);
@@ -74,10 +74,13 @@ fn compiled_code_that_others_may_write_is_not_loaded() {
 
 #[test]
 fn it_drains_on_sigterm() {
-    let lab = Lab::new();
-    let recipe = Lab::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 2000");
+    let workspace = Workspace::new();
+    let recipe =
+        Workspace::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 2000");
     let more = "[workers]\nthreads = 1\n[drain]\ndeadline-ms = 60000";
-    let daemon = lab.device("a", &lab.release(&recipe), more).run();
+    let daemon = workspace
+        .device("a", &workspace.release(&recipe), more)
+        .run();
     let feeder = daemon.feeder(12);
     // The first keeps the only worker busy until its deadline; the rest wait behind it when the signal comes.
     for number in 0..12 {
@@ -113,9 +116,14 @@ fn it_drains_on_sigterm() {
 
 #[test]
 fn samples_that_do_not_finish_in_time_are_named_drops() {
-    let lab = Lab::new();
-    let recipe = Lab::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 600000");
-    let device = lab.device("a", &lab.release(&recipe), "[drain]\ndeadline-ms = 100");
+    let workspace = Workspace::new();
+    let recipe =
+        Workspace::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 600000");
+    let device = workspace.device(
+        "a",
+        &workspace.release(&recipe),
+        "[drain]\ndeadline-ms = 100",
+    );
     let mut daemon = device.run();
     let feeder = daemon.feeder(4);
     feeder
@@ -131,9 +139,9 @@ fn samples_that_do_not_finish_in_time_are_named_drops() {
 
 #[test]
 fn a_data_folder_has_one_holder() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let device = workspace.device("a", &release, "");
     let _daemon = device.run();
     let config = device.config.display().to_string();
     let said = failure([
@@ -147,8 +155,8 @@ fn a_data_folder_has_one_holder() {
 
 #[test]
 fn with_nothing_installed_it_waits_for_its_first_release() {
-    let lab = Lab::new();
-    let config = lab.path("a.toml");
+    let workspace = Workspace::new();
+    let config = workspace.path("a.toml");
     let endpoint = free_endpoint();
     let text = format!(
         "site = \"lab\"\ndevice = \"a\"\ndata = \"a-data\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n"

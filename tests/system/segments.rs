@@ -6,11 +6,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use hotshoe_devkit::{Extra, Progress, fetch};
+use hotshoe_tests::{Need, skip};
 use hotshoe_trust::Digest;
 use serde_json::{Value, json};
 use voice_activity::{RATE, WINDOW};
 
-use super::support::{DEADLINE, Lab, environment, skipped};
+use super::support::{DEADLINE, Workspace, environment};
 
 /// The stream, its segments and the probabilities in it, as the reference found them.
 struct Reference {
@@ -66,12 +67,12 @@ fn segments_open_and_close_as_the_package_does_it() {
     let recipe = match recipe() {
         Ok(recipe) => recipe,
         Err(reason) => {
-            return skipped("segments_open_and_close_as_the_package_does_it", &reason);
+            return skip(Need::Compilers, &reason);
         }
     };
     let Reference { sound, segments } = reference();
-    let lab = Lab::new();
-    let device = lab.device("a", &lab.release(&recipe), "[workers]\nthreads = 2");
+    let workspace = Workspace::new();
+    let device = workspace.device("a", &workspace.release(&recipe), "[workers]\nthreads = 2");
     let daemon = device.run();
     let outputs = daemon
         .client()

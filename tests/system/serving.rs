@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Instant;
 
 use hotshoe_link::OutputMessage;
+use hotshoe_tests::until;
 use serde_json::Value;
 
-use crate::support::{DEADLINE, Daemon, Lab, environment, failure, lines, success};
+use crate::support::{DEADLINE, Daemon, Workspace, environment, failure, lines, success};
 
 fn page() -> Vec<u8> {
     fs::read(environment().picture("page.png")).unwrap()
@@ -26,9 +26,9 @@ fn next(outputs: &hotshoe_link::Outputs, end: &str) -> OutputMessage {
 
 #[test]
 fn a_published_sample_becomes_an_insight_with_its_release() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("release.toml"));
-    let daemon = lab.device("a", &release, "").run();
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("release.toml"));
+    let daemon = workspace.device("a", &release, "").run();
     let outputs = daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap();
     daemon
         .client()
@@ -71,14 +71,14 @@ fn a_published_sample_becomes_an_insight_with_its_release() {
 
 #[test]
 fn samples_come_from_other_keys_too_but_never_from_its_own_results() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let camera = lab.device("camera", &release, "").run();
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let camera = workspace.device("camera", &release, "").run();
     let endpoint = camera.status().session.locators.remove(0);
     // A device that reads what the other one is sent: one key expression away from a loop.
     let config =
         |keys: &str| format!("connect = [\"{endpoint}\"]\n[intake]\nsubscribe = [\"{keys}\"]");
-    let reader = lab
+    let reader = workspace
         .device("reader", &release, &config("hotshoe/lab/camera/input/**"))
         .run();
     let outputs = reader
@@ -93,7 +93,7 @@ fn samples_come_from_other_keys_too_but_never_from_its_own_results() {
     assert_eq!(insight.body["id"], "shared");
     assert_eq!(insight.body["source"], "hotshoe/lab/camera/input/door");
 
-    let looped = lab.device("loop", &release, &config("hotshoe/**"));
+    let looped = workspace.device("loop", &release, &config("hotshoe/**"));
     let config = looped.config.display().to_string();
     let said = failure(["run", "--config", &config]);
     assert!(said.contains("intake.subscribe"), "{said}");
@@ -101,10 +101,10 @@ fn samples_come_from_other_keys_too_but_never_from_its_own_results() {
 
 #[test]
 fn a_file_in_the_watched_folder_is_a_sample() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    fs::create_dir(lab.path("inbox")).unwrap();
-    let daemon = lab
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    fs::create_dir(workspace.path("inbox")).unwrap();
+    let daemon = workspace
         .device(
             "a",
             &release,
@@ -112,8 +112,12 @@ fn a_file_in_the_watched_folder_is_a_sample() {
         )
         .run();
     let outputs = daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap();
-    fs::write(lab.path("inbox/page.part"), page()).unwrap();
-    fs::rename(lab.path("inbox/page.part"), lab.path("inbox/page.png")).unwrap();
+    fs::write(workspace.path("inbox/page.part"), page()).unwrap();
+    fs::rename(
+        workspace.path("inbox/page.part"),
+        workspace.path("inbox/page.png"),
+    )
+    .unwrap();
     let insight = next(&outputs, "output/insight");
     assert!(
         insight.body["source"]
@@ -126,12 +130,14 @@ fn a_file_in_the_watched_folder_is_a_sample() {
 
 #[test]
 fn two_daemons_on_one_machine_do_not_disturb_each_other() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
     // The same site and device name, apart by namespace and data folder alone.
-    let other = Lab::new();
-    let theirs = other.release(&Lab::recipe("classify-angle.toml"));
-    let one = lab.device("a", &release, "namespace = \"east\"").run();
+    let other = Workspace::new();
+    let theirs = other.release(&Workspace::recipe("classify-angle.toml"));
+    let one = workspace
+        .device("a", &release, "namespace = \"east\"")
+        .run();
     let two = other.device("a", &theirs, "namespace = \"west\"").run();
     let samples: Vec<(&str, Vec<u8>)> = vec![("1", page()), ("2", page()), ("3", page())];
     assert!(one.feed(&samples).iter().all(|fed| fed.result.is_ok()));
@@ -148,10 +154,10 @@ fn a_full_queue_drops_by_its_policy_and_counts_it() {
         ("drop-newest", "queue_full_newest"),
         ("drop-oldest", "queue_full_oldest"),
     ] {
-        let lab = Lab::new();
-        let release = lab.release(&Lab::recipe("hostile.toml"));
+        let workspace = Workspace::new();
+        let release = workspace.release(&Workspace::recipe("hostile.toml"));
         let more = format!("[intake]\nqueue = 1\nwhen-full = \"{policy}\"\n[workers]\nthreads = 1");
-        let daemon = lab.device("a", &release, &more).run();
+        let daemon = workspace.device("a", &release, &more).run();
         let feeder = daemon.feeder(8);
         // The first keeps the only worker busy until its deadline.
         for number in 0..8 {
@@ -175,21 +181,31 @@ fn a_full_queue_drops_by_its_policy_and_counts_it() {
 
 #[test]
 fn a_watched_file_is_not_displaced() {
-    let lab = Lab::new();
-    let recipe = Lab::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 2000");
-    fs::create_dir(lab.path("inbox")).unwrap();
+    let workspace = Workspace::new();
+    let recipe =
+        Workspace::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 2000");
+    fs::create_dir(workspace.path("inbox")).unwrap();
     let more = "[intake]\nqueue = 1\nwhen-full = \"drop-oldest\"\n[workers]\nthreads = 1\n[watch]\nfolder = \"inbox\"\nafter = \"move\"";
-    let daemon = lab.device("a", &lab.release(&recipe), more).run();
+    let daemon = workspace
+        .device("a", &workspace.release(&recipe), more)
+        .run();
     let outputs = daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap();
     let feeder = daemon.feeder(4);
     // It keeps the only worker busy until its deadline, so that the file has to wait.
     feeder
         .send("test", "text/plain", "loop", b"loop".to_vec())
         .unwrap();
-    let accepted = |count| while daemon.status().counters.accepted < count {};
+    let accepted = |count| {
+        let what = format!("{count} samples are accepted");
+        until(&what, || daemon.status().counters.accepted >= count);
+    };
     accepted(1);
-    fs::write(lab.path("file.part"), "good").unwrap();
-    fs::rename(lab.path("file.part"), lab.path("inbox/file.txt")).unwrap();
+    fs::write(workspace.path("file.part"), "good").unwrap();
+    fs::rename(
+        workspace.path("file.part"),
+        workspace.path("inbox/file.txt"),
+    )
+    .unwrap();
     accepted(2);
     for number in 0..3 {
         feeder
@@ -215,9 +231,9 @@ fn a_watched_file_is_not_displaced() {
 
 #[test]
 fn status_is_told_by_the_command_too() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let device = workspace.device("a", &release, "");
     let daemon = device.run();
     daemon.feed(&[("1", page())]);
     let config = device.config.display().to_string();
@@ -231,13 +247,13 @@ fn status_is_told_by_the_command_too() {
 
 #[test]
 fn metrics_are_served_where_they_are_configured() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("hostile.toml"));
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("hostile.toml"));
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let daemon = lab
+    let daemon = workspace
         .device("a", &release, &format!("[metrics]\nlisten = \"{port}\""))
         .run();
     daemon.feed(&[("1", b"trap".to_vec()), ("2", b"good".to_vec())]);
@@ -262,33 +278,27 @@ fn metrics_are_served_where_they_are_configured() {
 
 #[test]
 fn a_watched_file_that_kills_the_daemon_twice_is_set_aside() {
-    let lab = Lab::new();
-    let recipe = Lab::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 600000");
-    let inbox = lab.path("inbox");
+    let workspace = Workspace::new();
+    let recipe =
+        Workspace::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 600000");
+    let inbox = workspace.path("inbox");
     fs::create_dir(&inbox).unwrap();
     // It keeps the only worker busy until the daemon is killed.
     fs::write(inbox.join("a.txt"), "loop").unwrap();
     fs::write(inbox.join("b.txt"), "good").unwrap();
     let more = "[workers]\nthreads = 1\n[watch]\nfolder = \"inbox\"\nafter = \"move\"";
-    let device = lab.device("a", &lab.release(&recipe), more);
-    let until = |what: &str, is: &dyn Fn() -> bool| {
-        let started = Instant::now();
-        while !is() {
-            assert!(started.elapsed() < DEADLINE, "no {what}");
-            std::thread::yield_now();
-        }
-    };
-    let notes = lab.path("a-data/watching");
+    let device = workspace.device("a", &workspace.release(&recipe), more);
+    let notes = workspace.path("a-data/watching");
     let is_processed = || fs::read_dir(&notes).is_ok_and(|mut entries| entries.next().is_some());
     for _ in 0..2 {
         let daemon = device.run();
-        until("note of a file", &is_processed);
+        until("a file has a note", is_processed);
         assert_eq!(daemon.status().watch.unwrap().set_aside, 0);
         daemon.kill();
     }
     let daemon = device.run();
-    until("result", &|| inbox.join("done/b.txt").exists());
-    until("file aside", &|| inbox.join("failed/a.txt").exists());
+    until("b.txt is done", || inbox.join("done/b.txt").exists());
+    until("a.txt is set aside", || inbox.join("failed/a.txt").exists());
     let watch = daemon.status().watch.unwrap();
     assert_eq!(watch.set_aside, 1);
     assert!(watch.last_file.unwrap().ends_with("a.txt"));
@@ -296,6 +306,6 @@ fn a_watched_file_that_kills_the_daemon_twice_is_set_aside() {
     // The same name with another content is another sample.
     fs::write(inbox.join("a.part"), "good").unwrap();
     fs::rename(inbox.join("a.part"), inbox.join("a.txt")).unwrap();
-    until("second result", &|| inbox.join("done/a.txt").exists());
+    until("a.txt is done", || inbox.join("done/a.txt").exists());
     assert!(daemon.stop().success());
 }

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::site::{Site, light};
-use super::support::{Device, Lab, failure, free_endpoint, hotshoe, success};
+use super::support::{Device, Workspace, failure, free_endpoint, hotshoe, success};
 
 fn write(device: &Device, change: impl FnOnce(&str) -> String) {
     let text = fs::read_to_string(&device.config).unwrap();
@@ -74,8 +74,8 @@ fn trusted_keys_come_by_their_own_way_alone() {
     let first = site.pack(&light(1, ""));
     let device = site.device("cam", &first, "");
     let mut daemon = device.run();
-    site.lab.key("mallory");
-    site.lab.trust(&["mallory"], 1);
+    site.workspace.key("mallory");
+    site.workspace.trust(&["mallory"], 1);
     daemon.signal(Signal::HUP);
     daemon.wait_for_log("hotshoe trust publish");
     let state = daemon.wait_until(|state| !state["reload"].is_null());
@@ -159,26 +159,26 @@ fn a_pipe_in_the_place_of_a_token_holds_nothing_up() {
 
 #[test]
 fn a_registry_reads_its_file_again_and_drains() {
-    let lab = Lab::new();
-    let file = lab.path("registry.toml");
+    let workspace = Workspace::new();
+    let file = workspace.path("registry.toml");
     let text = format!(
         "site = \"lab\"\nname = \"one\"\ndata = \"registry\"\ntrust = \"trust.toml\"\n[zenoh]\nlisten = [\"{}\"]\n",
         free_endpoint()
     );
     fs::write(&file, &text).unwrap();
-    let log = lab.path("registry.log");
+    let log = workspace.path("registry.log");
     let child = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
         .args(["registry", "--config"])
         .arg(&file)
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())
-        .stdout(File::create(lab.path("said")).unwrap())
+        .stdout(File::create(workspace.path("said")).unwrap())
         .stderr(File::create(&log).unwrap())
         .spawn()
         .unwrap();
     let mut registry = super::support::Daemon::of(child, log, "one");
     // It handles signals before it says where it listens.
-    registry.wait_for(&lab.path("said"), "registry one of site lab");
+    registry.wait_for(&workspace.path("said"), "registry one of site lab");
     fs::write(
         &file,
         format!("keep = 2\n{}", text.replace("\"one\"", "\"two\"")),
@@ -197,9 +197,9 @@ fn a_registry_reads_its_file_again_and_drains() {
 /// A daemon in this process, so that a part of it can be made to panic.
 #[test]
 fn a_dead_part_is_in_the_status_which_then_fails() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let endpoint = free_endpoint();
-    let config = lab.path("a.toml");
+    let config = workspace.path("a.toml");
     let text = format!(
         "site = \"lab\"\ndevice = \"a\"\ndata = \"data\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n"
     );

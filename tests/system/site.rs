@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use hotshoe_config::ZenohConfig;
 use hotshoe_delivery::Publisher;
 use hotshoe_store::Layout;
+pub use hotshoe_tests::noise;
 use hotshoe_trust::{DeviceSelector, Digest, SigningKey, Time};
 use hotshoe_trust::{Envelope, Order, Statement};
 use serde_json::Value;
 
-use super::support::{DEADLINE, Daemon, Device, Lab, environment, free_endpoint, success};
+use super::support::{DEADLINE, Daemon, Device, Workspace, environment, free_endpoint, success};
 
 /// The text of a light release: one stage that measures the sample. `more` is added to it.
 pub fn light(generation: u64, more: &str) -> String {
@@ -49,9 +50,9 @@ pub fn data_file(name: &str, path: &std::path::Path) -> String {
     )
 }
 
-/// A lab with a publisher that listens on loopback.
+/// A workspace with a publisher that listens on loopback.
 pub struct Site {
-    pub lab: Lab,
+    pub workspace: Workspace,
     pub endpoint: String,
     publisher: Option<Publisher>,
 }
@@ -69,7 +70,7 @@ pub struct Packed {
 impl Site {
     pub fn new() -> Self {
         let mut site = Self {
-            lab: Lab::new(),
+            workspace: Workspace::new(),
             endpoint: free_endpoint(),
             publisher: None,
         };
@@ -77,7 +78,7 @@ impl Site {
         site
     }
 
-    /// Opens the publisher, anew after [`Site::close`].
+    /// Opens the publisher, again after [`Site::close`].
     pub fn open(&mut self) {
         let zenoh = ZenohConfig {
             listen: vec![self.endpoint.clone()],
@@ -105,16 +106,16 @@ impl Site {
     pub fn pack_by(&self, recipe: &str, key: &str) -> Packed {
         static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let toml = self.lab.path(&format!("release-{number}.toml"));
+        let toml = self.workspace.path(&format!("release-{number}.toml"));
         fs::write(&toml, recipe).expect("a recipe");
-        let folder = self.lab.path(&format!("release-{number}"));
+        let folder = self.workspace.path(&format!("release-{number}"));
         success([
             "pack".as_ref(),
             toml.as_os_str(),
             "--out".as_ref(),
             folder.as_os_str(),
         ]);
-        self.lab.sign(&folder, key);
+        self.workspace.sign(&folder, key);
         read(folder)
     }
 
@@ -148,7 +149,7 @@ impl Site {
 
     /// The same, connected to `endpoint`.
     pub fn device_at(&self, name: &str, packed: &Packed, endpoint: &str, more: &str) -> Device {
-        self.lab.device(
+        self.workspace.device(
             name,
             &packed.folder,
             &format!("connect = [\"{endpoint}\"]\n{more}"),
@@ -258,16 +259,4 @@ pub fn ended(generation: u64, phase: &str) -> impl Fn(&Value) -> bool {
     move |state| {
         state["deploy"]["generation"] == generation && state["deploy"]["phase"] == phase.as_str()
     }
-}
-
-/// Bytes that do not shrink, the same at each call (a linear congruential generator, constants by Knuth's MMIX).
-pub fn noise(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u8
-    };
-    (0..bytes).map(|_| next()).collect()
 }

@@ -1,32 +1,18 @@
-//! A laboratory: keys, releases and daemons in a folder of their own.
+//! A workspace: keys, releases and daemons in a folder of their own.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use hotshoe_config::Config;
-use hotshoe_devkit::{Environment, Progress, find_root, set_up};
 use hotshoe_link::{Client, FeedReply, Feeder};
 use hotshoe_protocol::status::Status;
+pub use hotshoe_tests::{DEADLINE, environment, free_endpoint};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// Longest wait for anything. Nothing is asserted about how long it takes.
-pub const DEADLINE: Duration = Duration::from_secs(120);
-
-/// Fixtures and components, set up once for all tests.
-pub fn environment() -> &'static Environment {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    ENVIRONMENT.get_or_init(|| {
-        let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("a checkout");
-        set_up(&root, &Progress::plain()).expect("fixtures and components")
-    })
-}
 
 /// `hotshoe` under a limit, which a command of the shell sets, such as `ulimit -v 8388608` for 8 GiB of addresses; nothing for none.
 pub fn limited(limit: &str) -> Command {
@@ -100,11 +86,6 @@ where
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Says that a test was skipped, past the test runner's capture of what tests print.
-pub fn skipped(test: &str, reason: &str) {
-    writeln!(std::io::stderr(), "skipped: {test}: {reason}").expect("standard error");
-}
-
 /// One JSON value a line.
 pub fn json_lines(text: &str) -> Vec<Value> {
     text.lines()
@@ -113,19 +94,19 @@ pub fn json_lines(text: &str) -> Vec<Value> {
 }
 
 /// A folder with keys, trust and releases.
-pub struct Lab {
+pub struct Workspace {
     folder: TempDir,
 }
 
-impl Lab {
-    /// A lab with one key, `alice`, whose signature its `trust.toml` asks for.
+impl Workspace {
+    /// A workspace with one key, `alice`, whose signature its `trust.toml` asks for.
     pub fn new() -> Self {
-        let lab = Self {
+        let workspace = Self {
             folder: TempDir::new().expect("a folder"),
         };
-        lab.key("alice");
-        lab.trust(&["alice"], 1);
-        lab
+        workspace.key("alice");
+        workspace.trust(&["alice"], 1);
+        workspace
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -202,7 +183,7 @@ impl Lab {
         release
     }
 
-    /// `hotshoe exec` with this lab's trust.
+    /// `hotshoe exec` with this workspace's trust.
     pub fn exec(&self, release: &Path, inputs: &[PathBuf]) -> Output {
         let mut arguments = vec!["exec".to_owned(), release.display().to_string()];
         arguments.extend(inputs.iter().map(|input| input.display().to_string()));
@@ -238,12 +219,6 @@ impl Lab {
             config,
         }
     }
-}
-
-/// An endpoint on loopback that was free a moment ago.
-pub fn free_endpoint() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    format!("tcp/{}", listener.local_addr().expect("an address"))
 }
 
 /// A device with a release installed.

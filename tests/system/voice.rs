@@ -9,13 +9,14 @@ use std::time::Instant;
 
 use hotshoe_devkit::{Extra, Progress, fetch};
 use hotshoe_link::FeedError;
+use hotshoe_tests::{Need, skip};
 use hotshoe_trust::Digest;
 use serde_json::Value;
 use tempfile::TempDir;
 use voice_activity::{BLOCK, RATE, WINDOW};
 
 use super::site::{Site, noise, settled_on};
-use super::support::{DEADLINE, Daemon, Lab, environment, skipped};
+use super::support::{DEADLINE, Daemon, Workspace, environment};
 
 /// Debian's package with recordings of speech. 1995-2014 Carnegie Mellon University, BSD-2.
 const PACKAGE: &str = "pocketsphinx-testdata";
@@ -105,7 +106,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 
 /// A sound of its own for each number, loud enough to move the model's state.
 fn sound(blocks: usize, seed: u64) -> Vec<i16> {
-    let bytes = noise(2 * WINDOW * blocks, seed);
+    let bytes = noise(seed, 2 * WINDOW * blocks);
     let samples = bytes.as_chunks().0.iter();
     samples
         .map(|bytes| i16::from_le_bytes(*bytes) / 4)
@@ -150,14 +151,13 @@ fn speech_is_told_from_silence_as_the_reference_tells_it() {
     let recording = match recording(&digest) {
         Ok(recording) => recording,
         Err(reason) => {
-            return skipped(
-                "speech_is_told_from_silence_as_the_reference_tells_it",
-                &format!("no recording: {reason}"),
-            );
+            return skip(Need::Fixtures, &format!("no recording: {reason}"));
         }
     };
-    let lab = Lab::new();
-    let daemon = lab.device("a", &lab.release(&recipe(1)), "").run();
+    let workspace = Workspace::new();
+    let daemon = workspace
+        .device("a", &workspace.release(&recipe(1)), "")
+        .run();
     let found = found(&daemon, "door", &recording);
     assert_close(&found, &expected, TOLERANCE);
     // Half a second of room before the first word, and the words themselves.
@@ -168,17 +168,19 @@ fn speech_is_told_from_silence_as_the_reference_tells_it() {
 #[test]
 fn each_source_has_a_state_of_its_own() {
     const BLOCKS: usize = 40;
-    let lab = Lab::new();
-    let release = lab.release(&recipe(1));
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe(1));
     let sounds = [sound(BLOCKS, 1), sound(BLOCKS, 2)];
     let alone: Vec<Vec<f64>> = sounds
         .iter()
         .zip(["a", "b"])
-        .map(|(sound, name)| found(&lab.device(name, &release, "").run(), "door", sound))
+        .map(|(sound, name)| found(&workspace.device(name, &release, "").run(), "door", sound))
         .collect();
     // With the state of the other one, a block is judged otherwise.
     assert_ne!(alone[0], alone[1]);
-    let daemon = lab.device("c", &release, "[workers]\nthreads = 2").run();
+    let daemon = workspace
+        .device("c", &release, "[workers]\nthreads = 2")
+        .run();
     let (together, noise) = thread::scope(|scope| {
         let sides = ["left", "right"]
             .iter()
@@ -188,7 +190,7 @@ fn each_source_has_a_state_of_its_own() {
                 scope.spawn(move || found(daemon, source, sound))
             });
         let sides: Vec<_> = sides.collect();
-        // What is no block costs nobody's state anything.
+        // A sample that is not a block changes no state.
         let noise: Vec<_> = (0..10)
             .map(|_| daemon.feed(&[("noise", vec![0; BLOCK])]).remove(0).result)
             .collect();
@@ -209,11 +211,13 @@ fn each_source_has_a_state_of_its_own() {
 #[test]
 fn blocks_of_one_source_that_wait_together_keep_their_order() {
     const BLOCKS: usize = 64;
-    let lab = Lab::new();
-    let release = lab.release(&recipe(1));
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe(1));
     let sound = sound(BLOCKS, 3);
-    let expected = found(&lab.device("a", &release, "").run(), "door", &sound);
-    let daemon = lab.device("b", &release, "[workers]\nthreads = 2").run();
+    let expected = found(&workspace.device("a", &release, "").run(), "door", &sound);
+    let daemon = workspace
+        .device("b", &release, "[workers]\nthreads = 2")
+        .run();
     let feeder = daemon.feeder(16);
     let blocks = voice_activity::blocks(&sound);
     let mut found = vec![f64::NAN; blocks.len()];
@@ -233,9 +237,9 @@ fn blocks_of_one_source_that_wait_together_keep_their_order() {
 
 #[test]
 fn a_wav_file_is_a_block_too() {
-    let lab = Lab::new();
-    let release = lab.release(&recipe(1));
-    let output = lab.exec(&release, &[folder().join("vowel.wav")]);
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe(1));
+    let output = workspace.exec(&release, &[folder().join("vowel.wav")]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
     let record: Value = serde_json::from_reader(Cursor::new(

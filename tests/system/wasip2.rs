@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Lab, environment, failure, hotshoe, json_lines, skipped, success};
+use hotshoe_tests::{Need, skip};
+
+use crate::support::{Workspace, environment, failure, hotshoe, json_lines, success};
 
 const TARGET: &str = "wasm32-wasip2";
 
@@ -47,8 +49,8 @@ pub fn component(package: &str) -> Result<PathBuf, String> {
 }
 
 /// The configuration of a device that allows what these tests grant.
-fn allowing_wasi(lab: &Lab) -> PathBuf {
-    let config = lab.path("hotshoe.toml");
+fn allowing_wasi(workspace: &Workspace) -> PathBuf {
+    let config = workspace.path("hotshoe.toml");
     let text = "site = \"lab\"\ndevice = \"a\"\nallow = [\"vision\", \"wasi\"]\n";
     fs::write(&config, text).unwrap();
     config
@@ -59,10 +61,7 @@ fn wasi_is_granted_by_the_release_and_allowed_by_the_device() {
     let component = match component("empty-policy") {
         Ok(component) => component,
         Err(reason) => {
-            return skipped(
-                "wasi_is_granted_by_the_release_and_allowed_by_the_device",
-                &reason,
-            );
+            return skip(Need::Wasip2, &reason);
         }
     };
     let plain = environment()
@@ -70,9 +69,9 @@ fn wasi_is_granted_by_the_release_and_allowed_by_the_device() {
         .display()
         .to_string();
     let recipe =
-        Lab::recipe("classify-angle.toml").replace(&plain, &component.display().to_string());
-    let lab = Lab::new();
-    let said = lab.refusal(&lab.release(&recipe));
+        Workspace::recipe("classify-angle.toml").replace(&plain, &component.display().to_string());
+    let workspace = Workspace::new();
+    let said = workspace.refusal(&workspace.release(&recipe));
     assert!(
         said.contains("wasi:") && said.contains("does not grant"),
         "{said}"
@@ -82,11 +81,11 @@ fn wasi_is_granted_by_the_release_and_allowed_by_the_device() {
         "world = \"policy\"",
         "world = \"policy\"\ngrants = [\"wasi\"]",
     );
-    let release = lab.release(&granted);
-    let said = lab.refusal(&release);
+    let release = workspace.release(&granted);
+    let said = workspace.refusal(&release);
     assert!(said.contains("this device does not allow"), "{said}");
 
-    let config = allowing_wasi(&lab);
+    let config = allowing_wasi(&workspace);
     let (release, config) = (release.display().to_string(), config.display().to_string());
     let page = environment().picture("page.png").display().to_string();
     let told = success(["exec", &release, &page, "--config", &config]);
@@ -100,22 +99,22 @@ fn a_component_that_sleeps_meets_its_deadline() {
     let component = match component("hostile") {
         Ok(component) => component,
         Err(reason) => {
-            return skipped("a_component_that_sleeps_meets_its_deadline", &reason);
+            return skip(Need::Wasip2, &reason);
         }
     };
     let plain = environment().component("hostile").display().to_string();
-    let recipe = Lab::recipe("hostile.toml")
+    let recipe = Workspace::recipe("hostile.toml")
         .replace(&plain, &component.display().to_string())
         .replace(
             "world = \"preprocessor\"",
             "world = \"preprocessor\"\ngrants = [\"wasi\"]",
         );
-    let lab = Lab::new();
-    let release = lab.release(&recipe).display().to_string();
-    let config = allowing_wasi(&lab).display().to_string();
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe).display().to_string();
+    let config = allowing_wasi(&workspace).display().to_string();
     let inputs = ["sleep", "good"].map(|payload| {
-        fs::write(lab.path(payload), payload).unwrap();
-        lab.path(payload).display().to_string()
+        fs::write(workspace.path(payload), payload).unwrap();
+        workspace.path(payload).display().to_string()
     });
     let output = hotshoe([
         "exec", &release, &inputs[0], &inputs[1], "--config", &config,

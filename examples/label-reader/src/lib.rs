@@ -1,7 +1,7 @@
 #![forbid(unsafe_code)]
 //! Reads text in pictures with three models: one finds lines, one says which way up they are, one reads them.
 //!
-//! These are the algorithms alone, without a word about WebAssembly: the components in `guests/` wrap them, and the benches run them natively.
+//! These are the algorithms alone, independent of WebAssembly: the components in `guests/` wrap them, and the benches run them natively.
 
 pub mod angle;
 pub mod ctc;
@@ -13,7 +13,7 @@ pub mod regions;
 pub mod rules;
 pub mod sizes;
 
-/// A model's output that is not what its kind of model gives. Another model is in the release than the code expects.
+/// A model's output does not fit the code: the release has another model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelOutputError {
     /// The shape is wrong.
@@ -23,9 +23,9 @@ pub enum ModelOutputError {
     Shape {
         /// Which model.
         model: &'static str,
-        /// What its output should look like.
+        /// The expected shape of its output.
         expected: &'static str,
-        /// What it looks like.
+        /// The shape of its output.
         found: Vec<usize>,
     },
     /// The recogniser and its character list do not belong together.

@@ -20,13 +20,13 @@ pub enum Model {
     Recogniser,
 }
 
-/// What reading needs from the place where it runs: pixels and models. A component has them from its host; a program links them.
+/// The pixel operations and models that reading needs. A component gets them from its host; a native program links them.
 pub trait Runtime {
     /// An RGB picture.
     type Image;
     /// A model's input.
     type Tensor;
-    /// What can fail here.
+    /// The error of an operation.
     type Error: From<ModelOutputError>;
 
     /// Width and height of the image.
@@ -131,7 +131,7 @@ fn detect<R: Runtime>(runtime: &R, page: &R::Image) -> Result<Vec<db::TextBox>, 
     })
 }
 
-/// Cuts one box out of the page and lays it down if it stands.
+/// Cuts one box out of the page, and turns it by 90 degrees if it is upright.
 fn cut_out<R: Runtime>(runtime: &R, page: &R::Image, outline: &Quad) -> Result<R::Image, R::Error> {
     let size = sizes::crop_size(outline);
     let cut = runtime.warp(page, outline, size)?;
@@ -142,7 +142,7 @@ fn cut_out<R: Runtime>(runtime: &R, page: &R::Image, outline: &Quad) -> Result<R
     }
 }
 
-/// Turns the lines over that are upside down.
+/// Turns lines that are upside down by 180 degrees.
 fn turn_over<R: Runtime>(runtime: &R, cuts: &mut [R::Image]) -> Result<(), R::Error> {
     let size = (sizes::ANGLE_WIDTH, sizes::LINE_HEIGHT);
     for cut in cuts {

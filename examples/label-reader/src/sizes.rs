@@ -26,7 +26,7 @@ pub const RECOGNISER_WIDTH_MIN: u32 = 320;
 pub const RECOGNISER_WIDTH_STEP: u32 = 32;
 /// A longer line is squeezed to this width. Our own bound. Pixels.
 pub const RECOGNISER_WIDTH_MAX: u32 = 3200;
-/// A cut-out at least this many times as high as wide is turned to lie.
+/// A cut-out at least this many times as high as wide is turned by 90 degrees.
 pub const UPRIGHT_ASPECT: f32 = 1.5;
 
 /// Width and height.
@@ -87,7 +87,7 @@ pub fn crop_size(outline: &Quad) -> Size {
     )
 }
 
-/// Whether a cut-out of this size stands, and must be turned to lie.
+/// Whether a cut-out of this size is upright, and must be turned by 90 degrees.
 pub fn is_upright((width, height): Size) -> bool {
     height as f32 >= UPRIGHT_ASPECT * width as f32
 }

@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-/// Pixels of the model's input a cell of its maps stands for, along each side.
+/// Pixels of the model's input for each cell of its maps, along each side.
 const STRIDE: f64 = 4.0;
 /// Most candidates that are looked at, best first. A picture has fewer faces; a map of noise has more.
 const MOST_CANDIDATES: usize = 1000;
@@ -97,7 +97,7 @@ impl<'a> Heads<'a> {
     }
 }
 
-/// An upright box and how sure the model is of it.
+/// An upright box and its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Face {
     /// 0 to 1.
@@ -126,7 +126,7 @@ impl Face {
         if either > 0.0 { both / either } else { 0.0 }
     }
 
-    /// Larger on each side by this share of its own size: hair, ears and chin belong to a face too.
+    /// The box, larger on each side by this share of its size: hair, ears and chin belong to a face too.
     #[must_use]
     pub fn widened(&self, share: f64) -> Self {
         let (x, y) = ((self.x2 - self.x1) * share, (self.y2 - self.y1) * share);

@@ -1,7 +1,7 @@
 #![forbid(unsafe_code)]
 //! Finds faces with CenterFace, so that they can be blurred before a picture leaves the device.
 //!
-//! This is what its components need beside the model: at which size a picture goes in, what comes out as boxes, and the bytes in which the
+//! It has what its components need beside the model: the size of the input, boxes from the outputs, and the bytes in which the
 //! postprocessor hands the blurred picture to the policy.
 
 mod faces;

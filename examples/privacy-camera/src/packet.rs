@@ -1,4 +1,4 @@
-//! What the postprocessor hands to the policy: the number of faces in four bytes, little-endian, and then the blurred picture as a JPEG file.
+//! The bytes that the postprocessor hands to the policy: the number of faces in four bytes, little-endian, and then the blurred picture as a JPEG file.
 
 use thiserror::Error;
 
@@ -9,7 +9,7 @@ pub const CONTENT_TYPE: &str = "application/x-hotshoe-blurred-picture";
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{found} bytes are not a packet: a packet is a number of four bytes, then a JPEG file")]
 pub struct PacketError {
-    /// How many there are.
+    /// Their number.
     pub found: usize,
 }
 
@@ -23,7 +23,7 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// As it travels.
+    /// The packet as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         [self.faces.to_le_bytes().as_slice(), &self.picture].concat()
     }

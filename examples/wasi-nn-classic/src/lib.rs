@@ -1,4 +1,4 @@
-//! Says which way up a line of text is: a plain program for `wasi:nn` 0.2.0-rc-2024-10-28, by a model that the host knows by name.
+//! Finds which way up a line of text is: a plain program for `wasi:nn` 0.2.0-rc-2024-10-28, by a model that the host knows by name.
 //!
 //! It is written against `wasi:nn` and Rust's standard library alone. `main.rs` makes it a command for hosts that run commands; what makes it a
 //! stage of Hotshoe is `guests/classic-stage`, and changes nothing here.
@@ -12,7 +12,7 @@ use wasi::nn::tensor::{Tensor, TensorType};
 
 pub use picture::{HEIGHT, PictureError, WIDTH, elements};
 
-/// What wit-bindgen makes of the WIT files of `wasi:nn`.
+/// The bindings that wit-bindgen generates for `wasi:nn`.
 #[allow(
     missing_docs,
     unsafe_code,
@@ -46,7 +46,7 @@ pub enum ClassifyError {
     Nn {
         /// Its code.
         code: String,
-        /// Its words.
+        /// Its message.
         data: String,
     },
     /// The model is another one.

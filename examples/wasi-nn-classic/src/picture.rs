@@ -1,4 +1,4 @@
-//! A picture in the simplest of formats (PPM, netpbm's `P6`) to the model's input.
+//! Turns a picture in PPM (netpbm's `P6`) into the model's input.
 
 use thiserror::Error;
 

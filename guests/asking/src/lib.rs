@@ -1,4 +1,4 @@
-//! A stage that sends the requests which the sample's payload names, one a line as `SCHEME AUTHORITY PATH`, and tells what the answers were. For
+//! A stage that sends the HTTP requests of the sample's payload, one on each line as `SCHEME AUTHORITY PATH`, and returns the answers. For
 //! tests of the host.
 
 use hotshoe_sdk::prelude::*;

@@ -1,4 +1,4 @@
-//! A stage that does with files, sockets and its outputs what the sample's payload says, and tells what came of it. For tests of the host.
+//! A stage that runs the commands in the sample's payload on files, sockets and its outputs, and returns their results. For tests of the host.
 //!
 //! A line is a command: `read PATH`, `write PATH`, `list PATH`, `connect HOST:PORT`, `wait HOST:PORT`, `listen ADDRESS`, `datagram ADDRESS`,
 //! `open PATH COUNT`, `print COUNT`, `part`, `environment`, `name TEXT`. The insight is one scalar a line, whose name is the outcome.

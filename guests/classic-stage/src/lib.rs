@@ -1,4 +1,4 @@
-//! What a plain program for `wasi:nn` needs to be a stage: its bytes come from the sample, and its answer becomes an insight.
+//! Makes a plain program for `wasi:nn` a stage: its input comes from the sample, and its answer becomes an insight.
 
 use hotshoe_sdk::prelude::*;
 use wasi_nn_classic::{ClassifyError, classify};

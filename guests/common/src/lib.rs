@@ -1,4 +1,4 @@
-//! What several components here do in the same way.
+//! Code that several components share.
 
 pub mod label;
 mod line;

@@ -28,7 +28,7 @@ pub fn run(model: &str, input: tensor::Tensor) -> Result<(Vec<usize>, Vec<f32>)>
     ))
 }
 
-/// An error of `wasi:nn` under the code that comes nearest.
+/// An error of `wasi:nn` with the closest code of Hotshoe.
 pub fn from_nn(error: errors::Error) -> Error {
     use errors::ErrorCode as Nn;
     let code = match error.code() {

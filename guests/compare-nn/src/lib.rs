@@ -1,4 +1,4 @@
-//! Runs one model through `infer` and through `wasi:nn`, and says whether the two agree in every byte. For tests of the host.
+//! Runs one model through `infer` and through `wasi:nn`, and returns whether the results are equal byte by byte. For tests of the host.
 
 use common::nn::graph::load_by_name;
 use common::nn::tensor::{Tensor as NnTensor, TensorType};
@@ -39,7 +39,7 @@ impl Stage for CompareNn {
     }
 }
 
-/// A tensor that no model takes is a tensor all the same.
+/// A tensor can be made even if no model takes it.
 fn unfit() -> Result<()> {
     let odd = NnTensor::new(&[3, 5], TensorType::Bf16, &[1, 2, 3]);
     must(

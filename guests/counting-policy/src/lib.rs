@@ -1,4 +1,4 @@
-//! A policy that says how many samples it has seen, over all releases that came after one another, for tests of the state.
+//! A policy that counts its samples across updates, for tests of the state.
 
 use hotshoe_sdk::prelude::*;
 use hotshoe_sdk::state;

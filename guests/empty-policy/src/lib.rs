@@ -1,4 +1,4 @@
-//! A policy that publishes everything: the least that a component can be, for measuring what a call costs.
+//! A policy that publishes everything: the smallest component, to measure the cost of a call.
 
 use hotshoe_sdk::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A policy that traps at every third sample, for tests of what a bad release costs. It counts in the state, which outlives the trap.
+//! A policy that traps on every third sample, for tests of bad releases. It counts in the state, which outlives the trap.
 
 use hotshoe_sdk::prelude::*;
 use hotshoe_sdk::state;

@@ -14,7 +14,7 @@ const WIDE: [u32; 4] = [1, 3, 48, 320];
 /// An input of the detector that keeps it busy for seconds.
 const HUGE: [u32; 4] = [1, 3, 1536, 1536];
 
-/// What it takes at a time when it makes tensors without end.
+/// The size of each tensor when it makes tensors without end.
 const BOMB_BYTES: u32 = 8 << 20;
 
 struct HostileNn;
@@ -87,7 +87,7 @@ fn graphs_for_ever() -> Result<Insight> {
     }
 }
 
-/// Fills its tensor-mib of 64 MiB but for the recogniser's input, whose place its output does not fit into.
+/// Fills its tensor-mib of 64 MiB except for the size of the recogniser's input, into which its output does not fit.
 fn outputs_without_room() -> Result<Insight> {
     let input = f32_zeros(&WIDE);
     let left = (64 << 20) - WIDE.iter().product::<u32>() * 4;

@@ -7,7 +7,7 @@ use hotshoe_sdk::prelude::*;
 /// The angle classifier's input.
 const SHAPE: [u32; 4] = [1, 3, 48, 192];
 
-/// What it takes at a time when it allocates without end.
+/// The size of each allocation when it allocates without end.
 const BOMB_BYTES: usize = 1 << 20;
 
 struct Hostile;
@@ -51,7 +51,7 @@ fn loop_for_ever() -> ! {
     }
 }
 
-/// Deeper than any stack, in a way that no optimiser makes a loop of.
+/// Recursion deeper than any stack, which no optimiser turns into a loop.
 #[allow(unconditional_recursion, reason = "it is what this is for")]
 fn recurse(depth: u32) -> u32 {
     let own = std::hint::black_box([depth; 64]);
@@ -65,7 +65,7 @@ fn allocate_for_ever() -> ! {
     }
 }
 
-/// Holds tensors of the host until the host has had enough, and returns what it says then.
+/// Holds tensors of the host until the host refuses one, and returns its message.
 fn keep_tensors() -> Result<Vec<NamedTensor>> {
     let bytes = vec![0; BOMB_BYTES];
     let mut kept = Vec::new();

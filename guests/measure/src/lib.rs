@@ -1,4 +1,4 @@
-//! A stage that needs nothing but the sample's bytes: the lightest pipeline that still looks at all of its input.
+//! A stage that only reads the sample's bytes: the lightest pipeline that still reads all of its input.
 
 use hotshoe_sdk::prelude::*;
 

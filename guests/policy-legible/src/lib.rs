@@ -1,11 +1,11 @@
 //! Decides as `policy-label` does, but from legible lines alone: those whose score reaches the setting `min-score`. The others
-//! are told in an alert, and rules neither match nor miss anything in them.
+//! go into an alert, and no rule reads them.
 
 use common::label;
 use hotshoe_sdk::config;
 use hotshoe_sdk::prelude::*;
 
-/// Where the release states no `min-score`.
+/// The default of `min-score`.
 const MIN_SCORE: f32 = 0.5;
 
 struct PolicyLegible;

@@ -4,13 +4,13 @@ use hotshoe_sdk::prelude::*;
 use hotshoe_sdk::{config, vision};
 use privacy_camera::{CONTENT_TYPE, Face, Heads, Packet, faces};
 
-/// A face counts from this score on. Low, since one that is missed is seen, and a false one only costs a blurred spot.
+/// The lowest score of a face. Low, since a missed face stays visible, and a false one only blurs a spot.
 const MIN_SCORE: f32 = 0.2;
-/// Two boxes that overlap by this are one face.
+/// Two boxes that overlap by this share are one face.
 const MAX_OVERLAP: f64 = 0.3;
 /// What is blurred around a face, as a share of its size on each side.
 const MARGIN: f64 = 0.15;
-/// Of the JPEG file, 1 to 100.
+/// Quality of the JPEG file, 1 to 100.
 const QUALITY: u8 = 90;
 
 struct PrivacyPost;

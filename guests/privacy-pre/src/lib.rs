@@ -3,7 +3,7 @@
 use hotshoe_sdk::prelude::*;
 use hotshoe_sdk::{config, vision};
 
-/// The longer side of what goes into the model, where the release's `longest-side` says nothing else. A larger picture is made smaller.
+/// The longest side of the model's input; the release's `longest-side` overrides it. A larger picture is made smaller.
 const LONGEST_SIDE: u32 = 1024;
 
 struct PrivacyPre;

@@ -1,4 +1,4 @@
-//! Pixels and models as the host lends them.
+//! The pixels and models of the host, as `label_reader` takes them.
 
 use hotshoe_sdk::infer::Model;
 use hotshoe_sdk::prelude::*;

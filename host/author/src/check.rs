@@ -1,18 +1,11 @@
 //! Checks a component against its world and the grants of its release.
 use hotshoe_devkit::InterfaceError;
-use hotshoe_trust::{CapabilityError, Grant, Need, PIPELINE_VERSIONS, World, check_imports, need};
+use hotshoe_trust::{CapabilityError, Grant, Need, PIPELINE, WASI_NN, World, check_imports, need};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use thiserror::Error;
 
 mod types;
-
-/// The supported versions of the package `hotshoe:pipeline`, for messages.
-const VERSION: &str = "0.1.0 and 0.2.0";
-const PACKAGE: &str = "hotshoe:pipeline";
-const NN_PACKAGE: &str = "wasi:nn";
-/// The supported version of `wasi:nn`.
-const NN_VERSION: &str = "0.2.0-rc-2024-10-28";
 
 /// The interface of a component.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +29,7 @@ pub enum Problem {
     MissingExport {
         /// The world.
         world: World,
-        /// The interface.
+        /// The interface, in each supported version.
         export: String,
         /// What it exports instead.
         found: Vec<String>,
@@ -47,8 +40,8 @@ pub enum Problem {
         way: &'static str,
         /// The interface, as the component names it.
         interface: String,
-        /// The supported version.
-        served: &'static str,
+        /// The supported versions.
+        served: String,
     },
     /// It has an import that Hotshoe does not support.
     UnknownImport(String),
@@ -163,17 +156,6 @@ impl CheckError {
     }
 }
 
-/// The interface that a component of this world exports, in this version.
-fn export_of(world: World, version: &str) -> String {
-    let interface = match world {
-        World::Preprocessor => "preprocess",
-        World::Postprocessor => "postprocess",
-        World::Policy => "decide",
-        World::Stage => "process",
-    };
-    format!("{PACKAGE}/{interface}@{version}")
-}
-
 /// Reads the interface of a component, and finds all problems except missing grants.
 pub fn check(component: &[u8], world: World) -> (Surface, Vec<Problem>) {
     let names = match hotshoe_devkit::interface(component) {
@@ -249,43 +231,37 @@ pub fn not_granted(
 
 /// The interface of the world among the exports, in the oldest of the supported versions.
 fn export_in(exports: &[String], world: World) -> Option<String> {
-    let mut served = PIPELINE_VERSIONS
-        .map(|version| export_of(world, version))
-        .into_iter();
-    served.find(|export| exports.contains(export))
+    world.exports().find(|export| exports.contains(export))
 }
 
 fn missing_export(exports: &[String], world: World) -> Problem {
-    let [oldest, _] = PIPELINE_VERSIONS;
-    let export = export_of(world, oldest);
     let interface = |name: &str| name.split('@').next().map(str::to_owned);
     let other = exports
         .iter()
-        .find(|found| interface(found) == interface(&export));
+        .find(|found| world.exports().any(|it| interface(&it) == interface(found)));
     match other {
         Some(other) => Problem::Version {
             way: "exports",
             interface: other.clone(),
-            served: VERSION,
+            served: PIPELINE.versions_text(),
         },
         None => Problem::MissingExport {
             world,
-            export,
+            export: world.exports_text(),
             found: exports.to_vec(),
         },
     }
 }
 
-/// The supported version of an interface that this import names in another version.
-fn served(import: &str) -> Option<&'static str> {
+/// The supported versions of an interface that this import names in another version.
+fn served(import: &str) -> Option<String> {
     let (name, _) = import.split_once('@').unwrap_or((import, ""));
-    let [oldest, _] = PIPELINE_VERSIONS;
-    let (version, served) = match name.split_once('/')?.0 {
-        PACKAGE => (oldest, VERSION),
-        NN_PACKAGE => (NN_VERSION, NN_VERSION),
-        _ => return None,
-    };
-    (need(&format!("{name}@{version}")) != Need::Unknown).then_some(served)
+    let package = name.split_once('/')?.0;
+    let contract = [PIPELINE, WASI_NN]
+        .into_iter()
+        .find(|contract| contract.package == package)?;
+    let oldest = need(&format!("{name}@{}", contract.oldest));
+    (oldest != Need::Unknown).then(|| contract.versions_text())
 }
 
 #[cfg(test)]
@@ -295,18 +271,19 @@ mod tests {
 
     #[test]
     fn another_version_is_distinguished_from_an_unknown_interface() {
-        assert_eq!(served("hotshoe:pipeline/log@0.2.0"), Some(VERSION));
-        assert_eq!(served("hotshoe:pipeline/log"), Some(VERSION));
-        assert_eq!(served("hotshoe:pipeline/samples@0.9.0"), Some(VERSION));
+        let both = Some("0.1.0 and 0.2.0".to_owned());
+        assert_eq!(served("hotshoe:pipeline/log@0.3.0"), both);
+        assert_eq!(served("hotshoe:pipeline/log"), both);
+        assert_eq!(served("hotshoe:pipeline/samples@0.9.0"), both);
         assert_eq!(served("hotshoe:pipeline/camera@0.2.0"), None);
-        assert_eq!(served("wasi:nn/graph@0.2.0"), Some(NN_VERSION));
+        assert_eq!(served("wasi:nn/graph@0.2.0"), Some(WASI_NN.versions_text()));
         assert_eq!(served("wasi:cli/stdout@0.3.0"), None);
         assert_eq!(served("log"), None);
     }
 
     #[test]
     fn every_missing_grant_is_a_problem_and_one_line_grants_all() {
-        let data = "hotshoe:pipeline/data@0.1.0".to_owned();
+        let data = PIPELINE.interface("data", PIPELINE.oldest);
         let http = "wasi:http/types@0.2.0".to_owned();
         let surface = Surface {
             needs: [

@@ -1,11 +1,18 @@
-//! Small files that an operator or the daemon itself wrote, read whole and within bounds.
+//! Regular files, read within bounds: by a path that is trusted, or by a name in a [`Folder`] that is not.
+
+mod folder;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::{fs::OFlags, io::Errno};
+
+pub use folder::{Folder, FolderError};
+
+/// Without this, opening a pipe waits for a writer.
+const NO_WAIT: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
 /// Opens a regular file. Anything else, such as a pipe or a directory, is [`io::ErrorKind::InvalidInput`]: opening or reading a pipe could
 /// wait for ever.
@@ -13,15 +20,24 @@ use rustix::fs::OFlags;
 /// # Errors
 /// Those of the file system, and [`io::ErrorKind::InvalidInput`].
 pub fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    // Without this, opening a pipe waits for a writer.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = options.read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        let message = "it is not a regular file";
-        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+    regular(
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(NO_WAIT)
+            .open(path),
+    )
+}
+
+/// Passes a regular file on, and refuses anything else.
+fn regular(opened: io::Result<File>) -> io::Result<File> {
+    match opened {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        // A socket cannot be opened at all.
+        Err(error) if error.raw_os_error() != Some(Errno::NXIO.raw_os_error()) => Err(error),
+        _ => {
+            let message = "it is not a regular file";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+        }
     }
 }
 
@@ -39,10 +55,13 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
 /// # Errors
 /// Those of [`open`], and [`io::ErrorKind::FileTooLarge`] for a larger file.
 pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_open(open(path)?, most)
+}
+
+/// Reads an open file of at most `most` bytes. It may grow while it is read.
+fn read_open(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open(path)?
-        .take(most.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(io::ErrorKind::FileTooLarge.into());
     }

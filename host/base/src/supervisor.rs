@@ -12,9 +12,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Scope, ScopedJoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::Clock;
 
 pub use panics::log_panics;
 
@@ -96,14 +98,28 @@ pub struct DeadPart {
     pub cause: String,
 }
 
+/// An unexpected end of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartEnd {
+    /// Its name.
+    pub name: String,
+    /// Why it ended.
+    pub cause: String,
+    /// The pause before it restarts; `None` if it is dead.
+    pub pause: Option<Duration>,
+}
+
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     closed: Condvar,
+    clock: Clock,
 }
 
 /// Callback for the first dead part.
 type OnDeath = Box<dyn FnOnce(&DeadPart) + Send>;
+/// Callback for each unexpected end.
+type OnEnd = Arc<dyn Fn(&PartEnd) + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -113,6 +129,7 @@ struct State {
     history: BTreeMap<String, History>,
     dead: Vec<DeadPart>,
     on_death: Option<OnDeath>,
+    on_end: Option<OnEnd>,
     closing: bool,
 }
 
@@ -145,6 +162,22 @@ pub struct Registration {
 }
 
 impl Supervisor {
+    /// One whose parts use `clock`. The default uses the system's.
+    pub fn timed_by(clock: Clock) -> Self {
+        let shared = Shared {
+            clock,
+            ..Shared::default()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The clock of the parts that it starts.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
     /// Starts a thread that restarts when `run` panics or returns an error. `run` keeps the state that it needs for a restart.
     ///
     /// # Errors
@@ -154,14 +187,15 @@ impl Supervisor {
         name: &str,
         mut run: impl FnMut() -> Result<(), String> + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
+        let clock = self.clock().clone();
         self.start(name, move |thread| {
             let mut pause = FIRST_PAUSE;
             loop {
-                let began = Instant::now();
+                let began = clock.now();
                 let Err(cause) = caught(&mut run) else {
                     return thread.finish();
                 };
-                if began.elapsed() >= CALM {
+                if clock.elapsed(began) >= CALM {
                     pause = FIRST_PAUSE;
                 }
                 if !thread.pause(&cause, pause) {
@@ -255,6 +289,34 @@ impl Supervisor {
         }
     }
 
+    /// Calls `callback` for each unexpected end of a part, in place of the line in the log.
+    pub fn on_end(&self, callback: impl Fn(&PartEnd) + Send + Sync + 'static) {
+        self.lock().on_end = Some(Arc::new(callback));
+    }
+
+    /// Tells the callback of an unexpected end, or the log.
+    fn report(&self, name: &str, cause: &str, pause: Option<Duration>) {
+        let on_end = self.lock().on_end.clone();
+        match (on_end, pause) {
+            (Some(on_end), _) => on_end(&PartEnd {
+                name: name.to_owned(),
+                cause: cause.to_owned(),
+                pause,
+            }),
+            (None, None) => tracing::error!(
+                part = name,
+                cause,
+                "a part of this program ended and cannot restart"
+            ),
+            (None, Some(pause)) => tracing::error!(
+                part = name,
+                cause,
+                ?pause,
+                "a part of this program ended and restarts"
+            ),
+        }
+    }
+
     /// The dead parts.
     pub fn dead(&self) -> Vec<DeadPart> {
         self.lock().dead.clone()
@@ -342,11 +404,7 @@ impl Registration {
         let callback = state.on_death.take();
         drop(state);
         metrics::gauge!("hotshoe_dead_parts").increment(1.0);
-        tracing::error!(
-            part = dead.name,
-            cause,
-            "a part of this program ended and cannot restart"
-        );
+        self.supervisor.report(&dead.name, cause, None);
         if let Some(callback) = callback {
             callback(&dead);
         }
@@ -366,18 +424,13 @@ impl Registration {
         }
         drop(state);
         metrics::counter!("hotshoe_part_restarts_total", "part" => self.name.clone()).increment(1);
-        tracing::error!(
-            part = self.name,
-            cause,
-            ?pause,
-            "a part of this program ended and restarts"
-        );
-        let (mut state, _) = self
-            .supervisor
-            .shared
-            .closed
-            .wait_timeout_while(self.supervisor.lock(), pause, |state| !state.closing)
-            .unwrap_or_else(PoisonError::into_inner);
+        self.supervisor.report(&self.name, cause, Some(pause));
+        let clock = self.supervisor.clock();
+        let until = clock.now() + pause;
+        let mut state = self.supervisor.lock();
+        while !state.closing && clock.now() < until {
+            state = clock.wait_until(&self.supervisor.shared.closed, state, until);
+        }
         if let Some(thread) = state.threads.get_mut(&self.id) {
             thread.restarting = false;
         }

@@ -1,9 +1,7 @@
 //! One module per command, each with `Args`, `run`, and the work as a function that other commands may call.
 pub mod activate;
-pub mod bench;
 pub mod build;
 pub mod cancel;
-pub mod demo;
 pub mod dev;
 pub mod doctor;
 pub mod exec;

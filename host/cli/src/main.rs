@@ -5,30 +5,24 @@
 )]
 #![forbid(unsafe_code)]
 
-mod bench;
 mod commands;
-mod demo;
 mod dev;
-mod device;
-mod exit;
-mod files;
+mod device_args;
+mod error_names;
 mod fleet;
-mod logging;
 mod oci;
-mod passphrase;
-mod signals;
-mod terminal;
-mod throwaway;
+mod program;
 mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, bench as measure, build, cancel, demo as demonstrate, dev as dev_loop, doctor, exec,
-    history, inspect, install, keygen, model, new, pack, publish, pull, push, record, registry,
-    rollback, run, sign, site, status, test, trust, verify, wit, zenoh_acl,
+    activate, build, cancel, dev as dev_loop, doctor, exec, history, inspect, install, keygen,
+    model, new, pack, publish, pull, push, record, registry, rollback, run, sign, site, status,
+    test, trust, verify, wit, zenoh_acl,
 };
+use hotshoe_release::terminal::Terminal;
+use hotshoe_release::{exit, logging};
 use std::process::ExitCode;
-use terminal::Terminal;
 
 /// Run signed WebAssembly components and native models on edge devices, over Zenoh
 #[derive(Debug, Parser)]
@@ -127,8 +121,8 @@ enum Command {
     Activate(activate::Args),
     Cancel(cancel::Args),
     ZenohAcl(zenoh_acl::Args),
-    Demo(demonstrate::Args),
-    Bench(measure::Args),
+    Demo(program::DemoArgs),
+    Bench(program::BenchArgs),
 }
 
 impl Command {
@@ -162,8 +156,8 @@ impl Command {
             Self::Activate(args) => activate::run(args, terminal),
             Self::Cancel(args) => cancel::run(args, terminal),
             Self::ZenohAcl(args) => zenoh_acl::run(args, terminal),
-            Self::Demo(args) => demonstrate::run(args, terminal),
-            Self::Bench(args) => measure::run(args, terminal),
+            Self::Demo(args) => program::run("hotshoe-demo", &args.arguments, terminal),
+            Self::Bench(args) => program::run("hotshoe-bench", &args.arguments, terminal),
         }
     }
 }
@@ -178,7 +172,7 @@ fn main() -> ExitCode {
     let code = cli
         .command
         .run(&terminal)
-        .unwrap_or_else(|error| exit::failed(&error, &terminal));
+        .unwrap_or_else(|error| exit::failed(&error, error_names::name, &terminal));
     logging::flush();
     code
 }

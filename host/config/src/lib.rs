@@ -156,6 +156,8 @@ pub struct IntakeConfig {
 /// What happens when the queue of samples is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum WhenFull {
     /// The sender waits, at most `block-timeout-ms`. It waits on a thread of Zenoh, so that a reply to a status query may be
     /// delayed by as much.
@@ -266,12 +268,8 @@ impl DrainConfig {
 
 impl WhenFull {
     /// The name in the configuration and in the status.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::DropOldest => "drop-oldest",
-            Self::DropNewest => "drop-newest",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

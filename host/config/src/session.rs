@@ -53,6 +53,8 @@ pub struct ZenohConfig {
 /// need direct connections. So devices are peers, which start without a network, and programs of deployers behind a router are clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum ZenohMode {
     /// Communicates over its direct connections, and starts without any.
     #[default]
@@ -81,12 +83,8 @@ pub struct TlsConfig {
 
 impl ZenohMode {
     /// Its name in Zenoh.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Peer => "peer",
-            Self::Client => "client",
-            Self::Router => "router",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_http::LogThrottle;
 use serde::{Deserialize, Serialize};
@@ -187,6 +188,7 @@ pub struct Control {
     socket: PathBuf,
     over: Arc<AtomicBool>,
     callers: Arc<Callers>,
+    clock: Clock,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -197,7 +199,7 @@ impl Control {
     /// If the socket cannot be created, for example because its path is too long.
     pub fn open(
         data_folder: &Path,
-        parts: &Supervisor,
+        supervisor: &Supervisor,
         follow: impl Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let socket = data_folder.join(SOCKET);
@@ -214,15 +216,16 @@ impl Control {
         let over = Arc::new(AtomicBool::new(false));
         let callers = Arc::new(Callers::default());
         let (ended, taken) = (Arc::clone(&over), Arc::clone(&callers));
-        let (follow, task_parts) = (Arc::new(follow), parts.clone());
-        let thread = parts.restarted("control", move || {
-            listen(&listener, &ended, &taken, &follow, &task_parts);
+        let (follow, task_supervisor) = (Arc::new(follow), supervisor.clone());
+        let thread = supervisor.restarted("control", move || {
+            listen(&listener, &ended, &taken, &follow, &task_supervisor);
             Ok(())
         })?;
         Ok(Self {
             socket,
             over,
             callers,
+            clock: parts.clock().clone(),
             thread: Some(thread),
         })
     }
@@ -250,11 +253,12 @@ impl Callers {
         })
     }
 
-    fn wait_for_none(&self, most: Duration) {
-        let waited = self
-            .fewer
-            .wait_timeout_while(self.lock(), most, |count| *count > 0);
-        drop(waited);
+    fn wait_for_none(&self, most: Duration, clock: &Clock) {
+        let until = clock.now() + most;
+        let mut count = self.lock();
+        while *count > 0 && clock.now() < until {
+            count = clock.wait_until(&self.fewer, count, until);
+        }
     }
 }
 
@@ -271,14 +275,14 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
     over: &AtomicBool,
     callers: &Arc<Callers>,
     follow: &Arc<F>,
-    parts: &Supervisor,
+    supervisor: &Supervisor,
 ) {
     let mut throttle = LogThrottle::default();
     let mut warn_and_pause = |error: &io::Error| {
-        if let Some(left_out) = throttle.due(Instant::now()) {
+        if let Some(left_out) = throttle.due(parts.clock().now()) {
             tracing::warn!(%error, left_out, "a caller of the control socket could not be accepted");
         }
-        std::thread::sleep(REFUSED_PAUSE);
+        parts.clock().sleep(REFUSED_PAUSE);
     };
     loop {
         let accepted = listener.accept();
@@ -297,7 +301,7 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
             continue;
         };
         let follow = Arc::clone(follow);
-        let started = parts.task("caller", move || {
+        let started = supervisor.task("caller", move || {
             let _caller = caller;
             if let Err(error) = serve(&stream, &*follow) {
                 tracing::debug!(%error, "a client of the control socket closed its connection");
@@ -342,7 +346,7 @@ impl Drop for Control {
         }
         // Accepted clients get their answers; a silent one delays the end by its timeout at most.
         self.callers
-            .wait_for_none(Duration::from_secs(LINE_TIMEOUT_S));
+            .wait_for_none(Duration::from_secs(LINE_TIMEOUT_S), &self.clock);
     }
 }
 

@@ -3,47 +3,53 @@
 //! A statement says what a site should run. Its release is fetched, verified, staged, self-tested, run in shadow if it asks for that,
 //! tried and confirmed, or refused with a stable name. One thread does all of it, so the ledger changes in one order.
 
-mod activation;
 mod admission;
-mod candidate;
+pub mod candidate;
 mod command;
 mod error;
+pub mod freshness;
 pub mod health;
 mod keyring;
+mod ledger_writer;
 mod loader;
+mod message;
 mod observed;
-mod orders;
 mod package_queue;
 mod peer_monitor;
-mod probation;
+mod pending_release;
 mod published_status;
 mod reconciler;
 mod reporter;
+mod serving;
 mod serving_release;
 mod shadow;
 mod startup;
+mod statement;
+mod transfers;
+mod trial;
 
 use std::convert::Infallible;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
-use hotshoe_delivery::{DeliveryConfig, FetchError, Fetcher};
+use hotshoe_delivery::{DeliveryConfig, Fetcher};
 use hotshoe_engine::{CompileInterrupt, RaisedInterrupt};
 use hotshoe_link::{Link, LinkError, NoticeSubscription, Orders, Sharing};
 use hotshoe_store::Catalogue;
+use hotshoe_trust::Time;
 use serde_json::Value;
 
 use crate::StartError;
 use crate::control::Control;
 use crate::reload::RunningConfig;
 use crate::service::Service;
-use reconciler::{Dependencies, Message, Reconciler};
+use message::{Message, Reply};
+use reconciler::{Dependencies, Reconciler};
 use reporter::Reporter;
 
 pub(crate) use hotshoe_base::chain;
@@ -67,6 +73,7 @@ const STOP_POLL: Duration = Duration::from_millis(10);
 
 /// The deploy thread, and the sources of its messages.
 pub struct Deployment {
+    clock: Clock,
     sender: SyncSender<Message>,
     thread: JoinHandle<()>,
     /// Closed when the thread has ended.
@@ -94,6 +101,7 @@ impl Deployment {
         published_status: Arc<PublishedStatus>,
         link: &Arc<Link>,
     ) -> Result<Self, StartError> {
+        let clock = startup.clock.clone();
         let catalogue = Catalogue::new();
         let delivery = DeliveryConfig {
             share: config.deploy.share,
@@ -108,8 +116,10 @@ impl Deployment {
             Arc::clone(link),
             site,
             device,
+            clock.clone(),
         ));
         let dependencies = Dependencies {
+            running: Arc::clone(running),
             service: Arc::clone(service),
             fetcher,
             catalogue: catalogue.clone(),
@@ -118,8 +128,13 @@ impl Deployment {
             sender: sender.clone(),
         };
         let interrupt = startup.compile_interrupt();
-        let reconciler = Reconciler::new(startup, Arc::clone(running), dependencies);
-        let watches = watches(link, &sender, config.deploy.share.then_some(catalogue))?;
+        let reconciler = Reconciler::new(startup, dependencies);
+        let watches = watches(
+            link,
+            &sender,
+            &clock,
+            config.deploy.share.then_some(catalogue),
+        )?;
         // Dropped when the thread ends, for whatever reason.
         let (running, ended) = sync_channel(0);
         let run = move || {
@@ -129,8 +144,9 @@ impl Deployment {
         };
         let parts = link.parts();
         let thread = parts.vital("deploy", run).map_err(DeployError::Thread)?;
-        let control = control(config, service, &sender, interrupt.clone(), parts);
+        let control = control(config, service, &sender, &clock, interrupt.clone(), parts);
         Ok(Self {
+            clock,
             sender,
             thread,
             ended,
@@ -146,16 +162,15 @@ impl Deployment {
         // First, because the control socket waits for the answers that the thread owes.
         let _raised = self.interrupt.as_ref().map(CompileInterrupt::raise);
         drop(self.control.take());
-        let deadline = Instant::now() + limit;
+        let deadline = self.clock.now() + limit;
         // The queue may be full of statements while a self-test runs. A disconnected one means that the thread has ended already.
         while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Stop) {
-            if deadline <= Instant::now() {
+            if deadline <= self.clock.now() {
                 break;
             }
-            thread::sleep(STOP_POLL);
+            self.clock.sleep(STOP_POLL);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.ended.recv_timeout(left) {
+        match self.clock.recv_until(&self.ended, deadline) {
             Err(RecvTimeoutError::Disconnected) => drop(self.thread.join()),
             Ok(_) | Err(RecvTimeoutError::Timeout) => {
                 tracing::warn!("the deploy thread is still at work; it ends with the process");
@@ -167,6 +182,7 @@ impl Deployment {
 fn watches(
     link: &Link,
     sender: &SyncSender<Message>,
+    clock: &Clock,
     shared: Option<Catalogue>,
 ) -> Result<
     (
@@ -186,9 +202,9 @@ fn watches(
     let trust = link.trust_updates(move |bytes| {
         let _ = updates.send(Message::Trust(bytes));
     })?;
-    let asked = sender.clone();
+    let (asked, clock) = (sender.clone(), clock.clone());
     let orders = link.orders(move |bytes| {
-        let answer = ask(&asked, None, |reply| Message::Order(bytes, reply));
+        let answer = ask(&asked, &clock, None, |reply| Message::Order(bytes, reply));
         let json = |value: &Value| value.to_string().into_bytes();
         answer
             .map(|value| json(&value))
@@ -203,16 +219,19 @@ fn control(
     config: &Config,
     service: &Arc<Service>,
     sender: &SyncSender<Message>,
+    clock: &Clock,
     interrupt: Option<CompileInterrupt>,
     parts: &Supervisor,
 ) -> Option<Control> {
-    let (service, sender) = (Arc::clone(service), sender.clone());
+    let (service, sender, clock) = (Arc::clone(service), sender.clone(), clock.clone());
     let follow = move |command: Command| match command {
         Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
         command => {
             let interrupt = interrupt.as_ref().filter(|_| command.interrupts());
             let raised = interrupt.map(CompileInterrupt::raise);
-            ask(&sender, raised, |reply| Message::Command(command, reply))
+            ask(&sender, &clock, raised, |reply| {
+                Message::Command(command, reply)
+            })
         }
     };
     Control::open(&config.data, parts, follow)
@@ -223,26 +242,25 @@ fn control(
 /// Sends a message to the deploy thread, and waits for the answer.
 fn ask(
     sender: &SyncSender<Message>,
+    clock: &Clock,
     interrupt: Option<RaisedInterrupt>,
-    message: impl FnOnce(reconciler::Reply) -> Message,
+    message: impl FnOnce(Reply) -> Message,
 ) -> Result<Value, CommandError> {
     let (to, answer) = sync_channel(1);
-    let wait = Duration::from_secs(ANSWER_S);
-    let until = Instant::now() + wait;
+    let until = clock.now() + Duration::from_secs(ANSWER_S);
     sender
-        .try_send(message(reconciler::Reply {
+        .try_send(message(Reply {
             to,
             until,
             interrupt,
         }))
         .map_err(|_| CommandError::Busy)?;
-    answer.recv_timeout(wait).unwrap_or(Err(CommandError::Busy))
+    clock
+        .recv_until(&answer, until)
+        .unwrap_or(Err(CommandError::Busy))
 }
 
-/// Turns a panic into an error: the deploy thread waits for the result of the fetch.
-fn caught<T>(fetch: impl FnOnce() -> Result<T, FetchError>) -> Result<T, FetchError> {
-    catch_unwind(AssertUnwindSafe(fetch)).unwrap_or_else(|_| {
-        let message = "the fetch thread panicked; please report it";
-        Err(FetchError::Thread(io::Error::other(message)))
-    })
+/// The device's time of day. After the last year that [`Time`] can say, the last one: everything has expired then.
+pub(crate) fn wall_time(clock: &Clock) -> Time {
+    Time::try_from(clock.wall()).unwrap_or(Time::MAX)
 }

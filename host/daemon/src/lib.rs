@@ -10,6 +10,7 @@ pub mod answer;
 pub mod control;
 pub mod deploy;
 pub mod device_key;
+pub mod events;
 pub mod intake;
 pub mod log;
 pub mod media;
@@ -25,7 +26,7 @@ pub mod watch;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, descriptors};
@@ -80,7 +81,7 @@ pub struct Daemon {
     serving: Serving,
     watch: Option<FolderWatch>,
     deployment: Deployment,
-    parts: Supervisor,
+    supervisor: Supervisor,
     running: Arc<RunningConfig>,
     _recordings: Orders,
     metrics: Option<Endpoint>,
@@ -96,25 +97,26 @@ impl Daemon {
         Self::start_with(config, Supervisor::default())
     }
 
-    /// Like [`Self::start`], with its threads registered in `parts`.
+    /// Like [`Self::start`], with its threads registered in `supervisor`. All of them get the time from its clock.
     ///
     /// # Errors
     /// The same.
-    pub fn start_with(mut config: Config, parts: Supervisor) -> Result<Self, StartError> {
+    pub fn start_with(mut config: Config, supervisor: Supervisor) -> Result<Self, StartError> {
         // Before the first socket is opened.
         descriptors::fit(&mut config);
         let endpoint = config
             .metrics
             .clone()
-            .map(|metrics| crate::metrics::serve(metrics, &parts))
+            .map(|metrics| crate::metrics::serve(metrics, &supervisor))
             .transpose()?;
-        let startup = StartupState::open(&config)?;
+        let startup = StartupState::open(&config, supervisor.clock().clone())?;
         let serving = startup.serving();
         crate::metrics::release(
             None,
             serving.as_deref().map(deploy::ServingRelease::release),
         );
-        let published_status = Arc::new(PublishedStatus::default());
+        let published_status = Arc::new(PublishedStatus::timed_by(supervisor.clock().clone()));
+        published_status.events().follow_parts(&parts);
         let memory = startup.memory().clone();
         tracing::info!(
             mode = memory.mode.name(),
@@ -122,9 +124,9 @@ impl Daemon {
             "memories of components"
         );
         published_status.change(|view| view.memory = Some(memory));
-        let link = Link::open_with(&config.zenoh, &config.site, &config.device, &parts)?;
+        let link = Link::open_with(&config.zenoh, &config.site, &config.device, &supervisor)?;
         let link = Arc::new(signing(link, &config));
-        let running = RunningConfig::new(config.clone());
+        let running = RunningConfig::new(config.clone(), supervisor.clock().clone());
         let service = Service::new(
             Arc::clone(&running),
             serving,
@@ -138,7 +140,7 @@ impl Daemon {
                 source,
             })?;
         let abort = |workers, error| {
-            parts.close();
+            supervisor.close();
             service.drain(workers, Duration::ZERO);
             link.close();
             error
@@ -155,10 +157,10 @@ impl Daemon {
             Ok(deployment) => deployment,
             Err(error) => return Err(abort(workers, error)),
         };
-        let (serving, watch) = match open_intake(&config, &service, &link, &parts) {
+        let (serving, watch) = match open_intake(&config, &service, &link, &supervisor) {
             Ok(open) => open,
             Err(error) => {
-                parts.close();
+                supervisor.close();
                 deployment.stop(LEAST_STOP);
                 return Err(abort(workers, error));
             }
@@ -167,7 +169,7 @@ impl Daemon {
         let recordings = match link.recordings(move |request| asked.record_request(&request)) {
             Ok(recordings) => recordings,
             Err(error) => {
-                parts.close();
+                supervisor.close();
                 deployment.stop(LEAST_STOP);
                 return Err(abort(workers, error.into()));
             }
@@ -185,7 +187,7 @@ impl Daemon {
             serving,
             watch,
             deployment,
-            parts,
+            supervisor,
             running,
             _recordings: recordings,
             metrics: endpoint,
@@ -199,7 +201,7 @@ impl Daemon {
 
     /// Its threads. If one of them is dead, drain the daemon and exit with a failure.
     pub const fn parts(&self) -> &Supervisor {
-        &self.parts
+        &self.supervisor
     }
 
     /// A client in this process, without Zenoh.
@@ -214,17 +216,18 @@ impl Daemon {
 
     /// Stops the intake, finishes the accepted samples, and drops as `drain_deadline` those that are not finished after `deadline`.
     pub fn drain(mut self, deadline: Duration) -> DrainReport {
-        self.parts.close();
+        self.supervisor.close();
         self.serving.stop_input();
         if let Some(watch) = &self.watch {
             watch.stop();
         }
-        let begun = Instant::now();
+        let clock = self.supervisor.clock();
+        let begun = clock.now();
         let report = self.service.drain(self.workers, deadline);
         if let Some(watch) = self.watch {
             watch.join();
         }
-        let left = deadline.saturating_sub(begun.elapsed());
+        let left = deadline.saturating_sub(clock.elapsed(begun));
         self.deployment.stop(left.max(LEAST_STOP));
         drop(self.serving);
         self.link.close();
@@ -251,7 +254,7 @@ fn open_intake(
     config: &Config,
     service: &Arc<Service>,
     link: &Link,
-    parts: &Supervisor,
+    supervisor: &Supervisor,
 ) -> Result<(Serving, Option<FolderWatch>), StartError> {
     let offered = Arc::clone(service);
     let asked = Arc::clone(service);
@@ -271,7 +274,7 @@ fn open_intake(
                 watch,
                 max_bytes,
                 failed_files,
-                parts,
+                supervisor,
                 move |incoming, answer| {
                     watched.offer_patiently(incoming, answer);
                 },

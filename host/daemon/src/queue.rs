@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use hotshoe_base::Clock;
 use hotshoe_config::{IntakeConfig, WhenFull};
 
 /// First in, first out, with a fixed capacity.
@@ -13,6 +14,7 @@ pub struct Queue<T> {
     filled: Condvar,
     freed: Condvar,
     capacity: usize,
+    clock: Clock,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,14 @@ impl<T> Queue<T> {
             filled: Condvar::new(),
             freed: Condvar::new(),
             capacity: capacity.max(1),
+            clock: Clock::system(),
         }
+    }
+
+    /// The same queue, with the limits of its waits by `clock`.
+    #[must_use]
+    pub fn timed_by(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// The most waiting items.
@@ -199,23 +208,17 @@ impl<T> Queue<T> {
         mut state: MutexGuard<'a, State<T>>,
         limit: Option<Duration>,
     ) -> MutexGuard<'a, State<T>> {
-        let started = Instant::now();
+        let until = limit.map(|limit| self.clock.deadline(limit));
         while state.items.len() >= self.capacity && !state.closed {
-            match limit.map(|limit| limit.saturating_sub(started.elapsed())) {
+            match until {
                 None => {
                     state = self
                         .freed
                         .wait(state)
                         .unwrap_or_else(PoisonError::into_inner);
                 }
-                Some(left) if left.is_zero() => break,
-                Some(left) => {
-                    state = self
-                        .freed
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0;
-                }
+                Some(until) if self.clock.now() >= until => break,
+                Some(until) => state = self.clock.wait_until(&self.freed, state, until),
             }
         }
         state

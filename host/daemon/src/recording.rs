@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
 use hotshoe_config::RecordConfig;
 use hotshoe_engine::Sample;
 use hotshoe_pipeline::{Decision, Trace};
@@ -43,6 +44,7 @@ pub struct Recorder {
     active: AtomicBool,
     sessions: Mutex<Vec<Session>>,
     came: Condvar,
+    clock: Clock,
 }
 
 struct Session {
@@ -75,17 +77,18 @@ impl Session {
         waiting + self.preparing + self.current.as_ref().map_or(0, |current| current.bytes)
     }
 
-    fn is_gone(&self) -> bool {
-        self.asked.elapsed() > LEASE
+    fn is_gone(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.asked) > LEASE
     }
 }
 
 impl Recorder {
     /// A recorder for this device. `max_payload` is the largest answer in bytes.
-    pub fn new(config: RecordConfig, device: Device, max_payload: usize) -> Self {
+    pub fn new(config: RecordConfig, device: Device, max_payload: usize, clock: Clock) -> Self {
         Self {
             config: Mutex::new(config),
             device,
+            clock,
             piece: MAX_PIECE_BYTES.min(max_payload as u64),
             ..Self::default()
         }
@@ -123,7 +126,8 @@ impl Recorder {
 
     fn show(&self, release: Digest, sample: &Sample, decision: Option<&Decision>, seen: &Trace) {
         let mut sessions = self.lock();
-        sessions.retain(|session| !session.is_gone());
+        let now = self.clock.now();
+        sessions.retain(|session| !session.is_gone(now));
         let mut held: u64 = sessions.iter().map(Session::held).sum();
         let most = self.lock_config().buffer_bytes();
         for session in sessions.iter_mut().filter(|it| it.ended.is_none()) {
@@ -196,7 +200,7 @@ impl Recorder {
             } => self.read(&session, number, file, offset, most),
             Request::End { session } => {
                 let mut sessions = self.lock();
-                let found = find(&mut sessions, &session)?;
+                let found = find(&mut sessions, &session, self.clock.now())?;
                 found.ended.get_or_insert(EndReason::Asked);
                 self.update_active(&sessions);
                 Ok(b"{}".to_vec())
@@ -215,7 +219,8 @@ impl Recorder {
         let mut sessions = self.lock();
         // Under the lock, so that a change of the configuration applies to this recording too.
         let kinds = self.kinds(stage, without, release)?;
-        sessions.retain(|session| !session.is_gone());
+        let now = self.clock.now();
+        sessions.retain(|session| !session.is_gone(now));
         if sessions.len() >= MAX_SESSIONS {
             return Err(RecordError::Busy);
         }
@@ -233,7 +238,7 @@ impl Recorder {
             preparing: 0,
             number: 0,
             ended: None,
-            asked: Instant::now(),
+            asked: now,
         });
         self.update_active(&sessions);
         Ok(Opened {
@@ -317,10 +322,10 @@ impl Recorder {
     }
 
     fn next(&self, id: &str, after: u64) -> Result<Next, RecordError> {
-        let until = Instant::now() + WAIT;
+        let until = self.clock.now() + WAIT;
         let mut sessions = self.lock();
         loop {
-            let session = find(&mut sessions, id)?;
+            let session = find(&mut sessions, id, self.clock.now())?;
             if let Some(current) = &session.current {
                 // The answer may have been lost, so it is repeated until the next sample is requested.
                 if session.number > after {
@@ -338,15 +343,10 @@ impl Recorder {
             if let Some(reason) = session.ended {
                 return Ok(session.reply(NextItem::Ended { reason }));
             }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if self.clock.now() >= until {
                 return Ok(session.reply(NextItem::Waiting));
             }
-            sessions = self
-                .came
-                .wait_timeout(sessions, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            sessions = self.clock.wait_until(&self.came, sessions, until);
         }
     }
 
@@ -359,7 +359,7 @@ impl Recorder {
     ) -> Result<Next, RecordError> {
         let current = CurrentEntry::of(number, taken);
         let mut sessions = self.lock();
-        let session = find(&mut sessions, id)?;
+        let session = find(&mut sessions, id, self.clock.now())?;
         session.preparing = 0;
         match current {
             Ok(current) => {
@@ -385,7 +385,7 @@ impl Recorder {
         most: u64,
     ) -> Result<Vec<u8>, RecordError> {
         let mut sessions = self.lock();
-        let session = find(&mut sessions, id)?;
+        let session = find(&mut sessions, id, self.clock.now())?;
         let current = session
             .current
             .as_ref()
@@ -409,11 +409,15 @@ impl Recorder {
 }
 
 /// Finds a recording, and renews its lease.
-fn find<'a>(sessions: &'a mut [Session], id: &str) -> Result<&'a mut Session, RecordError> {
+fn find<'a>(
+    sessions: &'a mut [Session],
+    id: &str,
+    now: Instant,
+) -> Result<&'a mut Session, RecordError> {
     let mut all = sessions.iter_mut();
-    let found = all.find(|session| session.id == id && !session.is_gone());
+    let found = all.find(|session| session.id == id && !session.is_gone(now));
     let found = found.ok_or(RecordError::Unknown)?;
-    found.asked = Instant::now();
+    found.asked = now;
     Ok(found)
 }
 

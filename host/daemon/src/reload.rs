@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use hotshoe_base::Clock;
 use hotshoe_config::{
     Config, ConfigError, DeployConfig, Files, FrontTls, IntakeConfig, MetricsConfig, OipConfig,
     TRUST, changed, changed_files, content, files_of_link,
 };
 use hotshoe_http::Renewal;
 use hotshoe_protocol::status::ReloadStatus;
-use hotshoe_trust::Time;
+use hotshoe_trust::time_of;
 
 use crate::Daemon;
 use crate::metrics::MetricsError;
@@ -40,6 +41,7 @@ pub struct RunningConfig {
     config: ArcSwap<Config>,
     files: Mutex<Files>,
     last: Mutex<Option<ReloadStatus>>,
+    clock: Clock,
 }
 
 /// The effect of a new configuration.
@@ -158,11 +160,12 @@ fn is_read_again(key: &str) -> bool {
 
 impl RunningConfig {
     /// The configuration at the start.
-    pub(crate) fn new(config: Config) -> Arc<Self> {
+    pub(crate) fn new(config: Config, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             files: Mutex::new(files_of(&config)),
             config: ArcSwap::from_pointee(config),
             last: Mutex::default(),
+            clock,
         })
     }
 
@@ -209,7 +212,7 @@ impl RunningConfig {
         lock(&self.files).extend(read_again.filter(|(key, _)| is_read_again(key)));
         self.config.store(Arc::new(change.config));
         self.record_status(ReloadStatus {
-            at: Time::now(),
+            at: time_of(self.clock.wall()),
             applied: change.applied,
             needs_restart: change.needs_restart,
             error: None,
@@ -257,7 +260,7 @@ impl Daemon {
     /// Records in the status that a new configuration was refused.
     pub fn refuse(&self, error: String) -> ReloadStatus {
         self.running.record_status(ReloadStatus {
-            at: Time::now(),
+            at: time_of(self.running.clock.wall()),
             applied: Vec::new(),
             needs_restart: Vec::new(),
             error: Some(error),

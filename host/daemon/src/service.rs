@@ -5,15 +5,16 @@ mod worker_pool;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use hotshoe_base::micros;
+use hotshoe_base::{Clock, micros};
 use hotshoe_config::MESSAGE_OVERHEAD;
 use hotshoe_engine::{Action, Sample};
 use hotshoe_link::{Incoming, Link, LinkError, Topic};
 use hotshoe_pipeline::latency::Latency;
 use hotshoe_pipeline::{Decision, Outcome, StageTime, Worker};
+use hotshoe_protocol::event::{KnownKind, Subject};
 use hotshoe_protocol::status::{KeyStatus, QueueStatus, ReleaseStatus, STATUS_FORMAT, Status};
 use hotshoe_trust::{Device, InstanceMode, Release, Verified};
 use serde::Serialize;
@@ -66,6 +67,7 @@ pub struct Service {
     /// `Some` if a folder is watched.
     failed_files: Option<Arc<FailedFiles>>,
     started: Instant,
+    clock: Clock,
     /// The current job of each worker.
     worker_slots: Vec<Mutex<Option<Arc<Job>>>>,
 }
@@ -78,6 +80,7 @@ impl Service {
         published_status: Arc<PublishedStatus>,
         link: Arc<Link>,
     ) -> Arc<Self> {
+        let clock = link.parts().clock().clone();
         let config = running.config();
         let worker_slots = (0..config.workers.threads)
             .map(|_| Mutex::default())
@@ -86,14 +89,23 @@ impl Service {
             .zenoh
             .max_message_bytes
             .saturating_sub(MESSAGE_OVERHEAD);
-        let recorder = Recorder::new(config.record.clone(), config.identity(), most);
+        let recorder = Recorder::new(
+            config.record.clone(),
+            config.identity(),
+            most,
+            clock.clone(),
+        );
         let watch = config.watch.as_ref();
-        let failed_files = watch.map(|_| FailedFiles::open(&config.data));
+        let events = published_status.events();
+        let failed_files = watch.map(|_| FailedFiles::open(&config.data, Arc::clone(events)));
+        if let Some(served) = &serving {
+            events.follow_components(served);
+        }
         if let Some(failed_files) = &failed_files {
             failed_files.serve(serving.as_ref().map(|served| served.release().digest()));
         }
         Arc::new(Self {
-            queue: Queue::new(config.intake.queue),
+            queue: Queue::new(config.intake.queue).timed_by(clock.clone()),
             identity: config.identity(),
             running,
             serving: ArcSwapOption::new(serving),
@@ -105,7 +117,8 @@ impl Service {
             meter: ModelMeter::default(),
             recorder,
             failed_files,
-            started: Instant::now(),
+            started: clock.now(),
+            clock,
             worker_slots,
         })
     }
@@ -124,11 +137,11 @@ impl Service {
     fn accept(&self, incoming: Incoming<'_>, answer: ReplyTo, full: FullPolicy) {
         let ticket = self.tally.accept(answer);
         let limit = self.running.config().intake.max_sample_bytes;
-        let admitted = intake::admit(incoming, limit, SystemTime::now());
+        let admitted = intake::admit(incoming, limit, self.clock.wall());
         let job = Job {
             sample: Arc::new(admitted.sample),
             ticket,
-            arrived: Instant::now(),
+            arrived: self.clock.now(),
         };
         if let Some(refusal) = admitted.refusal {
             let serving = self.serving.load();
@@ -177,13 +190,13 @@ impl Service {
     /// would wait for it.
     fn process(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
         job.ticket.begin();
-        let began = Instant::now();
+        let began = self.clock.now();
         let run = AssertUnwindSafe(|| self.run(job, served, worker));
         if catch_unwind(run).is_err() {
             *worker = None;
             served
                 .observer()
-                .add(SampleOutcome::Trap, micros(began.elapsed()));
+                .add(SampleOutcome::Trap, micros(self.clock.elapsed(began)));
             let release = Some(served.release());
             self.fail(job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
         }
@@ -199,9 +212,9 @@ impl Service {
             *worker = None;
         }
         let ready = worker.get_or_insert_with(|| served.worker());
-        let started = Instant::now();
+        let started = self.clock.now();
         let outcome = self.run_pipeline(ready, job, served);
-        let time = micros(started.elapsed());
+        let time = micros(self.clock.elapsed(started));
         served.observer().add(SampleOutcome::of(&outcome), time);
         for failure in &outcome.tolerated {
             self.tally.tolerated(&failure.stage);
@@ -245,9 +258,22 @@ impl Service {
         if let Some(failed_files) = &self.failed_files {
             failed_files.serve(next.as_ref().map(|served| served.release().digest()));
         }
-        let started = Instant::now();
+        let next_subject = next.as_ref().map(|served| {
+            self.published_status.events().follow_components(served);
+            let release = served.release();
+            Subject::Release {
+                name: release.name.clone(),
+                generation: release.generation,
+                digest: release.digest(),
+            }
+        });
+        let started = self.clock.now();
         let before = self.serving.swap(next);
-        let elapsed = started.elapsed();
+        let elapsed = self.clock.elapsed(started);
+        if let Some(subject) = next_subject {
+            let events = self.published_status.events();
+            events.record(KnownKind::ReleaseSwapped, subject, None, &[]);
+        }
         // The new release may not need an order per source.
         self.queue.notify_ready();
         (before, elapsed)
@@ -305,7 +331,8 @@ impl Service {
         for stage in stages {
             self.latency.record(&stage.name, stage.micros);
         }
-        self.latency.record("total", micros(job.arrived.elapsed()));
+        self.latency
+            .record("total", micros(self.clock.elapsed(job.arrived)));
     }
 
     fn finish(&self, job: &Job, release: &Verified<Release>, outcome: Outcome) {
@@ -470,7 +497,7 @@ impl Service {
             trial.samples = seen.samples;
             trial.seconds = view
                 .probation_since
-                .map_or(0, |since| since.elapsed().as_secs());
+                .map_or(0, |since| self.clock.elapsed(since).as_secs());
         }
         Status {
             format: STATUS_FORMAT,
@@ -492,7 +519,7 @@ impl Service {
             ignored: view.ignored,
             last_swap_ns: view.last_swap_ns,
             stale: view.stale,
-            uptime_s: self.started.elapsed().as_secs(),
+            uptime_s: self.clock.elapsed(self.started).as_secs(),
             workers: self.worker_slots.len(),
             queue: QueueStatus {
                 len: self.queue.len(),
@@ -507,7 +534,7 @@ impl Service {
                 .unwrap_or_default(),
             components: serving
                 .as_ref()
-                .map(|served| served.component_status())
+                .map(|served| served.component_status(self.clock.now()))
                 .unwrap_or_default(),
             memory: view.memory.as_ref().map(crate::memory::status),
             session: self.link.status(),
@@ -518,6 +545,7 @@ impl Service {
                 .failed_files
                 .as_ref()
                 .map(|failed_files| failed_files.status()),
+            events: self.published_status.events().recent(),
         }
     }
 

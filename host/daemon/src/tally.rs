@@ -11,7 +11,8 @@ use crate::answer::ReplyTo;
 const ABANDONED: &str = "abandoned";
 
 /// Why an accepted sample was dropped. Each has a stable name, under which it is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum DropReason {
     /// A newer sample replaced it in a full queue.
     QueueFullOldest,
@@ -29,15 +30,8 @@ pub enum DropReason {
 
 impl DropReason {
     /// The stable name, in snake case.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::QueueFullOldest => "queue_full_oldest",
-            Self::QueueFullNewest => "queue_full_newest",
-            Self::BlockTimeout => "block_timeout",
-            Self::DrainDeadline => "drain_deadline",
-            Self::ShuttingDown => "shutting_down",
-            Self::NoRelease => "no_release",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -4,7 +4,7 @@ mod failed_files;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
+use hotshoe_base::files::{Folder, FolderError};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{After, WatchConfig};
 use hotshoe_link::Incoming;
@@ -172,7 +173,7 @@ impl FolderWatch {
         config: &WatchConfig,
         max_bytes: usize,
         failed_files: Arc<FailedFiles>,
-        parts: &Supervisor,
+        supervisor: &Supervisor,
         offer: O,
     ) -> Result<Self, WatchError>
     where
@@ -216,7 +217,7 @@ impl FolderWatch {
         watcher
             .watch(&config.folder, RecursiveMode::NonRecursive)
             .map_err(failed)?;
-        let thread = parts
+        let thread = supervisor
             .restarted("watch", move || reader.run(&events))
             .map_err(WatchError::Thread)?;
         Ok(Self {
@@ -289,15 +290,16 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
             return;
         }
         self.seen.retain(|path, _| path.exists());
-        let entries = match fs::read_dir(&self.config.folder) {
-            Ok(entries) => entries,
+        let listed = Folder::open(&self.config.folder).and_then(|folder| folder.entries());
+        let names = match listed {
+            Ok(names) => names,
             Err(error) => {
                 tracing::warn!(folder = %self.config.folder.display(), %error, "cannot list the watched folder");
                 return;
             }
         };
-        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.sort_unstable();
+        let names = names.iter();
+        let mut paths: Vec<PathBuf> = names.map(|it| self.config.folder.join(it)).collect();
         // Files that are tried alone come first, before others are being processed.
         paths.sort_by_key(|path| !self.is_suspect(path));
         for path in &paths {
@@ -317,7 +319,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
         if is_unfinished(path) {
             return;
         }
-        match read(path, self.max_bytes) {
+        match read(&self.config.folder, path, self.max_bytes) {
             Ok(Some((payload, version))) => {
                 if self.seen.insert(path.to_owned(), version) == Some(version) {
                     return;
@@ -349,7 +351,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
             }
             Ok(None) => {}
             // It was moved or deleted meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(FolderError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "cannot read a watched file");
             }
@@ -357,12 +359,26 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
     }
 }
 
-/// Reads a file, up to one byte more than the limit, which is enough to refuse it. `None` if it is not a regular file.
-fn read(path: &Path, max_bytes: usize) -> io::Result<Option<(Vec<u8>, Version)>> {
-    if !fs::symlink_metadata(path)?.is_file() {
+/// Reads a file, up to one byte more than the limit, which is enough to refuse it. `None` if it is not a regular file. A link is not
+/// followed; one that leads out of the folder is an error.
+fn read(
+    folder: &Path,
+    path: &Path,
+    max_bytes: usize,
+) -> Result<Option<(Vec<u8>, Version)>, FolderError> {
+    let name = path.strip_prefix(folder).unwrap_or(path);
+    let folder = Folder::open(folder)?;
+    let found = folder.symlink_metadata(name)?;
+    if found.is_symlink() {
+        return match folder.open_file(name) {
+            Err(error @ FolderError::LinkLeadsOut { .. }) => Err(error),
+            _ => Ok(None),
+        };
+    }
+    if !found.is_file() {
         return Ok(None);
     }
-    let file = File::open(path)?;
+    let file = folder.open_file(name)?;
     // Before the bytes: a write during the read gives another version.
     let version = Version::of(&file.metadata()?)?;
     let mut payload = Vec::new();

@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_daemon::control::{self, Command, Control, ControlError, MAX_CALLERS, SOCKET};
+use hotshoe_tests::DEADLINE;
 use serde_json::json;
 use tempfile::TempDir;
-
-const DEADLINE: Duration = Duration::from_secs(60);
 
 fn open(folder: &Path) -> Control {
     Control::open(folder, &Supervisor::default(), |_| {

@@ -23,13 +23,13 @@ use hotshoe_link::{Client, FeedError, Feeder};
 use hotshoe_protocol::status::Status;
 use hotshoe_protocol::status::WaitReason;
 use hotshoe_store::{Layout, Phase, Store, pack};
+use hotshoe_tests::{DEADLINE, Signer};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Statement, Time};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use fixture::{environment, release_with};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The result of a stage `measure` without a policy.
 const PLAIN: &str = r#"
 [components.measure]
@@ -59,11 +59,7 @@ struct Running {
 impl Site {
     fn new(deploy: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let key = SigningKey::generate().unwrap();
-        let trust = format!(
-            "threshold = 1\n[keys.test]\nscheme = \"ecdsa-p256-sha256\"\nreleases = [\"*\"]\npublic-key = \"\"\"\n{}\"\"\"\n",
-            key.public_key().unwrap().to_pem()
-        );
+        let Signer { key, trust } = Signer::new("test");
         fs::write(folder.path().join("trust.toml"), trust).unwrap();
         let text = format!(
             "site = \"site\"\ndevice = \"device\"\nallow = [\"state\"]\n[zenoh]\nlisten = [\"tcp/127.0.0.1:0\"]\n[deploy]\n{deploy}"
@@ -85,7 +81,7 @@ impl Site {
         let client = Client::open(&zenoh).unwrap();
         Running {
             publisher: Publisher::open(&zenoh, "site").unwrap(),
-            feeder: client.feeder("site", "device", 1, PATIENCE),
+            feeder: client.feeder("site", "device", 1, DEADLINE),
             fed: 0,
             daemon,
             _client: client,
@@ -184,7 +180,7 @@ impl Running {
                 vec![1, 2, 3],
             )
             .unwrap();
-        self.feeder.next(PATIENCE).unwrap().result
+        self.feeder.next(DEADLINE).unwrap().result
     }
 
     /// Sends samples until the condition is true.
@@ -195,7 +191,7 @@ impl Running {
             if reached(&status) {
                 return status;
             }
-            assert!(started.elapsed() < PATIENCE, "never {what}: {status:#?}");
+            assert!(started.elapsed() < DEADLINE, "never {what}: {status:#?}");
             let _ = self.feed();
         }
     }
@@ -207,7 +203,7 @@ impl Running {
     }
 
     fn stop(self) {
-        let report = self.daemon.drain(PATIENCE);
+        let report = self.daemon.drain(DEADLINE);
         assert!(report.finished && report.counters.add_up(), "{report:?}");
     }
 }
@@ -363,7 +359,7 @@ fn staging_waits_for_an_order_and_the_operator_goes_back() {
                 release: second,
                 name: "test".to_owned(),
             }),
-            PATIENCE,
+            DEADLINE,
         )
         .unwrap();
     assert_eq!(answer["release"], second.to_string());
@@ -377,7 +373,7 @@ fn staging_waits_for_an_order_and_the_operator_goes_back() {
     let refused = running
         .publisher
         .client()
-        .order("site", "device", &order, PATIENCE)
+        .order("site", "device", &order, DEADLINE)
         .unwrap_err();
     assert!(
         refused.to_string().contains("below the floor 2"),

@@ -208,3 +208,24 @@ fn a_capacity_of_zero_still_holds_one() {
     assert_eq!(queue.push((), FullPolicy::DropNewest), Pushed::Stored);
     assert!(!queue.is_empty());
 }
+
+#[test]
+fn a_push_waits_for_room_no_longer_than_its_limit() {
+    let time = hotshoe_base::VirtualClock::at(std::time::UNIX_EPOCH);
+    let queue = Arc::new(Queue::new(1).timed_by(time.clock()));
+    let limit = FullPolicy::WaitFor(Duration::from_secs(3600));
+    assert_eq!(queue.push(1, limit), Pushed::Stored);
+    let waiting = |item| {
+        let queue = Arc::clone(&queue);
+        let push = thread::spawn(move || queue.push(item, limit));
+        time.await_waiting(1);
+        push
+    };
+    let late = waiting(2);
+    time.advance(Duration::from_secs(3600));
+    assert_eq!(late.join().unwrap(), Pushed::Refused(2, PushError::Timeout));
+    let in_time = waiting(3);
+    time.advance(Duration::from_secs(3599));
+    assert_eq!(queue.pop(), Some(1));
+    assert_eq!(in_time.join().unwrap(), Pushed::Stored);
+}

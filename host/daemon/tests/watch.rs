@@ -8,18 +8,18 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{After, WatchConfig};
 use hotshoe_daemon::answer::{Ending, ReplyTo};
+use hotshoe_daemon::events::EventLog;
 use hotshoe_daemon::watch::{FailedFiles, FolderWatch, WatchError};
-
-/// Long enough for any machine; reached only when a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+use hotshoe_protocol::event::{Kind, KnownKind, Subject};
+use hotshoe_tests::DEADLINE;
 
 /// An offered file: its name, media type and bytes.
 type Offered = (String, Option<String>, Vec<u8>);
@@ -31,7 +31,7 @@ fn watch(folder: &Path, after: After, ending: Ending) -> (FolderWatch, Receiver<
         after,
     };
     let data = tempfile::tempdir().unwrap();
-    let failed_files = FailedFiles::open(data.path());
+    let failed_files = FailedFiles::open(data.path(), Arc::default());
     let watch = FolderWatch::start(
         &config,
         4,
@@ -59,7 +59,7 @@ fn watch(folder: &Path, after: After, ending: Ending) -> (FolderWatch, Receiver<
 }
 
 fn name(offered: &Receiver<Offered>) -> String {
-    offered.recv_timeout(PATIENCE).unwrap().0
+    offered.recv_timeout(DEADLINE).unwrap().0
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn files_come_in_order_and_once() {
     fs::create_dir(at("folder")).unwrap();
     let (watch, offered) = watch(folder.path(), After::Keep, Ending::Result);
     assert_eq!(
-        offered.recv_timeout(PATIENCE).unwrap(),
+        offered.recv_timeout(DEADLINE).unwrap(),
         (
             "a.png".to_owned(),
             Some("image/png".to_owned()),
@@ -84,11 +84,36 @@ fn files_come_in_order_and_once() {
     fs::rename(at("c.part"), at("c")).unwrap();
     assert_eq!(name(&offered), "c");
     fs::write(at("d"), "12345678").unwrap();
-    let large = offered.recv_timeout(PATIENCE).unwrap();
+    let large = offered.recv_timeout(DEADLINE).unwrap();
     assert_eq!((large.0.as_str(), large.2.len()), ("d", 5)); // one byte over the limit is enough to refuse it
     watch.join();
-    assert!(offered.recv_timeout(PATIENCE).is_err()); // the sender is gone: nothing came twice
+    // The sender is gone: nothing came twice.
+    assert_eq!(
+        offered.recv_timeout(DEADLINE),
+        Err(RecvTimeoutError::Disconnected)
+    );
     assert!(at("a.png").exists());
+}
+
+#[test]
+fn a_watched_folder_may_be_a_link_and_a_link_in_it_is_not_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "x").unwrap();
+    let folder = outside.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let entrance = outside.path().join("entrance");
+    symlink(&folder, &entrance).unwrap();
+    fs::write(folder.join("b"), "b").unwrap();
+    symlink("../secret", folder.join("a")).unwrap();
+    symlink(outside.path().join("secret"), folder.join("c")).unwrap();
+    symlink("b", folder.join("d")).unwrap();
+    let (watch, offered) = watch(&entrance, After::Move, Ending::Result);
+    assert_eq!(name(&offered), "b");
+    fs::write(folder.join("e"), "e").unwrap();
+    assert_eq!(name(&offered), "e");
+    watch.join();
+    assert!(offered.recv_timeout(PATIENCE).is_err());
+    assert!(folder.join("done/b").exists() && folder.join("a").is_symlink());
 }
 
 #[test]
@@ -129,7 +154,7 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
                 after,
             };
             let data = tempfile::tempdir().unwrap();
-            let failed_files = FailedFiles::open(data.path());
+            let failed_files = FailedFiles::open(data.path(), Arc::default());
             let watch = FolderWatch::start(
                 &config,
                 4,
@@ -140,7 +165,7 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
                 },
             )
             .unwrap();
-            let (first, answer) = offered.recv_timeout(PATIENCE).unwrap();
+            let (first, answer) = offered.recv_timeout(DEADLINE).unwrap();
             if replace {
                 fs::write(at("a.part"), "2").unwrap();
                 fs::rename(at("a.part"), at("a")).unwrap();
@@ -149,7 +174,7 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
             }
             answer.send(Ending::Result, b"");
             assert!(at("a").exists(), "{after:?}: the new file was never read");
-            let (second, answer) = offered.recv_timeout(PATIENCE).unwrap();
+            let (second, answer) = offered.recv_timeout(DEADLINE).unwrap();
             assert_eq!((first[0], second[0]), (b'1', b'2'));
             answer.send(Ending::Result, b"");
             assert!(!at("a").exists());
@@ -183,7 +208,7 @@ fn a_missing_folder_is_named() {
     let Err(error) = FolderWatch::start(
         &config,
         4,
-        FailedFiles::open(data.path()),
+        FailedFiles::open(data.path(), Arc::default()),
         &Supervisor::default(),
         |_, _| {},
     ) else {
@@ -210,7 +235,7 @@ fn run(
     last: usize,
     end: impl Fn(&str) -> End,
 ) -> Vec<String> {
-    let failed_files = FailedFiles::open(data);
+    let failed_files = FailedFiles::open(data, Arc::default());
     failed_files.serve(Some(hotshoe_trust::Digest::of(release.as_bytes())));
     let (sender, offered) = channel();
     let config = WatchConfig {
@@ -231,7 +256,7 @@ fn run(
     let mut names = Vec::new();
     let mut left = Vec::new();
     while names.len() < last {
-        let (source, answer) = offered.recv_timeout(PATIENCE).unwrap();
+        let (source, answer) = offered.recv_timeout(DEADLINE).unwrap();
         let ReplyTo::File(mut file) = answer else {
             panic!("no file");
         };
@@ -288,7 +313,7 @@ fn a_file_that_kills_twice_is_passed_over_until_it_changes() {
     assert_eq!(run("one", 3), ["b", "a", "c"]);
     assert_eq!(run("one", 2), ["a", "c"]);
     assert_eq!(run("one", 2), ["a", "c"]);
-    let status = FailedFiles::open(data.path()).status();
+    let status = FailedFiles::open(data.path(), Arc::default()).status();
     assert_eq!(status.set_aside, 1);
     assert!(status.last_file.unwrap().ends_with("/b"));
     assert!(status.last_reason.unwrap().contains("died"));
@@ -314,7 +339,7 @@ fn a_file_that_is_refused_twice_is_passed_over_until_it_changes() {
     assert_eq!(run(End::Refused, 2), ["a", "b"]);
     assert_eq!(run(End::Refused, 2), ["a", "b"]);
     assert_eq!(run(End::Refused, 1), ["a"]);
-    let status = FailedFiles::open(data.path()).status();
+    let status = FailedFiles::open(data.path(), Arc::default()).status();
     assert_eq!(status.set_aside, 1);
     assert_eq!(
         status.last_reason.as_deref(),
@@ -331,7 +356,7 @@ fn a_file_set_aside_goes_to_failed_where_files_are_moved() {
     for _ in 0..2 {
         run(folder.path(), data.path(), "one", 1, |_| End::Death);
     }
-    let failed_files = FailedFiles::open(data.path());
+    let failed_files = FailedFiles::open(data.path(), Arc::default());
     failed_files.serve(Some(hotshoe_trust::Digest::of(b"one")));
     let config = WatchConfig {
         folder: folder.path().to_owned(),
@@ -351,7 +376,7 @@ fn a_file_set_aside_goes_to_failed_where_files_are_moved() {
     .unwrap();
     fs::write(folder.path().join("b.part"), "b").unwrap();
     fs::rename(folder.path().join("b.part"), folder.path().join("b")).unwrap();
-    assert!(offered.recv_timeout(PATIENCE).unwrap().ends_with("/b"));
+    assert!(offered.recv_timeout(DEADLINE).unwrap().ends_with("/b"));
     watch.join();
     assert!(folder.path().join("failed/a").exists());
     assert!(folder.path().join("done/b").exists());
@@ -366,4 +391,45 @@ fn a_record_that_is_damaged_is_passed_over() {
     fs::write(data.path().join("watched.json"), "{\"format\":1,\"fil").unwrap();
     let names = run(folder.path(), data.path(), "one", 1, |_| End::Result);
     assert_eq!(names, ["a"]);
+}
+
+#[test]
+fn the_record_of_a_newer_version_stays_as_it_is_and_its_files_are_tried_again() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("a"), "a").unwrap();
+    let record = data.path().join("watched.json");
+    let newer = r#"{"format":99,"files":{},"new":[]}"#;
+    fs::write(&record, newer).unwrap();
+    for _ in 0..3 {
+        let tried = run(folder.path(), data.path(), "one", 1, |_| End::Refused);
+        assert_eq!(tried, ["a"]);
+    }
+    assert_eq!(fs::read_to_string(&record).unwrap(), newer);
+}
+
+#[test]
+fn a_file_set_aside_is_an_event_and_so_is_a_record_that_cannot_be_written() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("a"), "a").unwrap();
+    let events_after = |deaths| {
+        for _ in 0..deaths {
+            run(folder.path(), data.path(), "one", 1, |_| End::Death);
+        }
+        let events: Arc<EventLog> = Arc::default();
+        FailedFiles::open(data.path(), Arc::clone(&events));
+        events.recent()
+    };
+    let kept = events_after(2);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(kept[0].kind, Kind::Known(KnownKind::FileSetAside));
+    let path = folder.path().join("a").display().to_string();
+    assert_eq!(kept[0].subject, Subject::File { path });
+    assert_eq!(kept[0].cause.as_ref().unwrap().name, "daemon_died");
+
+    let record = data.path().join("watched.json");
+    fs::remove_file(&record).unwrap();
+    fs::create_dir(&record).unwrap();
+    let kept = events_after(1);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(kept[0].kind, Kind::Known(KnownKind::DiskWriteFailed));
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
+use hotshoe_base::Clock;
 use hotshoe_link::{Link, LinkError, Site, Sources};
 use hotshoe_store::{BlobStore, Catalogue, Partial, PartialError};
 use hotshoe_trust::manifest::Manifest;
@@ -23,6 +23,7 @@ pub struct Fetcher {
     sources: Sources,
     config: DeliveryConfig,
     catalogue: Catalogue,
+    clock: Clock,
     rate_limit: Mutex<TokenBucket>,
     reputation: SourceReputation,
     /// Partial blobs that are advertised to neighbours.
@@ -69,8 +70,9 @@ impl Fetcher {
             own: own.to_owned(),
             rate_limit: Mutex::new(TokenBucket::new(
                 config.max_bytes_per_second,
-                Instant::now(),
+                site.clock().now(),
             )),
+            clock: site.clock().clone(),
             config,
             catalogue,
             reputation: SourceReputation::default(),
@@ -80,7 +82,7 @@ impl Fetcher {
 
     /// Changes the bandwidth limit, in bytes per second; `None` for no limit.
     pub fn limit(&self, max_bytes_per_second: Option<u64>) {
-        *lock(&self.rate_limit) = TokenBucket::new(max_bytes_per_second, Instant::now());
+        *lock(&self.rate_limit) = TokenBucket::new(max_bytes_per_second, self.clock.now());
     }
 
     /// Fetches a release's manifest, config and bundles, and waits until a source has them. Digests and size limits are checked,
@@ -182,6 +184,7 @@ impl Fetcher {
             cancel,
             stats: &state.stats,
             banned: &state.banned,
+            clock: &self.clock,
             rate_limit: &self.rate_limit,
             reputation: &self.reputation,
         }
@@ -354,7 +357,7 @@ impl Fetcher {
                     &self.own,
                     partial_blobs.chunks.clone(),
                     bytes,
-                    Instant::now(),
+                    self.clock.now(),
                 )
             })
             .flatten();

@@ -22,6 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
+
 pub use error::FetchError;
 pub use fetch::Fetcher;
 pub use plan::{Availability, Batch, BatchEnd, Bounds, Plan, Want};
@@ -66,6 +68,7 @@ pub struct Cancel {
     /// Flag of the parent, which cancels this one too.
     parent: Option<Arc<AtomicBool>>,
     deadline: Option<Instant>,
+    clock: Clock,
 }
 
 impl Cancel {
@@ -74,12 +77,17 @@ impl Cancel {
         Self::default()
     }
 
-    /// Cancels itself after this time.
-    pub fn after(time: Duration) -> Self {
+    /// A new one whose deadlines are those of `clock`.
+    pub fn timed_by(clock: Clock) -> Self {
         Self {
-            deadline: Instant::now().checked_add(time),
+            clock,
             ..Self::default()
         }
+    }
+
+    /// Cancels itself after this time.
+    pub fn after(time: Duration) -> Self {
+        Self::new().within(time)
     }
 
     /// A child that is cancelled with this one, and can be cancelled alone.
@@ -89,13 +97,14 @@ impl Cancel {
             ended: Arc::default(),
             parent: Some(Arc::clone(&self.ended)),
             deadline: self.deadline,
+            clock: self.clock.clone(),
         }
     }
 
     /// A child that is cancelled with this one, or after this time.
     #[must_use]
     pub fn within(&self, time: Duration) -> Self {
-        let latest = Instant::now().checked_add(time);
+        let latest = self.clock.now().checked_add(time);
         Self {
             deadline: [self.deadline, latest].into_iter().flatten().min(),
             ..self.child()
@@ -112,7 +121,7 @@ impl Cancel {
         let ended = |flag: &Arc<AtomicBool>| flag.load(Ordering::Acquire);
         ended(&self.ended)
             || self.parent.as_ref().is_some_and(ended)
-            || self.deadline.is_some_and(|at| at <= Instant::now())
+            || self.deadline.is_some_and(|at| at <= self.clock.now())
     }
 }
 

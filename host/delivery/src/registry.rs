@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hotshoe_base::files;
+use hotshoe_base::format::NewerFormat;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::descriptors;
 use hotshoe_config::{
@@ -127,6 +128,9 @@ pub enum RegistryError {
         #[source]
         source: io::Error,
     },
+    /// A newer version of Hotshoe wrote the record.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// Zenoh refused.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -141,6 +145,7 @@ impl RegistryError {
             Self::Trust { .. } => "invalid_trust",
             Self::Open(_) => "data_folder",
             Self::Record { .. } => "bad_record",
+            Self::Newer(error) => error.name(),
             Self::Link(error) => error.name(),
         }
     }
@@ -201,7 +206,7 @@ pub struct Registry {
     answering: [NoticeResponder; 2],
     sharing: Sharing,
     thread: JoinHandle<()>,
-    parts: Supervisor,
+    supervisor: Supervisor,
     fetcher: Arc<Fetcher>,
     config: Mutex<RegistryConfig>,
     /// Contents, at the start, of the files that keys name.
@@ -251,11 +256,14 @@ impl Registry {
         Self::start_with(config, Supervisor::default())
     }
 
-    /// Like [`Self::start`], with its threads registered in `parts`.
+    /// Like [`Self::start`], with its threads registered in `supervisor`.
     ///
     /// # Errors
     /// The same.
-    pub fn start_with(config: &RegistryConfig, parts: Supervisor) -> Result<Self, RegistryError> {
+    pub fn start_with(
+        config: &RegistryConfig,
+        supervisor: Supervisor,
+    ) -> Result<Self, RegistryError> {
         config.check()?;
         let blobs = BlobStore::open(&config.data).map_err(RegistryError::Open)?;
         let record_file = config.data.join(RECORD);
@@ -271,11 +279,12 @@ impl Registry {
             state: Mutex::new(State::new(record, trust)),
             changed: Condvar::new(),
             refused: AtomicU64::new(0),
+            clock: parts.clock().clone(),
         });
         work.list();
         let mut zenoh = config.zenoh.clone();
         descriptors::fit_session(&mut zenoh);
-        let site = Site::open_with(&zenoh, &config.site, &parts)?;
+        let site = Site::open_with(&zenoh, &config.site, &supervisor)?;
         let source = format!("{REGISTRY}{}", config.name);
         let delivery = DeliveryConfig {
             max_bytes_per_second: config.max_bytes_per_second,
@@ -297,7 +306,7 @@ impl Registry {
         ];
         let (worker, speaker) = (Arc::clone(&work), site.clone());
         let fetches = Arc::clone(&fetcher);
-        let thread = parts
+        let thread = supervisor
             .restarted("registry", move || {
                 worker.run(&fetches, &speaker);
                 Ok(())
@@ -310,7 +319,7 @@ impl Registry {
             answering,
             sharing,
             thread,
-            parts,
+            supervisor,
             fetcher,
             config: Mutex::new(config.clone()),
             files: files_of_link(&config.zenoh, &config.trust),
@@ -329,22 +338,17 @@ impl Registry {
 
     /// Waits until it has stored a release. False after `timeout`.
     pub fn wait_for(&self, release: Digest, timeout: Duration) -> bool {
-        let deadline = Instant::now().checked_add(timeout);
+        let clock = self.parts.clock();
+        let until = clock.deadline(timeout);
         let mut state = self.work.lock();
         loop {
             if state.record.releases.iter().any(|h| h.release == release) {
                 return true;
             }
-            let left = deadline.map_or(timeout, |at| at.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
+            if clock.now() >= until {
                 return false;
             }
-            state = self
-                .work
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = clock.wait_until(&self.work.changed, state, until);
         }
     }
 
@@ -390,12 +394,12 @@ impl Registry {
 
     /// Its threads.
     pub const fn parts(&self) -> &Supervisor {
-        &self.parts
+        &self.supervisor
     }
 
     /// Stops it. Stored releases stay on disk.
     pub fn stop(self) {
-        self.parts.close();
+        self.supervisor.close();
         self.work.close();
         drop(self.watches);
         let _ = self.thread.join();

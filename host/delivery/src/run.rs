@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
 use hotshoe_base::supervisor::scoped;
 use hotshoe_link::{ObjectReply, PendingRequest, Site, Sources};
 use hotshoe_protocol::wire::is_origin;
@@ -50,6 +51,7 @@ pub struct FetchContext<'a> {
     pub stats: &'a Mutex<TransferStats>,
     /// Sources that sent only bad data in this fetch.
     pub banned: &'a Mutex<BTreeSet<String>>,
+    pub clock: &'a Clock,
     pub rate_limit: &'a Mutex<TokenBucket>,
     /// Sources that are asked last.
     pub reputation: &'a SourceReputation,
@@ -132,7 +134,7 @@ pub fn fetch(
     for source in lock(context.banned).iter() {
         plan.ban(source);
     }
-    plan.demote(context.reputation.demoted(Instant::now()));
+    plan.demote(context.reputation.demoted(context.clock.now()));
     std::thread::scope(|scope| {
         let (arrived, most, over) = (&arrived, most.as_slice(), &over);
         for _ in 0..CHECKERS {
@@ -156,7 +158,7 @@ pub fn fetch(
         };
         let result = run.until_done(&received, tell);
         let reputation = context.reputation;
-        reputation.remember(run.plan.demoted(), Instant::now());
+        reputation.remember(run.plan.demoted(), context.clock.now());
         drop(run);
         over.store(true, Ordering::Relaxed);
         for _ in 0..CHECKERS {
@@ -176,16 +178,17 @@ impl Run<'_> {
         received: &Receiver<Event>,
         tell: ProgressFn<'_>,
     ) -> Result<(), FetchError> {
-        let mut told = Instant::now();
+        let clock = self.context.clock;
+        let mut told = clock.now();
         tell(0, self.plan.usable());
         while !self.plan.is_done() {
             if self.context.cancel.is_cancelled() {
                 return Err(FetchError::Cancelled);
             }
-            let now = Instant::now();
+            let now = clock.now();
             self.poll(now)?;
             self.ask(now)?;
-            match received.recv_timeout(TICK) {
+            match clock.recv_until(received, now + TICK) {
                 Ok(event) => self.take(event)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(FetchError::Cancelled),
@@ -193,8 +196,8 @@ impl Run<'_> {
             while let Ok(event) = received.try_recv() {
                 self.take(event)?;
             }
-            if told.elapsed() >= REPORT_EVERY {
-                told = Instant::now();
+            if clock.elapsed(told) >= REPORT_EVERY {
+                told = clock.now();
                 tell(self.arrived, self.plan.usable());
             }
         }
@@ -326,7 +329,7 @@ impl Run<'_> {
     }
 
     fn take(&mut self, event: Event) -> Result<(), FetchError> {
-        let now = Instant::now();
+        let now = self.context.clock.now();
         match event {
             Event::Failed(error) => return Err(error),
             Event::Have(source, ObjectReply::Have(answer)) => self.on_have(&source, &answer, now),

@@ -10,6 +10,7 @@ pub mod toolchain;
 pub mod wheel;
 
 mod debian;
+mod doc_string;
 mod environment;
 mod extras;
 mod files;
@@ -17,6 +18,7 @@ mod interface;
 mod progress;
 
 pub use debian::{DebianError, debian_package};
+pub use doc_string::with_doc_string;
 pub use environment::{Environment, SetUpError, fetch, fetch_all, find_root, set_up, tools};
 pub use extras::Extra;
 pub use interface::{Interface, InterfaceError, interface};

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use hotshoe_base::format::{FileFormat, NewerFormat};
 use hotshoe_trust::Digest;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
@@ -14,6 +15,10 @@ use wasmtime::component::Component;
 use crate::compiler::Code;
 
 const MAGIC: &[u8] = b"hotshoe-code-1\n";
+/// The magic bytes up to the version.
+const MAGIC_PREFIX: &[u8] = b"hotshoe-code-";
+/// The format of a file, whose version is in its magic bytes.
+const FORMAT: FileFormat = FileFormat::new(1, 1);
 const DIGEST_LENGTH: usize = 32;
 
 /// Why the cache could not be used. It is only a warning, since the component is compiled again.
@@ -29,6 +34,8 @@ pub(crate) enum CacheError {
     },
     #[error("{0} is damaged")]
     Damaged(PathBuf),
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     #[error("{path} does not fit this build")]
     Unfit {
         path: PathBuf,
@@ -63,6 +70,7 @@ impl CodeCache {
             Ok(bytes) => bytes,
             Err(source) => return Err(CacheError::Io { path, source }),
         };
+        FORMAT.check_magic(path.display(), &bytes, MAGIC_PREFIX)?;
         let Some((digest, code)) = bytes
             .strip_prefix(MAGIC)
             .and_then(|rest| rest.split_at_checked(DIGEST_LENGTH))

@@ -54,7 +54,6 @@ pub fn compile_worker() -> Option<ExitCode> {
 pub(crate) struct Codegen {
     /// Whether fuel is counted.
     pub(crate) fuel: bool,
-    /// The memory mode.
     pub(crate) mode: MemoryMode,
 }
 

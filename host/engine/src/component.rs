@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use hotshoe_infer::NamedModel;
 use hotshoe_trust::{
-    Allowed, Digest, Grant, InstanceMode, Limits, PIPELINE_VERSIONS, Release, Verified, World,
-    check_imports,
+    Allowed, Digest, Grant, InstanceMode, Limits, PIPELINE, Release, Verified, World, check_imports,
 };
 use wasmtime::component::{ComponentExportIndex, HasSelf, InstancePre, Linker};
 
@@ -15,7 +14,7 @@ use crate::bounds;
 use crate::compiler::{Code, Codegen};
 use crate::core_module::core_module;
 use crate::engine::{Engine, ModeEngine};
-use crate::host::{Services, State, interface, nn, samples, services, tensors, wasi};
+use crate::host::{Services, State, nn, samples, services, tensors, wasi};
 use crate::instance::kib;
 use crate::live::LiveInstance;
 use crate::prepare_error::PrepareError;
@@ -238,15 +237,6 @@ impl Engine {
 const MAX_LISTED_NAMES: usize = 16;
 const MAX_NAME_CHARS: usize = 128;
 
-const fn interface_of(world: World) -> &'static str {
-    match world {
-        World::Preprocessor => "preprocess",
-        World::Postprocessor => "postprocess",
-        World::Policy => "decide",
-        World::Stage => "process",
-    }
-}
-
 const fn function_of(world: World) -> &'static str {
     match world {
         World::Preprocessor => "prepare",
@@ -264,14 +254,10 @@ fn check_world(
     expected: World,
 ) -> Result<String, PrepareError> {
     let ty = compiled.component_type();
-    let exports = PIPELINE_VERSIONS.map(|version| interface(interface_of(expected), version));
     let mut found: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
-    let [oldest, _] = &exports;
-    if let Some(export) = exports
-        .iter()
-        .find(|export| found.contains(&export.as_str()))
-    {
-        return Ok(export.clone());
+    let mut exports = expected.exports();
+    if let Some(export) = exports.find(|export| found.contains(&export.as_str())) {
+        return Ok(export);
     }
     if found.is_empty() {
         found.push("nothing");
@@ -279,7 +265,7 @@ fn check_world(
     Err(PrepareError::WrongWorld {
         component: name.to_owned(),
         expected,
-        export: oldest.clone(),
+        export: expected.exports_text(),
         found: list_names(&found),
     })
 }
@@ -300,9 +286,9 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
     type Own = HasSelf<State>;
     let mut linker = Linker::new(engine);
     let l = &mut linker;
-    for version in PIPELINE_VERSIONS {
+    for version in PIPELINE.versions() {
         // It has no functions.
-        l.instance(&interface("types", version))?;
+        l.instance(&PIPELINE.interface("types", version))?;
         samples::add_to_linker(l, version)?;
         tensors::add_to_linker(l, version)?;
     }
@@ -329,7 +315,7 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
                 v0_2::state::add_to_linker::<_, Own>(l, |state| state)?;
             }
             Grant::Data => {
-                for version in PIPELINE_VERSIONS {
+                for version in PIPELINE.versions() {
                     services::add_data_to_linker(l, version)?;
                 }
             }

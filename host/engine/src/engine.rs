@@ -53,7 +53,9 @@ impl EngineOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// This process does not have enough addresses or memory for any mode.
-    #[error("there is no room for components in this process: {refused}; {remedy}")]
+    #[error(
+        "this process has too little address space or memory for components: {refused}; {remedy}"
+    )]
     Memory {
         /// Why each mode does not fit.
         refused: String,

@@ -40,6 +40,8 @@ const LEAST_DATA: u64 = 64 * MIB;
 /// Layout of the linear memories of components in the address space. Limits and results are the same in each mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[derive(strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum MemoryMode {
     /// Each memory reserves 4 GiB of addresses, so that compiled code needs no bounds checks. Instances come from a pool.
     Guard,
@@ -66,12 +68,8 @@ impl MemoryMode {
     pub const ALL: [Self; 3] = [Self::Guard, Self::Compact, Self::OnDemand];
 
     /// Its name, in kebab case.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Guard => "guard",
-            Self::Compact => "compact",
-            Self::OnDemand => "on-demand",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     const fn layout(self) -> Layout {

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use hotshoe_trust::{CapabilityError, Digest, World};
+use hotshoe_trust::{CapabilityError, Digest, WASI_NN, World};
 
 use crate::compiler::WorkerError;
 use crate::engine::EngineError;
@@ -202,7 +202,7 @@ fn remedy(imports: &BTreeSet<String>) -> String {
     const BUILD: &str = "build it for wasm32-wasip2, or with hotshoe-sdk, or make a component of it with `wasm-tools component new`";
     if imports.contains(WITX_NN) {
         format!(
-            "it imports `{WITX_NN}`, wasi-nn's older ABI, which this host does not serve: use wasi:nn@0.2.0-rc-2024-10-28 with `load-by-name`, and {BUILD}"
+            "it imports `{WITX_NN}`, wasi-nn's older ABI, which this host does not serve: use {WASI_NN} with `load-by-name`, and {BUILD}"
         )
     } else if imports.contains(WASI_P1) {
         format!(

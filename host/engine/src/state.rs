@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hotshoe_base::format::{FileFormat, NewerFormat};
 use hotshoe_trust::ReleaseLimits;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,9 @@ pub const MAX_STATE_VALUE_BYTES: usize = 64 << 10;
 pub const MAX_STATE_BYTES: usize = (ReleaseLimits::STATE_KIB as usize) << 10;
 /// Largest snapshot, in bytes: more than all components of one release can keep.
 pub const MAX_SNAPSHOT_BYTES: usize = 128 << 20;
+
+/// The format of a snapshot.
+const FORMAT: FileFormat = FileFormat::new(1, 1);
 
 /// The state of one component, shared by all of its instances in a pipeline.
 #[derive(Debug, Default)]
@@ -189,6 +193,9 @@ impl KeptState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateSnapshot {
+    /// The version of its format; `None` is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<u32>,
     components: BTreeMap<String, StateEntries>,
 }
 
@@ -201,6 +208,9 @@ pub enum SnapshotError {
     /// It is not the expected JSON: the file is damaged.
     #[error("the saved state is damaged")]
     Unreadable(#[source] serde_json::Error),
+    /// A newer version of Hotshoe wrote it.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// A component would exceed a limit.
     #[error("the saved state of component `{component}` exceeds a limit: {message}")]
     OverLimit {
@@ -217,6 +227,7 @@ impl SnapshotError {
         match self {
             Self::TooLarge(_) => "state_too_large",
             Self::Unreadable(_) => "state_unreadable",
+            Self::Newer(error) => error.name(),
             Self::OverLimit { .. } => "state_over_limit",
         }
     }
@@ -231,7 +242,16 @@ impl StateSnapshot {
         if bytes.len() > MAX_SNAPSHOT_BYTES {
             return Err(SnapshotError::TooLarge(bytes.len()));
         }
-        let snapshot: Self = serde_json::from_slice(bytes).map_err(SnapshotError::Unreadable)?;
+        let file = "the saved state";
+        let mut snapshot: Self = match serde_json::from_slice(bytes) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                FORMAT.check_json(file, bytes)?;
+                return Err(SnapshotError::Unreadable(error));
+            }
+        };
+        FORMAT.check(file, snapshot.format)?;
+        snapshot.format = FORMAT.mark();
         for (component, kept) in &snapshot.components {
             kept.within_limits()
                 .map_err(|error| SnapshotError::OverLimit {
@@ -257,6 +277,7 @@ impl StateSnapshot {
     pub(crate) fn add(&mut self, component: &str, state: &KeptState) {
         let kept = state.lock().clone();
         if kept != StateEntries::default() {
+            self.format = FORMAT.mark();
             self.components.insert(component.to_owned(), kept);
         }
     }
@@ -397,6 +418,8 @@ mod tests {
                 "state_unreadable",
             ),
             (br#"{"components":{},"more":1}"#, "state_unreadable"),
+            (br#"{"format":99,"components":[],"more":1}"#, "newer_format"),
+            (br#"{"format":99,"components":{}}"#, "newer_format"),
         ] {
             assert_eq!(StateSnapshot::parse(bytes).unwrap_err().name(), name);
         }
@@ -405,6 +428,17 @@ mod tests {
                 .unwrap()
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_snapshot_of_format_1_names_no_format() {
+        let state = KeptState::new(1, MIB);
+        set(&state, "a", b"1").unwrap();
+        let mut snapshot = StateSnapshot::default();
+        snapshot.add("counter", &state);
+        let bytes = br#"{"components":{"counter":{"version":1,"entries":{"a":"MQ=="}}}}"#;
+        assert_eq!(snapshot.to_bytes(), bytes);
+        assert_eq!(StateSnapshot::parse(bytes).unwrap().to_bytes(), bytes);
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Connection {
                 match handshake {
                     Ok(stream) => Box::new(stream),
                     Err(error) => {
-                        tracing::debug!(door = self.shared.section, %error, "TLS handshake failed");
+                        tracing::debug!(listener = self.shared.section, %error, "TLS handshake failed");
                         return;
                     }
                 }
@@ -92,7 +92,7 @@ impl Connection {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(door = self.shared.section, error, "connection failed");
+                        tracing::debug!(listener = self.shared.section, error, "connection failed");
                     }
                     return;
                 }
@@ -115,7 +115,7 @@ impl Connection {
     }
 
     fn log_end(&self, end: End) {
-        tracing::debug!(door = self.shared.section, ?end, "connection closed");
+        tracing::debug!(listener = self.shared.section, ?end, "connection closed");
     }
 }
 

@@ -271,7 +271,7 @@ impl Acceptor {
                 Admission::Full => {
                     if let Some(left_out) = self.full.due(now()) {
                         tracing::warn!(
-                            door = self.shared.section,
+                            listener = self.shared.section,
                             max_connections = limits.connections,
                             left_out,
                             "the connection limit is reached: idle connections are closed, new ones wait"
@@ -295,7 +295,7 @@ impl Acceptor {
     fn refuse(&mut self, stream: &TcpStream, peer: SocketAddr, limits: &Limits) {
         if let Some(left_out) = self.address_full.due(now()) {
             tracing::warn!(
-                door = self.shared.section,
+                listener = self.shared.section,
                 %peer,
                 max_connections_per_address = limits.connections_per_address,
                 left_out,
@@ -320,7 +320,7 @@ impl Acceptor {
         }
         if let Some(left_out) = self.refused.due(now()) {
             tracing::warn!(
-                door = self.shared.section,
+                listener = self.shared.section,
                 %error,
                 left_out,
                 "cannot accept a connection; pausing for up to a second"

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_http::{Bound, Exposure, FrontError, Limits, Options, TlsFiles};
-use server::{Authority, DEADLINE, SHORT, TestServer, answer, ask, is_end, rest};
+use server::{Authority, DEADLINE, SHORT, TestServer, answer, ask, is_end, issue, rest};
 use tempfile::TempDir;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -166,12 +166,15 @@ fn only_client_certificates_of_the_authority_are_accepted() {
     let server = TestServer::open(&Options {
         tls: Some(TlsFiles {
             client_ca: Some(ours.ca()),
-            ..ours.issue("device")
+            ..issue(&ours, "device")
         }),
         ..Options::default()
     });
-    assert!(get(&server, &ours.ca(), Some(&ours.issue("caller"))).starts_with("HTTP/1.1 200"));
-    assert_eq!(get(&server, &ours.ca(), Some(&theirs.issue("caller"))), "");
+    assert!(get(&server, &ours.ca(), Some(&issue(&ours, "caller"))).starts_with("HTTP/1.1 200"));
+    assert_eq!(
+        get(&server, &ours.ca(), Some(&issue(&theirs, "caller"))),
+        ""
+    );
     assert_eq!(get(&server, &ours.ca(), None), "");
     server.close();
 }
@@ -181,7 +184,7 @@ fn a_handshake_must_finish_in_time() {
     let folder = TempDir::new().unwrap();
     let authority = Authority::new(folder.path());
     let server = TestServer::open(&Options {
-        tls: Some(authority.issue("device")),
+        tls: Some(issue(&authority, "device")),
         limits: Limits {
             first_request: SHORT,
             connections: 4,
@@ -214,20 +217,20 @@ fn certificates_change_while_it_serves() {
         tls: Some(tls),
         ..Options::default()
     };
-    let server = TestServer::open(&options(old.issue("device")));
+    let server = TestServer::open(&options(issue(&old, "device")));
     let mut kept = secured(&server, &old.ca(), None);
     ask(&mut kept, GET);
     answer(&mut kept, "ok");
     let broken = TlsFiles {
         key: folder.path().join("missing.key"),
-        ..new.issue("device")
+        ..issue(&new, "device")
     };
     let error = server.front.renew(&options(broken)).err().unwrap();
     assert_eq!(error.name(), "invalid_certificates");
     assert!(get(&server, &old.ca(), None).starts_with("HTTP/1.1 200"));
     server
         .front
-        .renew(&options(new.issue("device")))
+        .renew(&options(issue(&new, "device")))
         .unwrap()
         .apply();
     assert!(get(&server, &new.ca(), None).starts_with("HTTP/1.1 200"));
@@ -261,7 +264,7 @@ fn limits_change_while_it_serves() {
 fn a_network_address_needs_authentication_unless_insecure_is_set() {
     let folder = TempDir::new().unwrap();
     let authority = Authority::new(folder.path());
-    let files = authority.issue("device");
+    let files = issue(&authority, "device");
     let token = folder.path().join("token");
     fs::write(&token, TOKEN).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()

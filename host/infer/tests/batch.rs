@@ -10,14 +10,13 @@
 
 mod common;
 
-use std::io::Write as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{file, node, value, weight};
 use hotshoe_infer::{BackendChoice, Batching, Model, ModelOptions, Models, Tensor};
+use hotshoe_tests::{Need, root, skip};
 use hotshoe_trust::Digest;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -130,14 +129,10 @@ fn batches_of_arithmetic_give_what_single_runs_give() {
 
 #[test]
 fn batches_of_the_angle_classifier_give_what_single_runs_give() {
-    let path = "../../target/fixtures/models/classify-angle.onnx";
-    let Ok(bytes) = std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)) else {
-        // Past the test runner's capture of what tests print.
-        let _ = writeln!(
-            std::io::stderr(),
-            "skipped: there is no classify-angle.onnx under target/fixtures/models; run `cargo demo` once, it fetches the models"
-        );
-        return;
+    let path = root().join("target/fixtures/models/classify-angle.onnx");
+    let Ok(bytes) = std::fs::read(&path) else {
+        let reason = format!("there is no {}; `cargo demo` fetches it", path.display());
+        return skip(Need::Fixtures, &reason);
     };
     let (batched, single) = (load(&bytes, 4), load(&bytes, 1));
     let runs: Vec<Vec<(&str, Tensor)>> = (0..8)

@@ -74,7 +74,8 @@ fn the_first_serves_until_it_fails_where_a_later_one_does_not() {
     assert_eq!((model.variant(), model.fallbacks()), ("small", vec![]));
     // So are wrong names, and they are not tried elsewhere.
     let wrong = Tensor::from_i64(&[1], vec![0]).unwrap();
-    assert!(model.run_by(&[("z", &wrong)], None).is_err());
+    let error = model.run_by(&[("z", &wrong)], None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert_eq!(model.active().usage().runs, 2);
 
     assert_eq!(
@@ -92,7 +93,8 @@ fn the_first_serves_until_it_fails_where_a_later_one_does_not() {
     );
     // From then on that one, also for what the first can do.
     assert_eq!(look_up(&model, 1).unwrap(), 31.0);
-    assert!(look_up(&model, 100).is_err());
+    let error = look_up(&model, 100).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
     assert_eq!(model.fallbacks().len(), 2);
     let first = model.variants().next().unwrap();
     assert_eq!((first.0, first.1.usage().failed), ("small", 2));
@@ -213,5 +215,6 @@ fn a_model_without_variants_has_one() {
     assert_eq!(model.metadata("labels"), Some("good\nbad"));
     assert_eq!(model.active().backend(), Backend::Tract);
     assert_eq!(model.fallbacks()[0].variant, "tiny");
-    assert!(look_up(&model, 5).is_err());
+    let error = look_up(&model, 5).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
 }

@@ -8,14 +8,13 @@
 )]
 //! Models that people use, on every backend: the three of PP-OCRv4, CenterFace and silero-vad.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hotshoe_devkit::{Extra, Progress, fetch, find_root};
+use hotshoe_devkit::Extra;
 use hotshoe_infer::{
     Backend, BackendChoice, LoadError, Model, ModelOptions, Models, Options, OrtOptions, Tensor,
 };
+use hotshoe_tests::extra;
 use hotshoe_trust::Digest;
 use hotshoe_vision::{
     Budget, Channels, DecodeLimits, Filter, Layout, Normalisation, decode, normalise, resize,
@@ -27,20 +26,8 @@ use tract_onnx::pb::type_proto::Value;
 /// The least cosine between the outputs of two backends.
 const COSINE: f64 = 0.9999;
 
-/// The file or folder, or a note past the test runner's capture of what tests print.
-fn fixture(extra: Extra) -> Option<PathBuf> {
-    let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
-    match fetch(&root, extra, &Progress::plain()) {
-        Ok(path) => Some(path),
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "skipped: without {extra:?}: {error}");
-            None
-        }
-    }
-}
-
 fn text_model(name: &str) -> Option<Vec<u8>> {
-    let folder = fixture(Extra::TextModels)?;
+    let folder = extra(Extra::TextModels)?;
     Some(std::fs::read(folder.join(format!("{name}.onnx"))).unwrap())
 }
 
@@ -50,7 +37,7 @@ fn load(bytes: &[u8], backend: Backend) -> Option<Arc<Model>> {
         Backend::Tract => BackendChoice::Tract,
         Backend::Ort => {
             options.ort = OrtOptions {
-                library: Some(fixture(Extra::OnnxRuntime)?),
+                library: Some(extra(Extra::OnnxRuntime)?),
                 ..OrtOptions::default()
             };
             BackendChoice::Ort
@@ -97,7 +84,7 @@ fn lines_of_blocks(row: usize, column: usize) -> f32 {
 
 /// A scanned page as a tensor.
 fn page(width: u32, height: u32, how: &Normalisation) -> Option<Tensor> {
-    let bytes = std::fs::read(fixture(Extra::Scans)?.join("page.png")).unwrap();
+    let bytes = std::fs::read(extra(Extra::Scans)?.join("page.png")).unwrap();
     let budget = Budget::unlimited();
     let picture = decode(&bytes, &DecodeLimits::default(), &budget).unwrap();
     let scaled = resize(&picture, width, height, Filter::Bilinear, &budget).unwrap();
@@ -297,7 +284,7 @@ fn opened(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_face_detector_agrees() {
-    let Some(path) = fixture(Extra::CenterFace) else {
+    let Some(path) = extra(Extra::CenterFace) else {
         return;
     };
     let bytes = std::fs::read(path).unwrap();
@@ -324,7 +311,7 @@ fn the_face_detector_agrees() {
 
 #[test]
 fn the_voice_detector_agrees_over_many_steps() {
-    let Some(path) = fixture(Extra::SileroVad) else {
+    let Some(path) = extra(Extra::SileroVad) else {
         return;
     };
     let bytes = std::fs::read(path).unwrap();

@@ -8,11 +8,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// The cost of a first build on two idle cores of 2026 (x86-64); `host/cli/src/bench/README.md` has the measurement.
+/// The cost of a first build on two idle cores of 2026 (x86-64); `host/bench/README.md` has the measurement.
 const FIRST_BUILD: &str = "about 640 crates, which takes about 25 minutes on two idle cores";
 
 /// The binary of the demo.
-const BINARY: &str = "hotshoe";
+const BINARY: &str = "hotshoe-demo";
 const FETCH: &str = "hotshoe-fetch";
 
 fn main() -> ExitCode {

@@ -120,7 +120,7 @@ impl Link {
         let answered = key.clone();
         let thread = self
             .site
-            .parts
+            .supervisor
             .restarted(part, move || {
                 carry_out(&waiting, &answered, signer.as_ref(), &each);
                 Ok(())

@@ -9,7 +9,6 @@ use hotshoe_config::{TlsConfig, ZenohConfig};
 pub(super) const GUARDED_PROTOCOLS: [&str; 2] = ["tls", "unixsock-stream"];
 /// Parameters that a TLS endpoint may have after `#`. Any other could replace certificates or weaken their check.
 const TLS_PARAMETERS: [&str; 5] = ["iface", "bind", "so_sndbuf", "so_rcvbuf", "dscp"];
-/// The loopback interface.
 const LOOPBACK_INTERFACE: &str = "lo";
 
 /// An endpoint that unauthenticated machines could use.

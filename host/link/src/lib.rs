@@ -294,7 +294,7 @@ impl Link {
         Self::open_with(config, site, device, &Supervisor::default())
     }
 
-    /// Like [`Self::open`], with its threads registered in `parts`.
+    /// Like [`Self::open`], with its threads registered in `supervisor`.
     ///
     /// # Errors
     /// The same.
@@ -302,10 +302,10 @@ impl Link {
         config: &ZenohConfig,
         site: &str,
         device: &str,
-        parts: &Supervisor,
+        supervisor: &Supervisor,
     ) -> Result<Self, LinkError> {
         Ok(Self {
-            site: Site::open_with(config, site, parts)?,
+            site: Site::open_with(config, site, supervisor)?,
             root: root(site, device),
             signer: Signer {
                 site: site.to_owned(),
@@ -401,7 +401,7 @@ impl Link {
 
     /// The parts that its threads are registered in.
     pub const fn parts(&self) -> &Supervisor {
-        &self.site.parts
+        &self.site.supervisor
     }
 
     /// The session's state.

@@ -280,7 +280,7 @@ impl Site {
         for _ in 0..SHARE_THREADS {
             let queue = Arc::clone(&sharing.queue);
             let thread = self
-                .parts
+                .supervisor
                 .restarted("share", move || {
                     queue.serve();
                     Ok(())

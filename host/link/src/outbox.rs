@@ -42,7 +42,7 @@ impl QueuedMessage {
 #[derive(Debug)]
 struct Shared {
     session: Session,
-    parts: Supervisor,
+    supervisor: Supervisor,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -69,10 +69,10 @@ impl Drop for CloseOnDrop {
 
 impl Outbox {
     /// An empty queue. Its thread starts with the first message.
-    pub fn new(session: Session, parts: &Supervisor) -> Self {
+    pub fn new(session: Session, supervisor: &Supervisor) -> Self {
         let shared = Arc::new(Shared {
             session,
-            parts: parts.clone(),
+            supervisor: supervisor.clone(),
             state: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -121,7 +121,7 @@ impl Outbox {
         if !state.has_thread {
             let shared = Arc::clone(&self.shared);
             self.shared
-                .parts
+                .supervisor
                 .restarted("outbox", move || {
                     shared.run();
                     Ok(())
@@ -141,13 +141,11 @@ impl Outbox {
         let mut state = self.shared.lock();
         state.closed = true;
         self.shared.changed.notify_all();
-        let (state, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(state, timeout, |state| {
-                state.has_thread && (state.busy || !state.waiting.is_empty())
-            })
-            .unwrap_or_else(PoisonError::into_inner);
+        let clock = self.shared.supervisor.clock();
+        let until = clock.deadline(timeout);
+        while state.has_thread && (state.busy || !state.waiting.is_empty()) && clock.now() < until {
+            state = clock.wait_until(&self.shared.changed, state, until);
+        }
         let left = state.waiting.len();
         drop(state);
         if left > 0 {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::ZenohConfig;
 use hotshoe_protocol::status::SessionStatus;
@@ -47,7 +48,7 @@ pub struct Site {
     name: String,
     /// Indexes of blobs that are being fetched, which are not in the catalogue yet.
     indexes: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
-    pub(super) parts: Supervisor,
+    pub(super) supervisor: Supervisor,
 }
 
 /// The kind of a message to a whole site.
@@ -77,16 +78,21 @@ impl Site {
         Self::open_with(config, name, &Supervisor::default())
     }
 
-    /// Like [`Self::open`], with its threads registered in `parts`.
+    /// Like [`Self::open`], with its threads registered in `supervisor`.
     ///
     /// # Errors
     /// The same.
     pub fn open_with(
         config: &ZenohConfig,
         name: &str,
-        parts: &Supervisor,
+        supervisor: &Supervisor,
     ) -> Result<Self, LinkError> {
-        Ok(Self::with(settings::open(config)?, name, parts))
+        Ok(Self::with(settings::open(config)?, name, supervisor))
+    }
+
+    /// The clock of its threads.
+    pub fn clock(&self) -> &Clock {
+        self.supervisor.clock()
     }
 
     /// Shares a session, for another site.
@@ -94,13 +100,13 @@ impl Site {
         Self::with(session, name, &Supervisor::default())
     }
 
-    fn with(session: Session, name: &str, parts: &Supervisor) -> Self {
+    fn with(session: Session, name: &str, supervisor: &Supervisor) -> Self {
         Self {
-            outbox: Outbox::new(session.clone(), parts),
+            outbox: Outbox::new(session.clone(), supervisor),
             session,
             name: name.to_owned(),
             indexes: Arc::default(),
-            parts: parts.clone(),
+            supervisor: supervisor.clone(),
         }
     }
 
@@ -225,7 +231,7 @@ impl Site {
             notice,
             pending: Arc::downgrade(&pending),
         };
-        self.parts
+        self.supervisor
             .restarted("statements", move || {
                 poller.run(&woken, &mut each);
                 Ok(())
@@ -357,11 +363,11 @@ struct StatementPoller {
 
 impl StatementPoller {
     fn run(&self, woken: &Receiver<()>, each: &mut impl FnMut(RawNotice)) {
-        let mut asked = Instant::now();
+        let clock = self.site.clock();
+        let mut asked = clock.now();
         let (mut pause, mut next, mut first) = (QUERY_INTERVAL, QUERY_INTERVAL, true);
         loop {
-            let wait = next.saturating_sub(asked.elapsed());
-            if woken.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+            if clock.recv_until(woken, asked + next) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
             let Some(pending) = self.pending.upgrade() else {
@@ -375,15 +381,15 @@ impl StatementPoller {
                 pause = SHORT_QUERY_INTERVAL;
             }
             // A flood of messages must not trigger a flood of queries.
-            let may = first || asked.elapsed() >= MIN_QUERY_INTERVAL;
+            let may = first || clock.elapsed(asked) >= MIN_QUERY_INTERVAL;
             let appeared = may && std::mem::take(&mut heard.ask);
-            let ask = appeared || asked.elapsed() >= pause;
+            let ask = appeared || clock.elapsed(asked) >= pause;
             let postponed = heard.ask;
             heard.missed &= !ask;
             let waiting = heard.waiting.take();
             drop(heard);
             if ask {
-                (asked, first) = (Instant::now(), false);
+                (asked, first) = (clock.now(), false);
                 // A source's token may arrive before the route to its queryable: ask again soon, then less and less often.
                 pause = if appeared {
                     SHORT_QUERY_INTERVAL

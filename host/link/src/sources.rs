@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
 use hotshoe_protocol::wire::is_origin;
 use hotshoe_protocol::wire::{Kind, Request, expand};
 use hotshoe_trust::Digest;
@@ -52,6 +53,7 @@ struct SourceTable {
     /// Tokens beyond [`MAX_SOURCES`].
     rejected: u64,
     warned: Option<Instant>,
+    clock: Clock,
     /// Random order of unknown sources, so that names cannot be chosen to come first.
     order: RandomState,
 }
@@ -78,7 +80,7 @@ impl SourceTable {
     }
 
     fn mark_known(&mut self, name: &str) {
-        let known = self.known.insert(name.to_owned(), Instant::now());
+        let known = self.known.insert(name.to_owned(), self.clock.now());
         if known.is_some() {
             return;
         }
@@ -125,11 +127,11 @@ impl SourceTable {
         if left_out == 0
             || self
                 .warned
-                .is_some_and(|warned| warned.elapsed() < WARN_EVERY)
+                .is_some_and(|warned| self.clock.elapsed(warned) < WARN_EVERY)
         {
             return;
         }
-        self.warned = Some(Instant::now());
+        self.warned = Some(self.clock.now());
         tracing::warn!(
             left_out,
             live = self.live.len(),
@@ -224,7 +226,10 @@ impl Site {
     /// [`LinkError::Use`].
     pub fn sources(&self) -> Result<Sources, LinkError> {
         let key = self.key("@source/*");
-        let table = Arc::new(Mutex::new(SourceTable::default()));
+        let table = Arc::new(Mutex::new(SourceTable {
+            clock: self.clock().clone(),
+            ..SourceTable::default()
+        }));
         let seen = Arc::clone(&table);
         let subscriber = outgoing::follow_tokens(&self.session, &key, move |sample: &Sample| {
             let name = last_part(sample.key_expr());

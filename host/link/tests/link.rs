@@ -14,14 +14,12 @@ use std::time::Duration;
 use hotshoe_config::ZenohConfig;
 use hotshoe_link::{Client, FeedError, Incoming, Link, LinkError, Responder, Serving, Topic};
 use hotshoe_protocol::status::Status;
+use hotshoe_tests::DEADLINE;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::json;
 use zenoh::Wait;
 use zenoh::bytes::Encoding;
-
-/// Long enough for any machine; reached only when a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn device(namespace: Option<&str>) -> (Arc<Link>, ZenohConfig) {
     let config = ZenohConfig {
@@ -86,14 +84,14 @@ fn a_feeder_gets_an_answer_to_each_sample() {
     let (link, client) = device(None);
     let serving = serve(&link);
     let client = Client::open(&client).unwrap();
-    let feeder = client.feeder("lab", "camera", 2, PATIENCE);
+    let feeder = client.feeder("lab", "camera", 2, DEADLINE);
     for i in 0..20 {
         feeder
             .send("page", "image/png", &format!("s{i}"), vec![7; 100_000 + i])
             .unwrap();
     }
     for _ in 0..20 {
-        let fed = feeder.next(PATIENCE).unwrap();
+        let fed = feeder.next(DEADLINE).unwrap();
         let body = fed.result.unwrap();
         let number: usize = fed.id[1..].parse().unwrap();
         assert_eq!(body["id"], fed.id);
@@ -103,7 +101,7 @@ fn a_feeder_gets_an_answer_to_each_sample() {
     }
     assert_eq!(feeder.outstanding(), 0);
     feeder.send("empty", "image/png", "e", Vec::new()).unwrap();
-    let fed = feeder.next(PATIENCE).unwrap();
+    let fed = feeder.next(DEADLINE).unwrap();
     let Err(FeedError::Refused(body)) = fed.result else {
         panic!("an empty sample was answered");
     };
@@ -118,10 +116,10 @@ fn without_a_daemon_there_is_an_error() {
     let (link, client) = device(None);
     let serving = serve(&link);
     let client = Client::open(&client).unwrap();
-    let feeder = client.feeder("lab", "another", 1, PATIENCE);
+    let feeder = client.feeder("lab", "another", 1, DEADLINE);
     feeder.send("page", "image/png", "s", vec![1]).unwrap();
     assert_eq!(
-        feeder.next(PATIENCE).unwrap().result,
+        feeder.next(DEADLINE).unwrap().result,
         Err(FeedError::NoReply)
     );
     assert!(matches!(
@@ -172,13 +170,13 @@ fn a_published_sample_arrives_and_its_messages_leave() {
             b"hello".to_vec(),
         )
         .unwrap();
-    let got = arrived.recv_timeout(PATIENCE).unwrap();
+    let got = arrived.recv_timeout(DEADLINE).unwrap();
     assert_eq!(got.0, "hotshoe/lab/camera/input/gate/1");
     assert_eq!(
         (got.1.as_deref(), got.2.as_deref(), got.3.as_slice()),
         (Some(&b"s"[..]), Some("text/plain"), &b"hello"[..])
     );
-    let message = outputs.next(PATIENCE).unwrap();
+    let message = outputs.next(DEADLINE).unwrap();
     assert_eq!(message.key, "hotshoe/lab/camera/output/insight");
     assert_eq!(message.body, json!({"id": "s"}));
     drop(serving);
@@ -196,7 +194,7 @@ fn status_is_asked_for_by_name_or_for_all() {
         (Some("lab"), Some("camera"), 1),
         (Some("lab"), Some("other"), 0),
     ] {
-        let statuses = client.statuses(site, name, PATIENCE).unwrap();
+        let statuses = client.statuses(site, name, DEADLINE).unwrap();
         assert_eq!(statuses, vec![expected.clone(); found]);
     }
     drop(serving);
@@ -213,7 +211,7 @@ fn namespaces_keep_devices_of_one_name_apart() {
         ..client_a
     };
     let client = Client::open(&both).unwrap();
-    assert_eq!(client.statuses(None, None, PATIENCE).unwrap().len(), 1);
+    assert_eq!(client.statuses(None, None, DEADLINE).unwrap().len(), 1);
     drop(serving);
 }
 
@@ -221,7 +219,7 @@ fn namespaces_keep_devices_of_one_name_apart() {
 fn a_sample_that_was_not_sent_has_one_end() {
     let (_link, client) = device(None);
     let client = Client::open(&client).unwrap();
-    let feeder = client.feeder("lab", "camera", 1, PATIENCE);
+    let feeder = client.feeder("lab", "camera", 1, DEADLINE);
     client.close();
     for _ in 0..2 {
         let error = feeder
@@ -329,7 +327,7 @@ fn every_header_field_is_sent_or_refused() {
         .unwrap();
     let client = Client::open(&client).unwrap();
     let outputs = client.outputs(None, None, 64).unwrap();
-    let feeder = client.feeder("lab", "camera", 64, PATIENCE);
+    let feeder = client.feeder("lab", "camera", 64, DEADLINE);
     let [content_type, id, key] = LONGEST;
     let config = ProptestConfig::with_cases(96);
     proptest!(config, |(length in lengths())| {
@@ -349,13 +347,13 @@ fn every_header_field_is_sent_or_refused() {
         check_length(feeder.send("id", "text/plain", &long, payload()), length, id)?;
         check_length(feeder.send(&long, "text/plain", "s", payload()), name, key)?;
         while feeder.outstanding() > 0 {
-            let fed = feeder.next(PATIENCE).expect("an answer");
+            let fed = feeder.next(DEADLINE).expect("an answer");
             prop_assert!(fed.result.is_ok(), "{:?}", fed.result);
         }
         while feeder.next(Duration::ZERO).is_some() || arrived.try_recv().is_ok() {}
         // All messages are sent or refused: both sessions still work.
         link.send("mark", "text/plain", "s", payload()).unwrap();
-        while let Some(message) = outputs.next(PATIENCE) {
+        while let Some(message) = outputs.next(DEADLINE) {
             if message.key.ends_with("/mark") {
                 break;
             }
@@ -404,15 +402,15 @@ fn a_peer_may_say_what_it_likes_in_a_header() {
                 .payload("payload")
                 .encoding(Encoding::from(schema.as_str()))
                 .attachment(long.as_str())
-                .timeout(PATIENCE)
+                .timeout(DEADLINE)
                 .wait()
                 .unwrap();
             // What is refused ends without an answer.
             assert!(replies.iter().count() <= 1, "{key}");
         }
-        let feeder = client.feeder("lab", "camera", 1, PATIENCE);
+        let feeder = client.feeder("lab", "camera", 1, DEADLINE);
         feeder.send("page", "image/png", "after", vec![1]).unwrap();
-        assert!(feeder.next(PATIENCE).unwrap().result.is_ok());
+        assert!(feeder.next(DEADLINE).unwrap().result.is_ok());
     }
     assert_eq!(hotshoe_link::panics(), 0);
     drop(serving);

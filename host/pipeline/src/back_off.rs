@@ -2,10 +2,11 @@
 //! of the device.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use hotshoe_base::micros;
+use hotshoe_base::{Clock, micros};
 use hotshoe_engine::{Failure, Fault};
 use hotshoe_protocol::status::BackOffStatus;
 
@@ -16,11 +17,34 @@ pub const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest pause. Each trial call that also traps doubles the pause.
 pub const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The back-off state of the components of one release, shared by all its workers. The caller passes the time.
+/// The back-off state of the components of one release, shared by all its workers.
 #[derive(Debug, Default)]
 pub struct BackOffs {
     /// Only components whose last call trapped.
     streaks: Mutex<BTreeMap<String, FaultStreak>>,
+    clock: Clock,
+    observer: Observer,
+}
+
+/// A component was paused, or works again.
+#[derive(Debug, Clone, Copy)]
+pub struct BackOffChange<'a> {
+    /// Its name in the release.
+    pub component: &'a str,
+    /// The last failure before the pause; `None` if it works again.
+    pub paused: Option<&'a Failure>,
+}
+
+/// Callback for changes.
+type OnChange = Box<dyn Fn(&BackOffChange<'_>) + Send + Sync>;
+
+#[derive(Default)]
+struct Observer(OnceLock<OnChange>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 /// The consecutive traps of a component.
@@ -50,6 +74,29 @@ pub struct CallPermit<'a> {
 }
 
 impl BackOffs {
+    /// A state whose workers measure the pauses by `clock`.
+    pub fn timed_by(clock: Clock) -> Self {
+        Self {
+            streaks: Mutex::default(),
+            clock,
+        }
+    }
+
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Calls `callback` when a component is paused for the first time, and when it works again. Only the first callback counts.
+    pub fn observe(&self, callback: impl Fn(&BackOffChange<'_>) + Send + Sync + 'static) {
+        let _ = self.observer.0.set(Box::new(callback)); // a release that serves again has it already
+    }
+
+    fn report(&self, component: &str, paused: Option<&Failure>) {
+        if let Some(callback) = self.observer.0.get() {
+            callback(&BackOffChange { component, paused });
+        }
+    }
+
     /// A permit to call `component` at `now`.
     ///
     /// # Errors
@@ -121,7 +168,7 @@ impl CallPermit<'_> {
                 && streak.pause.is_some()
             {
                 record_metrics(self.component, false);
-                tracing::info!(component = self.component, "the component works again");
+                self.all.report(self.component, None);
             }
             return;
         };
@@ -141,21 +188,24 @@ impl CallPermit<'_> {
             // A call that began before the pause.
             Some(_) => return,
         };
-        if streak.pause.is_none() {
-            record_metrics(self.component, true);
-        }
+        let is_first = streak.pause.is_none();
         streak.pause = Some(Pause {
             wait,
             until: now + wait,
             trial_running: false,
         });
-        tracing::warn!(
-            component = self.component,
-            in_a_row = streak.in_a_row,
-            wait_ms = micros(wait) / 1000,
-            cause = streak.last.message,
-            "the component traps repeatedly and is paused"
-        );
+        if is_first {
+            record_metrics(self.component, true);
+            self.all.report(self.component, Some(&streak.last));
+        } else {
+            tracing::warn!(
+                component = self.component,
+                in_a_row = streak.in_a_row,
+                wait_ms = micros(wait) / 1000,
+                cause = streak.last.message,
+                "the component is paused for longer"
+            );
+        }
     }
 }
 

@@ -13,12 +13,12 @@ pub const MAX_STAGES: usize = 64;
 /// Collects durations by stage, in bounded memory.
 #[derive(Debug, Default)]
 pub struct Latency {
-    stages: Mutex<BTreeMap<String, Recent>>,
+    stages: Mutex<BTreeMap<String, RecentDurations>>,
 }
 
 /// A ring of the most recent durations, in microseconds.
 #[derive(Debug, Default)]
-struct Recent {
+pub struct RecentDurations {
     values: Vec<u64>,
     count: u64,
 }
@@ -36,7 +36,7 @@ impl Latency {
         if let Some(recent) = stages.get_mut(stage) {
             recent.add(micros);
         } else if stages.len() < MAX_STAGES {
-            let mut recent = Recent::default();
+            let mut recent = RecentDurations::default();
             recent.add(micros);
             stages.insert(stage.to_owned(), recent);
         }
@@ -52,8 +52,9 @@ impl Latency {
     }
 }
 
-impl Recent {
-    fn add(&mut self, micros: u64) {
+impl RecentDurations {
+    /// Adds one duration in microseconds; the oldest goes.
+    pub fn add(&mut self, micros: u64) {
         let place = usize::try_from(self.count % WINDOW as u64).unwrap_or(0);
         match self.values.get_mut(place) {
             Some(value) => *value = micros,
@@ -62,9 +63,15 @@ impl Recent {
         self.count += 1;
     }
 
-    fn summary(&self, name: &str) -> StageLatency {
+    /// The kept durations, sorted, for [`nearest_rank`].
+    pub fn sorted(&self) -> Vec<u64> {
         let mut sorted = self.values.clone();
         sorted.sort_unstable();
+        sorted
+    }
+
+    fn summary(&self, name: &str) -> StageLatency {
+        let sorted = self.sorted();
         StageLatency {
             name: name.to_owned(),
             count: self.count,

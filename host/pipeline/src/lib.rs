@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use self::infer::InferStep;
 
-pub use back_off::{BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
+pub use back_off::{BackOffChange, BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
 pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES, Undecided};
 pub use expectation::Expectation;
 pub use load_error::LoadError;

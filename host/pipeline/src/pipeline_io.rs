@@ -14,11 +14,9 @@ const UNKNOWN: &str = "application/octet-stream";
 
 /// The input of the first step.
 pub(super) enum FirstInput {
-    /// The sample.
     Sample,
     /// Tensors, and the sample that they were made of (empty if it is not included).
     Tensors(Vec<(String, Tensor)>, Sample),
-    /// An insight.
     Insight(Insight),
 }
 

@@ -267,9 +267,9 @@ impl WorkerStep {
             return self.run(sample, context, state);
         };
         let name = self.name().to_owned();
-        let permit = back_offs.permit(&name, Instant::now())?;
+        let permit = back_offs.permit(&name, back_offs.clock().now())?;
         let result = self.run(sample, context, state);
-        permit.ended(result.as_ref().err(), Instant::now());
+        permit.ended(result.as_ref().err(), back_offs.clock().now());
         result
     }
 

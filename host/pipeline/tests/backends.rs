@@ -10,31 +10,23 @@
 mod fixture;
 
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
 
 use hotshoe_config::InferenceConfig;
-use hotshoe_devkit::{Extra, Progress, fetch, find_root};
+use hotshoe_devkit::Extra;
 use hotshoe_engine::Insight;
 use hotshoe_infer::npz::{self, Limits};
 use hotshoe_infer::{BackendChoice, Tensor};
 use hotshoe_pipeline::{BACKENDS_FILE, Backends, SelfTestError, Worker};
+use hotshoe_tests::extra;
 use hotshoe_trust::Digest;
 use tempfile::TempDir;
 
 use fixture::onnx::{Graph, whole, word};
 use fixture::{Fixture, Loaded, device, process};
 
-/// A fixture with ONNX Runtime, or a note past the test runner's capture of what tests print.
+/// A fixture with ONNX Runtime, where there is one.
 fn both() -> Option<Fixture> {
-    let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let library: PathBuf = match fetch(&root, Extra::OnnxRuntime, &Progress::plain()) {
-        Ok(path) => path,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "skipped: without ONNX Runtime: {error}");
-            return None;
-        }
-    };
+    let library = extra(Extra::OnnxRuntime)?;
     Some(Fixture::with(InferenceConfig {
         library: Some(library),
         ..InferenceConfig::default()

@@ -9,16 +9,15 @@
 
 mod fixture;
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::thread;
 
 use hotshoe_config::{InferenceConfig, ModelConfig};
-use hotshoe_devkit::{Extra, Progress, fetch, find_root};
+use hotshoe_devkit::Extra;
 use hotshoe_engine::{Fault, Insight};
 use hotshoe_infer::BackendChoice;
 use hotshoe_pipeline::{Backends, LoadError, StateError, Worker};
 use hotshoe_protocol::status::ModelStatus;
+use hotshoe_tests::extra;
 use hotshoe_trust::Digest;
 
 use fixture::{Fixture, Loaded, device, onnx, process, process_from};
@@ -169,7 +168,7 @@ fn what_a_model_keeps_belongs_to_the_source() {
     assert_eq!(score(&mut one, "b"), Ok(1.0));
     // A sample that fails before the model changes nothing.
     let failed = process_from(&mut one, "a", BYTES, b"error");
-    assert!(failed.result.is_err());
+    assert_eq!(failed.result.unwrap_err().fault.name(), "invalid_input");
     assert_eq!(score(&mut one, "a"), Ok(3.0));
     // One that fails in the model, neither: this tensor has another shape.
     let failed = process_from(&mut one, "a", BYTES, b"shape");
@@ -270,22 +269,10 @@ content-type = "application/octet-stream"
 expected = "expected.json"
 "#;
 
-/// ONNX Runtime's library, or a note past the capture of what tests print.
-fn library() -> Option<PathBuf> {
-    let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
-    match fetch(&root, Extra::OnnxRuntime, &Progress::plain()) {
-        Ok(path) => Some(path),
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "skipped: without ONNX Runtime: {error}");
-            None
-        }
-    }
-}
-
 /// A fixture whose models both backends load.
 fn both() -> Option<Fixture> {
     let fixture = Fixture::with(InferenceConfig {
-        library: Some(library()?),
+        library: Some(extra(Extra::OnnxRuntime)?),
         ..InferenceConfig::default()
     });
     fixture.file("m.onnx", &onnx::constant(3.0, 1.0));
@@ -331,6 +318,15 @@ fn the_faster_backend_is_chosen_and_remembered() {
         assert_eq!(known, 0);
         assert!(again.reason.starts_with("measured "), "{}", again.reason);
         assert_eq!(decide().0, 1);
+
+        // So does that of a newer version, which stays as it is.
+        let newer = r#"{"format":99,"choices":{},"new":[]}"#;
+        std::fs::write(data.path().join("backends.json"), newer).unwrap();
+        let (known, again) = decide();
+        assert_eq!(known, 0);
+        assert!(again.reason.starts_with("measured "), "{}", again.reason);
+        let kept = std::fs::read_to_string(data.path().join("backends.json")).unwrap();
+        assert_eq!(kept, newer);
     }
 }
 

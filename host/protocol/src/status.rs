@@ -85,6 +85,13 @@ pub struct Status {
     /// The watched folder, if there is one.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
+    /// The last events, at most [`MAX_EVENTS`](crate::event::MAX_EVENTS), oldest first.
+    #[serde(
+        default,
+        deserialize_with = "crate::event::readable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub events: Vec<crate::event::Event>,
 }
 
 /// The version of the status that this program writes. A change that an older reader would misunderstand raises it.

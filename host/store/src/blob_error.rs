@@ -1,11 +1,12 @@
 //! Errors of blobs, and reading files within a size limit.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
+use hotshoe_base::files::{self, Folder, FolderError};
 use hotshoe_trust::{Digest, IndexError};
 
 /// Why a blob could not be read or written.
@@ -62,6 +63,14 @@ pub enum BlobError {
         /// The path.
         path: PathBuf,
     },
+    /// A link that leads out of the folder that has it.
+    #[error("{} is a link that leads out of its folder, to {}; put the file itself there", link.display(), target.display())]
+    LinkLeadsOut {
+        /// The link.
+        link: PathBuf,
+        /// What the link says.
+        target: PathBuf,
+    },
     /// No space is left.
     #[error("the disk is full: cannot write {}", path.display())]
     DiskFull {
@@ -93,6 +102,7 @@ impl BlobError {
             Self::Index { .. } => "bad_index",
             Self::TooLarge { .. } => "too_large",
             Self::NotAFile { .. } => "not_a_file",
+            Self::LinkLeadsOut { .. } => "link_leads_out",
             Self::DiskFull { .. } => "disk_full",
             Self::Io { .. } => "io",
         }
@@ -131,31 +141,68 @@ impl BlobError {
     }
 }
 
-/// Opens a regular file for reading. Other kinds are refused, since opening a pipe could block for ever.
-pub(crate) fn open_file(path: &Path) -> Result<(File, u64), BlobError> {
-    let read = || BlobError::read(path);
-    let metadata = fs::metadata(path).map_err(read())?;
-    if !metadata.is_file() {
-        return Err(BlobError::NotAFile {
-            path: path.to_owned(),
-        });
+/// An open regular file, its size, and its path for messages.
+pub(crate) struct OpenFile<'a> {
+    pub(crate) file: File,
+    pub(crate) size: u64,
+    path: &'a Path,
+}
+
+impl OpenFile<'_> {
+    fn new(path: &Path, opened: Result<File, FolderError>) -> Result<OpenFile<'_>, BlobError> {
+        let file = opened.map_err(|error| match error {
+            FolderError::LinkLeadsOut { link, target } => BlobError::LinkLeadsOut { link, target },
+            FolderError::Io(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                BlobError::NotAFile {
+                    path: path.to_owned(),
+                }
+            }
+            FolderError::Io(source) => BlobError::read(path)(source),
+        })?;
+        let size = file.metadata().map_err(BlobError::read(path))?.len();
+        Ok(OpenFile { file, size, path })
     }
-    Ok((File::open(path).map_err(read())?, metadata.len()))
+
+    /// Reads the whole file, of at most `limit` bytes.
+    pub(crate) fn read(self, limit: u64) -> Result<Vec<u8>, BlobError> {
+        let mut bytes = Vec::new();
+        // The file may grow while it is read, so the reader is limited too.
+        self.file
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(BlobError::read(self.path))?;
+        if self.size > limit || bytes.len() as u64 > limit {
+            return Err(BlobError::TooLarge {
+                path: self.path.to_owned(),
+                limit,
+            });
+        }
+        Ok(bytes)
+    }
+}
+
+/// Opens a regular file.
+pub(crate) fn open_file(path: &Path) -> Result<OpenFile<'_>, BlobError> {
+    OpenFile::new(path, files::open(path).map_err(FolderError::Io))
+}
+
+/// Opens a regular file below `folder`, which someone else may write: no link leads out of it.
+pub(crate) fn open_below<'a>(folder: &Path, path: &'a Path) -> Result<OpenFile<'a>, BlobError> {
+    // The folder itself is not a file, which an empty name would not say.
+    let name = match path.strip_prefix(folder) {
+        Ok(name) if name.as_os_str().is_empty() => Path::new("."),
+        name => name.unwrap_or(path),
+    };
+    let opened = Folder::open(folder).map_err(FolderError::Io);
+    OpenFile::new(path, opened.and_then(|folder| folder.open_file(name)))
 }
 
 /// Reads a whole file of at most `limit` bytes.
 pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, BlobError> {
-    let (file, size) = open_file(path)?;
-    let mut bytes = Vec::new();
-    // The file may grow while it is read, so the reader is limited too.
-    file.take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(BlobError::read(path))?;
-    if size > limit || bytes.len() as u64 > limit {
-        return Err(BlobError::TooLarge {
-            path: path.to_owned(),
-            limit,
-        });
-    }
-    Ok(bytes)
+    open_file(path)?.read(limit)
+}
+
+/// Reads a whole file below `folder`, as [`open_below`] opens it.
+pub(crate) fn read_below(folder: &Path, path: &Path, limit: u64) -> Result<Vec<u8>, BlobError> {
+    open_below(folder, path)?.read(limit)
 }

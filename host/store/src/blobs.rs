@@ -16,7 +16,7 @@ use hotshoe_base::disk::{Disk, Faults, PART};
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Hasher, IndexError, Release, ReleaseLimits};
 
 use crate::{
-    blob_error::{BlobError, open_file, read_file},
+    blob_error::{BlobError, OpenFile, open_below, open_file},
     open::{OpenError, lock},
 };
 
@@ -28,6 +28,9 @@ const PIECE: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct BlobStore {
     root: PathBuf,
+    /// No link below it leads out. All of a release folder, which someone else may have made. Of a data folder only the folder of
+    /// blobs, so that an operator may link that to another disk.
+    edge: PathBuf,
     disk: Disk,
     shared: Arc<Shared>,
 }
@@ -80,6 +83,7 @@ impl BlobStore {
         };
         Self {
             root: root.to_owned(),
+            edge: blobs_in(root),
             disk,
             shared: Arc::new(shared),
         }
@@ -89,6 +93,7 @@ impl BlobStore {
     pub(crate) fn of_layout(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
+            edge: root.to_owned(),
             disk: Disk::new(Faults::never()),
             shared: Arc::default(),
         }
@@ -96,7 +101,10 @@ impl BlobStore {
 
     /// A handle for reading that does not hold the lock of the folder.
     pub fn unlocked(&self) -> Self {
-        Self::of_layout(&self.root)
+        Self {
+            edge: self.edge.clone(),
+            ..Self::of_layout(&self.root)
+        }
     }
 
     /// Creates the folder, and removes incomplete files that a power cut left.
@@ -109,7 +117,7 @@ impl BlobStore {
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
-        self.root.join("blobs").join("sha256")
+        blobs_in(&self.root)
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -142,8 +150,9 @@ impl BlobStore {
 
     /// The size of a blob, without hashing it; `None` if it is missing.
     pub fn size(&self, digest: Digest) -> Option<u64> {
-        let metadata = self.path(digest).metadata().ok()?;
-        metadata.is_file().then_some(metadata.len())
+        let path = self.path(digest);
+        let opened = open_below(&self.edge, &path).ok()?;
+        Some(opened.size)
     }
 
     /// Whether a blob exists with the right size, without hashing it.
@@ -152,20 +161,21 @@ impl BlobStore {
     }
 
     /// Opens a blob and checks its size.
-    fn open_sized(&self, blob: &Blob) -> Result<File, BlobError> {
-        let (file, found) = self.open_any(blob.digest)?;
-        if found != blob.size {
+    pub(crate) fn open_sized(&self, blob: &Blob) -> Result<File, BlobError> {
+        let path = self.path(blob.digest);
+        let OpenFile { file, size, .. } = self.open_any(blob.digest, &path)?;
+        if size != blob.size {
             return Err(BlobError::Size {
                 digest: blob.digest,
-                found,
+                found: size,
                 expected: blob.size,
             });
         }
         Ok(file)
     }
 
-    fn open_any(&self, digest: Digest) -> Result<(File, u64), BlobError> {
-        open_file(&self.path(digest)).map_err(|error| match error {
+    fn open_any<'a>(&self, digest: Digest, path: &'a Path) -> Result<OpenFile<'a>, BlobError> {
+        open_below(&self.edge, path).map_err(|error| match error {
             BlobError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 BlobError::Missing { digest }
             }
@@ -182,8 +192,8 @@ impl BlobStore {
 
     /// Reads a blob whose size is not known, of at most `limit` bytes, and checks its digest.
     pub fn read_any(&self, digest: Digest, limit: u64) -> Result<Vec<u8>, BlobError> {
-        self.open_any(digest)?;
-        let bytes = read_file(&self.path(digest), limit)?;
+        let path = self.path(digest);
+        let bytes = self.open_any(digest, &path)?.read(limit)?;
         match Digest::of(&bytes) {
             found if found == digest => Ok(bytes),
             found => {
@@ -282,14 +292,27 @@ impl BlobStore {
 
     /// Stores a file of at most `limit` bytes.
     pub(crate) fn put_file(&self, path: &Path, limit: u64) -> Result<Blob, BlobError> {
-        let (mut file, size) = open_file(path)?;
-        if size > limit {
+        self.put_open(open_file(path)?, path, limit)
+    }
+
+    /// Stores a file of at most `limit` bytes below `folder`, as [`open_below`] opens it.
+    pub(crate) fn put_below(
+        &self,
+        folder: &Path,
+        path: &Path,
+        limit: u64,
+    ) -> Result<Blob, BlobError> {
+        self.put_open(open_below(folder, path)?, path, limit)
+    }
+
+    fn put_open(&self, mut open: OpenFile<'_>, path: &Path, limit: u64) -> Result<Blob, BlobError> {
+        if open.size > limit {
             return Err(BlobError::TooLarge {
                 path: path.to_owned(),
                 limit,
             });
         }
-        self.write(&mut file, path, limit, None)
+        self.write(&mut open.file, path, limit, None)
     }
 
     /// Copies a blob from another folder, unless an undamaged copy exists.
@@ -308,11 +331,6 @@ impl BlobStore {
         let path = self.path(digest);
         self.proven().remove(&digest);
         self.disk.remove(&path).map_err(BlobError::remove(&path))
-    }
-
-    /// Opens a blob for reading.
-    pub(crate) fn reader(&self, blob: &Blob) -> Result<impl Read, BlobError> {
-        self.open_sized(blob)
     }
 
     /// Writes the contents of `reader` (of the file `source`) under its digest, which must match `expected`.
@@ -355,6 +373,10 @@ impl BlobStore {
         self.note_proven(found.digest);
         Ok(found)
     }
+}
+
+fn blobs_in(root: &Path) -> PathBuf {
+    root.join("blobs").join("sha256")
 }
 
 /// Passes the pieces of `reader` on, and returns the digest and size of all. Stops after `limit` bytes.

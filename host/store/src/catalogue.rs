@@ -2,10 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
     io,
     os::unix::fs::FileExt as _,
-    path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -94,14 +92,21 @@ enum Owner {
 
 #[derive(Debug, Clone)]
 enum Bytes {
-    /// A range of a file.
+    /// A range of a blob's file.
     File {
-        path: Arc<Path>,
+        blob: Arc<StoredBlob>,
         offset: u64,
         len: u64,
     },
     /// A chunk of a blob that is being received.
     Chunk(Arc<Partial>, usize),
+}
+
+/// A blob, and the folder that has it, without the folder's lock.
+#[derive(Debug)]
+struct StoredBlob {
+    blobs: BlobStore,
+    blob: Blob,
 }
 
 impl Catalogue {
@@ -249,8 +254,7 @@ impl List<'_> {
             });
         }
         if blob.size <= MAX_OBJECT_BYTES {
-            let path = self.blobs.path(blob.digest).into();
-            self.add(blob.digest, path, 0, blob.size);
+            self.add(blob.digest, self.stored(*blob), 0, blob.size);
         }
         Ok(())
     }
@@ -263,16 +267,21 @@ impl List<'_> {
             blob: blob.digest,
             source: Box::new(source),
         })?;
-        let path: Arc<Path> = self.blobs.path(blob.digest).into();
+        let stored = self.stored(blob);
         for (offset, chunk) in index.offsets() {
-            self.add(chunk.digest, Arc::clone(&path), offset, chunk.size);
+            self.add(chunk.digest, Arc::clone(&stored), offset, chunk.size);
         }
         Ok(())
     }
 
-    fn add(&mut self, digest: Digest, path: Arc<Path>, offset: u64, len: u64) {
+    fn stored(&self, blob: Blob) -> Arc<StoredBlob> {
+        let blobs = self.blobs.unlocked();
+        Arc::new(StoredBlob { blobs, blob })
+    }
+
+    fn add(&mut self, digest: Digest, blob: Arc<StoredBlob>, offset: u64, len: u64) {
         let owner = self.owner;
-        let bytes = Bytes::File { path, offset, len };
+        let bytes = Bytes::File { blob, offset, len };
         self.sources.push((digest, BlobSource { owner, bytes }));
     }
 }
@@ -280,14 +289,18 @@ impl List<'_> {
 impl Bytes {
     fn read(&self) -> Option<Vec<u8>> {
         match self {
-            Self::File { path, offset, len } => read_range(path, *offset, *len).ok(),
+            Self::File { blob, offset, len } => blob.read_range(*offset, *len).ok(),
             Self::Chunk(partial, index) => partial.read(*index).ok().flatten(),
         }
     }
 }
 
-fn read_range(path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-    File::open(path)?.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes)
+impl StoredBlob {
+    fn read_range(&self, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        let file = self.blobs.open_sized(&self.blob);
+        file.map_err(io::Error::other)?
+            .read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
 }

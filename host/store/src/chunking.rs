@@ -14,7 +14,7 @@ pub(crate) fn chunk(blobs: &BlobStore, blob: Blob) -> Result<ChunkIndex, BlobErr
     // What the chunker takes; the limits are far below it.
     let size = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
     let cut = StreamCDC::new(
-        blobs.reader(&blob)?,
+        blobs.open_sized(&blob)?,
         size(MIN_CHUNK_BYTES),
         size(AVERAGE_CHUNK_BYTES),
         size(MAX_CHUNK_BYTES),

@@ -8,15 +8,15 @@ use crate::phase::Phase;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalTransition {
     /// No release is live.
-    #[error("no release is live on this device")]
+    #[error("no release serves on this device")]
     NothingLive,
     /// There is no previous release.
-    #[error("there is no previous release to roll back to")]
+    #[error("there is no previous release to go back to; publish one with a higher generation")]
     NothingPrevious,
     /// The previous release was itself rolled back.
     #[error(
-        "the release before, generation {generation} of `{name}`, was itself rolled back ({cause}); \
-         to use it again, publish it with a higher generation, or install it with `hotshoe install`"
+        "the release before, `{name}` generation {generation}, was itself rolled back ({cause}); \
+         to run it again, publish it with a higher generation, or install it on the device with `hotshoe install`"
     )]
     PreviousRolledBack {
         /// Its name.
@@ -52,7 +52,7 @@ pub enum IllegalTransition {
     },
     /// Below the floor, or at the floor with different content.
     #[error(
-        "generation {generation} of `{name}` is below this device's floor, or differs from what it was"
+        "generation {generation} of `{name}` is below this device's floor, or differs from the one that this device has seen"
     )]
     BelowFloor {
         /// Its name.
@@ -86,10 +86,14 @@ pub enum IllegalTransition {
     #[error("phase `{0}` is not a failure before a trial")]
     NotAFailure(Phase),
     /// No floor of that name.
-    #[error("this device has no floor for a release named `{0}`")]
+    #[error(
+        "this device has never run a release `{0}`; `hotshoe status` lists the releases that it has"
+    )]
     NoSuchName(String),
     /// Not below the floor.
-    #[error("the floor of `{name}` is {floor}; {generation} is not lower")]
+    #[error(
+        "the floor of `{name}` is {floor}; only a lower one can be set, and {generation} is not"
+    )]
     NotLower {
         /// The name.
         name: String,

@@ -18,7 +18,7 @@ use oci_spec::image::{
 };
 
 use crate::{
-    blob_error::{BlobError, read_file},
+    blob_error::{BlobError, open_below, read_below},
     blobs::BlobStore,
 };
 
@@ -139,12 +139,15 @@ impl Layout {
     /// Opens the folder `path`; only the `oci-layout` file is read.
     pub fn open(path: &Path) -> Result<Self, LayoutError> {
         let layout = Self::at(path);
-        let bytes = read_file(&path.join("oci-layout"), INDEX_BYTES).map_err(|source| {
-            LayoutError::NotALayout {
-                path: path.to_owned(),
-                source,
-            }
-        })?;
+        let bytes = layout
+            .read_named("oci-layout")
+            .map_err(|source| match source {
+                BlobError::LinkLeadsOut { .. } => layout.blob()(source),
+                _ => LayoutError::NotALayout {
+                    path: path.to_owned(),
+                    source,
+                },
+            })?;
         OciLayout::from_reader(&*bytes).map_err(layout.json("oci-layout"))?;
         Ok(layout)
     }
@@ -205,6 +208,11 @@ impl Layout {
         self.blobs.read(blob).map_err(self.blob())
     }
 
+    /// Opens a blob, and checks its size.
+    pub fn open_blob(&self, blob: &Blob) -> Result<File, LayoutError> {
+        self.blobs.open_sized(blob).map_err(self.blob())
+    }
+
     /// Hashes a blob incrementally, and checks its size and digest.
     pub fn check(&self, blob: &Blob) -> Result<(), LayoutError> {
         self.blobs.check(blob).map_err(self.blob())
@@ -261,8 +269,9 @@ impl Layout {
     /// Locks the folder for a change. The lock is on a file that every layout has and that never changes.
     fn lock(&self) -> Result<File, LayoutError> {
         let path = self.path.join("oci-layout");
-        File::open(&path)
-            .and_then(|file| file.lock().map(|()| file))
+        let file = open_below(&self.path, &path).map_err(self.blob())?.file;
+        file.lock()
+            .map(|()| file)
             .map_err(|source| LayoutError::Io { path, source })
     }
 
@@ -288,10 +297,6 @@ impl Layout {
         self.blobs.put(bytes).map_err(self.blob())
     }
 
-    pub(crate) fn put_file(&self, path: &Path, limit: u64) -> Result<Blob, BlobError> {
-        self.blobs.put_file(path, limit)
-    }
-
     pub(crate) fn descriptor(
         &self,
         media_type: MediaType,
@@ -302,7 +307,7 @@ impl Layout {
     }
 
     fn index(&self) -> Result<ImageIndex, LayoutError> {
-        let bytes = read_file(&self.path.join("index.json"), INDEX_BYTES).map_err(self.blob())?;
+        let bytes = self.read_named("index.json").map_err(self.blob())?;
         let index = ImageIndex::from_reader(&*bytes).map_err(self.json("index.json"))?;
         if index.manifests().len() > INDEX_MANIFESTS {
             return Err(LayoutError::TooManyManifests {
@@ -311,6 +316,11 @@ impl Layout {
             });
         }
         Ok(index)
+    }
+
+    /// Reads a file at the top of the folder.
+    fn read_named(&self, name: &str) -> Result<Vec<u8>, BlobError> {
+        read_below(&self.path, &self.path.join(name), INDEX_BYTES)
     }
 
     /// Finds the one release of the index and the signatures that refer to it.

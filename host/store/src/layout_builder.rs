@@ -77,7 +77,17 @@ impl LayoutBuilder {
 
     /// Adds a file of at most `limit` bytes as a blob.
     pub fn put_file(&self, path: &Path, limit: u64) -> Result<Blob, BlobError> {
-        self.layout.put_file(path, limit)
+        self.layout.blobs.put_file(path, limit)
+    }
+
+    /// As [`Self::put_file`], for a file below `folder`: a link that leads out of it is refused.
+    pub(crate) fn put_below(
+        &self,
+        folder: &Path,
+        path: &Path,
+        limit: u64,
+    ) -> Result<Blob, BlobError> {
+        self.layout.blobs.put_below(folder, path, limit)
     }
 
     /// Adds the chunk index of a blob that was added.

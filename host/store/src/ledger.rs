@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hotshoe_base::disk::Disk;
+use hotshoe_base::{
+    disk::Disk,
+    format::{FileFormat, NewerFormat},
+};
 use hotshoe_trust::{
     Digest, Floor, Time,
     strict_json::{self, JsonError},
@@ -20,8 +23,8 @@ use crate::{
 
 /// Largest file of a ledger: 1 MiB, which is enough for thousands of release names.
 const LEDGER_BYTES: u64 = 1 << 20;
-/// Version of the record's format. Version 1, with slots and floors only, can be read as well.
-const VERSION: u32 = 2;
+/// The format of the record. Version 1 has slots and floors only.
+const FORMAT: FileFormat = FileFormat::new(2, 2);
 
 /// Why a ledger could not be read or written. A device without a readable ledger accepts no release.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +47,11 @@ pub enum LedgerError {
         #[source]
         source: Box<JsonError>,
     },
-    /// A later version of Hotshoe wrote it.
-    #[error("{} has format {found}, but this version of Hotshoe reads up to format {VERSION}; update Hotshoe", path.display())]
+    /// A newer version of Hotshoe wrote it.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
+    /// No version of Hotshoe wrote this format.
+    #[error("{} has format {found}, which does not exist; restore it, or begin with an empty data folder", path.display())]
     Version {
         /// The ledger's file.
         path: PathBuf,
@@ -71,6 +77,7 @@ impl LedgerError {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Write(error) => error.name(),
+            Self::Newer(error) => error.name(),
             _ => "unusable_ledger",
         }
     }
@@ -288,8 +295,9 @@ impl Ledger {
             path: path.to_owned(),
             source: Box::new(source),
         };
+        FORMAT.check_json(path.display(), &bytes)?;
         let record: Record = strict_json::parse(&bytes, LEDGER_BYTES).map_err(damaged)?;
-        if !(1..=VERSION).contains(&record.version) {
+        if record.version == 0 {
             return Err(LedgerError::Version {
                 path: path.to_owned(),
                 found: record.version,
@@ -300,7 +308,7 @@ impl Ledger {
 
     pub(crate) fn write(&self, disk: &Disk, path: &Path) -> Result<(), LedgerError> {
         let record = Record {
-            version: VERSION,
+            version: FORMAT.written(),
             ledger: self.clone(),
         };
         let text = serde_json::to_vec_pretty(&record).map_err(LedgerError::Encode)?;

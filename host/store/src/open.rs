@@ -46,12 +46,15 @@ pub enum OpenError {
 
 impl OpenError {
     /// The stable name, in snake case.
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::InUse { .. } => "in_use",
             Self::Io { .. } => "io",
             Self::Blobs(error) => error.name(),
-            Self::Ledger { .. } => "unusable_ledger",
+            Self::Ledger { source, .. } => match &**source {
+                LedgerError::Newer(error) => error.name(),
+                _ => "unusable_ledger",
+            },
         }
     }
 }

@@ -4,7 +4,7 @@ mod recorded;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use hotshoe_base::disk::parent;
@@ -131,9 +131,24 @@ pub struct Packed {
     pub release: Release,
 }
 
+/// Whether a path says by itself that it stays in its folder. `../models/detect.onnx` does not: its author means what it says.
+fn stays_below(path: &Path) -> bool {
+    let mut depth = 0_u32;
+    path.components().all(|component| {
+        let deeper = match component {
+            Component::Normal(_) => depth.checked_add(1),
+            Component::CurDir => Some(depth),
+            Component::ParentDir => depth.checked_sub(1),
+            Component::RootDir | Component::Prefix(_) => None,
+        };
+        depth = deeper.unwrap_or_default();
+        deeper.is_some()
+    })
+}
+
 /// Packs the release of `release_toml`, issued at `now`, into a release folder at `out`.
 ///
-/// Paths in the `release.toml` are relative to its folder. A release folder that is already at `out` is
+/// Paths in the `release.toml` are relative to its folder. A link in that folder may not lead out of it; a path may. A release folder that is already at `out` is
 /// replaced; on failure it stays as it was.
 pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackError> {
     pack_changed(release_toml, now, out, |_| ())
@@ -163,15 +178,20 @@ pub fn pack_changed(
     for file in description.files() {
         if !blobs.contains_key(file.file) {
             let (table, name, key) = (file.table, file.name.to_owned(), file.key.to_owned());
-            let blob = builder
-                .put_file(&parent(release_toml).join(file.file), file.max_bytes)
-                .map_err(|source| PackError::File {
-                    path: path(),
-                    table,
-                    name,
-                    key,
-                    source: Box::new(source),
-                })?;
+            let folder = parent(release_toml);
+            let found = folder.join(file.file);
+            let blob = if stays_below(Path::new(file.file)) {
+                builder.put_below(folder, &found, file.max_bytes)
+            } else {
+                builder.put_file(&found, file.max_bytes)
+            };
+            let blob = blob.map_err(|source| PackError::File {
+                path: path(),
+                table,
+                name,
+                key,
+                source: Box::new(source),
+            })?;
             blobs.insert(file.file.to_owned(), blob);
         }
     }

@@ -56,7 +56,7 @@ pub enum PartialError {
     },
     /// Every chunk matches the index, but together they are not the blob: the index is wrong.
     #[error(
-        "the chunk index of blob {blob} is wrong: its chunks make {found}; publish the release again"
+        "the chunk index of blob {blob} is wrong: its chunks add up to {found}; publish the release again"
     )]
     WrongBlob {
         /// The blob.

@@ -36,30 +36,6 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Whether `next` may follow this phase. Staying in a phase is allowed.
-    pub const fn may_become(self, next: Self) -> bool {
-        use Phase::{
-            Absent, Failed, Fetching, Live, Refused, RolledBack, SelfTested, Shadow, Staged, Trial,
-            Verified,
-        };
-        match self {
-            // `hotshoe install` goes directly to live.
-            Absent => matches!(next, Fetching | Live | Refused),
-            Fetching => matches!(next, Verified | Refused | Failed | Absent),
-            // The package is verified first, then its blobs are fetched.
-            Verified => matches!(next, Fetching | Staged | Refused | Failed | Absent),
-            Staged => matches!(next, SelfTested | Live | Refused | Failed | Absent),
-            // Self-test and shadow are not recorded: after a restart the release is staged.
-            SelfTested => matches!(next, Shadow | Trial | Staged | Failed | Absent),
-            Shadow => matches!(next, Trial | Staged | Failed | Absent),
-            Trial => matches!(next, Live | RolledBack),
-            Live => matches!(next, RolledBack | Failed | Absent),
-            // A failed release returns only through an operator, or under new trusted keys.
-            Refused | Failed => matches!(next, Absent),
-            RolledBack => matches!(next, Absent | Live),
-        }
-    }
-
     /// Whether a release in this phase is remembered and refused.
     pub const fn is_failure(self) -> bool {
         matches!(self, Self::Refused | Self::Failed | Self::RolledBack)

@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
+use hotshoe_base::format::FileFormat;
 use hotshoe_trust::{Blob, Digest, strict_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::blob_error::read_file;
+use crate::blob_error::read_below;
 
 pub use error::RecordingError;
 pub use replay::{NotRecorded, Replay};
@@ -30,8 +31,8 @@ pub const MAX_RECORDED: u64 = 10_000;
 pub const MAX_RECORDED_BYTES: u64 = 256 << 20;
 /// Largest `recording.json`, in bytes: 64 MiB.
 const MANIFEST_BYTES: u64 = 64 << 20;
-/// The only format so far.
-const FORMAT: u32 = 1;
+/// The format of `recording.json`.
+const FORMAT: FileFormat = FileFormat::new(1, 1);
 
 /// The step from which a recording can be replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,7 +129,7 @@ impl RecordingHead {
         stage: RecordStage,
     ) -> Self {
         Self {
-            format: FORMAT,
+            format: FORMAT.written(),
             site,
             device,
             release,
@@ -187,16 +188,18 @@ impl Recording {
     /// [`RecordingError`]
     pub fn open(folder: &Path) -> Result<Self, RecordingError> {
         let path = folder.join(RECORDING_FILE);
-        let bytes = read_file(&path, MANIFEST_BYTES).map_err(|source| RecordingError::Read {
-            folder: folder.to_owned(),
-            source,
-        })?;
+        let bytes =
+            read_below(folder, &path, MANIFEST_BYTES).map_err(|source| RecordingError::Read {
+                folder: folder.to_owned(),
+                source,
+            })?;
+        FORMAT.check_json(path.display(), &bytes)?;
         let Manifest { head, entries } =
             strict_json::parse(&bytes, MANIFEST_BYTES).map_err(|source| RecordingError::Json {
                 path: path.clone(),
                 source: source.into(),
             })?;
-        if head.format != FORMAT {
+        if head.format == 0 {
             let found = head.format;
             return Err(RecordingError::Format { path, found });
         }
@@ -259,7 +262,7 @@ impl Recording {
 
     fn checked(&self, file: &str, blob: Blob) -> Result<Vec<u8>, RecordingError> {
         let path = self.folder.join(file);
-        let bytes = read_file(&path, MAX_RECORDED_BYTES)
+        let bytes = read_below(&self.folder, &path, MAX_RECORDED_BYTES)
             .map_err(|source| RecordingError::File(Box::new(source)))?;
         if Blob::of(&bytes) == blob {
             return Ok(bytes);

@@ -12,7 +12,7 @@ mod common;
 use std::{error::Error, fs, os::unix::fs::symlink};
 
 use common::{Deployer, FILES, blob_files, flip_a_bit, names, noise, now, release_toml};
-use hotshoe_store::{BlobError, Layout, LayoutError, PackError, pack};
+use hotshoe_store::{BlobError, Layout, LayoutError, PackError, Store, pack};
 use hotshoe_trust::{Blob, Digest, Floor, Release, ReleaseLimits, SigningKey};
 
 /// All messages of an error, outermost first.
@@ -185,7 +185,8 @@ fn a_cut_or_missing_blob_is_named() {
         ),
         "{missing:?}"
     );
-    symlink("/dev/zero", &path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
     let endless = layout.read(&blob).unwrap_err();
     assert!(
         matches!(
@@ -197,6 +198,54 @@ fn a_cut_or_missing_blob_is_named() {
         ),
         "{endless:?}"
     );
+}
+
+#[test]
+fn a_link_in_a_release_folder_stays_inside_or_is_refused() {
+    let deployer = Deployer::new();
+    let layout = deployer.signed(1);
+    let blob = Blob::of(b"abc");
+    let path = layout.path().join("blobs/sha256").join(blob.digest.hex());
+    // Inside, under another name, and through a link to the folder itself.
+    fs::rename(&path, layout.path().join("abc")).unwrap();
+    symlink("../../abc", &path).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let entrance = outside.path().join("entrance");
+    symlink(layout.path(), &entrance).unwrap();
+    let entered = Layout::open(&entrance).unwrap();
+    assert_eq!(entered.read(&blob).unwrap(), b"abc");
+    let verified = deployer.verify(&entered, &Floor::none());
+    entered.check_release(&verified).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let mut store = Store::open(data.path()).unwrap();
+    store.install(&entered, &verified, now()).unwrap();
+
+    // The same bytes, outside.
+    let secret = outside.path().join("secret");
+    fs::rename(layout.path().join("abc"), &secret).unwrap();
+    fs::remove_file(&path).unwrap();
+    symlink(&secret, &path).unwrap();
+    let refused = layout.check_release(&verified).unwrap_err();
+    assert_eq!(refused.name(), "link_leads_out");
+    match refused {
+        LayoutError::Blob {
+            source: BlobError::LinkLeadsOut { link, target },
+            ..
+        } => assert_eq!((link, target), (path, secret)),
+        other => panic!("{other:?}"),
+    }
+    let data = tempfile::tempdir().unwrap();
+    let mut store = Store::open(data.path()).unwrap();
+    let refused = store.install(&layout, &verified, now()).unwrap_err();
+    assert_eq!(refused.name(), "link_leads_out");
+    for name in ["index.json", "oci-layout"] {
+        let path = layout.path().join(name);
+        let moved = outside.path().join(name);
+        fs::rename(&path, &moved).unwrap();
+        symlink(&moved, &path).unwrap();
+        let read = Layout::open(layout.path()).and_then(|layout| layout.package());
+        assert_eq!(read.unwrap_err().name(), "link_leads_out", "{name}");
+    }
 }
 
 #[test]
@@ -357,6 +406,37 @@ fn a_pack_that_fails_says_where_and_leaves_the_old_release() {
         matches!(missing, PackError::Read(_)) && chain(&missing).contains("none.toml"),
         "{missing:?}"
     );
+}
+
+#[test]
+fn a_path_of_a_release_toml_may_lead_out_and_a_link_in_its_folder_may_not() {
+    let deployer = Deployer::new();
+    let folder = deployer.folder.path();
+    let outside = tempfile::tempdir().unwrap();
+    let weights = outside.path().join("weights");
+    fs::write(&weights, "weights").unwrap();
+    let description = folder.join("release.toml");
+    let packed = |file: &str| {
+        let text = release_toml(1).replacen("detect.onnx", file, 1);
+        fs::write(&description, text).unwrap();
+        pack(&description, now(), &folder.join("out"))
+    };
+    let name = outside.path().file_name().unwrap().to_str().unwrap();
+    packed(&format!("../{name}/weights")).unwrap();
+    packed(weights.to_str().unwrap()).unwrap();
+    symlink("detect.onnx", folder.join("inside.onnx")).unwrap();
+    packed("inside.onnx").unwrap();
+    let link = folder.join("outside.onnx");
+    symlink(&weights, &link).unwrap();
+    for file in ["outside.onnx", "./out/../outside.onnx"] {
+        let refused = packed(file).unwrap_err();
+        assert_eq!(refused.name(), "link_leads_out", "{file}");
+        let text = chain(&refused);
+        assert!(
+            text.contains("outside.onnx") && text.contains(name),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -144,11 +144,23 @@ fn a_ledger_that_cannot_be_read_closes_the_device() {
         fs::write(&path, spoilt).unwrap();
         assert!(matches!(refused(), LedgerError::Damaged { .. }));
     }
-    for version in [0, 3] {
-        let other = text.replace("\"version\": 2", &format!("\"version\": {version}"));
-        fs::write(&path, other).unwrap();
-        assert!(matches!(refused(), LedgerError::Version { found, .. } if found == version));
+    let with = |version: &str| text.replace("\"version\": 2", version);
+    fs::write(&path, with("\"version\": 0")).unwrap();
+    assert!(matches!(refused(), LedgerError::Version { found: 0, .. }));
+    // Fields of a newer format do not make it damaged, and it stays as it is.
+    for (number, newer) in [
+        (3, with("\"version\": 3")),
+        (99, with("\"version\": 99, \"new\": {}")),
+    ] {
+        fs::write(&path, &newer).unwrap();
+        let error = refused();
+        assert_eq!(error.name(), "newer_format");
+        assert!(
+            matches!(&error, LedgerError::Newer(error) if error.found == number && error.newest == 2)
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), newer);
     }
+    assert_eq!(Store::open(data.path()).unwrap_err().name(), "newer_format");
     fs::remove_file(&path).unwrap();
     assert!(matches!(refused(), LedgerError::Missing { .. }));
     fs::create_dir(&path).unwrap();

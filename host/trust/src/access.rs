@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de};
 use crate::{
     limits::ReleaseLimits,
     release::{Component, Grant, World},
-    release_check::within,
+    release_check::{require_grants, within},
     release_error::ReleaseError,
 };
 
@@ -152,15 +152,7 @@ pub(crate) fn check(name: &str, component: &Component) -> Result<(), ReleaseErro
             "`wasi`",
         ),
     ];
-    for (met, what, grant) in needs {
-        if !met {
-            return Err(ReleaseError::Grant {
-                component: name.to_owned(),
-                what,
-                grant,
-            });
-        }
-    }
+    require_grants(name, needs)?;
     if !component.topics.is_empty() && component.world != World::Policy {
         return Err(ReleaseError::NoPolicy {
             component: name.to_owned(),

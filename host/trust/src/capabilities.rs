@@ -8,6 +8,7 @@ use crate::{
     access::Access,
     allowed::{Allowed, list_line},
     capability_error::CapabilityError,
+    contract::{PIPELINE, WASI_NN},
     release::{Component, Grant},
 };
 
@@ -22,16 +23,9 @@ pub enum Need {
     Unknown,
 }
 
-/// The versions of `hotshoe:pipeline` that this host serves, oldest first.
-pub const PIPELINE_VERSIONS: [&str; 2] = ["0.1.0", "0.2.0"];
-
 /// What an imported interface needs, by its name, such as `hotshoe:pipeline/log@0.1.0`.
 pub fn need(import: &str) -> Need {
-    let pipeline = import
-        .strip_prefix("hotshoe:pipeline/")
-        .and_then(|rest| rest.split_once('@'))
-        .filter(|(_, version)| PIPELINE_VERSIONS.contains(version));
-    if let Some((interface, _)) = pipeline {
+    if let Some(interface) = PIPELINE.name_in(import) {
         return match interface {
             "types" | "samples" | "tensors" => Need::Nothing,
             "log" => Need::Grant(Grant::Log),
@@ -45,6 +39,9 @@ pub fn need(import: &str) -> Need {
             _ => Need::Unknown,
         };
     }
+    if WASI_NN.name_in(import).is_some() {
+        return Need::Grant(Grant::WasiNn);
+    }
     let Some((package, interface)) = import
         .strip_prefix("wasi:")
         .and_then(|rest| rest.split_once('/'))
@@ -52,7 +49,6 @@ pub fn need(import: &str) -> Need {
         return Need::Unknown;
     };
     match package {
-        "nn" if interface.ends_with("@0.2.0-rc-2024-10-28") => Need::Grant(Grant::WasiNn),
         // Standard libraries import them in any case. Without the grant `wasi-sockets`, every call is denied.
         "cli" | "clocks" | "filesystem" | "io" | "random" | "sockets"
             if interface.contains("@0.2.") =>

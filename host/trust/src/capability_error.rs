@@ -2,6 +2,7 @@
 
 use crate::{
     access::{Access, HostPort},
+    contract::{PIPELINE, WASI_NN},
     release::Grant,
 };
 
@@ -24,7 +25,7 @@ pub enum CapabilityError {
     },
     /// It imports an interface that this host does not serve.
     #[error(
-        "component `{component}` imports `{import}`, which this host does not serve: it serves hotshoe:pipeline@0.1.0 and 0.2.0, wasi:nn@0.2.0-rc-2024-10-28 and wasi 0.2"
+        "component `{component}` imports `{import}`, which this host does not serve: it serves {PIPELINE}, {WASI_NN} and wasi 0.2"
     )]
     UnknownImport {
         /// Its name in the release.

@@ -23,6 +23,12 @@ pub const AVERAGE_CHUNK_BYTES: u64 = 64 * 1024;
 pub const MAX_CHUNK_BYTES: u64 = 256 * 1024;
 
 const MAGIC: &[u8; 17] = b"hotshoe-chunks-1\n";
+/// The magic bytes up to the version.
+const MAGIC_PREFIX: &[u8] = b"hotshoe-chunks-";
+/// The newest version of an index that this program reads.
+const NEWEST: u32 = 1;
+/// Most digits of a version.
+const VERSION_DIGITS: usize = 10;
 const SIZE_BYTES: usize = 4;
 const ENTRY_BYTES: usize = SIZE_BYTES + 32;
 
@@ -49,6 +55,14 @@ pub enum IndexError {
     /// It does not begin with the magic bytes.
     #[error("it is not an index of chunks; pack the release again with this version of hotshoe")]
     NotAnIndex,
+    /// A newer version of `hotshoe pack` made it.
+    #[error(
+        "the index has format {found}, and this version of Hotshoe reads up to format {NEWEST}; update Hotshoe, or pack the release with this version"
+    )]
+    Newer {
+        /// Its format.
+        found: u32,
+    },
     /// It ends within an entry.
     #[error("the index ends within an entry, after {size} bytes")]
     Length {
@@ -85,12 +99,23 @@ impl IndexError {
         match self {
             Self::TooLarge { .. } => "too_large",
             Self::NotAnIndex => "not_an_index",
+            Self::Newer { .. } => "newer_format",
             Self::Length { .. } => "wrong_length",
             Self::ChunkSize { .. } => "chunk_size",
             Self::Content { .. } => "wrong_content",
             Self::Total { .. } => "wrong_total",
         }
     }
+}
+
+/// The version in the magic bytes, if they are those of any index.
+fn version(bytes: &[u8]) -> Option<u32> {
+    let rest = bytes.strip_prefix(MAGIC_PREFIX)?;
+    let end = rest
+        .iter()
+        .take(VERSION_DIGITS + 1)
+        .position(|byte| *byte == b'\n')?;
+    std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()
 }
 
 impl ChunkIndex {
@@ -115,6 +140,9 @@ impl ChunkIndex {
         let limit = ReleaseLimits::INDEX_BYTES;
         if size > limit {
             return Err(IndexError::TooLarge { size, limit });
+        }
+        if let Some(found) = version(bytes).filter(|found| *found > NEWEST) {
+            return Err(IndexError::Newer { found });
         }
         let entries = bytes
             .strip_prefix(MAGIC.as_slice())

@@ -12,6 +12,7 @@ mod capabilities;
 mod capability_error;
 mod chunks;
 mod component_limits;
+mod contract;
 mod data_contract;
 mod delivery_check;
 mod digest;
@@ -48,11 +49,12 @@ pub use access::{
 pub use allowed::{Allowed, Folder};
 pub use bundle::{BundleError, check_bundle, verify_blob};
 pub use capabilities::{
-    Capabilities, Capability, Missing, Need, PIPELINE_VERSIONS, capabilities, check_imports, need,
+    Capabilities, Capability, Missing, Need, capabilities, check_imports, need,
 };
 pub use capability_error::CapabilityError;
 pub use chunks::{AVERAGE_CHUNK_BYTES, ChunkIndex, IndexError, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 pub use component_limits::{InstanceMode, LimitBounds, Limits};
+pub use contract::{Contract, PIPELINE, WASI_NN};
 pub use data_contract::{DataContract, RecordKind};
 pub use digest::{Blob, Digest, DigestError, Hasher};
 pub use floor::Floor;
@@ -66,7 +68,7 @@ pub use pipeline_io::{PipelineInput, PipelineOutput};
 pub use printable::{is_active, printable, printable_json};
 pub use release::{
     Component, DataFile, Device, DeviceSelector, Grant, Release, SelfTest, StageFailure, Step,
-    Time, World,
+    Time, World, time_of,
 };
 pub use release_error::ReleaseError;
 pub use rotation::{

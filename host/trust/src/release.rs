@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    time::SystemTime,
 };
 
 use globset::Glob;
@@ -19,6 +20,16 @@ use crate::{
 
 /// A point in time, UTC; written as RFC 3339.
 pub type Time = jiff::Timestamp;
+
+/// The time that a system's clock shows. A clock outside of the calendar shows its nearest end.
+pub fn time_of(wall: SystemTime) -> Time {
+    let end = if wall < SystemTime::UNIX_EPOCH {
+        Time::MIN
+    } else {
+        Time::MAX
+    };
+    Time::try_from(wall).unwrap_or(end)
+}
 
 /// The world that a component implements (package `hotshoe:pipeline`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -67,15 +67,7 @@ impl Release {
                 "`config`",
             ),
         ];
-        for (met, what, grant) in needs {
-            if !met {
-                return Err(ReleaseError::Grant {
-                    component: name.to_owned(),
-                    what,
-                    grant,
-                });
-            }
-        }
+        require_grants(name, needs)?;
         access::check(name, component)?;
         if component.state_version != first() && !has(Grant::State) {
             return Err(ReleaseError::StateVersion {
@@ -271,6 +263,21 @@ fn require<'a>(
         what,
         name: name.clone(),
     })
+}
+
+/// Checks that each thing a component lists has its grant: whether it has, the thing, and the grant.
+pub(crate) fn require_grants(
+    component: &str,
+    needs: impl IntoIterator<Item = (bool, &'static str, &'static str)>,
+) -> Result<(), ReleaseError> {
+    match needs.into_iter().find(|(met, ..)| !met) {
+        None => Ok(()),
+        Some((_, what, grant)) => Err(ReleaseError::Grant {
+            component: component.to_owned(),
+            what,
+            grant,
+        }),
+    }
 }
 
 pub(crate) fn within(what: &str, value: u64, least: u64, limit: u64) -> Result<(), ReleaseError> {

@@ -79,6 +79,9 @@ fn what_is_no_index_is_refused_by_name() {
     let refused = |bytes: &[u8]| ChunkIndex::parse(bytes, good.blob).unwrap_err();
     assert_eq!(refused(b""), IndexError::NotAnIndex);
     assert_eq!(refused(&bytes[1..]), IndexError::NotAnIndex);
+    let newer = [&b"hotshoe-chunks-99\n"[..], &bytes[17..], b"more"].concat();
+    assert_eq!(refused(&newer), IndexError::Newer { found: 99 });
+    assert_eq!(refused(&newer).name(), "newer_format");
     assert_eq!(refused(&bytes[..bytes.len() - 1]).name(), "wrong_length");
     assert_eq!(refused(&index(&[5]).to_bytes()).name(), "wrong_total");
     assert_eq!(refused(&index(&[5, 8]).to_bytes()).name(), "wrong_total");

@@ -178,7 +178,11 @@ fn a_key_file_opens_with_its_passphrase_alone() {
         SigningKey::from_pem(&sealed, None),
         Err(KeyError::PassphraseNeeded)
     ));
-    assert!(SigningKey::from_pem(&sealed, Some("sesame")).is_err());
+    // The padding may be right by chance: then the bytes are no key.
+    assert!(matches!(
+        SigningKey::from_pem(&sealed, Some("sesame")),
+        Err(KeyError::WrongPassphrase | KeyError::Private(_))
+    ));
     assert!(matches!(
         key.to_pem(Some("")),
         Err(KeyError::EmptyPassphrase)

@@ -1,4 +1,4 @@
-//! What wit-bindgen makes of `wit/`: all imports. The exports are in `worlds`, one module a world.
+//! The bindings that wit-bindgen generates for the imports in `wit/`. The exports are in `worlds`, one module for each world.
 #![allow(
     missing_docs,
     clippy::all,

@@ -1,4 +1,4 @@
-//! One error for all components: a code that the host counts and a sentence for a person.
+//! One error for all components: a code that the host counts, and a sentence for people.
 
 use std::any::Any;
 use std::fmt;
@@ -38,17 +38,17 @@ impl Error {
         Self::new(ErrorCode::Internal, message.to_string())
     }
 
-    /// What kind of thing went wrong.
+    /// The kind of failure.
     pub fn code(&self) -> ErrorCode {
         self.0.code
     }
 
-    /// One sentence for a person.
+    /// One sentence for people.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// As the host takes it.
+    /// The error as the host takes it.
     pub fn into_wit(self) -> WitError {
         self.0
     }

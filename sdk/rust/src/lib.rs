@@ -21,7 +21,7 @@
 //! ```
 //!
 //! The crate is a `cdylib`. For `wasm32-wasip2`, cargo makes a component by itself; Rust's standard library then imports WASI, and the release must
-//! grant `wasi`. For `wasm32-unknown-unknown`, it imports no WASI at all, and what cargo makes is a module that is still to be encoded as a component
+//! grant `wasi`. For `wasm32-unknown-unknown`, it imports no WASI at all, and cargo makes a module that must still be encoded as a component
 //! (as Hotshoe's set-up does for `guests/`). Of Hotshoe's interfaces a component imports what it calls, so it asks for no grant that it does
 //! not use.
 
@@ -46,7 +46,7 @@ pub use bindings::hotshoe::pipeline::{
     samples::Sample, tensors::ElementType, tensors::NamedTensor, tensors::Tensor,
 };
 
-/// What most components need.
+/// The items that most components need.
 pub mod prelude {
     pub use crate::types::{
         Action, Alert, Class, CustomInsight, Detection, DeviceContext, ErrorCode, Insight, Mask,

@@ -20,19 +20,19 @@ macro_rules! debug {
     ($($format:tt)+) => { $crate::log_at!(Debug, $($format)+) };
 }
 
-/// Logs what the operator may want to know.
+/// Logs information for the operator.
 #[macro_export]
 macro_rules! info {
     ($($format:tt)+) => { $crate::log_at!(Info, $($format)+) };
 }
 
-/// Logs what the operator should look at.
+/// Logs a warning for the operator.
 #[macro_export]
 macro_rules! warn {
     ($($format:tt)+) => { $crate::log_at!(Warn, $($format)+) };
 }
 
-/// Logs what went wrong.
+/// Logs an error.
 #[macro_export]
 macro_rules! error {
     ($($format:tt)+) => { $crate::log_at!(Error, $($format)+) };

@@ -1,13 +1,13 @@
-//! `wasi:nn`, unmodified: for logic that is to run on other hosts too. The release must grant `wasi-nn`; models go by their names in it.
+//! `wasi:nn`, unmodified: for logic that other hosts run too. The release must grant `wasi-nn`; models have their names in the release.
 //!
-//! Its tensors are of its own kind, and cross by their bytes: [`tensor::Tensor::new`] takes what [`crate::Tensor::read_bytes`] gives. Our own
+//! Its tensors are of its own type, and are copied byte by byte: [`tensor::Tensor::new`] takes what [`crate::Tensor::read_bytes`] gives. Our own
 //! [`infer`](crate::infer) moves tensors by handle instead.
 
 use crate::Error;
 
 pub use self::bindings::wasi::nn::{errors, graph, inference, tensor};
 
-/// What wit-bindgen makes of the WIT files of `wasi:nn`.
+/// The bindings that wit-bindgen generates for `wasi:nn`.
 #[allow(
     missing_docs,
     clippy::all,
@@ -22,7 +22,7 @@ mod bindings {
     });
 }
 
-/// An error of `wasi:nn` as one of ours, `internal`, with its code and its words: `.map_err(nn::error)`.
+/// An error of `wasi:nn` as an [`Error`](crate::Error) with the code `internal`, and its code and message as text: `.map_err(nn::error)`.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub fn error(error: errors::Error) -> Error {
     let code = error.code();

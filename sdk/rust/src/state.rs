@@ -1,14 +1,14 @@
 //! What the component keeps from sample to sample and from release to release. The release must grant `state`.
 //!
-//! The store is shared by all instances of the component, of which a device runs one a worker: what is read may have changed
-//! when it is written. [`update`] and [`add`] are safe in that.
+//! The store is shared by all instances of the component, of which a device runs one for each worker. Another instance may change a value
+//! between a read and a write; [`update`] and [`add`] are atomic.
 
 use crate::{Error, Result};
 
 pub use crate::bindings::hotshoe::pipeline::state::{delete, get, keys, replace, set, version};
 
-/// Writes what `change` makes of the present value, none standing for no entry, and returns what was written. `change` runs
-/// again where another instance was faster.
+/// Replaces a value by the result of `change`, which gets the present one (`None` without an entry), and returns the new value. `change` runs
+/// again if another instance wrote in between.
 pub fn update(
     key: &str,
     mut change: impl FnMut(Option<&[u8]>) -> Option<Vec<u8>>,

@@ -5,13 +5,13 @@ use crate::{NamedTensor, Result, Sample};
 
 /// Sample to tensors: the world `preprocessor`.
 pub trait Preprocessor {
-    /// Makes the inputs of the model that comes next, under the model's own input names.
+    /// Makes the inputs of the next model, under the model's own input names.
     fn prepare(sample: &Sample) -> Result<Vec<NamedTensor>>;
 }
 
 /// Tensors to insight: the world `postprocessor`.
 pub trait Postprocessor {
-    /// Makes sense of the outputs of the model that came before, under the model's own output names.
+    /// Interprets the outputs of the model before it, under the model's own output names.
     fn interpret(sample: &Sample, outputs: &[NamedTensor]) -> Result<Insight>;
 }
 
@@ -21,7 +21,7 @@ pub trait Policy {
     fn decide(insight: Insight, device: DeviceContext) -> Result<Vec<Action>>;
 }
 
-/// Sample to insight, for logic that drives several models itself: the world `stage`.
+/// Sample to insight, for logic that runs several models itself: the world `stage`.
 pub trait Stage {
     /// Makes an insight of a sample.
     fn process(sample: &Sample) -> Result<Insight>;

@@ -13,6 +13,6 @@ fuzz_target!(|data: &[u8]| {
     let _ = check_bundle(BLOB, data);
     assert!(
         verify_blob(BLOB, data, &KEY.public_key().expect("a key")).is_err(),
-        "nobody has that key"
+        "no signer has that key"
     );
 });

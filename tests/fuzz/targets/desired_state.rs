@@ -33,6 +33,6 @@ fuzz_target!(|data: &[u8]| {
         },
     };
     let required = read_statement(&envelope, "site", Signatures::Required(&ROOT), None, now);
-    assert!(required.is_err(), "nobody has that key");
+    assert!(required.is_err(), "no signer has that key");
     let _ = read_statement(&envelope, "site", Signatures::Optional(&ROOT), None, now);
 });

@@ -13,11 +13,11 @@ use zenoh::Wait;
 
 use super::peer::HostilePeer;
 use crate::site::{Packed, light, read};
-use crate::support::{Lab, free_endpoint, hotshoe, json_lines};
+use crate::support::{Workspace, free_endpoint, hotshoe, json_lines};
 
 /// A release, the keys of the devices `a` and `b` on a list, and an endpoint to publish at.
 struct Stage {
-    lab: Lab,
+    workspace: Workspace,
     release: Packed,
     endpoint: String,
     keys: [SigningKey; 2],
@@ -25,24 +25,24 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let lab = Lab::new();
+        let workspace = Workspace::new();
         let keys = [(); 2].map(|()| SigningKey::generate().expect("a key"));
-        fs::create_dir(lab.path("devices")).expect("a folder");
+        fs::create_dir(workspace.path("devices")).expect("a folder");
         for (name, key) in ["a", "b"].iter().zip(&keys) {
             let pem = key.public_key().expect("a public key").to_pem();
-            fs::write(lab.path(&format!("devices/{name}.pub")), pem).expect("a key");
+            fs::write(workspace.path(&format!("devices/{name}.pub")), pem).expect("a key");
         }
-        let folder = lab.release(&light(1, ""));
+        let folder = workspace.release(&light(1, ""));
         Self {
             release: read(folder),
             endpoint: free_endpoint(),
             keys,
-            lab,
+            workspace,
         }
     }
 
     fn list(&self) -> PathBuf {
-        self.lab.path("devices")
+        self.workspace.path("devices")
     }
 
     /// Publishes with the list, or without it; meanwhile a hostile peer does what `say` says, again and again. Returns the exit code and
@@ -173,7 +173,7 @@ fn forged_events_and_answers_confirm_nothing_where_devices_sign() {
             peer.put_with("a/event", &unbound, &undone);
             peer.put_with("a/event", &now, &by_another);
             peer.put_with("a/event", &now, b"no signature");
-            // In the name of a device that nobody has put on the list, and under another one's key.
+            // In the name of a device that is not on the list, and under another one's key.
             let stranger = String::from_utf8_lossy(&now).replace("\"a\"", "\"stranger\"");
             peer.put("stranger/event", stranger.as_bytes());
             peer.put("b/event", &now);
@@ -215,8 +215,8 @@ fn a_forged_status_is_listed_as_a_claim() {
     let body = live_status(Digest::of(b"forged"));
     peer.answer("*/status", move |query| reply(query, &body, b""));
     let endpoint = scene.endpoint();
-    let public = scene.site.lab.path("a-data/device.pub");
-    let list = scene.site.lab.path("list");
+    let public = scene.site.workspace.path("a-data/device.pub");
+    let list = scene.site.workspace.path("list");
     fs::create_dir(&list).expect("a folder");
     fs::copy(public, list.join("a.pub")).expect("the device's key");
     let list = list.display().to_string();
@@ -238,8 +238,8 @@ fn a_forged_status_is_listed_as_a_claim() {
     assert_eq!(all[0]["claimed"], true, "{all:#}");
     assert_eq!(all[0]["claim"], "no_device_list", "{all:#}");
     // By a list with another key for the device, neither answer is proved.
-    let Stage { lab, .. } = Stage::new();
-    let others = lab.path("devices").display().to_string();
+    let Stage { workspace, .. } = Stage::new();
+    let others = workspace.path("devices").display().to_string();
     let (code, all) = ask(&["--device-keys", &others]);
     assert_eq!(code, Some(1), "{all:#}");
     assert_eq!(all[0]["claimed"], true, "{all:#}");

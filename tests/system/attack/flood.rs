@@ -14,7 +14,7 @@ const FLOOD: u64 = 10_000;
 /// After so many of them, the device must answer a sample.
 const SAMPLE_EVERY: u64 = 1_000;
 
-/// A well-formed statement that wants a release that nobody has, issued some seconds from now.
+/// A well-formed statement that wants a release that no source has, issued some seconds from now.
 fn vain(number: u64, name: &str, seconds: i64) -> Vec<u8> {
     let order = Order::Deploy {
         release: Digest::of(&number.to_le_bytes()),

@@ -20,8 +20,8 @@ const BOMB: u64 = 64 << 30;
 
 /// The recipe of a release with a data file in chunks.
 fn chunked(scene: &Scene, generation: u64, folder: &str) -> String {
-    let path = scene.site.lab.path(&format!("{folder}-noise.bin"));
-    fs::write(&path, noise(NOISE, generation)).unwrap();
+    let path = scene.site.workspace.path(&format!("{folder}-noise.bin"));
+    fs::write(&path, noise(generation, NOISE)).unwrap();
     quick(generation, &data_file("noise", &path))
 }
 
@@ -255,8 +255,8 @@ fn pieces<'a>(index: &ChunkIndex, bytes: &'a [u8]) -> Vec<&'a [u8]> {
 
 /// A release whose index of chunks was changed before it was signed, and all that belongs to it, with the chunks as they should be.
 fn with_index(scene: &Scene, change: impl FnOnce(&mut ChunkIndex)) -> (Packed, Objects) {
-    let folder = scene.site.lab.pack(&chunked(scene, 2, "lie"));
-    let bytes = noise(NOISE, 2);
+    let folder = scene.site.workspace.pack(&chunked(scene, 2, "lie"));
+    let bytes = noise(2, NOISE);
     let whole = Blob::of(&bytes);
     let mut chunks = Vec::new();
     edit(&folder, |config| {
@@ -271,7 +271,7 @@ fn with_index(scene: &Scene, change: impl FnOnce(&mut ChunkIndex)) -> (Packed, O
     });
     // The manifest lists the blobs once more.
     relist(&folder);
-    scene.site.lab.sign(&folder, "alice");
+    scene.site.workspace.sign(&folder, "alice");
     let packed = read(folder);
     let mut objects = Objects::files(&packed);
     for chunk in chunks {
@@ -327,7 +327,7 @@ fn an_index_whose_sizes_do_not_add_up() {
 #[test]
 fn an_index_of_other_content() {
     let scene = Scene::new();
-    let other = noise(NOISE, 7);
+    let other = noise(7, NOISE);
     let mut chunks = Vec::new();
     let (packed, mut objects) = with_index(&scene, |index| {
         chunks = pieces(index, &other);

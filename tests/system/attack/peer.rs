@@ -118,7 +118,7 @@ impl Ask {
         digests.iter().map(|d| Digest::from_bytes(*d)).collect()
     }
 
-    /// Sends bytes as the object of this digest. False where nobody listens any more.
+    /// Sends bytes as the object of this digest. False if the other end no longer listens.
     pub fn reply(&self, digest: Digest, bytes: impl Into<Vec<u8>>) -> bool {
         self.send(digest, bytes.into(), Encoding::ZENOH_BYTES)
     }

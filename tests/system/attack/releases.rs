@@ -33,16 +33,16 @@ fn forged(packed: &Packed, manifest: Digest, their_bundles: &[Digest]) -> Vec<u8
 
 /// A release whose configuration was changed before it was signed.
 fn edited(site: &Site, recipe: &str, change: impl FnOnce(&mut Value)) -> Packed {
-    let folder = site.lab.pack(recipe);
+    let folder = site.workspace.pack(recipe);
     edit(&folder, change);
-    site.lab.sign(&folder, "alice");
+    site.workspace.sign(&folder, "alice");
     read(folder)
 }
 
 #[test]
 fn an_arbitrary_release_signed_by_a_stranger() {
     let scene = Scene::new();
-    scene.site.lab.key("mallory");
+    scene.site.workspace.key("mallory");
     let forged = scene.site.pack_by(&light(2, ""), "mallory");
     scene.refuses(&forged, "unknown_signer");
 }
@@ -50,7 +50,7 @@ fn an_arbitrary_release_signed_by_a_stranger() {
 #[test]
 fn an_arbitrary_release_that_nobody_signed() {
     let scene = Scene::new();
-    let folder = scene.site.lab.pack(&light(2, ""));
+    let folder = scene.site.workspace.pack(&light(2, ""));
     scene.refuses(&read(folder), "no_bundle");
 }
 
@@ -90,9 +90,13 @@ fn a_release_for_another_device() {
 #[test]
 fn a_release_signed_by_a_key_for_other_names() {
     let site = Site::new();
-    site.lab.key("bob");
+    site.workspace.key("bob");
     let keys = [("alice", "*"), ("bob", "other-*")];
-    fs::write(site.lab.trust_file(), trust(&site.lab, 1, 1, &keys, "")).unwrap();
+    fs::write(
+        site.workspace.trust_file(),
+        trust(&site.workspace, 1, 1, &keys, ""),
+    )
+    .unwrap();
     let scene = Scene::prepared(site, 1, "");
     let forged = scene.site.pack_by(&light(2, ""), "bob");
     scene.refuses(&forged, "signer_not_allowed");
@@ -101,10 +105,10 @@ fn a_release_signed_by_a_key_for_other_names() {
 #[test]
 fn a_release_with_too_few_signatures() {
     let site = Site::new();
-    site.lab.key("bob");
-    site.lab.trust(&["alice", "bob"], 2);
+    site.workspace.key("bob");
+    site.workspace.trust(&["alice", "bob"], 2);
     let first = site.pack(&light(1, ""));
-    site.lab.sign(&first.folder, "bob");
+    site.workspace.sign(&first.folder, "bob");
     let first = read(first.folder);
     let device = site.device("a", &first, "");
     let scene = Scene::start(site, device, first);

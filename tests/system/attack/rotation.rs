@@ -7,7 +7,7 @@ use hotshoe_trust::{SigningKey, TrustUpdate};
 use super::peer::Objects;
 use super::scene::{Scene, key, quick, trust, wanted};
 use crate::site::{Packed, Site, light, settled_on};
-use crate::support::{Lab, success};
+use crate::support::{Workspace, success};
 
 /// Keys with the names that they may sign.
 type Keys<'a> = &'a [(&'a str, &'a str)];
@@ -16,16 +16,16 @@ type Keys<'a> = &'a [(&'a str, &'a str)];
 fn scene(names: &[&str], keys: Keys<'_>, threshold: usize) -> Scene {
     let site = Site::new();
     for name in names {
-        site.lab.key(name);
+        site.workspace.key(name);
     }
     fs::write(
-        site.lab.trust_file(),
-        trust(&site.lab, 1, threshold, keys, ""),
+        site.workspace.trust_file(),
+        trust(&site.workspace, 1, threshold, keys, ""),
     )
     .unwrap();
     let first = site.pack(&quick(1, ""));
     if threshold > 1 {
-        site.lab.sign(&first.folder, "bob");
+        site.workspace.sign(&first.folder, "bob");
     }
     let first = crate::site::read(first.folder);
     let device = site.device("a", &first, "");
@@ -33,10 +33,10 @@ fn scene(names: &[&str], keys: Keys<'_>, threshold: usize) -> Scene {
 }
 
 /// New keys, signed by these.
-fn update(lab: &Lab, text: String, signers: &[&str]) -> Vec<u8> {
+fn update(workspace: &Workspace, text: String, signers: &[&str]) -> Vec<u8> {
     let mut update = TrustUpdate::new(text);
     for name in signers {
-        let key: SigningKey = key(lab, name);
+        let key: SigningKey = key(workspace, name);
         update.sign(&key).unwrap();
     }
     update.to_bytes()
@@ -63,8 +63,12 @@ fn refused(scene: &Scene, packed: &Packed, reason: &str, serving: u64) {
 #[test]
 fn a_rotation_that_both_versions_signed_revokes_a_key() {
     let mut scene = scene(&["bob"], &[("alice", "*")], 1);
-    let text = trust(&scene.site.lab, 2, 1, &[("bob", "*")], "");
-    rotate(&scene, &update(&scene.site.lab, text, &["alice", "bob"]), 2);
+    let text = trust(&scene.site.workspace, 2, 1, &[("bob", "*")], "");
+    rotate(
+        &scene,
+        &update(&scene.site.workspace, text, &["alice", "bob"]),
+        2,
+    );
     // It serves on, although its key is not trusted any more.
     scene.serves(1);
     let revoked = scene.site.pack(&light(2, ""));
@@ -78,8 +82,8 @@ fn a_rotation_that_both_versions_signed_revokes_a_key() {
 #[test]
 fn a_rotation_by_commands() {
     let scene = scene(&["bob"], &[("alice", "*")], 1);
-    let lab = &scene.site.lab;
-    let path = |name: &str| lab.path(name).display().to_string();
+    let workspace = &scene.site.workspace;
+    let path = |name: &str| workspace.path(name).display().to_string();
     let bob = format!("bob={}", path("bob.pub"));
     let (new, out) = (path("new.toml"), path("update.json"));
     success(["trust", "--key", &bob, "--version", "2", "--out", &new]);
@@ -104,13 +108,17 @@ fn a_rotation_by_commands() {
 fn a_rotation_outlives_the_daemon() {
     let scene = scene(&["bob"], &[("alice", "*")], 1);
     let text = trust(
-        &scene.site.lab,
+        &scene.site.workspace,
         2,
         1,
         &[("alice", "light"), ("bob", "*")],
         "",
     );
-    rotate(&scene, &update(&scene.site.lab, text, &["alice", "bob"]), 2);
+    rotate(
+        &scene,
+        &update(&scene.site.workspace, text, &["alice", "bob"]),
+        2,
+    );
     let mut scene = scene.restart();
     assert_eq!(scene.daemon.state()["trust_version"], 2);
     let second = scene.site.pack_by(&quick(2, ""), "bob");
@@ -121,14 +129,20 @@ fn a_rotation_outlives_the_daemon() {
 #[test]
 fn a_rotation_that_only_one_version_signed() {
     let scene = scene(&["bob"], &[("alice", "*")], 1);
-    let lab = &scene.site.lab;
-    let text = || trust(lab, 2, 1, &[("bob", "*")], "");
-    scene.keeps_its_keys(&update(lab, text(), &["alice"]), "too_few_new_signatures");
-    scene.keeps_its_keys(&update(lab, text(), &["bob"]), "too_few_old_signatures");
+    let workspace = &scene.site.workspace;
+    let text = || trust(workspace, 2, 1, &[("bob", "*")], "");
+    scene.keeps_its_keys(
+        &update(workspace, text(), &["alice"]),
+        "too_few_new_signatures",
+    );
+    scene.keeps_its_keys(
+        &update(workspace, text(), &["bob"]),
+        "too_few_old_signatures",
+    );
     // Nobody's.
-    lab.key("mallory");
-    let text = trust(lab, 2, 1, &[("mallory", "*")], "");
-    let theirs = update(lab, text, &["mallory", "mallory"]);
+    workspace.key("mallory");
+    let text = trust(workspace, 2, 1, &[("mallory", "*")], "");
+    let theirs = update(workspace, text, &["mallory", "mallory"]);
     scene.keeps_its_keys(&theirs, "too_few_old_signatures");
 }
 
@@ -136,23 +150,27 @@ fn a_rotation_that_only_one_version_signed() {
 fn a_rotation_below_the_threshold() {
     let keys: Keys<'_> = &[("alice", "*"), ("bob", "*")];
     let scene = scene(&["bob", "carol"], keys, 2);
-    let lab = &scene.site.lab;
-    let text = || trust(lab, 2, 2, &[("bob", "*"), ("carol", "*")], "");
-    let too_few = update(lab, text(), &["bob", "carol"]);
+    let workspace = &scene.site.workspace;
+    let text = || trust(workspace, 2, 2, &[("bob", "*"), ("carol", "*")], "");
+    let too_few = update(workspace, text(), &["bob", "carol"]);
     scene.keeps_its_keys(&too_few, "too_few_old_signatures");
-    let too_few = update(lab, text(), &["alice", "bob"]);
+    let too_few = update(workspace, text(), &["alice", "bob"]);
     scene.keeps_its_keys(&too_few, "too_few_new_signatures");
-    rotate(&scene, &update(lab, text(), &["alice", "bob", "carol"]), 2);
+    rotate(
+        &scene,
+        &update(workspace, text(), &["alice", "bob", "carol"]),
+        2,
+    );
     scene.is_unharmed();
 }
 
 #[test]
 fn a_rotation_that_skips_a_version_or_goes_back() {
     let scene = scene(&["bob"], &[("alice", "*")], 1);
-    let lab = &scene.site.lab;
+    let workspace = &scene.site.workspace;
     for version in [3, 1] {
-        let text = trust(lab, version, 1, &[("alice", "*"), ("bob", "*")], "");
-        let signed = update(lab, text, &["alice"]);
+        let text = trust(workspace, version, 1, &[("alice", "*"), ("bob", "*")], "");
+        let signed = update(workspace, text, &["alice"]);
         scene.keeps_its_keys(&signed, "not_the_next_version");
     }
     scene.keeps_its_keys(b"rubbish", "malformed");
@@ -168,21 +186,21 @@ fn a_stolen_key_that_signed_a_huge_generation() {
     thief.state("light", &wanted(&huge));
     scene.daemon.feed_until(settled_on(1 << 40));
     // The thief cannot keep the others out.
-    let text = trust(&scene.site.lab, 2, 1, &[("alice", "*")], "");
-    thief.update_trust(&update(&scene.site.lab, text, &["alice"]));
+    let text = trust(&scene.site.workspace, 2, 1, &[("alice", "*")], "");
+    thief.update_trust(&update(&scene.site.workspace, text, &["alice"]));
     scene.says("too_few_old_signatures");
 
     let second = scene.site.pack_by(&quick(2, ""), "bob");
     refused(&scene, &second, "below_floor", 1 << 40);
     let reset = "[reset]\n\"light\" = 2\n";
     let text = trust(
-        &scene.site.lab,
+        &scene.site.workspace,
         2,
         1,
         &[("bob", "*"), ("dora", "light")],
         reset,
     );
-    rotate(&scene, &update(&scene.site.lab, text, &["bob"]), 2);
+    rotate(&scene, &update(&scene.site.workspace, text, &["bob"]), 2);
     assert_eq!(scene.ledger()["floor"]["light"]["generation"], 2);
     drop(thief);
     scene.site.publish(&second);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::peer::{HostilePeer, Objects};
 use crate::site::{Packed, Site, envelope, light, statement};
-use crate::support::{Daemon, Device, Lab};
+use crate::support::{Daemon, Device, Workspace};
 
 /// A health gate that one good sample satisfies.
 pub const GATE: &str = "min-samples = 1\nmin-seconds = 0\n";
@@ -171,15 +171,15 @@ pub fn quick(generation: u64, more: &str) -> String {
     crate::site::recipe(generation, GATE, &[], more)
 }
 
-/// A key of the lab.
-pub fn key(lab: &Lab, name: &str) -> SigningKey {
-    let pem = fs::read_to_string(lab.path(&format!("{name}.key"))).expect("a key");
+/// A key of the workspace.
+pub fn key(workspace: &Workspace, name: &str) -> SigningKey {
+    let pem = fs::read_to_string(workspace.path(&format!("{name}.key"))).expect("a key");
     SigningKey::from_pem(&pem, None).expect("a key")
 }
 
 /// The text of a `trust.toml`: its version and threshold, the keys with the names that they may sign, and what it resets.
 pub fn trust(
-    lab: &Lab,
+    workspace: &Workspace,
     version: u64,
     threshold: usize,
     keys: &[(&str, &str)],
@@ -187,7 +187,7 @@ pub fn trust(
 ) -> String {
     let mut text = format!("version = {version}\nthreshold = {threshold}\n");
     for (name, releases) in keys {
-        let pem = fs::read_to_string(lab.path(&format!("{name}.pub"))).expect("a public key");
+        let pem = fs::read_to_string(workspace.path(&format!("{name}.pub"))).expect("a public key");
         let key = PublicKey::from_pem(&pem, Scheme::EcdsaP256Sha256).expect("a public key");
         text += &TrustRoot::key_entry(name, &key, &[releases]);
     }

@@ -1,4 +1,4 @@
-//! A peer that asks for a lot, and then reads nothing: it costs itself what it asked for, and nobody else anything.
+//! A peer that asks for a lot, and then reads nothing: only it pays for what it asked for.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,8 +28,8 @@ const GIVEN_UP: &str = "Unable to push non droppable";
 /// A device that serves a release with 8 MiB in chunks, and their digests.
 fn scene() -> (Scene, Vec<Digest>) {
     let site = Site::new();
-    let path = site.lab.path("noise.bin");
-    let bytes = noise(8 << 20, 1);
+    let path = site.workspace.path("noise.bin");
+    let bytes = noise(1, 8 << 20);
     fs::write(&path, &bytes).unwrap();
     let first = site.pack(&recipe(1, GATE, &[], &data_file("noise", &path)));
     let package = Layout::open(&first.folder).unwrap().package().unwrap();

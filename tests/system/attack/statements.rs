@@ -62,7 +62,7 @@ fn freeze_by_keeping_newer_statements_away() {
     let mut scene = Scene::with("[deploy]\nfresh-within-hours = 1\n");
     let mut old = wish(&scene.first);
     old.issued = Time::now() - hours(2);
-    let alice = key(&scene.site.lab, "alice");
+    let alice = key(&scene.site.workspace, "alice");
     let peer = scene.peer();
     peer.state("light", &signed(&old, &alice));
     scene.daemon.wait_until(|state| state["stale"] == true);
@@ -133,7 +133,7 @@ fn an_unsigned_statement_where_signatures_are_needed() {
     scene.ignores(&wanted(&second), "unsigned_statement");
     // The same statement with a signature is followed.
     scene.site.publish(&second);
-    let alice = key(&scene.site.lab, "alice");
+    let alice = key(&scene.site.workspace, "alice");
     let good = signed(&wish(&second), &alice);
     scene
         .site
@@ -147,8 +147,8 @@ fn an_unsigned_statement_where_signatures_are_needed() {
 fn a_statement_signed_by_a_stranger() {
     for more in ["", SIGNED] {
         let (scene, second) = scene(more);
-        scene.site.lab.key("mallory");
-        let mallory = key(&scene.site.lab, "mallory");
+        scene.site.workspace.key("mallory");
+        let mallory = key(&scene.site.workspace, "mallory");
         scene.ignores(&signed(&wish(&second), &mallory), "unknown_signer");
     }
 }
@@ -156,7 +156,7 @@ fn a_statement_signed_by_a_stranger() {
 #[test]
 fn a_statement_that_was_changed_after_it_was_signed() {
     let (scene, second) = scene(SIGNED);
-    let alice = key(&scene.site.lab, "alice");
+    let alice = key(&scene.site.workspace, "alice");
     let mut envelope = Envelope::new(&wish(&second)).unwrap();
     envelope.sign(&alice).unwrap();
     envelope.statement = Envelope::new(&wish(&scene.first)).unwrap().statement;
@@ -166,12 +166,16 @@ fn a_statement_that_was_changed_after_it_was_signed() {
 #[test]
 fn a_statement_by_a_key_for_other_names() {
     let site = Site::new();
-    site.lab.key("bob");
+    site.workspace.key("bob");
     let keys = [("alice", "*"), ("bob", "other-*")];
-    fs::write(site.lab.trust_file(), trust(&site.lab, 1, 1, &keys, "")).unwrap();
+    fs::write(
+        site.workspace.trust_file(),
+        trust(&site.workspace, 1, 1, &keys, ""),
+    )
+    .unwrap();
     let scene = Scene::prepared(site, 1, SIGNED);
     let second = scene.site.pack(&light(2, ""));
-    let bob = key(&scene.site.lab, "bob");
+    let bob = key(&scene.site.workspace, "bob");
     scene.ignores(&signed(&wish(&second), &bob), "signer_not_allowed");
 }
 
@@ -179,7 +183,7 @@ fn a_statement_by_a_key_for_other_names() {
 fn an_order_that_is_replayed_or_forged() {
     let mut scene = Scene::with(SIGNED);
     let second = scene.site.pack(&quick(2, ""));
-    let alice = key(&scene.site.lab, "alice");
+    let alice = key(&scene.site.workspace, "alice");
     scene.site.publish(&second);
     let good = signed(&wish(&second), &alice);
     scene

@@ -21,12 +21,12 @@ fn fill(folder: &Path, outside: &Path) {
 
 #[test]
 fn a_folder_is_read_only_and_has_no_way_out() {
-    let Some(component) = guest("capable", "a_folder_is_read_only_and_has_no_way_out") else {
+    let Some(component) = guest("capable") else {
         return;
     };
     let bench = Bench::new("[folders.\"/models\"]\npath = \"here\"");
-    let here = bench.lab.path("here");
-    let outside = bench.lab.path("secret");
+    let here = bench.workspace.path("here");
+    let outside = bench.workspace.path("secret");
     fill(&here, &outside);
     let commands = format!(
         "read /models/labels\nread /models/same\nlist /models\nwrite /models/new\nwrite /models/labels\nread /models/../secret\nread /models/way-out\nread /models/etc/passwd\nread {}\nread /etc/passwd",
@@ -51,8 +51,7 @@ fn a_folder_is_read_only_and_has_no_way_out() {
 
 #[test]
 fn a_folder_is_written_where_the_release_and_the_device_say_so() {
-    let test = "a_folder_is_written_where_the_release_and_the_device_say_so";
-    let Some(component) = guest("capable", test) else {
+    let Some(component) = guest("capable") else {
         return;
     };
     let mapped = "[folders.\"/models\"]\npath = \"here\"";
@@ -65,7 +64,10 @@ fn a_folder_is_written_where_the_release_and_the_device_say_so() {
     let said = bench.refusal(&recipe(&component, READ));
     assert!(said.starts_with("folder_missing"), "{said}");
 
-    fill(&bench.lab.path("here"), &bench.lab.path("secret"));
+    fill(
+        &bench.workspace.path("here"),
+        &bench.workspace.path("secret"),
+    );
     let said = bench.refusal(&recipe(&component, WRITE));
     assert!(said.starts_with("folder_read_only"), "{said}");
     assert!(said.contains("write = true"), "{said}");
@@ -74,11 +76,11 @@ fn a_folder_is_written_where_the_release_and_the_device_say_so() {
     let commands = "write /models/new\nwrite /models/../secret\nwrite /models/way-out\nopen /models/labels 100";
     let (outcomes, said) = bench.outcomes(&recipe(&component, WRITE), commands);
     assert_eq!(outcomes[0], "written");
-    assert!(bench.lab.path("here/new").exists());
+    assert!(bench.workspace.path("here/new").exists());
     assert!(outcomes[1].starts_with("failed: "), "{outcomes:?}");
     assert!(outcomes[2].starts_with("failed: "), "{outcomes:?}");
     assert_eq!(
-        fs::read_to_string(bench.lab.path("secret")).unwrap(),
+        fs::read_to_string(bench.workspace.path("secret")).unwrap(),
         "a secret"
     );
     // The daemon's own file descriptors are not a component's to use up.
@@ -91,12 +93,12 @@ fn a_folder_is_written_where_the_release_and_the_device_say_so() {
 
 #[test]
 fn opening_a_named_pipe_ends_at_the_deadline() {
-    let Some(component) = guest("capable", "opening_a_named_pipe_ends_at_the_deadline") else {
+    let Some(component) = guest("capable") else {
         return;
     };
     let bench = Bench::new("[folders.\"/models\"]\npath = \"here\"");
-    fs::create_dir(bench.lab.path("here")).unwrap();
-    let pipe = bench.lab.path("here/pipe");
+    fs::create_dir(bench.workspace.path("here")).unwrap();
+    let pipe = bench.workspace.path("here/pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
     let text = recipe(

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hotshoe_link::{OutputMessage, Outputs};
 
 use crate::site::{Site, ended, light};
-use crate::support::{DEADLINE, Lab, environment, failure};
+use crate::support::{DEADLINE, Workspace, environment, failure};
 
 fn recipe(topics: &str) -> String {
     let path = |name: &str| environment().component(name).display().to_string();
@@ -31,11 +31,11 @@ fn until(outputs: &Outputs, topic: &str) -> Vec<OutputMessage> {
 
 #[test]
 fn a_policy_sends_under_the_topics_that_are_stated() {
-    let lab = Lab::new();
-    let release = lab.release(&recipe(
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe(
         "topics = [\"count\", \"end\", \"large\"]\nlimits = { output-kib = 16384 }",
     ));
-    let daemon = lab.device("a", &release, "").run();
+    let daemon = workspace.device("a", &release, "").run();
     let outputs = daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap();
     let fed = daemon.feed(&[
         ("kept", b"name drop\nname count".to_vec()),
@@ -109,9 +109,9 @@ const LONGEST: usize = 255;
 
 #[test]
 fn a_content_type_that_zenoh_cannot_carry_costs_its_sample_alone() {
-    let lab = Lab::new();
-    let release = lab.release(&recipe("topics = [\"typed\", \"end\"]"));
-    let daemon = lab.device("a", &release, "").run();
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe("topics = [\"typed\", \"end\"]"));
+    let daemon = workspace.device("a", &release, "").run();
     let lengths = [0, 1, LONGEST - 1, LONGEST, 256, 257, 511, 512, 513, 70_000];
     // It is the same whether somebody listens or not.
     let mut outputs = None;
@@ -165,12 +165,12 @@ fn a_release_that_sends_such_a_type_is_rolled_back_though_nobody_listens() {
 
 #[test]
 fn going_beyond_the_topics_is_not_let_pass() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let open = recipe("").replace(
         "policy = \"telling-policy\"",
         "policy = \"telling-policy\"\non-failure = \"fail-open\"",
     );
-    let daemon = lab.device("a", &lab.release(&open), "").run();
+    let daemon = workspace.device("a", &workspace.release(&open), "").run();
     let fed = daemon.feed(&[("beyond", b"name count".to_vec())]);
     let refused = fed[0].result.as_ref().unwrap_err().to_string();
     assert!(refused.contains("\"fault\":\"denied\""), "{refused}");
@@ -178,15 +178,15 @@ fn going_beyond_the_topics_is_not_let_pass() {
 
 #[test]
 fn the_device_and_the_release_are_checked_for_topics() {
-    let lab = Lab::new();
-    let release = lab.release(&recipe("topics = [\"count\", \"picture\"]"));
-    let config = lab.path("hotshoe.toml");
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe("topics = [\"count\", \"picture\"]"));
+    let config = workspace.path("hotshoe.toml");
     let write = |topics: &str| {
         let text = format!("site = \"lab\"\ndevice = \"a\"\n[output]\ntopics = {topics}\n");
         std::fs::write(&config, text).unwrap();
     };
     let (release, file) = (release.display().to_string(), config.display().to_string());
-    let sample = lab.path("sample");
+    let sample = workspace.path("sample");
     std::fs::write(&sample, "name count").unwrap();
     let sample = sample.display().to_string();
     write("[\"count*\"]");
@@ -206,9 +206,9 @@ fn the_device_and_the_release_are_checked_for_topics() {
     let said = failure(["exec", &release, &sample, "--config", &file]);
     assert!(said.contains("output.topics"), "{said}");
 
-    std::fs::write(lab.path("release.toml"), recipe("topics = [\"a/b\"]")).unwrap();
-    let toml = lab.path("release.toml").display().to_string();
-    let out = lab.path("other").display().to_string();
+    std::fs::write(workspace.path("release.toml"), recipe("topics = [\"a/b\"]")).unwrap();
+    let toml = workspace.path("release.toml").display().to_string();
+    let out = workspace.path("other").display().to_string();
     let said = failure(["pack", &toml, "--out", &out]);
     assert!(said.contains("lists the topic `a/b`"), "{said}");
 }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::made::{self, STAGE, component};
 use super::start::{check, refusal, refusal_by};
 use crate::site::{Packed, Site, light, settled_on};
-use crate::support::{DEADLINE, Daemon, Lab, success};
+use crate::support::{DEADLINE, Daemon, Workspace, success};
 
 /// So many nested components, of which each instantiates the one inside twice.
 fn doubling(levels: usize) -> Vec<u8> {
@@ -31,7 +31,7 @@ fn many_functions() -> Vec<u8> {
 
 /// A second release of the site with this stage.
 fn second(site: &Site, stage: &[u8]) -> Packed {
-    let file = made::file(&site.lab, "second.wasm", stage);
+    let file = made::file(&site.workspace, "second.wasm", stage);
     site.pack(&made::instead(&light(2, ""), &file))
 }
 
@@ -50,9 +50,9 @@ fn nested_components_that_multiply_are_refused_by_their_limit() {
     assert!(bomb.len() < 2048, "{} bytes", bomb.len());
     let words = ["too_complex: ", "`stage`", "more than 250000 definitions"];
     check(&refusal(&bomb, ""), &words);
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     check(
-        &lab.refusal(&lab.release(&made::recipe(&lab, &bomb, ""))),
+        &workspace.refusal(&workspace.release(&made::recipe(&workspace, &bomb, ""))),
         &words,
     );
 
@@ -177,7 +177,7 @@ fn the_process_that_compiles_ends_with_the_daemon() {
     let worker = compiling(&daemon);
     daemon.kill();
     let started = Instant::now();
-    // Where nobody waits for it, its entry stays.
+    // If no caller waits for it, its entry stays.
     let lives = || {
         let status = fs::read_to_string(format!("/proc/{worker}/status"));
         status.is_ok_and(|status| !status.contains("State:\tZ"))
@@ -191,9 +191,9 @@ fn the_process_that_compiles_ends_with_the_daemon() {
 #[test]
 fn code_from_the_process_that_compiles_is_kept_and_no_process_starts_for_what_is_kept() {
     const COMPILED: &str = "component compiled";
-    let lab = Lab::new();
-    let release = lab.release(&made::recipe(&lab, &component(STAGE), ""));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&made::recipe(&workspace, &component(STAGE), ""));
+    let device = workspace.device("a", &release, "");
     let serves = |daemon: &Daemon| {
         daemon
             .feed(&[("good", b"good".to_vec())])
@@ -206,7 +206,7 @@ fn code_from_the_process_that_compiles_is_kept_and_no_process_starts_for_what_is
     assert!(!daemon.log().contains(COMPILED), "{}", daemon.log());
     assert!(daemon.stop().success());
     // What another process wrote before it is what this one writes.
-    let folder = lab.path("a-data/aot");
+    let folder = workspace.path("a-data/aot");
     let kept = || {
         let files = fs::read_dir(&folder).unwrap();
         let files = files.map(|file| fs::read(file.unwrap().path()).unwrap());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use crate::support::{Lab, environment};
+use crate::support::{Workspace, environment};
 
 /// The stage that misbehaves as the payload's first byte says.
 pub const STAGE: &str = include_str!("stage.wat");
@@ -26,9 +26,9 @@ pub fn component(text: &str) -> Vec<u8> {
         .unwrap()
 }
 
-/// Writes a component into the lab.
-pub fn file(lab: &Lab, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = lab.path(name);
+/// Writes a component into the workspace.
+pub fn file(workspace: &Workspace, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = workspace.path(name);
     fs::write(&path, bytes).unwrap();
     path
 }
@@ -42,8 +42,8 @@ pub fn instead(light: &str, file: &Path) -> String {
 }
 
 /// A release of one stage, with these lines in its table.
-pub fn recipe(lab: &Lab, component: &[u8], lines: &str) -> String {
-    let file = file(lab, "stage.wasm", component);
+pub fn recipe(workspace: &Workspace, component: &[u8], lines: &str) -> String {
+    let file = file(workspace, "stage.wasm", component);
     format!(
         "name = \"hostile-stage\"
 generation = 1

@@ -4,7 +4,7 @@ use hotshoe_link::FeedReply;
 
 use super::made::{self, STAGE, component};
 use super::{LIMITS, fault};
-use crate::support::{DEADLINE, Daemon, Lab};
+use crate::support::{DEADLINE, Daemon, Workspace};
 
 /// The calls that the instance which answered has seen.
 fn seen(fed: &FeedReply) -> u64 {
@@ -13,10 +13,12 @@ fn seen(fed: &FeedReply) -> u64 {
     value.as_f64().unwrap() as u64
 }
 
-fn daemon(lab: &Lab, lines: &str, threads: usize) -> Daemon {
-    let recipe = made::recipe(lab, &component(STAGE), lines);
+fn daemon(workspace: &Workspace, lines: &str, threads: usize) -> Daemon {
+    let recipe = made::recipe(workspace, &component(STAGE), lines);
     let workers = format!("[workers]\nthreads = {threads}");
-    lab.device("a", &lab.release(&recipe), &workers).run()
+    workspace
+        .device("a", &workspace.release(&recipe), &workers)
+        .run()
 }
 
 /// Feeds one sample of each of these sources, one after the other; what each saw.
@@ -33,8 +35,8 @@ fn calls(daemon: &Daemon, sources: &[&str]) -> Vec<u64> {
 
 #[test]
 fn an_instance_for_each_call_remembers_nothing() {
-    let lab = Lab::new();
-    let daemon = daemon(&lab, "instance = \"per-call\"", 2);
+    let workspace = Workspace::new();
+    let daemon = daemon(&workspace, "instance = \"per-call\"", 2);
     assert_eq!(calls(&daemon, &["a", "a", "b", "a"]), [1, 1, 1, 1]);
     assert_eq!(fault(&daemon, "Count and trap").0, "trap");
     assert_eq!(calls(&daemon, &["a"]), [1]);
@@ -42,10 +44,10 @@ fn an_instance_for_each_call_remembers_nothing() {
 
 #[test]
 fn an_instance_for_each_worker_remembers_all_that_the_worker_did() {
-    let lab = Lab::new();
-    let daemon = daemon(&lab, "instance = \"shared\"", 1);
+    let workspace = Workspace::new();
+    let daemon = daemon(&workspace, "instance = \"shared\"", 1);
     assert_eq!(calls(&daemon, &["a", "a", "b", "a"]), [1, 2, 3, 4]);
-    let other = Lab::new();
+    let other = Workspace::new();
     let two = self::daemon(&other, "", 2);
     let seen = calls(&two, &["a"; 12]);
     // Whichever worker took each, the two counts add up to all samples.
@@ -55,8 +57,8 @@ fn an_instance_for_each_worker_remembers_all_that_the_worker_did() {
 
 #[test]
 fn an_instance_for_each_source_remembers_that_source_alone_on_any_worker() {
-    let lab = Lab::new();
-    let daemon = daemon(&lab, "instance = \"per-source\"", 2);
+    let workspace = Workspace::new();
+    let daemon = daemon(&workspace, "instance = \"per-source\"", 2);
     assert_eq!(
         calls(&daemon, &["a", "a", "b", "a", "b", "c"]),
         [1, 2, 1, 3, 2, 1]
@@ -83,8 +85,8 @@ fn an_instance_for_each_source_remembers_that_source_alone_on_any_worker() {
 
 #[test]
 fn of_many_sources_the_least_recent_begins_anew() {
-    let lab = Lab::new();
-    let daemon = daemon(&lab, "instance = \"per-source\"", 1);
+    let workspace = Workspace::new();
+    let daemon = daemon(&workspace, "instance = \"per-source\"", 1);
     let most = hotshoe_engine::MAX_SOURCE_INSTANCES;
     let names: Vec<String> = (0..=most).map(|number| number.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -95,9 +97,9 @@ fn of_many_sources_the_least_recent_begins_anew() {
 
 #[test]
 fn an_instance_that_was_interrupted_is_never_entered_again() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let lines = LIMITS.replace("memory-mib", "fuel = 50000000, memory-mib");
-    let daemon = daemon(&lab, &lines, 1);
+    let daemon = daemon(&workspace, &lines, 1);
     let interruptions = [
         // It has counted a thousand when it traps.
         ("Count and trap", "trap"),
@@ -115,7 +117,7 @@ fn an_instance_that_was_interrupted_is_never_entered_again() {
     assert_eq!(calls(&daemon, &["a"]), [1]);
     assert_eq!(fault(&daemon, "No number").0, "internal");
     assert_eq!(calls(&daemon, &["a"]), [3]);
-    let other = Lab::new();
+    let other = Workspace::new();
     let slow = self::daemon(&other, LIMITS, 1);
     assert_eq!(calls(&slow, &["a", "a"]), [1, 2]);
     assert_eq!(fault(&slow, "Loop").0, "deadline");

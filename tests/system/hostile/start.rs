@@ -5,7 +5,7 @@ use std::fs;
 
 use super::made::{self, STAGE, component};
 use crate::site::{Site, light, settled_on};
-use crate::support::{Lab, failure, free_endpoint};
+use crate::support::{Workspace, failure, free_endpoint};
 
 /// The stage with start-up code.
 fn starting(body: &str) -> Vec<u8> {
@@ -20,14 +20,14 @@ pub fn refusal(component: &[u8], lines: &str) -> String {
 }
 
 pub fn refusal_by(component: &[u8], lines: &str, config: &str) -> String {
-    let lab = Lab::new();
-    let release = lab.release(&made::recipe(&lab, component, lines));
+    let workspace = Workspace::new();
+    let release = workspace.release(&made::recipe(&workspace, component, lines));
     let text = format!(
         "site = \"lab\"\ndevice = \"a\"\ndata = \"data\"\ntrust = \"trust.toml\"\n[zenoh]\nlisten = [\"{}\"]\n{config}\n",
         free_endpoint()
     );
-    fs::write(lab.path("a.toml"), text).unwrap();
-    let config = lab.path("a.toml").display().to_string();
+    fs::write(workspace.path("a.toml"), text).unwrap();
+    let config = workspace.path("a.toml").display().to_string();
     let release = release.display().to_string();
     failure(["install", &release, "--config", &config])
 }
@@ -138,7 +138,7 @@ fn a_release_that_does_not_start_never_serves_and_the_live_one_goes_on() {
     let mut site = Site::new();
     let first = site.pack(&light(1, ""));
     let daemon = site.device("cam", &first, "").run();
-    let file = made::file(&site.lab, "start.wasm", &starting("unreachable"));
+    let file = made::file(&site.workspace, "start.wasm", &starting("unreachable"));
     let second = site.pack(&made::instead(&light(2, ""), &file));
     site.publish(&second);
     let state = daemon.wait_until(|state| state["deploy"]["cause"]["name"] == "warm_up_failed");

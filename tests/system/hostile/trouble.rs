@@ -5,13 +5,13 @@ use std::time::Instant;
 use super::made::{self, STAGE, component};
 use super::{LIMITS, fault};
 use crate::site::{Site, ended, recipe};
-use crate::support::{DEADLINE, Lab};
+use crate::support::{DEADLINE, Workspace};
 
 #[test]
 fn a_live_component_that_traps_always_is_left_alone_and_comes_back() {
-    let lab = Lab::new();
-    let recipe = made::recipe(&lab, &component(STAGE), LIMITS);
-    let daemon = lab.device("a", &lab.release(&recipe), "").run();
+    let workspace = Workspace::new();
+    let recipe = made::recipe(&workspace, &component(STAGE), LIMITS);
+    let daemon = workspace.device("a", &workspace.release(&recipe), "").run();
     assert_eq!(fault(&daemon, "good").0, "none");
     let started = Instant::now();
     let mut traps = 0;
@@ -45,6 +45,15 @@ fn a_live_component_that_traps_always_is_left_alone_and_comes_back() {
     let status = daemon.status();
     assert_eq!(status.components[0].backing_off, None);
     assert_eq!(status.components[0].faults_in_a_row, 0);
+    let kinds: Vec<&str> = status
+        .events
+        .iter()
+        .map(|event| event.kind.name())
+        .collect();
+    assert!(
+        kinds.ends_with(&["component_paused", "component_recovered"]),
+        "{kinds:?}"
+    );
     let counters = status.counters;
     assert!(counters.add_up(), "{counters:?}");
     assert_eq!(counters.faults["trap"], u64::from(traps));
@@ -63,7 +72,7 @@ fn a_trial_that_traps_always_is_rolled_back_by_itself() {
     let daemon = site.device("cam", &first, "").run();
     let counts = "(global.set $calls (i32.add (global.get $calls) (i32.const 1)))";
     let traps = component(&STAGE.replacen(counts, "unreachable", 1));
-    let file = made::file(&site.lab, "traps.wasm", &traps);
+    let file = made::file(&site.workspace, "traps.wasm", &traps);
     let lax = "min-samples = 40\nmin-seconds = 0\nmax-trap-rate = 0.5\nmax-error-rate = 0.9\n";
     let text = recipe(2, lax, &[], "");
     let second = site.pack(&made::instead(&text, &file));

@@ -10,7 +10,7 @@ use onnx::Graph;
 use serde_json::Value;
 
 use super::json;
-use crate::support::{Lab, hotshoe, success};
+use crate::support::{Workspace, hotshoe, success};
 
 /// `y = size * mean(x)`, and what `more` makes of it; `x` is `[N, 4]`, `y` is `[1, 1]`.
 fn regressor(size: f32, more: impl FnOnce(Graph) -> Graph) -> Vec<u8> {
@@ -53,9 +53,9 @@ fn constant(number: bool) -> impl FnOnce(Graph) -> Graph {
 
 #[test]
 fn a_regressor_passes_only_where_its_numbers_do() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let write = |name: &str, bytes: Vec<u8>| {
-        let path = lab.path(name);
+        let path = workspace.path(name);
         fs::write(&path, bytes).unwrap();
         path.display().to_string()
     };
@@ -117,16 +117,16 @@ fn a_regressor_passes_only_where_its_numbers_do() {
 
 #[test]
 fn a_release_that_proves_nothing_is_told_of() {
-    let lab = Lab::new();
-    fs::write(lab.path("m.onnx"), regressor(1.0, times(2.0))).unwrap();
+    let workspace = Workspace::new();
+    fs::write(workspace.path("m.onnx"), regressor(1.0, times(2.0))).unwrap();
     let recipe = |tests: &str| {
         format!(
             "name = \"numbers\"\ngeneration = 1\nexpires-in = \"1d\"\n[models.m]\nfile = \"m.onnx\"\n[[pipeline]]\ninfer = \"m\"\n{tests}"
         )
     };
     let pack = |recipe: &str| {
-        fs::write(lab.path("release.toml"), recipe).unwrap();
-        let (from, to) = (lab.path("release.toml"), lab.path("release"));
+        fs::write(workspace.path("release.toml"), recipe).unwrap();
+        let (from, to) = (workspace.path("release.toml"), workspace.path("release"));
         let arguments = [
             "pack".as_ref(),
             from.as_os_str(),
@@ -139,15 +139,15 @@ fn a_release_that_proves_nothing_is_told_of() {
         (String::from_utf8(output.stderr).unwrap(), json(&report))
     };
     let install = || {
-        lab.sign(&lab.path("release"), "alice");
-        let (release, data) = (lab.path("release"), tempfile::tempdir().unwrap());
+        workspace.sign(&workspace.path("release"), "alice");
+        let (release, data) = (workspace.path("release"), tempfile::tempdir().unwrap());
         success([
             "install".as_ref(),
             release.as_os_str(),
             "--data".as_ref(),
             data.path().as_os_str(),
             "--trust".as_ref(),
-            lab.path("trust.toml").as_os_str(),
+            workspace.path("trust.toml").as_os_str(),
             "--device".as_ref(),
             "d".as_ref(),
             "--site".as_ref(),
@@ -164,7 +164,7 @@ fn a_release_that_proves_nothing_is_told_of() {
     let npz = |name: &str, shape: [usize; 2], elements: &[f32]| {
         let tensor = hotshoe_infer::Tensor::from_f32(&shape, elements.to_vec()).unwrap();
         let bytes = hotshoe_infer::npz::to_bytes(&[(name.to_owned(), tensor)]).unwrap();
-        fs::write(lab.path(&format!("{name}.npz")), bytes).unwrap();
+        fs::write(workspace.path(&format!("{name}.npz")), bytes).unwrap();
     };
     npz("x", [1, 4], &[1.0, 2.0, 3.0, 6.0]);
     npz("y", [1, 1], &[6.0]);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{model, npy};
-use crate::support::{Lab, failure, hotshoe};
+use crate::support::{Workspace, failure, hotshoe};
 
 #[test]
 fn flags_that_mean_nothing_are_refused() {
@@ -25,8 +25,8 @@ fn flags_that_mean_nothing_are_refused() {
 
 #[test]
 fn samples_in_the_wrong_place_are_pointed_to() {
-    let lab = Lab::new();
-    let folder = lab.path("samples/classify");
+    let workspace = Workspace::new();
+    let folder = workspace.path("samples/classify");
     fs::create_dir_all(&folder).unwrap();
     let file = folder.join("0000.npy");
     fs::write(&file, npy("1, 3, 48, 192", 3 * 48 * 192)).unwrap();
@@ -34,7 +34,7 @@ fn samples_in_the_wrong_place_are_pointed_to() {
         let (file, inputs) = (model("classify-angle"), inputs.display().to_string());
         failure(["model", "compare", &file, &file, "--inputs", &inputs])
     };
-    let said = compare(&lab.path("samples"));
+    let said = compare(&workspace.path("samples"));
     assert!(said.starts_with("no_samples: "), "{said}");
     assert!(said.contains(&folder.display().to_string()), "{said}");
     let said = compare(&file);
@@ -43,10 +43,10 @@ fn samples_in_the_wrong_place_are_pointed_to() {
 
 #[test]
 fn what_cannot_be_optimised_is_said_before_the_work() {
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let detect = model("detect");
     let optimise = |out: &str| {
-        let out = lab.path(out).display().to_string();
+        let out = workspace.path(out).display().to_string();
         let python = "/nowhere/python";
         let start = ["model", "optimise", &detect, "-o", &out];
         let more = ["--int8", "--python", python];
@@ -56,8 +56,8 @@ fn what_cannot_be_optimised_is_said_before_the_work() {
     assert!(said.starts_with("open_shape: "), "{said}");
     let said = optimise("missing/out.onnx");
     assert!(said.contains("there is no folder"), "{said}");
-    assert!(!lab.path("missing").exists());
-    fs::create_dir(lab.path("folder")).unwrap();
+    assert!(!workspace.path("missing").exists());
+    fs::create_dir(workspace.path("folder")).unwrap();
     let said = optimise("folder");
     assert!(said.contains("is a folder"), "{said}");
 }

@@ -3,26 +3,25 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use hotshoe_tests::{Authority, Issued, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{Python, given, serve};
-use crate::support::{DEADLINE, Lab, failure};
+use crate::support::{DEADLINE, Workspace, failure};
 
 #[test]
 fn without_the_token_nobody_is_answered() {
-    let Some(python) = Python::get("without_the_token_nobody_is_answered") else {
+    let Some(python) = Python::get() else {
         return;
     };
-    let lab = Lab::new();
-    fs::write(lab.path("token"), "correct-horse-battery-staple\n").unwrap();
-    let recipe = Lab::recipe("classify-angle.toml");
-    let (_daemon, url) = serve(&lab, &recipe, "token-file = \"token\"", "");
+    let workspace = Workspace::new();
+    fs::write(workspace.path("token"), "correct-horse-battery-staple\n").unwrap();
+    let recipe = Workspace::recipe("classify-angle.toml");
+    let (_daemon, url) = serve(&workspace, &recipe, "token-file = \"token\"", "");
     for (headers, http, grpc) in [
         (json!(null), "401", "StatusCode.UNAUTHENTICATED"),
         (
@@ -42,80 +41,52 @@ fn without_the_token_nobody_is_answered() {
     }
 }
 
-/// A certificate authority, with what it signed in a folder.
-struct Authority {
-    folder: PathBuf,
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(folder: &Path) -> Self {
-        fs::create_dir(folder).unwrap();
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "authority");
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
-        Self {
-            folder: folder.to_owned(),
-            issuer,
-        }
-    }
-
-    /// Writes `NAME.pem` and `NAME.key`.
-    fn issue(&self, name: &str) {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        fs::write(self.folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
-        fs::write(self.folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-}
-
 #[test]
 fn with_mutual_tls_only_our_callers_are_answered() {
-    let Some(python) = Python::get("with_mutual_tls_only_our_callers_are_answered") else {
+    let Some(python) = Python::get() else {
         return;
     };
-    let lab = Lab::new();
+    let workspace = Workspace::new();
     let (ours, theirs) = (
-        Authority::new(&lab.path("ours")),
-        Authority::new(&lab.path("theirs")),
+        Authority::new(&workspace.path("ours")),
+        Authority::new(&workspace.path("theirs")),
     );
     ours.issue("device");
-    ours.issue("caller");
-    theirs.issue("caller");
+    let (known, unknown) = (ours.issue("caller"), theirs.issue("caller"));
     let tls = "[oip.tls]\ncertificate = \"ours/device.pem\"\nkey = \"ours/device.key\"\nclient-ca = \"ours/ca.pem\"";
-    let (_daemon, url) = serve(&lab, &Lab::recipe("classify-angle.toml"), tls, "");
+    let (_daemon, url) = serve(
+        &workspace,
+        &Workspace::recipe("classify-angle.toml"),
+        tls,
+        "",
+    );
     let port = url.rsplit_once(':').unwrap().1;
-    let call = |certificate: Option<&Authority>| {
-        let mut tls = json!({ "ca": ours.folder.join("ca.pem") });
-        if let Some(authority) = certificate {
-            tls["certificate"] = json!(authority.folder.join("caller.pem"));
-            tls["key"] = json!(authority.folder.join("caller.key"));
+    let call = |caller: Option<&Issued>| {
+        let mut tls = json!({ "ca": ours.ca() });
+        if let Some(issued) = caller {
+            tls["certificate"] = json!(issued.certificate);
+            tls["key"] = json!(issued.key);
         }
         let url = format!("localhost:{port}");
         python.call("callers", &given(&url, json!({ "tls": tls })))
     };
     for form in ["http", "grpc"] {
-        assert_eq!(call(Some(&ours))[form]["status"], "answered", "{form}");
-        assert_ne!(call(Some(&theirs))[form]["status"], "answered", "{form}");
+        assert_eq!(call(Some(&known))[form]["status"], "answered", "{form}");
+        assert_ne!(call(Some(&unknown))[form]["status"], "answered", "{form}");
         assert_ne!(call(None)[form]["status"], "answered", "{form}");
     }
 }
 
 #[test]
 fn what_is_too_large_too_much_or_too_slow_is_refused() {
-    let Some(python) = Python::get("what_is_too_large_too_much_or_too_slow_is_refused") else {
+    let Some(python) = Python::get() else {
         return;
     };
-    let lab = Lab::new();
-    let recipe = Lab::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 4000");
+    let workspace = Workspace::new();
+    let recipe =
+        Workspace::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 4000");
     let oip = "max-body-mib = 1\nmax-requests = 1";
-    let (daemon, url) = serve(&lab, &recipe, oip, "[workers]\nthreads = 1");
+    let (daemon, url) = serve(&workspace, &recipe, oip, "[workers]\nthreads = 1");
     let found = python.call("limits", &given(&url, json!({ "pipeline": "hostile" })));
     let wanted = [
         ("large_http", "413", "oip.max-body-mib"),
@@ -147,7 +118,9 @@ fn what_is_too_large_too_much_or_too_slow_is_refused() {
     }
     assert_eq!(found["ready_meanwhile"], json!([true, true]));
     // Those that were given up ended all the same, and are counted.
-    while daemon.status().counters.in_flight > 0 {}
+    until("nothing is in flight", || {
+        daemon.status().counters.in_flight == 0
+    });
     let counters = daemon.status().counters;
     assert_eq!(counters.faults["deadline"], 4);
     assert!(counters.add_up());
@@ -168,8 +141,13 @@ pub fn raw(url: &str, request: &str) -> String {
 
 #[test]
 fn web_pages_and_silent_callers_get_nothing() {
-    let lab = Lab::new();
-    let (_daemon, url) = serve(&lab, &Lab::recipe("classify-angle.toml"), "", "");
+    let workspace = Workspace::new();
+    let (_daemon, url) = serve(
+        &workspace,
+        &Workspace::recipe("classify-angle.toml"),
+        "",
+        "",
+    );
     let get = |more: &str| {
         let request = format!("GET /v2/health/live HTTP/1.1\r\n{more}Connection: close\r\n\r\n");
         raw(&url, &request)
@@ -205,13 +183,14 @@ fn web_pages_and_silent_callers_get_nothing() {
 
 #[test]
 fn requests_in_flight_are_answered_before_the_end() {
-    let Some(python) = Python::get("requests_in_flight_are_answered_before_the_end") else {
+    let Some(python) = Python::get() else {
         return;
     };
-    let lab = Lab::new();
-    let recipe = Lab::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 3000");
+    let workspace = Workspace::new();
+    let recipe =
+        Workspace::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 3000");
     let more = "[drain]\ndeadline-ms = 60000\n[workers]\nthreads = 1";
-    let (daemon, url) = serve(&lab, &recipe, "", more);
+    let (daemon, url) = serve(&workspace, &recipe, "", more);
     let given = given(&url, json!({ "pipeline": "hostile", "payload": "loop" }));
     let mut caller = python.command("one", &given);
     let caller = caller.stdout(Stdio::piped()).spawn().unwrap();
@@ -231,9 +210,9 @@ fn requests_in_flight_are_answered_before_the_end() {
 
 #[test]
 fn beyond_loopback_callers_must_prove_who_they_are() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let device = workspace.device("a", &release, "");
     let config = device.config.display().to_string();
     let text = fs::read_to_string(&device.config).unwrap();
     let refused = |oip: &str| {
@@ -247,7 +226,7 @@ fn beyond_loopback_callers_must_prove_who_they_are() {
     assert!(readable.contains("can read the token"), "{readable}");
     let missing = refused("token-file = \"token\"");
     assert!(missing.contains("correct `oip.token-file`"), "{missing}");
-    fs::write(lab.path("token"), "short").unwrap();
+    fs::write(workspace.path("token"), "short").unwrap();
     let short = refused("token-file = \"token\"");
     assert!(short.contains("openssl rand"), "{short}");
 }

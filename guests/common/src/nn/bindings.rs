@@ -1,4 +1,4 @@
-//! What wit-bindgen makes of `wasi:nn`.
+//! The bindings that wit-bindgen generates for `wasi:nn`.
 #![allow(
     missing_docs,
     clippy::all,

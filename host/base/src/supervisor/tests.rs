@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, sync_channel};
 
 use super::*;
+use crate::VirtualClock;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -214,4 +215,30 @@ fn no_thread_is_started_elsewhere() {
         }
     }
     assert_eq!(starting, ["base/src/supervisor.rs"]);
+}
+
+#[test]
+fn the_pause_before_a_restart_doubles_up_to_the_longest() {
+    let time = VirtualClock::at(std::time::UNIX_EPOCH);
+    let supervisor = Supervisor::timed_by(time.clock());
+    let clock = time.clock();
+    let started = clock.now();
+    let (sender, receiver) = channel();
+    let thread = supervisor
+        .restarted("watch", move || {
+            sender.send(clock.elapsed(started)).unwrap();
+            Err("it fails".to_owned())
+        })
+        .unwrap();
+    time.await_waiting(1);
+    time.advance(Duration::from_secs(600));
+    supervisor.close();
+    thread.join().unwrap();
+    let (mut expected, mut at, mut pause) = (Vec::new(), Duration::ZERO, FIRST_PAUSE);
+    while at <= Duration::from_secs(600) {
+        expected.push(at);
+        at += pause;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), expected);
 }

@@ -12,7 +12,7 @@ use hotshoe_trust::{Grant, World};
 use serde::Serialize;
 
 use super::new::world;
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// Compile, check and strip components
 ///

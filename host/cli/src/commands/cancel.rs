@@ -1,6 +1,6 @@
 use crate::fleet::order::{OrderArgs, OrderKind, send};
-use crate::logging;
-use crate::terminal::Terminal;
+use hotshoe_release::logging;
+use hotshoe_release::terminal::Terminal;
 use serde_json::Value;
 use std::process::ExitCode;
 

@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::build::{build_release, release_toml, tools};
 use crate::dev::{Device, Sample, SampleResult};
-use crate::terminal::Terminal;
 use crate::watch::Changes;
-use crate::{logging, signals};
+use hotshoe_release::terminal::Terminal;
+use hotshoe_release::{logging, signals};
 
 /// How often to check for Ctrl-C while nothing changes.
 const LOOK: Duration = Duration::from_millis(200);

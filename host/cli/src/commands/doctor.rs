@@ -14,11 +14,11 @@ use hotshoe_store::{OpenError, Store};
 use hotshoe_trust::Time;
 use serde::Serialize;
 
-use crate::bench::machine::Machine;
-use crate::device::trust_root;
 use crate::fleet::local::CONFIG;
-use crate::logging;
-use crate::terminal::{Terminal, size};
+use hotshoe_release::device::trust_root;
+use hotshoe_release::logging;
+use hotshoe_release::machine::Machine;
+use hotshoe_release::terminal::{Terminal, size};
 
 /// Free bytes on the data folder's disk below which there is no space for a release.
 const LEAST_FREE_BYTES: u64 = 64 << 20;

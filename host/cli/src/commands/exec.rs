@@ -18,11 +18,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::model::InputsWriter;
-use super::verify::verify;
-use crate::device::{DeviceArgs, Identity};
-use crate::files::{Readers, write_new};
-use crate::logging;
-use crate::terminal::Terminal;
+use crate::device_args::DeviceArgs;
+use hotshoe_release::device::Identity;
+use hotshoe_release::files::{Readers, write_new};
+use hotshoe_release::logging;
+use hotshoe_release::terminal::Terminal;
+use hotshoe_release::verify::verify;
 
 /// The minimum agreement of two backends on a recorded sample: the default of a self-test.
 const LEAST_AGREEMENT: f64 = 0.99;

@@ -1,8 +1,8 @@
 use crate::fleet::local;
-use crate::logging;
-use crate::terminal::Terminal;
 use anyhow::Context;
 use hotshoe_daemon::deploy::Command;
+use hotshoe_release::logging;
+use hotshoe_release::terminal::Terminal;
 use hotshoe_store::{Event, Phase};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use hotshoe_config::Config;
 
-use crate::files::read_limited;
-use crate::terminal::Terminal;
+use hotshoe_release::files::read_limited;
+use hotshoe_release::terminal::Terminal;
 
 mod component;
 mod release;

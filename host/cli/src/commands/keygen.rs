@@ -1,11 +1,10 @@
-use crate::files::{Readers, write_new};
-use crate::passphrase;
-use crate::terminal::Terminal;
-use anyhow::{Context, bail};
-use hotshoe_trust::{Digest, SigningKey, TrustRoot};
-use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use anyhow::bail;
+use hotshoe_release::keys::{check_name, keygen, paths};
+use hotshoe_release::passphrase;
+use hotshoe_release::terminal::Terminal;
 
 /// Create a signing key
 ///
@@ -29,21 +28,6 @@ pub struct Args {
     /// Overwrite existing files
     #[arg(long)]
     force: bool,
-}
-
-/// A key pair on disk.
-#[derive(Debug, Clone, Serialize)]
-pub struct KeyPair {
-    /// The secret key, PKCS#8 in PEM, readable only by its owner.
-    pub secret: PathBuf,
-    /// The public key, in PEM.
-    pub public: PathBuf,
-    /// SHA-256 of the public key's SPKI.
-    pub fingerprint: Digest,
-    /// The lines of `trust.toml` that allow it to sign every release.
-    pub trust_entry: String,
-    /// Whether the secret key needs a passphrase.
-    pub encrypted: bool,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -84,52 +68,4 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     terminal.print("\nA device trusts this key with these lines in its trust.toml (`hotshoe trust` writes them):\n")?;
     terminal.print(terminal.dim(pair.trust_entry.trim_end()))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Creates a key pair `NAME.key` and `NAME.pub` in a folder, which is created if missing.
-pub fn keygen(
-    folder: &Path,
-    name: &str,
-    passphrase: Option<&str>,
-    force: bool,
-) -> anyhow::Result<KeyPair> {
-    check_name(name)?;
-    let key = SigningKey::generate().context("cannot create a key")?;
-    let pem = key
-        .to_pem(passphrase)
-        .context("cannot write the key as PEM")?;
-    let public_key = key.public_key().context("cannot derive the public key")?;
-    let [secret, public] = paths(folder, name);
-    write_new(&secret, pem.as_bytes(), Readers::Owner, force)?;
-    write_new(
-        &public,
-        public_key.to_pem().as_bytes(),
-        Readers::Anyone,
-        force,
-    )?;
-    Ok(KeyPair {
-        secret,
-        public,
-        fingerprint: public_key.fingerprint(),
-        trust_entry: TrustRoot::key_entry(name, &public_key, &["*"]),
-        encrypted: passphrase.is_some(),
-    })
-}
-
-fn paths(folder: &Path, name: &str) -> [PathBuf; 2] {
-    [
-        folder.join(format!("{name}.key")),
-        folder.join(format!("{name}.pub")),
-    ]
-}
-
-/// The name becomes a file name and a key of `trust.toml`.
-fn check_name(name: &str) -> anyhow::Result<()> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-        bail!(
-            "`{name}` is not a valid key name; use letters, digits, `-`, `_` and `.`; it must not start with `.`"
-        );
-    }
-    Ok(())
 }

@@ -19,8 +19,8 @@ use hotshoe_infer::{Backend, Options};
 pub use error::ModelError;
 pub use samples::InputsWriter;
 
-use crate::logging;
-use crate::terminal::Terminal;
+use hotshoe_release::logging;
+use hotshoe_release::terminal::Terminal;
 
 /// Inspect, compare and optimise ONNX models
 ///

@@ -5,7 +5,7 @@ use hotshoe_author::{Language, new_project};
 use hotshoe_trust::World;
 use serde::Serialize;
 
-use crate::terminal::Terminal;
+use hotshoe_release::terminal::Terminal;
 
 /// Create a component project
 ///

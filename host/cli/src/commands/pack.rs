@@ -1,6 +1,5 @@
-use crate::terminal::{Terminal, size};
-use anyhow::Context;
-use hotshoe_store::Packed;
+use hotshoe_release::pack::pack;
+use hotshoe_release::terminal::{Terminal, size};
 use hotshoe_trust::{Blob, Digest, Release, Time, Variant};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::process::ExitCode;
 /// Pack a release from release.toml
 ///
 /// Reads release.toml and the files that it names, and writes an OCI image layout: a folder that `oras`, `skopeo` and any OCI registry
-/// can store. The release is not signed yet.
+/// can store. A link beside release.toml may not lead out of its folder; a path may. The release is not signed yet.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -161,12 +160,6 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         args.out.display()
     ))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Packs what a `release.toml` names into a folder, issued at `now`.
-pub fn pack(release_toml: &Path, out: &Path, now: Time) -> anyhow::Result<Packed> {
-    hotshoe_store::pack(release_toml, now, out)
-        .with_context(|| format!("cannot pack {}", release_toml.display()))
 }
 
 /// The files of a release.

@@ -15,16 +15,17 @@ use hotshoe_store::{Cause, Phase};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Statement, Time};
 use serde::Serialize;
 
-use crate::device::label;
+use crate::device_args::label;
 use crate::fleet::display::{Display, words};
 use crate::fleet::error::FleetError;
 use crate::fleet::follow::{SiteUpdate, listen, next};
-use crate::fleet::network::{NetworkArgs, after};
+use crate::fleet::network::NetworkArgs;
 use crate::fleet::offer::{Offer, ReleaseRef};
 use crate::fleet::rollout::{Change, Goal, Outcome, Rollout};
 use crate::fleet::select;
-use crate::terminal::{Terminal, size};
-use crate::{logging, signals};
+use hotshoe_release::period::after;
+use hotshoe_release::terminal::{Terminal, size};
+use hotshoe_release::{logging, signals};
 
 /// How long a run waits before it counts the seen devices as all (without --expect), and before a failure in a status counts as a
 /// failure of this run.

@@ -5,7 +5,7 @@ use anyhow::Context;
 
 use super::push::runtime;
 use crate::oci::{self, Access, Address, Remote};
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// Pull a release from an OCI registry
 ///

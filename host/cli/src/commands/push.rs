@@ -5,7 +5,7 @@ use anyhow::Context;
 use hotshoe_store::Layout;
 
 use crate::oci::{self, Access, Address, Remote};
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// Push a release to an OCI registry
 ///

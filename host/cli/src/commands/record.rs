@@ -19,8 +19,8 @@ use serde::Serialize;
 
 use self::session::Session;
 use crate::fleet::network::NetworkArgs;
-use crate::signals;
-use crate::terminal::Terminal;
+use hotshoe_release::signals;
+use hotshoe_release::terminal::Terminal;
 
 pub use self::error::RecordError;
 

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use crate::fleet::error::FleetError;
 use crate::fleet::network::NetworkArgs;
-use crate::logging::{self, Log};
-use crate::signals::{self, End, Task};
-use crate::terminal::{Terminal, size};
+use hotshoe_release::logging::{self, Log};
+use hotshoe_release::signals::{self, End, Task};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// The default name of a registry, which `hotshoe zenoh-acl` expects in its certificate.
 const DEFAULT_NAME: &str = "registry";
@@ -113,13 +113,14 @@ struct EndedLine {
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let parts = Supervisor::default();
-    let log = logging::serve(&parts)?;
+    let supervisor = Supervisor::default();
+    let log = logging::serve(&supervisor)?;
     let config = args.settings()?;
     log.apply(&config.log)?;
-    let tasks = signals::serve(&parts)?;
+    let tasks = signals::serve(&supervisor)?;
     let (site, name) = (config.site.clone(), config.name.clone());
-    let registry = Registry::start_with(&config, parts).context("cannot start the registry")?;
+    let registry =
+        Registry::start_with(&config, supervisor).context("cannot start the registry")?;
     let started = StartedLine {
         site: &site,
         name: &name,

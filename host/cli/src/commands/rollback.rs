@@ -1,6 +1,6 @@
 use crate::fleet::order::{OrderArgs, OrderKind, send, slot};
-use crate::logging;
-use crate::terminal::Terminal;
+use hotshoe_release::logging;
+use hotshoe_release::terminal::Terminal;
 use std::process::ExitCode;
 
 /// Roll back to the previous release

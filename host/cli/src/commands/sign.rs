@@ -1,12 +1,10 @@
-use crate::files::read_text;
-use crate::passphrase;
-use crate::terminal::Terminal;
-use anyhow::{Context, bail};
-use hotshoe_store::Layout;
-use hotshoe_trust::{Digest, Package, SigningKey, check_bundle, is_encrypted, verify_blob};
-use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use anyhow::bail;
+use hotshoe_release::keys::read_key;
+use hotshoe_release::sign::{attach, sign};
+use hotshoe_release::terminal::Terminal;
 
 /// Sign a release
 ///
@@ -37,24 +35,6 @@ pub struct Args {
     bundle: Option<PathBuf>,
 }
 
-/// The result of signing.
-#[derive(Debug, Clone, Serialize)]
-pub struct Signed {
-    /// The digest of the manifest that was signed.
-    pub release: Digest,
-    /// The manifest's file.
-    pub manifest: PathBuf,
-    /// The fingerprint of the key; none for an attached bundle, which only claims one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<Digest>,
-    /// The hint of the key in the bundle: its fingerprint in base64, as the bundle claims.
-    pub key_hint: String,
-    /// The number of signatures of the release now.
-    pub signatures: usize,
-    /// False if the release already had this key's signature, or this bundle.
-    pub added: bool,
-}
-
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let signed = match (&args.key, &args.bundle) {
         (Some(key), _) => sign(&args.layout, &read_key(key)?)?,
@@ -82,75 +62,4 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     terminal.print(format!("{done} by {signer}"))?;
     terminal.print(format!("signatures: {}", signed.signatures))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Reads a secret key; asks for its passphrase if it has one.
-pub fn read_key(path: &Path) -> anyhow::Result<SigningKey> {
-    let pem = zeroize::Zeroizing::new(read_text(path)?);
-    let passphrase = if is_encrypted(&pem) {
-        Some(passphrase::for_existing(path)?)
-    } else {
-        None
-    };
-    let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_str());
-    SigningKey::from_pem(&pem, passphrase)
-        .with_context(|| format!("cannot use the key {}", path.display()))
-}
-
-/// Signs a release's manifest and attaches the bundle, unless this key has signed it already.
-pub fn sign(layout: &Path, key: &SigningKey) -> anyhow::Result<Signed> {
-    let cannot = || format!("cannot sign {}", layout.display());
-    let layout = Layout::open(layout).with_context(cannot)?;
-    let package = layout.package().with_context(cannot)?;
-    let public_key = key.public_key().with_context(cannot)?;
-    let known = package
-        .bundles
-        .iter()
-        .any(|bundle| verify_blob(&package.manifest, bundle, &public_key).is_ok());
-    if !known {
-        let bundle = key.sign_bundle(&package.manifest).with_context(cannot)?;
-        layout.attach(&bundle).with_context(cannot)?;
-    }
-    let fingerprint = Some(public_key.fingerprint());
-    Ok(signed(
-        &layout,
-        &package,
-        !known,
-        fingerprint,
-        public_key.hint(),
-    ))
-}
-
-/// Attaches a bundle of another tool, if devices can check it and it is for this release's manifest.
-pub fn attach(layout: &Path, bundle: &Path) -> anyhow::Result<Signed> {
-    let cannot = || format!("cannot sign {}", layout.display());
-    let bytes = read_text(bundle)?.into_bytes();
-    let layout = Layout::open(layout).with_context(cannot)?;
-    let package = layout.package().with_context(cannot)?;
-    let key_hint = check_bundle(&package.manifest, &bytes)
-        .with_context(|| format!("cannot use {}", bundle.display()))?;
-    let known = package.bundles.contains(&bytes);
-    if !known {
-        layout.attach(&bytes).with_context(cannot)?;
-    }
-    Ok(signed(&layout, &package, !known, None, key_hint))
-}
-
-/// The result of signing, given the release before.
-fn signed(
-    layout: &Layout,
-    package: &Package,
-    added: bool,
-    fingerprint: Option<Digest>,
-    key_hint: String,
-) -> Signed {
-    let release = Digest::of(&package.manifest);
-    Signed {
-        release,
-        manifest: layout.blob_path(release),
-        fingerprint,
-        key_hint,
-        signatures: package.bundles.len() + usize::from(added),
-        added,
-    }
 }

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use authority::Issued;
 
-use crate::files::{Readers, write_new};
-use crate::terminal::Terminal;
+use hotshoe_release::files::{Readers, write_new};
+use hotshoe_release::terminal::Terminal;
 
 /// The authority's secret key, in the site's folder.
 const CA_KEY: &str = "ca.key";

@@ -16,8 +16,8 @@ use crate::fleet::network::NetworkArgs;
 use crate::fleet::overview::{DeviceReport, Overview, table};
 use crate::fleet::report;
 use crate::fleet::survey::survey;
-use crate::logging;
-use crate::terminal::Terminal;
+use hotshoe_release::logging;
+use hotshoe_release::terminal::Terminal;
 
 /// The default timeout in seconds: longer than a full queue with `when-full = "block"` can delay an answer.
 const TIMEOUT_S: u64 = ZENOH_BLOCK_LIMIT_MS.div_ceil(1_000) + 1;

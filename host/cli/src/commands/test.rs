@@ -18,8 +18,8 @@ use thiserror::Error;
 use self::lines::LogLines;
 use self::runner::{TestOptions, TestRun};
 use super::build::{release_toml, tools};
-use crate::logging;
-use crate::terminal::Terminal;
+use hotshoe_release::logging;
+use hotshoe_release::terminal::Terminal;
 
 /// The relative difference up to which two numbers are shown as equal.
 const TOLERANCE: f64 = 1e-3;

@@ -2,13 +2,11 @@ mod floor;
 mod publish;
 mod sign;
 
-use crate::files::{Readers, read_text, write_new};
-use crate::logging;
-use crate::terminal::Terminal;
-use anyhow::{Context, bail};
-use hotshoe_trust::{PublicKey, Scheme, TrustRoot};
+use hotshoe_release::logging;
+use hotshoe_release::terminal::Terminal;
+use hotshoe_release::trust_file::TrustFile;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -103,7 +101,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 
 fn write(args: &FileArgs, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let releases: Vec<&str> = args.releases.iter().map(String::as_str).collect();
-    let trust = Trust {
+    let trust = TrustFile {
         keys: &args.keys,
         threshold: args.threshold.into(),
         releases: &releases,
@@ -134,82 +132,6 @@ fn write(args: &FileArgs, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         terminal.print(format!("  {name}  {}", terminal.dim(fingerprint)))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The contents of a new `trust.toml`.
-#[derive(Debug)]
-struct Trust<'a> {
-    keys: &'a [(String, PathBuf)],
-    threshold: usize,
-    releases: &'a [&'a str],
-    version: u64,
-    resets: &'a [(String, u64)],
-}
-
-impl Trust<'_> {
-    /// Writes the file, and returns it as a device will read it.
-    fn write(&self, out: &Path, force: bool) -> anyhow::Result<TrustRoot> {
-        let mut text = format!(
-            "# Whose signatures this device accepts, and how many it needs.\nversion = {}\nthreshold = {}\n",
-            self.version, self.threshold
-        );
-        if !self.resets.is_empty() {
-            text.push_str("\n[reset]\n");
-        }
-        for (name, generation) in self.resets {
-            text.push_str(&format!(
-                "{} = {generation}\n",
-                toml::Value::from(name.as_str())
-            ));
-        }
-        let mut names = BTreeSet::new();
-        for (name, path) in self.keys {
-            if !names.insert(name) {
-                bail!("two keys are called `{name}`; give each its own name");
-            }
-            text.push('\n');
-            text.push_str(&TrustRoot::key_entry(
-                name,
-                &public_key(path)?,
-                self.releases,
-            ));
-        }
-        // Do not write a file that a device would refuse.
-        let root = TrustRoot::parse(&text).context("these keys do not make a valid trust.toml")?;
-        write_new(out, text.as_bytes(), Readers::Anyone, force)?;
-        Ok(root)
-    }
-}
-
-/// Writes the first version of a `trust.toml` with the public keys of these files, and returns it as a device will read it.
-pub fn write_trust(
-    keys: &[(String, PathBuf)],
-    threshold: usize,
-    releases: &[&str],
-    out: &Path,
-    force: bool,
-) -> anyhow::Result<TrustRoot> {
-    let trust = Trust {
-        keys,
-        threshold,
-        releases,
-        version: 1,
-        resets: &[],
-    };
-    trust.write(out, force)
-}
-
-/// Reads a public key of either scheme.
-fn public_key(path: &Path) -> anyhow::Result<PublicKey> {
-    let pem = read_text(path)?;
-    PublicKey::from_pem(&pem, Scheme::EcdsaP256Sha256)
-        .or_else(|first| PublicKey::from_pem(&pem, Scheme::Ed25519).map_err(|_| first))
-        .with_context(|| {
-            format!(
-                "{} is not an ECDSA P-256 or Ed25519 public key",
-                path.display()
-            )
-        })
 }
 
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {

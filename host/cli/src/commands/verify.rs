@@ -1,12 +1,14 @@
-use super::pack::Summary;
-use crate::device::{DeviceArgs, Identity, host_version};
-use crate::terminal::{Terminal, size};
-use anyhow::Context;
-use hotshoe_store::Layout;
-use hotshoe_trust::{Device, Floor, Release, Time, TrustRoot, Verified};
-use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use hotshoe_release::device::Identity;
+use hotshoe_release::terminal::{Terminal, size};
+use hotshoe_release::verify::verify;
+use hotshoe_trust::{Floor, Time};
+use serde::Serialize;
+
+use super::pack::Summary;
+use crate::device_args::DeviceArgs;
 
 /// Check a release as a device does
 ///
@@ -78,21 +80,4 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         report.tests
     ))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Verifies a release for a device at a time, and checks every blob.
-pub fn verify(
-    layout: &Path,
-    trust: &TrustRoot,
-    floor: &Floor,
-    device: &Device,
-    now: Time,
-) -> anyhow::Result<(Layout, Verified<Release>)> {
-    let cannot = || format!("{} was refused", layout.display());
-    let layout = Layout::open(layout).with_context(cannot)?;
-    let package = layout.package().with_context(cannot)?;
-    let release = hotshoe_trust::verify(&package, trust, floor, device, &host_version()?, now)
-        .with_context(cannot)?;
-    layout.check_release(&release).with_context(cannot)?;
-    Ok((layout, release))
 }

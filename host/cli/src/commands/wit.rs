@@ -3,11 +3,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use hotshoe_author::embedded::{self, File, WIT};
-use hotshoe_trust::World;
+use hotshoe_trust::{PIPELINE, World};
 use serde::Serialize;
 
 use super::new::world;
-use crate::terminal::Terminal;
+use hotshoe_release::terminal::Terminal;
 
 /// Show the interfaces that components use
 ///
@@ -77,9 +77,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 /// The file with the worlds and their exports.
 const WORLDS: &str = "worlds.wit";
 
-/// The path without the folder of a newer version.
+/// The path without the folder of a later version.
 fn name(path: &str) -> &str {
-    path.strip_prefix("0.2.0/").unwrap_or(path)
+    let mut later = PIPELINE.later.iter();
+    later
+        .find_map(|version| path.strip_prefix(*version)?.strip_prefix('/'))
+        .unwrap_or(path)
 }
 
 fn text(file: &File) -> anyhow::Result<&'static str> {

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use hotshoe_link::acl::{AclOptions, access_control};
 
-use crate::terminal::Terminal;
+use hotshoe_release::terminal::Terminal;
 
 /// Print Zenoh's access control for a site
 ///

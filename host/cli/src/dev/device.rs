@@ -12,11 +12,11 @@ use hotshoe_store::{Packed, Phase, pack_changed};
 use hotshoe_trust::release_toml::ReleaseToml;
 use hotshoe_trust::{DEVELOPMENT_KEY, Grant, HealthGate, SigningKey, Time, TrustRoot};
 
-use crate::commands::{install, sign};
-use crate::demo::deliver::Deployer;
-use crate::demo::prepare::forget;
-use crate::demo::process::{DaemonProcess, free_endpoint};
-use crate::device::Identity;
+use hotshoe_release::daemon_process::{DaemonProcess, free_endpoint};
+use hotshoe_release::deliver::Deployer;
+use hotshoe_release::device::Identity;
+use hotshoe_release::install::forget;
+use hotshoe_release::{install, sign};
 
 /// The site's name, in keys and in the status.
 const SITE: &str = "development";
@@ -141,7 +141,7 @@ impl Device {
         let endpoint = free_endpoint()?;
         write(&file, &configuration(&endpoint, packed, &self.folder)?)?;
         let config = Config::load(&file)?;
-        let identity = Identity::of(crate::device::trust_root(&config.trust)?, &config);
+        let identity = Identity::of(hotshoe_release::device::trust_root(&config.trust)?, &config);
         install::install(packed.layout.path(), &config.data, &identity, Time::now())?;
         let mut process = DaemonProcess::start(&file, &self.log())?;
         let (client, status) = process.ready(&config.zenoh.client())?;

@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::rollout::{Change, DeviceProgress, Outcome};
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// The length of a bar, in steps.
 const STEPS: u64 = 100;

@@ -49,14 +49,6 @@ pub enum FleetError {
         /// The folder.
         release: String,
     },
-    /// The period cannot be parsed.
-    #[error(
-        "`{text}` is not a period; write a number and a unit, such as 7d or 12h, at most 90 days"
-    )]
-    Period {
-        /// The given text.
-        text: String,
-    },
 }
 
 impl FleetError {
@@ -69,7 +61,6 @@ impl FleetError {
             Self::NoDevice { .. } => "no_device",
             Self::Nothing { .. } => "unknown_release",
             Self::Unsigned { .. } => "too_few_signatures",
-            Self::Period { .. } => "invalid_period",
         }
     }
 }

@@ -6,12 +6,11 @@ use anyhow::Context;
 use hotshoe_config::{Config, ZenohConfig};
 use hotshoe_config::{TlsConfig, ZenohMode};
 use hotshoe_link::device_list::DeviceList;
-use hotshoe_trust::{SigningKey, Time};
-use jiff::{Span, SpanRelativeTo};
+use hotshoe_trust::SigningKey;
 
 use super::error::FleetError;
 use super::site_dir::SiteDir;
-use crate::commands::sign::read_key;
+use hotshoe_release::keys::read_key;
 
 /// The options of every command that uses Zenoh.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -167,42 +166,10 @@ impl NetworkArgs {
     }
 }
 
-/// The time that is a period such as `7d` after `now`.
-pub fn after(now: Time, text: &str) -> Result<Time, FleetError> {
-    text.parse::<Span>()
-        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
-        .and_then(|duration| now.checked_add(duration))
-        .ok()
-        .filter(|then| *then > now)
-        .ok_or_else(|| FleetError::Period {
-            text: text.to_owned(),
-        })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-
-    #[test]
-    fn a_period_is_a_number_and_a_unit() {
-        let now: Time = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(
-            after(now, "7d").unwrap().to_string(),
-            "2026-01-08T00:00:00Z"
-        );
-        assert_eq!(
-            after(now, "12h").unwrap().to_string(),
-            "2026-01-01T12:00:00Z"
-        );
-        for wrong in ["", "7", "soon", "-1d", "0d"] {
-            assert_eq!(
-                after(now, wrong).unwrap_err().name(),
-                "invalid_period",
-                "{wrong}"
-            );
-        }
-    }
 
     #[test]
     fn without_an_endpoint_the_error_names_the_options() {

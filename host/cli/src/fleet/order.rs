@@ -10,13 +10,14 @@ use hotshoe_link::OrderError;
 use hotshoe_link::device_list::{DeviceList, Unproven};
 use hotshoe_protocol::status::SlotStatus;
 use hotshoe_protocol::status::Status;
+use hotshoe_release::period::after;
 use hotshoe_store::Phase;
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Statement, Time};
 use serde_json::Value;
 
 use super::error::FleetError;
 use super::local;
-use super::network::{NetworkArgs, after};
+use super::network::NetworkArgs;
 use super::survey::survey;
 
 /// The lifetime of an order: a device follows it at once or not at all.

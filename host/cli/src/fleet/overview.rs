@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::report::{broken, health, working};
-use crate::terminal::Terminal;
+use hotshoe_release::terminal::Terminal;
 
 /// A device that is present.
 #[derive(Debug)]

@@ -1,10 +1,14 @@
 //! The status of one device, as text.
 
+use hotshoe_protocol::event::Severity;
 use hotshoe_protocol::status::Status;
 use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, WaitReason};
 use hotshoe_store::Phase;
 
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
+
+/// Most events in the text.
+const SHOWN_EVENTS: usize = 5;
 
 /// The phase of a device's update: `live`, `fetching 3.1 MB of 10.9 MB`, `self-tested, waits for activation`.
 pub fn working(status: &Status, terminal: &Terminal) -> String {
@@ -104,6 +108,7 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     show_set_aside(status, terminal)?;
     show_components(status, terminal)?;
     show_models(status, terminal)?;
+    show_events(status, terminal)?;
     if status.stages.is_empty() {
         return Ok(());
     }
@@ -241,6 +246,21 @@ fn show_components(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
                 component.log_lines_dropped
             )))?;
         }
+    }
+    Ok(())
+}
+
+/// Prints the last events.
+fn show_events(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    let skipped = status.events.len().saturating_sub(SHOWN_EVENTS);
+    for (place, event) in status.events.iter().skip(skipped).enumerate() {
+        let label = if place == 0 { "events" } else { "" };
+        let line = format!("{label:<10}{:.0} {event}", event.time);
+        let line = match event.severity {
+            Severity::Info | Severity::Notice => line,
+            Severity::Warning | Severity::Error => terminal.warning(&line),
+        };
+        terminal.print(line)?;
     }
     Ok(())
 }

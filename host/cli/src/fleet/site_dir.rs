@@ -10,7 +10,7 @@ use hotshoe_trust::toml_file;
 use serde::{Deserialize, Serialize};
 
 use super::error::FleetError;
-use crate::files::read_text;
+use hotshoe_release::files::read_text;
 
 /// The file that marks a site's folder.
 pub const SITE_FILE: &str = "site.toml";

@@ -92,10 +92,10 @@ impl PushSession<'_> {
         } else {
             // The registry would detect damage too, with a worse message.
             self.layout.check(blob)?;
-            let path = self.layout.blob_path(blob.digest);
-            let file = tokio::fs::File::open(&path);
-            let file = file.await.map_err(|source| OciError::Io { path, source })?;
-            self.remote.send(blob, file).await?;
+            let file = self.layout.open_blob(blob)?;
+            self.remote
+                .send(blob, tokio::fs::File::from_std(file))
+                .await?;
             let sent = &mut self.pushed.sent_bytes;
             *sent = sent.saturating_add(blob.size);
         }

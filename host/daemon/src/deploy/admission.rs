@@ -1,244 +1,270 @@
-//! From a statement to a verified release: known releases, refusals, and the fetch of one package at a time.
+//! Admission: which statements and orders are followed, from what was heard, refused and cancelled so far.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
+use hotshoe_base::Clock;
 use hotshoe_delivery::{Cancel, FetchError};
-use hotshoe_store::{Cause, FailedRelease, Phase, Slot};
-use hotshoe_trust::{Digest, Package, Time, VerifyError};
+use hotshoe_store::{Cause, FailedRelease, Ledger, Phase, Slot};
+use hotshoe_trust::{Digest, Release, Time, Verified, VerifyError};
 
-use crate::deploy::candidate::Candidate;
-use crate::deploy::orders::CANCELLED;
-use crate::deploy::package_queue::WantedRelease;
-use crate::deploy::reconciler::{Message, Reconciler};
+use crate::deploy::command::CommandError;
+use crate::deploy::package_queue::{PackageQueue, WantedRelease};
 use crate::deploy::reporter::Subject;
+use crate::deploy::statement::{CANCELLED, ORDERS, followed, refuse};
 
 /// Most refused packages that are remembered while the daemon runs, so that they are not fetched repeatedly.
 const MAX_REFUSED: usize = 1_024;
 
-impl Reconciler {
-    /// Handles a statement that wants this release on this device.
-    pub(super) fn want(&mut self, wanted: WantedRelease) {
-        let ledger = self.store.ledger();
-        let Subject {
-            release,
-            name,
-            generation,
-            ..
-        } = &wanted.subject;
-        let (release, generation) = (*release, *generation);
+/// Owns what this device has heard and refused, and the queue of packages.
+pub struct Admission {
+    packages: PackageQueue,
+    /// Packages that were refused since the start.
+    refused: BTreeSet<Digest>,
+    /// Releases that were cancelled before they were verified, and the newest statement that wanted each.
+    cancelled: BTreeMap<Digest, Time>,
+    /// The time of the newest valid statement.
+    newest_heard: Option<Time>,
+    /// The time of the last order that was carried out.
+    last_order: Option<Time>,
+    /// The time of the newest statement whose release was verified or refused since the start.
+    judged: Option<Time>,
+}
+
+/// What is to be done about a statement that wants a release.
+#[derive(Debug, PartialEq)]
+pub enum Decision {
+    /// Nothing more: its package waits to be fetched, or the statement says nothing new.
+    Done,
+    /// Count it as ignored, with this reason.
+    Ignore(&'static str),
+    /// Report the refusal of its release.
+    Refuse(Cause),
+    /// It is about the candidate.
+    Update,
+    /// It wants what serves.
+    KeepServing {
+        /// Whether the candidate is older, and so abandoned.
+        end_candidate: bool,
+        /// Whether it wants the live release, and so ends a trial.
+        end_trial: bool,
+    },
+}
+
+/// What is to be done about a package.
+pub enum PackageDecision {
+    /// It could not be fetched, and is fetched again later.
+    Retry(Cause),
+    /// It is not valid by the device's clock. It is fetched again later.
+    NotValidNow(Cause),
+    /// Report the refusal.
+    Refuse(Cause),
+    /// It was refused and reported before.
+    RefusedBefore,
+    /// The candidate is newer.
+    Superseded,
+    /// It is the new candidate.
+    Accept(Box<Verified<Release>>),
+}
+
+impl Admission {
+    /// Takes over what the ledger has heard.
+    pub fn new(ledger: &Ledger, clock: Clock) -> Self {
+        Self {
+            packages: PackageQueue::new(clock),
+            refused: BTreeSet::new(),
+            cancelled: BTreeMap::new(),
+            newest_heard: ledger.statement_seen.values().copied().max(),
+            last_order: None,
+            judged: None,
+        }
+    }
+
+    /// The time of the newest valid statement.
+    pub const fn newest_heard(&self) -> Option<Time> {
+        self.newest_heard
+    }
+
+    /// Notes a valid statement. Refuses one that is older than the followed one.
+    pub fn hear(&mut self, issued: Time, ledger: &Ledger) -> Result<(), CommandError> {
+        self.newest_heard = self.newest_heard.max(Some(issued));
+        if followed(ledger).is_some_and(|followed| issued < followed) {
+            let message = "the device already follows a newer statement";
+            return Err(refuse("replayed", message));
+        }
+        Ok(())
+    }
+
+    /// Refuses an order that was carried out already, also before a restart, or that is older than one.
+    pub fn check_order(&self, issued: Time, ledger: &Ledger) -> Result<(), CommandError> {
+        let last = ledger.statement_seen.get(ORDERS);
+        if last.is_some_and(|last| issued <= *last) || self.last_order == Some(issued) {
+            let message = "the device has already carried out this order or a newer one";
+            return Err(refuse("replayed", message));
+        }
+        Ok(())
+    }
+
+    /// Notes an order that was carried out.
+    pub const fn carried_out(&mut self, issued: Time) {
+        self.last_order = Some(issued);
+    }
+
+    /// Judges a statement that wants a release on this device, beside the candidate.
+    pub fn want(
+        &mut self,
+        wanted: &WantedRelease,
+        ledger: &Ledger,
+        candidate: Option<&WantedRelease>,
+    ) -> Decision {
+        let subject = &wanted.subject;
+        let release = subject.release;
         let is_it = |slot: Option<&Slot>| slot.is_some_and(|slot| slot.release == release);
+        let is_newest = followed(ledger).is_none_or(|followed| wanted.issued > followed);
         let trial = ledger.trial.as_ref().map(|trial| &trial.slot);
         if is_it(trial) || is_it(ledger.live.as_ref()) {
-            let leaves_trial = trial.is_some() && !is_it(trial);
-            return self.want_serving(&wanted, leaves_trial);
+            return Decision::KeepServing {
+                end_candidate: candidate.is_some_and(|other| other.issued < wanted.issued),
+                end_trial: trial.is_some() && !is_it(trial) && is_newest,
+            };
         }
-        if let Some(candidate) = self
-            .candidate
-            .as_mut()
-            .filter(|c| c.wanted.subject.release == release)
-        {
-            if wanted.issued >= candidate.wanted.issued {
-                candidate.wanted.activate |= wanted.activate;
-                candidate.wanted.issued = wanted.issued;
-                candidate.wanted.subject.statement = wanted.subject.statement;
-            }
-            return;
+        if candidate.is_some_and(|candidate| candidate.subject.release == release) {
+            return Decision::Update;
         }
-        let cancelled = ledger.statement_seen.get(CANCELLED);
-        let unverified = self.cancelled.get(&release);
-        if cancelled
-            .max(unverified)
-            .is_some_and(|at| wanted.issued <= *at)
-        {
-            return self.reporter.ignored("cancelled");
+        let verified = ledger.statement_seen.get(CANCELLED);
+        let cancelled = verified.max(self.cancelled.get(&release));
+        if cancelled.is_some_and(|at| wanted.issued <= *at) {
+            return Decision::Ignore("cancelled");
         }
-        if let Some(remembered) = ledger.remembers(name, generation, release) {
-            let floor = ledger.floor.get(name).map(|entry| entry.generation);
-            let cause = failed_before(name, generation, floor, remembered);
+        if let Some(failed) = ledger.remembers(&subject.name, subject.generation, release) {
             // The same statement arrives repeatedly; it is refused once.
-            if self
-                .followed()
-                .is_none_or(|followed| wanted.issued > followed)
-                && self.first_refusal(&wanted, Some(wanted.issued))
-            {
-                self.judged = self.judged.max(Some(wanted.issued));
-                self.reporter
-                    .refused(&wanted.subject, Phase::Refused, cause);
+            if !is_newest || !self.first_refusal(wanted, Some(wanted.issued)) {
+                return Decision::Done;
             }
-            return;
+            self.judged = self.judged.max(Some(wanted.issued));
+            return Decision::Refuse(failed_before(subject, ledger, failed));
         }
-        if self.refused.contains(&refusal(&wanted, None)) {
-            self.reporter.ignored("refused_before");
-            return;
+        if self.refused.contains(&refusal(wanted, None)) {
+            return Decision::Ignore("refused_before");
         }
-        self.packages.add(wanted);
+        self.packages.add(wanted.clone());
+        Decision::Done
     }
 
-    /// Handles a statement that wants the trial or the live release.
-    fn want_serving(&mut self, wanted: &WantedRelease, leaves_trial: bool) {
-        let older = |c: &Candidate| c.wanted.issued < wanted.issued;
-        let cause = || {
-            Cause::new(
-                "superseded",
-                "a newer statement wants the release that serves",
-            )
-        };
-        if self.candidate.as_ref().is_some_and(older) {
-            self.abandon(cause());
-        }
-        if leaves_trial
-            && self
-                .followed()
-                .is_none_or(|followed| wanted.issued > followed)
-        {
-            self.roll_back(cause());
-        }
+    /// The statement whose package is to be fetched next.
+    pub fn next_package(&self) -> Option<WantedRelease> {
+        self.packages.next()
     }
 
-    /// Fetches the next package, if none is being fetched.
-    pub(super) fn fetch_next_package(&mut self) {
-        if self.is_fetching_package {
-            self.report_no_source();
-            return self.packages.preempt();
-        }
-        let Some(wanted) = self.packages.next() else {
-            return;
-        };
-        let (fetch_id, cancel) = (self.next_fetch_id(), Cancel::new());
-        let (fetcher, sender, flag) = (
-            Arc::clone(&self.fetcher),
-            self.sender.clone(),
-            cancel.clone(),
-        );
-        let (release, bundles) = (wanted.subject.release, wanted.bundles.clone());
-        let run = move || {
-            let package = super::caught(|| fetcher.package(release, &bundles, &flag));
-            // The receiver is gone when the daemon stops.
-            let _ = sender.send(Message::Package(fetch_id, package));
-        };
-        if let Err(error) = self.parts.task("package", run) {
-            tracing::error!(%error, "cannot start a thread");
-            self.packages.retry_later(&wanted);
-            return;
-        }
-        self.is_fetching_package = true;
-        if self.is_shown(&wanted) {
-            self.reporter.begins(&wanted.subject);
-        }
-        self.packages.start(&wanted, fetch_id, cancel);
+    /// Notes that a package is being fetched.
+    pub fn package_started(&mut self, wanted: &WantedRelease, fetch_id: u64, cancel: Cancel) {
+        self.packages.start(wanted, fetch_id, cancel);
     }
 
-    /// Whether the status may show this unverified release: not beside a verified one, nor over the outcome of a newer one.
-    fn is_shown(&self, wanted: &WantedRelease) -> bool {
-        self.candidate.is_none()
-            && self.probation.is_none()
-            && self.judged.is_none_or(|judged| wanted.issued >= judged)
+    /// Notes that the fetch of a package could not start.
+    pub fn package_later(&mut self, wanted: &WantedRelease) {
+        self.packages.retry_later(wanted);
     }
 
-    /// Reports once that no source has the package that is being fetched.
-    fn report_no_source(&mut self) {
-        let Some(wanted) = self.packages.take_unanswered() else {
-            return;
-        };
-        if self.is_shown(&wanted) {
-            self.reporter.retry(&wanted.subject, no_source());
-        }
+    /// Cancels the running fetch of a package if it takes long and others wait. Returns it, once, if no source has answered in time.
+    pub fn check_package(&mut self) -> Option<WantedRelease> {
+        let unanswered = self.packages.take_unanswered();
+        self.packages.preempt();
+        unanswered
     }
 
-    /// Handles the end of the fetch of a package.
-    pub(super) fn on_package(&mut self, fetch_id: u64, package: Result<Package, FetchError>) {
-        self.is_fetching_package = false;
-        let Some(wanted) = self.packages.finish(fetch_id) else {
-            return;
-        };
-        let error = match package {
-            Ok(package) => return self.judge_package(wanted, &package),
-            Err(error) => error,
-        };
-        let cause = Cause::new(error.name(), super::chain(&error));
+    /// Ends the fetch of a package. `None` if its statement is no longer wanted.
+    pub fn package_ended(&mut self, fetch_id: u64) -> Option<WantedRelease> {
+        self.packages.finish(fetch_id)
+    }
+
+    /// Judges a package that could not be fetched.
+    pub fn judge_error(&mut self, wanted: &WantedRelease, error: &FetchError) -> PackageDecision {
+        let cause = Cause::new(error.name(), super::chain(error));
         if error.is_permanent() {
-            self.refuse_package(&wanted, cause);
-        } else {
-            if self.is_shown(&wanted) {
-                // Cancelled because others wait.
-                let cause = if error.is_cancelled() {
-                    no_source()
-                } else {
-                    cause
-                };
-                self.reporter.retry(&wanted.subject, cause);
-            }
-            self.packages.retry_later(&wanted);
+            return self.refuse_package(wanted, cause);
         }
+        self.packages.retry_later(wanted);
+        // Cancelled because others wait.
+        let is_cancelled = error.is_cancelled();
+        PackageDecision::Retry(if is_cancelled { no_source() } else { cause })
     }
 
-    fn judge_package(&mut self, wanted: WantedRelease, package: &Package) {
-        let now = Time::now();
-        let floor = self.store.ledger().floor();
-        let release = match self.loader.admit(package, &self.trust, &floor, now) {
+    /// Judges a verified or refused package, beside a candidate whose statement was issued then.
+    pub fn judge_package(
+        &mut self,
+        wanted: &WantedRelease,
+        verified: Result<Verified<Release>, VerifyError>,
+        candidate: Option<Time>,
+    ) -> PackageDecision {
+        let release = match verified {
             Ok(release) => release,
-            // The device's clock may be wrong; after it is set, the release may be valid.
-            Err(error @ (VerifyError::NotYetValid { .. } | VerifyError::ClockBackwards { .. })) => {
-                self.reporter.retry(
-                    &wanted.subject,
-                    Cause::new(error.name(), super::chain(&error)),
-                );
-                return self.packages.retry_later(&wanted);
-            }
             Err(error) => {
-                return self
-                    .refuse_package(&wanted, Cause::new(error.name(), super::chain(&error)));
+                let cause = Cause::new(error.name(), super::chain(&error));
+                if is_about_clock(&error) {
+                    self.packages.retry_later(wanted);
+                    return PackageDecision::NotValidNow(cause);
+                }
+                return self.refuse_package(wanted, cause);
             }
         };
-        if (release.name.as_str(), release.generation)
-            != (wanted.subject.name.as_str(), wanted.subject.generation)
-        {
+        let claimed = &wanted.subject;
+        if release.name != claimed.name || release.generation != claimed.generation {
             let message = format!(
                 "the statement says `{}` generation {}, and the release is `{}` generation {}",
-                wanted.subject.name, wanted.subject.generation, release.name, release.generation
+                claimed.name, claimed.generation, release.name, release.generation
             );
-            return self.refuse_package(&wanted, Cause::new("statement_mismatch", message));
+            return self.refuse_package(wanted, Cause::new("statement_mismatch", message));
         }
-        self.packages.done(&wanted);
-        if self
-            .candidate
-            .as_ref()
-            .is_some_and(|c| c.wanted.issued > wanted.issued)
-        {
-            return self.reporter.ignored("superseded");
+        self.packages.done(wanted);
+        if candidate.is_some_and(|issued| issued > wanted.issued) {
+            return PackageDecision::Superseded;
         }
-        self.abandon(Cause::new(
-            "superseded",
-            "a newer statement wants another release",
-        ));
         self.packages.forget_before(wanted.issued);
         self.judged = self.judged.max(Some(wanted.issued));
-        self.seen(&wanted.subject.name, wanted.issued);
-        self.reporter.phase(&wanted.subject, Phase::Verified, None);
-        self.candidate = Some(Candidate::new(wanted, release));
+        PackageDecision::Accept(Box::new(release))
     }
 
-    /// Refuses an unverified release. It does not enter the ledger, which unsigned statements could fill otherwise.
-    fn refuse_package(&mut self, wanted: &WantedRelease, cause: Cause) {
-        self.packages.refused(wanted);
-        self.judged = self.judged.max(Some(wanted.issued));
-        if self.first_refusal(wanted, None) {
-            self.reporter
-                .refused(&wanted.subject, Phase::Refused, cause);
-        }
+    /// Whether the status may show this unverified release: not over the outcome of a newer one.
+    pub fn is_newest(&self, wanted: &WantedRelease) -> bool {
+        self.judged.is_none_or(|judged| wanted.issued >= judged)
     }
 
-    /// Cancels an unverified release, until a newer statement wants it.
-    pub(super) fn cancel_unverified(&mut self, wanted: &WantedRelease) {
+    /// The unverified release of the newest statement.
+    pub fn newest(&self) -> Option<Digest> {
+        self.packages.newest()
+    }
+
+    /// Removes all statements about a release, and returns the newest.
+    pub fn forget(&mut self, release: Digest) -> Option<WantedRelease> {
+        self.packages.forget(release)
+    }
+
+    /// Cancels an unverified release, until a newer statement wants it. It is not verified, so its time must not block other releases.
+    pub fn cancel(&mut self, wanted: &WantedRelease) {
         if self.cancelled.len() >= MAX_REFUSED {
             self.cancelled.clear();
         }
-        let release = wanted.subject.release;
-        self.cancelled.insert(release, wanted.issued);
-        if self.is_shown(wanted) {
-            let cause = Cause::new("cancelled", "cancelled before its package was fetched");
-            self.reporter
-                .phase(&wanted.subject, Phase::Absent, Some(cause));
+        self.cancelled.insert(wanted.subject.release, wanted.issued);
+    }
+
+    /// Forgets refusals: other keys are trusted, or a floor is lower.
+    pub fn forget_refusals(&mut self) {
+        self.refused.clear();
+    }
+
+    /// Cancels the running fetch of a package.
+    pub fn stop(&self) {
+        self.packages.stop();
+    }
+
+    /// Refuses an unverified release. It does not enter the ledger, which unsigned statements could fill otherwise.
+    fn refuse_package(&mut self, wanted: &WantedRelease, cause: Cause) -> PackageDecision {
+        self.packages.refused(wanted);
+        self.judged = self.judged.max(Some(wanted.issued));
+        if self.first_refusal(wanted, None) {
+            PackageDecision::Refuse(cause)
+        } else {
+            PackageDecision::RefusedBefore
         }
     }
 
@@ -250,14 +276,27 @@ impl Reconciler {
     }
 }
 
-fn no_source() -> Cause {
+/// Whether the device's clock may be wrong: after it is set, the release may be valid.
+const fn is_about_clock(error: &VerifyError) -> bool {
+    matches!(
+        error,
+        VerifyError::NotYetValid { .. } | VerifyError::ClockBackwards { .. }
+    )
+}
+
+/// The cause of a fetch without a source.
+pub fn no_source() -> Cause {
     let message = "no source has its package; check that its publisher, or a registry that has it, is connected";
     Cause::new("no_source", message)
 }
 
 /// The cause of a refusal by an earlier failure: the generation is below the floor, or not above one that failed.
-fn failed_before(name: &str, generation: u64, floor: Option<u64>, failed: &FailedRelease) -> Cause {
-    if let Some(floor) = floor.filter(|floor| generation < *floor) {
+fn failed_before(subject: &Subject, ledger: &Ledger, failed: &FailedRelease) -> Cause {
+    let Subject {
+        name, generation, ..
+    } = subject;
+    let floor = ledger.floor.get(name).map(|entry| entry.generation);
+    if let Some(floor) = floor.filter(|floor| generation < floor) {
         let message = format!(
             "generation {generation} of `{name}` is below this device's floor {floor}; publish it again with a higher generation"
         );

@@ -47,25 +47,6 @@ impl Command {
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// No release serves.
-    #[error("no release serves on this device")]
-    NothingLive,
-    /// There is no release to go back to.
-    #[error("there is no previous release to go back to; publish one with a higher generation")]
-    NothingPrevious,
-    /// The previous release was itself rolled back.
-    #[error(
-        "the release before, `{name}` generation {generation}, was itself rolled back ({cause}); \
-         to run it again, publish it with a higher generation, or install it on the device with `hotshoe install`"
-    )]
-    PreviousRolledBack {
-        /// Its name.
-        name: String,
-        /// Its generation.
-        generation: u64,
-        /// The cause of the rollback.
-        cause: String,
-    },
     /// No release is pending.
     #[error("no release is pending")]
     NothingStaged,
@@ -90,28 +71,15 @@ pub enum CommandError {
         /// The lowest that is accepted.
         floor: u64,
     },
-    /// The device has no floor of that name.
-    #[error(
-        "this device has never run a release `{0}`; `hotshoe status` lists the releases that it has"
-    )]
-    NoSuchName(String),
-    /// The new floor is not lower.
-    #[error("the floor of `{name}` is {floor}; only a lower one can be set")]
-    NotLower {
-        /// The release's name.
-        name: String,
-        /// Its floor.
-        floor: u64,
-    },
     /// The command needs a running daemon.
     #[error("this needs a running daemon; start it with `hotshoe run`")]
     NeedsDaemon,
     /// The release to go back to cannot serve.
     #[error("the release to go back to cannot serve: {0}")]
     Damaged(String),
-    /// The slots do not allow it.
-    #[error("the device's slots do not allow it now")]
-    Illegal(#[source] IllegalTransition),
+    /// The ledger does not allow it.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
     /// The ledger could not be written.
     #[error("the ledger cannot be written")]
     Write(#[source] ApplyError),
@@ -132,16 +100,19 @@ impl CommandError {
     /// The stable name, in snake case.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::NothingLive => "nothing_live",
-            Self::NothingPrevious => "nothing_previous",
-            Self::PreviousRolledBack { .. } => "previous_rolled_back",
             Self::NothingStaged => "nothing_staged",
             Self::UnknownRelease { .. } => "unknown_release",
             Self::BelowFloor { .. } => "below_floor",
-            Self::NoSuchName(_) => "no_such_name",
-            Self::NotLower { .. } => "not_lower",
             Self::NeedsDaemon => "needs_daemon",
             Self::Damaged(_) => "damaged_release",
+            Self::Illegal(
+                error @ (IllegalTransition::NothingLive
+                | IllegalTransition::NothingPrevious
+                | IllegalTransition::PreviousRolledBack { .. }
+                | IllegalTransition::NoSuchName(_)
+                | IllegalTransition::NotLower { .. }),
+            ) => error.name(),
+            // The other ones are about slots that changed in between.
             Self::Illegal(_) => "illegal_transition",
             Self::Write(_) => "io",
             Self::Busy => "busy",
@@ -188,7 +159,11 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
         }
         Command::Activate => Err(CommandError::NeedsDaemon),
         Command::History => Ok(history(store.ledger())),
-        Command::TrustFloor { name, generation } => lower_floor(store, name, *generation, now),
+        Command::TrustFloor { name, generation } => {
+            let (transition, floor) = floor_transition(store.ledger(), name, *generation)?;
+            store.apply(&transition, now)?;
+            Ok(floor_answer(name, floor, *generation))
+        }
     }
 }
 
@@ -201,18 +176,18 @@ pub(super) fn ordered(by: &str) -> Cause {
 pub(super) fn rollback_transition(
     ledger: &Ledger,
     cause: &Cause,
-) -> Result<(Transition, SlotStatus), CommandError> {
+) -> Result<(Transition, SlotStatus), IllegalTransition> {
     if let Some(trial) = &ledger.trial {
         return Ok((
             Transition::RollBack(cause.clone()),
             SlotStatus::of(&trial.slot),
         ));
     }
-    let live = ledger.live.as_ref().ok_or(CommandError::NothingLive)?;
+    let live = ledger.live.as_ref().ok_or(IllegalTransition::NothingLive)?;
     let previous = ledger.previous.as_ref();
-    let previous = previous.ok_or(CommandError::NothingPrevious)?;
+    let previous = previous.ok_or(IllegalTransition::NothingPrevious)?;
     if let Some(cause) = ledger.rolled_back(previous) {
-        return Err(CommandError::PreviousRolledBack {
+        return Err(IllegalTransition::PreviousRolledBack {
             name: previous.name.clone(),
             generation: previous.generation,
             cause: cause.to_string(),
@@ -231,20 +206,20 @@ pub(super) fn history(ledger: &Ledger) -> Value {
     serde_json::to_value(&ledger.history).unwrap_or_default()
 }
 
-/// Lowers a floor, with a warning in the log.
-pub(super) fn lower_floor(
-    store: &mut Store,
+/// The transition that lowers a floor, and the present floor.
+pub(super) fn floor_transition(
+    ledger: &Ledger,
     name: &str,
     generation: u64,
-    now: Time,
-) -> Result<Value, CommandError> {
-    let entry = store.ledger().floor.get(name);
+) -> Result<(Transition, u64), IllegalTransition> {
+    let entry = ledger.floor.get(name);
     let floor = entry
-        .ok_or_else(|| CommandError::NoSuchName(name.to_owned()))?
+        .ok_or_else(|| IllegalTransition::NoSuchName(name.to_owned()))?
         .generation;
     if generation >= floor {
-        return Err(CommandError::NotLower {
+        return Err(IllegalTransition::NotLower {
             name: name.to_owned(),
+            generation,
             floor,
         });
     }
@@ -252,12 +227,16 @@ pub(super) fn lower_floor(
         name: name.to_owned(),
         generation,
     };
-    store.apply(&transition, now)?;
+    Ok((transition, floor))
+}
+
+/// The answer to a lowered floor, with a warning in the log.
+pub(super) fn floor_answer(name: &str, from: u64, to: u64) -> Value {
     tracing::warn!(
         release = name,
-        from = floor,
-        to = generation,
+        from,
+        to,
         "THE FLOOR WAS LOWERED by the operator: older generations are accepted again"
     );
-    Ok(json!({"name": name, "generation": generation}))
+    json!({"name": name, "generation": to})
 }

@@ -4,12 +4,10 @@ use std::path::Path;
 
 use hotshoe_base::files::read_text;
 use hotshoe_config::Config;
-use hotshoe_store::{Cause, Ledger, Store, Transition};
-use hotshoe_trust::{DEVELOPMENT_KEY, Digest, Time, TrustRoot, TrustUpdate, rotate};
+use hotshoe_store::{Ledger, Store};
+use hotshoe_trust::{DEVELOPMENT_KEY, Digest, NewTrust, TrustRoot, TrustUpdate, rotate};
 
 use crate::deploy::error::{DeployError, StoredTrustError};
-use crate::deploy::orders::refuse;
-use crate::deploy::reconciler::Reconciler;
 
 /// Largest `trust.toml`, in bytes.
 pub const MAX_TRUST_BYTES: u64 = 1 << 20;
@@ -60,72 +58,8 @@ fn read_trust(path: &Path) -> Result<TrustRoot, DeployError> {
     })
 }
 
-impl Reconciler {
-    /// Handles new trusted keys, which enough of the old and of the new keys must have signed.
-    pub(super) fn on_trust(&mut self, bytes: &[u8]) {
-        let rotated = TrustUpdate::parse(bytes)
-            .map_err(|e| refuse(e.name(), super::chain(&e)))
-            .and_then(|update| {
-                rotate(&self.trust, &update).map_err(|e| refuse(e.name(), super::chain(&e)))
-            });
-        let new = match rotated {
-            Ok(new) => new,
-            Err(error) => return self.reporter.ignored(error.name()),
-        };
-        let version = new.root.version();
-        let stored = self.store.blobs().put(new.text.as_bytes());
-        let applied = stored.map_err(|e| super::chain(&e)).and_then(|blob| {
-            let transition = Transition::ReplaceTrust {
-                version,
-                file: blob.digest,
-                resets: new.resets.clone(),
-            };
-            self.store
-                .apply(&transition, Time::now())
-                .map_err(|e| super::chain(&e))
-        });
-        if let Err(cause) = applied {
-            tracing::error!(
-                version,
-                cause,
-                "cannot store the new trusted keys; their publisher or a registry sends them again"
-            );
-            return;
-        }
-        tracing::warn!(version, resets = ?new.resets, "THE TRUSTED KEYS WERE REPLACED");
-        self.trust = new.root;
-        self.refused.clear();
-        self.recheck();
-    }
-
-    /// Verifies all releases again. An untrusted live release keeps serving, because an outage would be worse; a trial is rolled back,
-    /// and a candidate is abandoned.
-    fn recheck(&mut self) {
-        let ledger = self.store.ledger().clone();
-        if let Some(live) = &ledger.live
-            && let Err(error) = self.loader.verified(&self.store, live, &self.trust)
-        {
-            tracing::error!(
-                release = live.name,
-                cause = super::chain(&error),
-                "THE LIVE RELEASE IS NO LONGER TRUSTED: it serves until the daemon stops; publish a release that the new keys sign"
-            );
-        }
-        if let Some(trial) = &ledger.trial
-            && let Err(error) = self.loader.verified(&self.store, &trial.slot, &self.trust)
-        {
-            self.roll_back(error.cause());
-        }
-        let revoked = self.candidate.as_ref().and_then(|candidate| {
-            let package = candidate.release().package();
-            let floor = self.store.ledger().floor();
-            self.loader
-                .admit(package, &self.trust, &floor, Time::now())
-                .err()
-        });
-        if let Some(error) = revoked {
-            self.abandon(Cause::new(error.name(), super::chain(&error)));
-        }
-        self.slots_changed();
-    }
+/// Reads new trusted keys, which enough of the old and of the new keys must have signed. The error is the stable name of the refusal.
+pub fn rotated(current: &TrustRoot, bytes: &[u8]) -> Result<NewTrust, &'static str> {
+    let update = TrustUpdate::parse(bytes).map_err(|error| error.name())?;
+    rotate(current, &update).map_err(|error| error.name())
 }

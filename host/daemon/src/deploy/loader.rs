@@ -6,11 +6,12 @@ use std::sync::Arc;
 use hotshoe_base::chain;
 use hotshoe_config::{Config, InferenceConfig};
 use hotshoe_engine::{
-    CompileInterrupt, CompileLimits, Engine, EngineOptions, MemoryChoice, StateSnapshot,
+    CompileInterrupt, CompileLimits, Engine, EngineOptions, MemoryChoice, PrepareError,
+    StateSnapshot,
 };
 use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, LoadError, Pipeline, SelfTestError};
-use hotshoe_store::{Cause, ReadError, Slot, Store};
+use hotshoe_store::{Cause, ReadError, Slot, Store, Transition};
 use hotshoe_trust::{
     Allowed, Device, Floor, Package, Release, Time, TrustRoot, Verified, VerifyError,
 };
@@ -36,6 +37,8 @@ pub struct Loader {
     allowed: Allowed,
     inference: InferenceConfig,
     threads: usize,
+    /// The keys that releases are verified with.
+    trust: TrustRoot,
 }
 
 /// Why a slot's release cannot serve.
@@ -66,6 +69,24 @@ impl LoadFailure {
         }
     }
 
+    /// Whether the compilation of a component was interrupted. Nothing is known about the release then.
+    pub const fn is_interrupted(&self) -> bool {
+        matches!(
+            self,
+            Self::Load(LoadError::Component(PrepareError::Interrupted { .. }))
+        )
+    }
+
+    /// Whether it is damage on the disk, and not a fault of the release.
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Package(_)
+                | Self::Load(LoadError::Blob { .. } | LoadError::Damaged { .. })
+                | Self::SelfTest(SelfTestError::Blob(_))
+        )
+    }
+
     /// The cause for the ledger and events.
     pub fn cause(&self) -> Cause {
         Cause {
@@ -77,7 +98,7 @@ impl LoadFailure {
 
 impl Loader {
     /// Sets up the engine, with its cache of compiled code in `aot`.
-    pub fn new(config: &Config, aot: &Path) -> Result<Self, DeployError> {
+    pub fn new(config: &Config, aot: &Path, trust: TrustRoot) -> Result<Self, DeployError> {
         let version = env!("CARGO_PKG_VERSION");
         let host = version.parse().map_err(|_| DeployError::Version(version))?;
         let threads = config.workers.threads;
@@ -91,6 +112,7 @@ impl Loader {
             allowed: config.allowed(),
             inference: config.inference.clone(),
             threads,
+            trust,
         })
     }
 
@@ -114,27 +136,37 @@ impl Loader {
         self.threads
     }
 
+    /// The trusted keys.
+    pub const fn trust(&self) -> &TrustRoot {
+        &self.trust
+    }
+
+    /// Replaces the trusted keys. What is loaded stays loaded.
+    pub fn replace_trust(&mut self, trust: TrustRoot) {
+        self.trust = trust;
+    }
+
     /// Verifies a release that has just arrived.
     pub fn admit(
         &self,
         package: &Package,
-        trust: &TrustRoot,
         floor: &Floor,
         now: Time,
     ) -> Result<Verified<Release>, VerifyError> {
-        hotshoe_trust::verify(package, trust, floor, &self.device, &self.host, now)
+        hotshoe_trust::verify(package, &self.trust, floor, &self.device, &self.host, now)
     }
 
     /// Verifies an installed release again.
-    pub fn verified(
-        &self,
-        store: &Store,
-        slot: &Slot,
-        trust: &TrustRoot,
-    ) -> Result<Verified<Release>, LoadFailure> {
+    pub fn verified(&self, store: &Store, slot: &Slot) -> Result<Verified<Release>, LoadFailure> {
         let package = store.read_package(slot).map_err(LoadFailure::Package)?;
-        hotshoe_trust::verify_installed(&package, trust, slot.release, &self.device, &self.host)
-            .map_err(LoadFailure::Verify)
+        hotshoe_trust::verify_installed(
+            &package,
+            &self.trust,
+            slot.release,
+            &self.device,
+            &self.host,
+        )
+        .map_err(LoadFailure::Verify)
     }
 
     /// Loads a verified release with its saved state, and selects the backends of its models.
@@ -206,10 +238,35 @@ impl Loader {
         &self,
         store: &Store,
         slot: &Slot,
-        trust: &TrustRoot,
     ) -> Result<Arc<ServingRelease>, LoadFailure> {
-        let release = self.verified(store, slot, trust)?;
+        let release = self.verified(store, slot)?;
         self.load(store, release)
+    }
+
+    /// Loads the release to roll back to; `None` if there is none. If the live release is damaged on disk, the previous one with the
+    /// transition that makes it live.
+    pub fn load_rollback(
+        &self,
+        store: &Store,
+    ) -> (Option<Arc<ServingRelease>>, Option<Transition>) {
+        let ledger = store.ledger();
+        let Some(live) = &ledger.live else {
+            return (None, None);
+        };
+        let error = match self.load_slot(store, live) {
+            Ok(served) => return (Some(served), None),
+            Err(error) => error,
+        };
+        tracing::error!(
+            release = live.name,
+            cause = chain(&error),
+            "the release to go back to cannot serve"
+        );
+        let previous = ledger.previous.as_ref();
+        match previous.and_then(|slot| self.load_slot(store, slot).ok()) {
+            Some(served) => (Some(served), Some(Transition::Recover(error.cause()))),
+            None => (None, None),
+        }
     }
 
     /// Loads the successor of `serving` with a copy of its state, and runs its self-test.
@@ -217,10 +274,9 @@ impl Loader {
         &self,
         store: &Store,
         slot: &Slot,
-        trust: &TrustRoot,
         serving: Option<&ServingRelease>,
     ) -> Result<Arc<ServingRelease>, LoadFailure> {
-        let release = self.verified(store, slot, trust)?;
+        let release = self.verified(store, slot)?;
         let pipeline = self.pipeline(store, release)?;
         if let Some(serving) = serving {
             let state = serving.pipeline().state_snapshot();

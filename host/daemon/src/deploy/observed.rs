@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use hotshoe_pipeline::latency::{WINDOW, nearest_rank};
+use hotshoe_pipeline::latency::{RecentDurations, nearest_rank};
 
 pub use hotshoe_protocol::status::Observed;
 
@@ -27,14 +27,7 @@ pub struct Observer {
     errors: AtomicU64,
     traps: AtomicU64,
     deadlines: AtomicU64,
-    recent: Mutex<Recent>,
-}
-
-/// A ring of the most recent durations, in microseconds.
-#[derive(Debug, Default)]
-struct Recent {
-    values: Vec<u64>,
-    next: usize,
+    recent: Mutex<RecentDurations>,
 }
 
 impl Observer {
@@ -68,9 +61,8 @@ impl Observer {
     pub fn read(&self) -> Observed {
         let samples = self.samples();
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut sorted = recent.values.clone();
+        let sorted = recent.sorted();
         drop(recent);
-        sorted.sort_unstable();
         Observed {
             samples,
             errors: self.errors.load(Ordering::Acquire),
@@ -83,14 +75,4 @@ impl Observer {
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Release);
-}
-
-impl Recent {
-    fn add(&mut self, micros: u64) {
-        match self.values.get_mut(self.next) {
-            Some(value) => *value = micros,
-            None => self.values.push(micros),
-        }
-        self.next = (self.next + 1) % WINDOW;
-    }
 }

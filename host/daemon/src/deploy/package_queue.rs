@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
 use hotshoe_delivery::Cancel;
 use hotshoe_trust::{Digest, Time};
 
@@ -56,8 +57,9 @@ impl WantedRelease {
 }
 
 /// Waiting statements by their claims, and the running fetch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PackageQueue {
+    clock: Clock,
     statements: BTreeMap<Digest, PendingStatement>,
     fetch: Option<PackageFetch>,
 }
@@ -100,6 +102,15 @@ pub fn pause(failures: u32) -> Duration {
 }
 
 impl PackageQueue {
+    /// An empty queue.
+    pub const fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            statements: BTreeMap::new(),
+            fetch: None,
+        }
+    }
+
     /// Adds a statement. If one with the same claims is waiting, that one is updated.
     pub fn add(&mut self, wanted: WantedRelease) {
         let claims = wanted.claims();
@@ -116,7 +127,7 @@ impl PackageQueue {
         let pending = PendingStatement {
             wanted,
             failures: 0,
-            due: Instant::now(),
+            due: self.clock.now(),
         };
         self.statements.insert(claims, pending);
         if self.statements.len() > MAX_PENDING_STATEMENTS {
@@ -144,13 +155,13 @@ impl PackageQueue {
         let others = self
             .due()
             .any(|pending| pending.wanted.claims() != fetch.claims);
-        if others && fetch.since.elapsed() > limit {
+        if others && self.clock.elapsed(fetch.since) > limit {
             fetch.cancel.cancel();
         }
     }
 
     fn due(&self) -> impl Iterator<Item = &PendingStatement> {
-        let now = Instant::now();
+        let now = self.clock.now();
         self.statements
             .values()
             .filter(move |pending| pending.due <= now)
@@ -172,7 +183,7 @@ impl PackageQueue {
             release: wanted.subject.release,
             fetch_id,
             cancel,
-            since: Instant::now(),
+            since: self.clock.now(),
             is_reported: false,
         });
     }
@@ -181,7 +192,7 @@ impl PackageQueue {
     pub fn take_unanswered(&mut self) -> Option<WantedRelease> {
         let waits = Duration::from_secs(ANSWER_S);
         let fetch = self.fetch.as_mut()?;
-        if fetch.is_reported || fetch.since.elapsed() < waits {
+        if fetch.is_reported || self.clock.elapsed(fetch.since) < waits {
             return None;
         }
         fetch.is_reported = true;
@@ -198,8 +209,9 @@ impl PackageQueue {
 
     /// Schedules a retry.
     pub fn retry_later(&mut self, wanted: &WantedRelease) {
+        let now = self.clock.now();
         if let Some(pending) = self.statements.get_mut(&wanted.claims()) {
-            pending.due = Instant::now() + pause(pending.failures);
+            pending.due = now + pause(pending.failures);
             pending.failures = pending.failures.saturating_add(1);
         }
     }

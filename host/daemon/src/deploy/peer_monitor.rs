@@ -1,8 +1,8 @@
-//! Logs the loss of connections: a device without peers would otherwise look healthy in its log.
+//! Notices the loss of connections: a device without peers would otherwise look healthy in its log.
 
 use std::time::{Duration, Instant};
 
-use crate::deploy::reconciler::Reconciler;
+use hotshoe_base::Clock;
 
 /// Interval of checks, in milliseconds.
 const CHECK_INTERVAL_MS: u64 = 1_000;
@@ -11,6 +11,8 @@ const CONNECT_GRACE_S: u64 = 10;
 
 /// State of the check.
 pub struct PeerMonitor {
+    clock: Clock,
+    started: Instant,
     checked_at: Instant,
     peers: usize,
     /// Whether the first connection, or its absence, was reported.
@@ -19,42 +21,50 @@ pub struct PeerMonitor {
 
 impl PeerMonitor {
     /// Without peers yet.
-    pub fn new() -> Self {
+    pub fn new(clock: Clock) -> Self {
+        let now = clock.now();
         Self {
-            checked_at: Instant::now(),
+            clock,
+            started: now,
+            checked_at: now,
             peers: 0,
             is_reported: false,
         }
     }
-}
 
-impl Reconciler {
-    /// Logs the first connection, the loss of the last one, and once if no configured peer can be reached.
-    pub(super) fn check_peers(&mut self) {
-        let peer_monitor = &mut self.peer_monitor;
-        if peer_monitor.checked_at.elapsed() < Duration::from_millis(CHECK_INTERVAL_MS) {
-            return;
+    /// Logs the first connection. Returns the cause and what to do about it when the last one is lost, and once if no configured peer can
+    /// be reached.
+    pub fn check(
+        &mut self,
+        peers: impl FnOnce() -> usize,
+        connect: &[String],
+    ) -> Option<(&'static str, String)> {
+        if self.clock.elapsed(self.checked_at) < Duration::from_millis(CHECK_INTERVAL_MS) {
+            return None;
         }
-        peer_monitor.checked_at = Instant::now();
-        let peers = self.reporter.peers();
-        let before = std::mem::replace(&mut peer_monitor.peers, peers);
-        let connect = self.config.zenoh.connect.join(", ");
+        self.checked_at = self.clock.now();
+        let peers = peers();
+        let before = std::mem::replace(&mut self.peers, peers);
+        let connect = connect.join(", ");
         match (before, peers) {
             (0, 1..) => {
-                peer_monitor.is_reported = true;
+                self.is_reported = true;
                 tracing::info!(peers, "connected");
             }
-            (1.., 0) => tracing::warn!("the last peer has disconnected; connect = [{connect}]"),
+            (1.., 0) => {
+                let message = format!("the last peer has disconnected; connect = [{connect}]");
+                return Some(("disconnected", message));
+            }
             _ => {}
         }
-        let late = self.started.elapsed() >= Duration::from_secs(CONNECT_GRACE_S);
-        if late && !peer_monitor.is_reported {
-            peer_monitor.is_reported = true;
-            if !connect.is_empty() {
-                tracing::warn!(
-                    "cannot reach any of connect = [{connect}]; check that the server runs, and whether it requires a certificate ([zenoh.tls])"
-                );
-            }
+        let late = self.clock.elapsed(self.started) >= Duration::from_secs(CONNECT_GRACE_S);
+        if !late || self.is_reported {
+            return None;
         }
+        self.is_reported = true;
+        let message = format!(
+            "cannot reach any of connect = [{connect}]; check that the server runs, and whether it requires a certificate ([zenoh.tls])"
+        );
+        (!connect.is_empty()).then_some(("unreachable", message))
     }
 }

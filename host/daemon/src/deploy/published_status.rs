@@ -1,15 +1,21 @@
 //! The deploy thread's part of the status. The deploy thread writes it, other threads read it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use hotshoe_base::Clock;
 use hotshoe_engine::MemoryChoice;
 use hotshoe_protocol::status::{DeployStatus, RollbackStatus, SlotsStatus};
 
-/// The current [`DeployView`], shared between threads.
+use crate::events::EventLog;
+
+/// The current [`DeployView`], shared between threads, and the daemon's last events.
 #[derive(Debug, Default)]
-pub struct PublishedStatus(Mutex<DeployView>);
+pub struct PublishedStatus {
+    view: Mutex<DeployView>,
+    events: Arc<EventLog>,
+}
 
 /// The deploy thread's part of the status, at one moment.
 #[derive(Debug, Clone, Default)]
@@ -41,9 +47,22 @@ pub struct DeployView {
 }
 
 impl PublishedStatus {
+    /// Without a release, with the times of events by `clock`.
+    pub fn timed_by(clock: Clock) -> Self {
+        Self {
+            view: Mutex::default(),
+            events: Arc::new(EventLog::timed_by(clock)),
+        }
+    }
+
     /// A copy of the current view.
     pub fn view(&self) -> DeployView {
         self.lock().clone()
+    }
+
+    /// The last events.
+    pub const fn events(&self) -> &Arc<EventLog> {
+        &self.events
     }
 
     /// Changes the view under its lock.
@@ -52,7 +71,7 @@ impl PublishedStatus {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, DeployView> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,12 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
 use hotshoe_link::Link;
+use hotshoe_protocol::event::{self, EventCause, KnownKind};
 use hotshoe_protocol::status::{DeployEvent, WaitReason};
 use hotshoe_store::{Cause, Phase, Slot};
-use hotshoe_trust::{Digest, Time};
+use hotshoe_trust::Digest;
 
 use crate::deploy::published_status::{PublishedStatus, count};
+use crate::deploy::wall_time;
 
 /// Least time between two progress events, in milliseconds.
 const PROGRESS_MS: u64 = 250;
@@ -44,6 +47,7 @@ pub struct Reporter {
     link: Arc<Link>,
     site: String,
     device: String,
+    clock: Clock,
     progress: Mutex<Option<Instant>>,
 }
 
@@ -53,12 +57,14 @@ impl Reporter {
         link: Arc<Link>,
         site: String,
         device: String,
+        clock: Clock,
     ) -> Self {
         Self {
             published_status,
             link,
             site,
             device,
+            clock,
             progress: Mutex::new(None),
         }
     }
@@ -100,21 +106,7 @@ impl Reporter {
             bytes = (deploy.fetched, deploy.total);
         });
         crate::metrics::phase(before, phase);
-        let Subject {
-            name,
-            generation,
-            release,
-            ..
-        } = subject;
-        match &cause {
-            Some(Cause {
-                name: cause,
-                message,
-            }) => {
-                tracing::warn!(release = name, generation, digest = %release, %phase, cause, message, "deploy");
-            }
-            None => tracing::info!(release = name, generation, digest = %release, %phase, "deploy"),
-        }
+        self.record(KnownKind::of(phase), subject, cause.clone());
         self.publish(subject, phase, bytes, cause);
     }
 
@@ -129,19 +121,32 @@ impl Reporter {
 
     /// Reports a failed attempt that will be retried.
     pub fn retry(&self, subject: &Subject, cause: Cause) {
-        tracing::warn!(
-            release = subject.name,
-            generation = subject.generation,
-            cause = cause.name,
-            message = cause.message,
-            "will try again"
-        );
+        self.record(KnownKind::ReleaseRetried, subject, Some(cause.clone()));
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
                 view.deploy.cause = Some(cause);
                 view.deploy.waiting = Some(WaitReason::Retry);
             }
         });
+    }
+
+    /// Reports the duration of a swap of the release that serves.
+    pub fn swapped(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.published_status
+            .change(|view| view.last_swap_ns = Some(nanos));
+    }
+
+    /// Counts a trial that has begun.
+    pub fn trial_begun(&self) {
+        self.published_status.change(|view| view.swaps += 1);
+        metrics::counter!("hotshoe_swaps_total").increment(1);
+    }
+
+    /// Counts a trial that was rolled back.
+    pub fn trial_rolled_back(&self) {
+        metrics::counter!("hotshoe_rollbacks_total").increment(1);
+        self.published_status.change(|view| view.rollbacks += 1);
     }
 
     /// Reports fetched bytes.
@@ -152,9 +157,10 @@ impl Reporter {
             }
         });
         let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= Duration::from_millis(PROGRESS_MS));
+        let interval = Duration::from_millis(PROGRESS_MS);
+        let due = last.is_none_or(|last| self.clock.elapsed(last) >= interval);
         if due || fetched == total {
-            *last = Some(Instant::now());
+            *last = Some(self.clock.now());
             drop(last);
             self.publish(subject, Phase::Fetching, (fetched, total), None);
         }
@@ -175,6 +181,25 @@ impl Reporter {
             .change(|view| count(&mut view.ignored, reason));
     }
 
+    /// Reports that no peer is connected.
+    pub fn no_peers(&self, cause: &str, message: &str) {
+        let cause = EventCause::new(cause, message);
+        let events = self.published_status.events();
+        let device = event::Subject::Device;
+        events.record(KnownKind::PeersLost, device, Some(cause), &[]);
+    }
+
+    fn record(&self, kind: KnownKind, subject: &Subject, cause: Option<Cause>) {
+        let release = event::Subject::Release {
+            name: subject.name.clone(),
+            generation: subject.generation,
+            digest: subject.release,
+        };
+        let cause = cause.map(EventCause::from);
+        let events = self.published_status.events();
+        events.record(kind, release, cause, &[]);
+    }
+
     fn publish(&self, subject: &Subject, phase: Phase, bytes: (u64, u64), cause: Option<Cause>) {
         let event = DeployEvent {
             site: self.site.clone(),
@@ -187,7 +212,7 @@ impl Reporter {
             total: bytes.1,
             cause,
             statement: subject.statement,
-            at: Time::now(),
+            at: wall_time(&self.clock),
         };
         if let Err(error) = self.link.publish_event(&event) {
             tracing::debug!(%error, "cannot publish an event");

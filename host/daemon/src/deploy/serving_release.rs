@@ -67,9 +67,8 @@ impl ServingRelease {
         self.pipeline.release()
     }
 
-    /// The status of its components.
-    pub fn component_status(&self) -> Vec<ComponentStatus> {
-        let now = Instant::now();
+    /// The status of its components at `now`.
+    pub fn component_status(&self, now: Instant) -> Vec<ComponentStatus> {
         let status = |(name, component): (&String, &Arc<Component>)| {
             let (faults_in_a_row, backing_off) = self.back_offs.status(name, now);
             ComponentStatus {
@@ -80,6 +79,11 @@ impl ServingRelease {
             }
         };
         self.pipeline.components().iter().map(status).collect()
+    }
+
+    /// The pauses of its components.
+    pub fn back_offs(&self) -> &BackOffs {
+        &self.back_offs
     }
 
     /// Its counts.

@@ -3,24 +3,25 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hotshoe_base::Clock;
 use hotshoe_config::{Config, KeepPrevious};
 use hotshoe_engine::{CompileInterrupt, MemoryChoice};
 use hotshoe_store::{Cause, Slot, Store, Transition};
-use hotshoe_trust::{Time, TrustRoot};
 
 use crate::deploy::error::DeployError;
 use crate::deploy::keyring;
 use crate::deploy::loader::{LoadFailure, Loader};
 use crate::deploy::serving_release::ServingRelease;
+use crate::deploy::wall_time;
 
 /// Name of the cause when a trial has used up its starts.
 const DIED_IN_PROBATION: &str = "died_in_probation";
 
 /// The open data folder, with the loaded releases.
 pub struct StartupState {
+    pub(super) clock: Clock,
     pub(super) store: Store,
     pub(super) loader: Loader,
-    pub(super) trust: TrustRoot,
     /// The release that serves: the trial or the live one. `None` if there is neither.
     pub(super) serving: Option<Arc<ServingRelease>>,
     /// The live release beside a trial, for a rollback.
@@ -34,14 +35,14 @@ impl StartupState {
     ///
     /// # Errors
     /// [`DeployError`] says what to do.
-    pub fn open(config: &Config) -> Result<Self, DeployError> {
+    pub fn open(config: &Config, clock: Clock) -> Result<Self, DeployError> {
         let store = Store::open(&config.data).map_err(DeployError::Store)?;
         let trust = keyring::open(config, &store)?;
-        let loader = Loader::new(config, store.aot_dir())?;
+        let loader = Loader::new(config, store.aot_dir(), trust)?;
         let mut startup = Self {
+            clock,
             store,
             loader,
-            trust,
             serving: None,
             old: None,
             pending_transitions: VecDeque::new(),
@@ -83,11 +84,14 @@ impl StartupState {
             return None;
         }
         // Before loading: a crash while loading must count as well.
-        if let Err(error) = self.store.apply(&Transition::TryAgain, Time::now()) {
+        if let Err(error) = self
+            .store
+            .apply(&Transition::TryAgain, wall_time(&self.clock))
+        {
             self.roll_back(&trial.slot, Cause::new(error.name(), super::chain(&error)));
             return None;
         }
-        let loaded = self.loader.load_slot(&self.store, &trial.slot, &self.trust);
+        let loaded = self.loader.load_slot(&self.store, &trial.slot);
         loaded
             .map_err(|error| self.roll_back(&trial.slot, error.cause()))
             .ok()
@@ -102,7 +106,7 @@ impl StartupState {
         let Some(slot) = self.store.ledger().live.clone() else {
             return Ok(None);
         };
-        let error = match self.loader.load_slot(&self.store, &slot, &self.trust) {
+        let error = match self.loader.load_slot(&self.store, &slot) {
             Ok(served) => return Ok(Some(served)),
             Err(error) => error,
         };
@@ -135,7 +139,7 @@ impl StartupState {
     }
 
     fn load_previous(&self, previous: &Slot) -> Option<Arc<ServingRelease>> {
-        let loaded = self.loader.load_slot(&self.store, previous, &self.trust);
+        let loaded = self.loader.load_slot(&self.store, previous);
         loaded
             .inspect_err(|error| tracing::error!(release = previous.name, %error, "the previous release cannot serve either"))
             .ok()
@@ -154,7 +158,7 @@ impl StartupState {
 
     /// Applies a transition. If the ledger cannot be written, the device serves all the same, and the write is retried later.
     fn apply(&mut self, transition: Transition) {
-        if let Err(error) = self.store.apply(&transition, Time::now()) {
+        if let Err(error) = self.store.apply(&transition, wall_time(&self.clock)) {
             tracing::error!(
                 cause = super::chain(&error),
                 "the ledger cannot be written; will try again"

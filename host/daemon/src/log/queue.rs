@@ -58,7 +58,7 @@ impl Queue {
     pub fn open(
         mut file: impl Write + Send + 'static,
         limiter: Arc<Limiter>,
-        parts: &Supervisor,
+        supervisor: &Supervisor,
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
@@ -73,7 +73,7 @@ impl Queue {
             drop(waker.lock());
             waker.shared.changed.notify_all();
         });
-        let thread = parts.restarted("log", move || {
+        let thread = supervisor.restarted("log", move || {
             // Set if this thread panicked on a line.
             own.lock().writing = false;
             own.write_all(&mut file);

@@ -112,7 +112,7 @@ pub fn check(config: &MetricsConfig) -> Result<(), MetricsError> {
 /// [`MetricsError`]
 pub fn serve(
     config: impl Into<MetricsConfig>,
-    parts: &Supervisor,
+    supervisor: &Supervisor,
 ) -> Result<Endpoint, MetricsError> {
     let (bound, runtime) = bind(&config.into())?;
     let recorder = PrometheusBuilder::new()
@@ -136,7 +136,7 @@ pub fn serve(
             () = stopped.notified() => Ok(()),
         }
     };
-    parts
+    supervisor
         .vital("metrics", move || runtime.block_on(run))
         .map_err(MetricsError::Thread)?;
     Ok(Endpoint { front, stop })

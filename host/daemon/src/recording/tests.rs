@@ -6,15 +6,22 @@
 )]
 use std::sync::Arc;
 
+use hotshoe_base::VirtualClock;
+
 use super::*;
 
 /// A recorder with one session, without a signed release.
 fn recorder(buffer_mib: u32, wanted: u64, kinds: &[RecordKind]) -> Recorder {
+    recorder_at(Clock::system(), buffer_mib, wanted, kinds)
+}
+
+fn recorder_at(clock: Clock, buffer_mib: u32, wanted: u64, kinds: &[RecordKind]) -> Recorder {
+    let now = clock.now();
     let config = RecordConfig {
         buffer_mib,
         ..RecordConfig::default()
     };
-    let recorder = Recorder::new(config, Device::default(), 1 << 20);
+    let recorder = Recorder::new(config, Device::default(), 1 << 20, clock);
     let session = Session {
         id: "a".to_owned(),
         release: Digest::of(b"release"),
@@ -27,7 +34,7 @@ fn recorder(buffer_mib: u32, wanted: u64, kinds: &[RecordKind]) -> Recorder {
         preparing: 0,
         number: 0,
         ended: None,
-        asked: Instant::now(),
+        asked: now,
     };
     recorder.lock().push(session);
     recorder.update_active(&recorder.lock());
@@ -140,4 +147,22 @@ fn an_invalid_request_is_refused() {
     let open = "{\"ask\":\"open\",\"stage\":\"pre\",\"count\":1}";
     let refused = recorder.answer(open.as_bytes(), None).unwrap_err();
     assert!(String::from_utf8_lossy(&refused).contains("no_release"));
+}
+
+#[test]
+fn a_request_waits_for_a_sample_and_a_silent_recorder_is_forgotten() {
+    let time = VirtualClock::at(std::time::UNIX_EPOCH);
+    let recorder = Arc::new(recorder_at(time.clock(), 1, 9, &[RecordKind::Sample]));
+    let asking = Arc::clone(&recorder);
+    let waiting = std::thread::spawn(move || asking.next("a", 0));
+    time.await_waiting(1);
+    time.advance(WAIT);
+    assert_eq!(waiting.join().unwrap().unwrap().what, NextItem::Waiting);
+    time.advance(LEASE);
+    show(&recorder, b"release", 1);
+    assert_eq!(counts(&recorder).taken, 1);
+    time.advance(Duration::from_millis(1));
+    show(&recorder, b"release", 1);
+    assert!(recorder.lock().is_empty());
+    assert!(!recorder.is_active());
 }

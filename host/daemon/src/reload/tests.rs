@@ -124,7 +124,7 @@ fn the_document_says_which_keys_are_applied_and_every_other_needs_a_restart() {
 
 #[test]
 fn what_needs_a_restart_is_said_at_each_reload_until_there_is_one() {
-    let running = RunningConfig::new(config(LEAST));
+    let running = RunningConfig::new(config(LEAST), hotshoe_base::Clock::system());
     let new = config("site = \"other\"\ndevice = \"a\"\n[log]\nfilter = \"debug\"\n");
     for applied in [&["log.filter"][..], &[]] {
         let status = running.apply(running.change(&new).unwrap());
@@ -138,7 +138,7 @@ fn what_needs_a_restart_is_said_at_each_reload_until_there_is_one() {
 
 #[test]
 fn the_same_file_changes_nothing() {
-    let running = RunningConfig::new(config(LEAST));
+    let running = RunningConfig::new(config(LEAST), hotshoe_base::Clock::system());
     let change = running.change(&config(LEAST)).unwrap();
     assert_eq!((change.applied, change.needs_restart), (vec![], vec![]));
 }
@@ -153,7 +153,7 @@ fn a_renewed_certificate_is_a_change_of_its_key() {
     let text =
         format!("{LEAST}[zenoh.tls]\nca = \"ca.pem\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\n");
     let config = Config::parse(&text, folder.path()).unwrap();
-    let running = RunningConfig::new(config.clone());
+    let running = RunningConfig::new(config.clone(), hotshoe_base::Clock::system());
     fs::write(at("a.pem"), "renewed").unwrap();
     fs::write(at("trust.toml"), "another").unwrap();
     let change = running.change(&config).unwrap();

@@ -94,11 +94,14 @@ impl LocalClient {
         // With room for the answer, so that the worker never waits for the caller.
         let (sender, answer) = sync_channel(1);
         self.service.offer(incoming, ReplyTo::Call(sender));
-        let left = deadline.saturating_duration_since(Instant::now());
-        let (ending, body) = answer.recv_timeout(left).map_err(|error| match error {
-            RecvTimeoutError::Timeout => CallError::Deadline,
-            RecvTimeoutError::Disconnected => CallError::Abandoned,
-        })?;
+        let (ending, body) = self
+            .service
+            .clock
+            .recv_until(&answer, deadline)
+            .map_err(|error| match error {
+                RecvTimeoutError::Timeout => CallError::Deadline,
+                RecvTimeoutError::Disconnected => CallError::Abandoned,
+            })?;
         if ending == Ending::Result {
             return serde_json::from_slice(&body).map_err(|_| CallError::Abandoned);
         }

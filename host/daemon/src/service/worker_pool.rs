@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hotshoe_protocol::status::Counters;
 use serde::Serialize;
@@ -57,8 +57,8 @@ impl Service {
                 service.work(slot);
                 Ok(())
             };
-            let parts = self.link.parts();
-            match parts.restarted(&format!("worker-{slot}"), work) {
+            let supervisor = self.link.parts();
+            match supervisor.restarted(&format!("worker-{slot}"), work) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     self.queue.close();
@@ -76,12 +76,12 @@ impl Service {
 
     /// Finishes the accepted samples, and drops those that are not finished at the deadline as `drain_deadline`.
     pub fn drain(&self, workers: WorkerPool, deadline: Duration) -> DrainReport {
-        let started = Instant::now();
+        let until = self.clock.deadline(deadline);
         self.close();
-        let finished = workers.threads.iter().all(|_| {
-            let left = deadline.saturating_sub(started.elapsed());
-            workers.finished.recv_timeout(left).is_ok()
-        });
+        let finished = workers
+            .threads
+            .iter()
+            .all(|_| self.clock.recv_until(&workers.finished, until).is_ok());
         let mut dropped = 0;
         for job in self.queue.take_all() {
             dropped += u64::from(self.drop_job(&job, DropReason::DrainDeadline));

@@ -3,13 +3,16 @@
 //! While a file's sample is being processed, there is a marker for it in the data folder. A marker that exists at the start belongs to a
 //! file that was being processed when the daemon died. Markers are not synced: they must survive the process, not the machine.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use hotshoe_base::chain;
+use hotshoe_base::files::read_bytes;
+use hotshoe_base::format::{FileFormat, NewerFormat};
+use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::WatchStatus;
 use hotshoe_store::replace_file;
 use hotshoe_trust::Digest;
@@ -17,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Version;
+use crate::events::EventLog;
 
 /// Name of the record in the data folder.
 const RECORD: &str = "watched.json";
@@ -32,8 +36,8 @@ const MAX_FILE_BYTES: u64 = 8 << 20;
 const MAX_REASON: usize = 400;
 /// The fault of a sample that was not processed because its component is paused after other failures.
 const BACKING_OFF: &str = "backing_off";
-/// Format number of the record.
-const FORMAT: u32 = 1;
+/// The format of the record.
+const FORMAT: FileFormat = FileFormat::new(1, 1);
 
 /// A version of a file, and the release that processed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +90,9 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub struct FailedFiles {
     data: PathBuf,
+    /// False if a newer version wrote the record, which then stays as it is.
+    is_saved: bool,
+    events: Arc<EventLog>,
     state: Mutex<State>,
 }
 
@@ -109,16 +116,20 @@ impl Drop for InProgressMarker {
 
 impl FailedFiles {
     /// Opens the record in a data folder, and counts the files that were being processed when the daemon died.
-    pub fn open(data: &Path) -> Arc<Self> {
-        let files = read_record(&data.join(RECORD)).unwrap_or_else(|reason| {
+    pub fn open(data: &Path, events: Arc<EventLog>) -> Arc<Self> {
+        let read = read_record(&data.join(RECORD));
+        let is_newer = matches!(read, Err(RecordError::Newer(_)));
+        let files = read.unwrap_or_else(|error| {
             tracing::warn!(
-                reason,
+                reason = chain(&error),
                 "cannot read which watched files were set aside; they are tried again"
             );
             Vec::new()
         });
         let failed_files = Self {
             data: data.to_owned(),
+            is_saved: !is_newer,
+            events,
             state: Mutex::new(State {
                 files,
                 release: None,
@@ -227,7 +238,20 @@ impl FailedFiles {
         *count(&mut known) += 1;
         known.reason = reason.chars().take(MAX_REASON).collect();
         if known.is_set_aside() {
-            tracing::warn!(path = %known.of.path.display(), reason = known.reason, "a watched file is set aside: it was tried {MAX_TRIES} times; change it to have it tried again");
+            let path = known.of.path.display().to_string();
+            let message = format!(
+                "it was tried {MAX_TRIES} times; change it to have it tried again; {}",
+                known.reason
+            );
+            let name = if known.deaths >= MAX_TRIES {
+                "daemon_died"
+            } else {
+                "refused"
+            };
+            let cause = EventCause::new(name, message);
+            let subject = Subject::File { path };
+            self.events
+                .record(KnownKind::FileSetAside, subject, Some(cause), &[]);
         }
         state.files.push(known);
         let surplus = state.files.len().saturating_sub(MAX_FILES);
@@ -236,20 +260,24 @@ impl FailedFiles {
     }
 
     fn save(&self, files: &[FileRecord]) {
+        if !self.is_saved {
+            return;
+        }
         let record = Record {
-            format: FORMAT,
+            format: FORMAT.written(),
             files: files.to_vec(),
         };
         let written = serde_json::to_vec(&record)
-            .map_err(|error| error.to_string())
+            .map_err(|error| EventCause::new("not_json", error.to_string()))
             .and_then(|bytes| {
-                replace_file(&self.data.join(RECORD), &bytes).map_err(|error| chain(&error))
+                replace_file(&self.data.join(RECORD), &bytes)
+                    .map_err(|error| EventCause::new(error.name(), chain(&error)))
             });
-        if let Err(reason) = written {
-            tracing::warn!(
-                reason,
-                "cannot store the record of watched files for the next start"
-            );
+        if let Err(cause) = written {
+            let path = self.data.join(RECORD).display().to_string();
+            let subject = Subject::File { path };
+            self.events
+                .record(KnownKind::DiskWriteFailed, subject, Some(cause), &[]);
         }
     }
 
@@ -262,7 +290,7 @@ impl FailedFiles {
         paths.sort_unstable();
         let mut markers = Vec::new();
         for path in paths {
-            let marker = read(&path).ok();
+            let marker = read_bytes(&path, MAX_FILE_BYTES).ok();
             let marker = marker.and_then(|text| serde_json::from_slice(&text).ok());
             markers.extend(marker);
             if let Err(error) = fs::remove_file(&path) {
@@ -290,27 +318,33 @@ fn of(path: &Path, version: Version, release: Option<Digest>) -> Attempt {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::open(path)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(bytes)
+/// Why the record cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum RecordError {
+    #[error("it cannot be read")]
+    Io(#[from] io::Error),
+    #[error("it is damaged")]
+    Json(#[from] serde_json::Error),
+    #[error("its format is {0}, which does not exist")]
+    Format(u32),
+    #[error("it has more than {MAX_FILES} files")]
+    TooMany,
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
 }
 
-fn read_record(path: &Path) -> Result<Vec<FileRecord>, String> {
-    let bytes = match read(path) {
+fn read_record(path: &Path) -> Result<Vec<FileRecord>, RecordError> {
+    let bytes = match read_bytes(path, MAX_FILE_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(|error| error.to_string())?,
+        other => other?,
     };
-    let record: Record = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-    if record.format != FORMAT {
-        return Err(format!("its format is {}, not {FORMAT}", record.format));
+    FORMAT.check_json(RECORD, &bytes)?;
+    let record: Record = serde_json::from_slice(&bytes)?;
+    if record.format == 0 {
+        return Err(RecordError::Format(record.format));
     }
     if record.files.len() > MAX_FILES {
-        return Err(format!("it has more than {MAX_FILES} files"));
+        return Err(RecordError::TooMany);
     }
     Ok(record.files)
 }

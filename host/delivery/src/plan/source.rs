@@ -9,7 +9,6 @@ use super::Availability;
 const FIRST_WINDOW: u64 = 256 << 10;
 /// First back-off of a source that was busy or delivered nothing; it doubles each time.
 pub const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
-/// Longest back-off.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]

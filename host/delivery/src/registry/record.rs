@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use hotshoe_base::files::read_bytes;
+use hotshoe_base::format::FileFormat;
 use hotshoe_store::{BlobError, replace_file};
 use hotshoe_trust::{DeviceSelector, Digest, ReadStatement, Time};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ const MAX_UNSIGNED_BYTES: usize = 16 << 20;
 const MAX_UPDATES: usize = 32;
 /// Largest file, in bytes.
 const MAX_RECORD_BYTES: u64 = 1 << 30;
+
+/// The format of the file.
+const FORMAT: FileFormat = FileFormat::new(1, 1);
 
 /// A completely stored release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +57,9 @@ pub(super) struct StoredStatement {
 /// The content of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
+    /// The version of its format; `None` is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<u32>,
     pub statements: Vec<StoredStatement>,
     pub releases: Vec<StoredRelease>,
     /// Versions of `trust.toml`, in order.
@@ -66,9 +73,20 @@ impl Record {
             source,
         };
         match read_bytes(path, MAX_RECORD_BYTES) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self {
+                format: FORMAT.mark(),
+                ..Self::default()
+            }),
             Err(error) => Err(failed(error)),
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(error.into())),
+            Ok(bytes) => {
+                FORMAT.check_json(path.display(), &bytes)?;
+                let record: Self =
+                    serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
+                Ok(Self {
+                    format: FORMAT.mark(),
+                    ..record
+                })
+            }
         }
     }
 
@@ -171,5 +189,29 @@ impl Record {
             .min_by_key(|(_, held)| held.issued)
             .map(|(place, _)| place)?;
         Some(self.releases.remove(place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_record_without_a_version_is_read_and_a_newer_one_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.json");
+        let text = r#"{"statements":[],"releases":[],"updates":["v2"]}"#;
+        std::fs::write(&path, text).unwrap();
+        let record = Record::load(&path).unwrap();
+        record.save(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        let newer = r#"{"format":99,"statements":{},"new":[]}"#;
+        std::fs::write(&path, newer).unwrap();
+        let error = Record::load(&path).unwrap_err();
+        assert_eq!(error.name(), "newer_format");
+        assert!(error.to_string().contains("format 99"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), newer);
     }
 }

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
 use hotshoe_link::{Notice, RawNotice, Site};
 use hotshoe_store::{BlobStore, Catalogue};
 use hotshoe_trust::{
     Digest, Envelope, Order, Release, Signatures, Time, TrustRoot, TrustUpdate, Verified,
-    read_statement, rotate, verify_for_registry,
+    read_statement, rotate, time_of, verify_for_registry,
 };
 
 use super::record::{Record, StoredRelease, StoredStatement};
@@ -25,7 +26,6 @@ const UNSIGNED_TIMEOUT: Duration = Duration::from_secs(10);
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// First delay of a postponed release; it doubles each time.
 const FIRST_DELAY: Duration = Duration::from_secs(2);
-/// Longest delay.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 /// Most releases that wait to be fetched.
 const MAX_JOBS: usize = 256;
@@ -61,6 +61,7 @@ pub(super) struct RegistryWorker {
     pub state: Mutex<State>,
     pub changed: Condvar,
     pub refused: AtomicU64,
+    pub clock: Clock,
 }
 
 pub(super) struct State {
@@ -108,7 +109,7 @@ impl RegistryWorker {
 
     /// Checks a statement. A valid one is stored, and its release is queued.
     pub fn on_statement(&self, said: &RawNotice) {
-        let now = Time::now();
+        let now = time_of(self.clock.wall());
         let mut state = self.lock();
         let read = Envelope::parse(&said.bytes).and_then(|envelope| {
             let signatures = Signatures::Optional(&state.trust);
@@ -133,7 +134,7 @@ impl RegistryWorker {
                 signed: !statement.signers().is_empty(),
                 issued: statement.issued,
                 tries: 0,
-                not_before: Instant::now(),
+                not_before: self.clock.now(),
             };
             self.enqueue(&mut state, job);
         }
@@ -237,7 +238,7 @@ impl RegistryWorker {
             if state.closed {
                 return None;
             }
-            let now = Instant::now();
+            let now = self.clock.now();
             let ready = state
                 .jobs
                 .iter()
@@ -246,17 +247,13 @@ impl RegistryWorker {
             let best = ready.max_by_key(|(_, job)| (job.signed, job.issued));
             if let Some((place, _)) = best {
                 let job = state.jobs.remove(place);
-                let cancel = Cancel::new();
+                let cancel = Cancel::timed_by(self.clock.clone());
                 state.in_progress = Some((job.release, cancel.clone()));
                 return Some((job, cancel));
             }
             let soonest = state.jobs.iter().map(|job| job.not_before).min();
-            let wait = soonest.map_or(LONGEST_DELAY, |at| at.saturating_duration_since(now));
-            state = self
-                .changed
-                .wait_timeout(state, wait)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            let until = soonest.unwrap_or(now + LONGEST_DELAY);
+            state = self.clock.wait_until(&self.changed, state, until);
         }
     }
 
@@ -269,7 +266,7 @@ impl RegistryWorker {
             .min(LONGEST_DELAY);
         tracing::warn!(release = %job.release, why = error.name(), ?delay, "the fetch of a release was postponed");
         job.tries = job.tries.saturating_add(1);
-        job.not_before = Instant::now() + delay;
+        job.not_before = self.clock.now() + delay;
         self.enqueue(state, job);
     }
 
@@ -288,7 +285,7 @@ impl RegistryWorker {
         let package = fetcher.package(job.release, &job.bundles, &cancel.within(timeout))?;
         let verified = {
             let state = self.lock();
-            verify_for_registry(&package, &state.trust, Time::now())
+            verify_for_registry(&package, &state.trust, time_of(self.clock.wall()))
         };
         let release = match verified {
             Ok(release) => release,
@@ -334,12 +331,12 @@ impl RegistryWorker {
         cancel: &Cancel,
     ) -> Result<(), FetchError> {
         let stop = cancel.child();
-        let moved = Mutex::new((0, Instant::now()));
+        let moved = Mutex::new((0, self.clock.now()));
         let watch = |progress: Progress| {
             let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
             if progress.fetched != moved.0 {
-                *moved = (progress.fetched, Instant::now());
-            } else if moved.1.elapsed() > STALL_TIMEOUT {
+                *moved = (progress.fetched, self.clock.now());
+            } else if self.clock.elapsed(moved.1) > STALL_TIMEOUT {
                 stop.cancel();
             }
         };
@@ -415,7 +412,7 @@ impl RegistryWorker {
                 signed: true,
                 issued: held.issued,
                 tries: 0,
-                not_before: Instant::now(),
+                not_before: self.clock.now(),
             };
             self.enqueue(&mut state, job);
         }
@@ -430,3 +427,6 @@ fn republish(site: &Site, statements: &[StoredStatement]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

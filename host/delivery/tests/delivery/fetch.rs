@@ -8,7 +8,7 @@ use hotshoe_protocol::wire::is_origin;
 use hotshoe_trust::Digest;
 
 use crate::support::{
-    Deployer, Device, Made, PATIENCE, SITE, connecting, listening, noise, publisher, until,
+    DEADLINE, Deployer, Device, Made, SITE, connecting, listening, noise, publisher, until,
 };
 
 #[test]
@@ -78,7 +78,7 @@ fn a_fetch_goes_on_where_it_was_left() {
         sent > 0 && sent < total,
         "{sent} of {total} bytes were sent"
     );
-    let moved = device.blobs_of(&made, |_| {}, &Cancel::after(PATIENCE));
+    let moved = device.blobs_of(&made, |_| {}, &Cancel::after(DEADLINE));
     assert!(moved.bytes_reused >= total / 3, "{moved:?}");
     assert!(
         (moved.bytes_reused + moved.bytes_received).abs_diff(total) < total / 50,
@@ -98,9 +98,9 @@ fn without_a_source_a_fetch_waits_and_does_not_fail() {
             let progress = |p: hotshoe_delivery::Progress| {
                 let _ = waiting.send(p);
             };
-            device.blobs_of(&made, progress, &Cancel::after(PATIENCE))
+            device.blobs_of(&made, progress, &Cancel::after(DEADLINE))
         });
-        let progress = waits.recv_timeout(PATIENCE).unwrap();
+        let progress = waits.recv_timeout(DEADLINE).unwrap();
         assert_eq!((progress.fetched, progress.sources), (0, 0));
         let source = publisher(&connecting(&locators), &made);
         let moved = fetching.join().unwrap();
@@ -194,7 +194,7 @@ fn a_wrong_index_of_a_blob_that_is_here_already_fails_the_release() {
         device.blobs.put(&made.layout.read(&blob).unwrap()).unwrap();
     }
     let release = |made: &Made| {
-        let cancel = Cancel::after(PATIENCE);
+        let cancel = Cancel::after(DEADLINE);
         device
             .fetcher
             .release(&made.release, &device.blobs, |_| {}, &cancel)

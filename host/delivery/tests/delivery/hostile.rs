@@ -9,7 +9,7 @@ use zenoh::Wait;
 use zenoh::bytes::Encoding;
 
 use crate::support::{
-    Deployer, Device, PATIENCE, Rogue, SITE, connecting, listening, noise, object_key, publisher,
+    DEADLINE, Deployer, Device, Rogue, SITE, connecting, listening, noise, object_key, publisher,
     until,
 };
 
@@ -143,7 +143,7 @@ fn endless_replies_end_at_the_fetcher() {
         }
     });
     let _source = publisher(&connecting(&device.locators()), &made);
-    let moved = device.blobs_of(&made, |_| {}, &Cancel::after(PATIENCE));
+    let moved = device.blobs_of(&made, |_| {}, &Cancel::after(DEADLINE));
     let refused: u64 = moved.refused.values().sum();
     assert!(refused < 500, "{moved:?}");
 }

@@ -10,7 +10,7 @@ use hotshoe_trust::{DeviceSelector, Envelope, Order, SigningKey, Statement};
 use tempfile::TempDir;
 
 use crate::support::{
-    Deployer, Device, Made, PATIENCE, SITE, connecting, listening, noise, now, publisher, until,
+    DEADLINE, Deployer, Device, Made, SITE, connecting, listening, noise, now, publisher, until,
 };
 
 fn config(folder: &TempDir, deployer: &Deployer) -> RegistryConfig {
@@ -54,9 +54,9 @@ fn it_serves_when_the_publisher_has_gone_and_after_a_restart() {
     let config = config(&folder, &deployer);
     let registry = Registry::start(&config).unwrap();
     let publisher = publisher(&connecting(&registry.locators()), &made);
-    let said = deploy(&made, Some(&deployer.key));
+    let said = deploy(&made, Some(&deployer.signer.key));
     publisher.publish_statement("ocr", said.clone()).unwrap();
-    assert!(registry.wait_for(made.digest, PATIENCE));
+    assert!(registry.wait_for(made.digest, DEADLINE));
     publisher.close();
     registry_serves(&registry, &made, &said);
     registry.stop();
@@ -77,7 +77,7 @@ fn registry_serves(registry: &Registry, made: &Made, said: &[u8]) {
         .link
         .desired(move |said| drop(sender.send(said.bytes)))
         .unwrap();
-    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), said);
+    assert_eq!(heard.recv_timeout(DEADLINE).unwrap(), said);
     let moved = device.fetch(made);
     assert_eq!(moved.from.keys().collect::<Vec<_>>(), ["registry-one"]);
 }
@@ -103,9 +103,9 @@ fn it_holds_nothing_that_strangers_signed_and_no_more_than_it_may() {
         let made = deployer.release("ocr", generation, &noise(33 + generation, 600_000));
         let publisher = publisher(&connecting(&registry.locators()), &made);
         publisher
-            .publish_statement("ocr", deploy(&made, Some(&deployer.key)))
+            .publish_statement("ocr", deploy(&made, Some(&deployer.signer.key)))
             .unwrap();
-        assert!(registry.wait_for(made.digest, PATIENCE));
+        assert!(registry.wait_for(made.digest, DEADLINE));
         publisher.close();
     }
     let mut held: Vec<u64> = registry.held().iter().map(|h| h.generation).collect();

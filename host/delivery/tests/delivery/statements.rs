@@ -8,7 +8,7 @@ use hotshoe_link::{Link, MAX_STATEMENT_MESSAGE, Notice, OrderError};
 use serde_json::json;
 
 use crate::support::{
-    Deployer, Device, PATIENCE, SITE, connecting, listening, noise, publisher, until,
+    DEADLINE, Deployer, Device, SITE, connecting, listening, noise, publisher, until,
 };
 
 #[test]
@@ -27,21 +27,21 @@ fn a_late_joiner_hears_what_was_said_before() {
         .desired(move |said| sender.send((said.name, said.bytes)).unwrap())
         .unwrap();
     assert_eq!(
-        heard.recv_timeout(PATIENCE).unwrap(),
+        heard.recv_timeout(DEADLINE).unwrap(),
         ("ocr".to_owned(), b"the statement".to_vec())
     );
     let _trust = late
         .trust_updates(move |bytes| trusted.send((String::new(), bytes)).unwrap())
         .unwrap();
     until("the update is heard", || {
-        heard.recv_timeout(PATIENCE).unwrap().1 == b"the update"
+        heard.recv_timeout(DEADLINE).unwrap().1 == b"the update"
     });
     // And later messages.
     publisher
         .publish_statement("ocr", b"the next".to_vec())
         .unwrap();
     until("the next is heard", || {
-        heard.recv_timeout(PATIENCE).unwrap().1 == b"the next"
+        heard.recv_timeout(DEADLINE).unwrap().1 == b"the next"
     });
 }
 
@@ -59,7 +59,7 @@ fn a_publisher_that_comes_late_is_asked() {
     publisher
         .publish_statement("ocr", b"late".to_vec())
         .unwrap();
-    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b"late");
+    assert_eq!(heard.recv_timeout(DEADLINE).unwrap(), b"late");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_flood_of_statements_is_bounded_and_counted() {
         .desired(move |said| {
             let _ = entered.send(());
             // The first one blocks the thread until the flood is over.
-            let _ = gate.recv_timeout(PATIENCE);
+            let _ = gate.recv_timeout(DEADLINE);
             let _ = sender.send(said.name);
         })
         .unwrap();
@@ -121,23 +121,23 @@ fn devices_are_found_and_take_orders_and_tell() {
         })
         .unwrap();
     let client = hotshoe_link::Client::open(&connecting(&device.locators())).unwrap();
-    let devices = client.devices(Some(SITE), PATIENCE).unwrap();
+    let devices = client.devices(Some(SITE), DEADLINE).unwrap();
     assert_eq!(devices.len(), 1);
     assert_eq!(
         (devices[0].site.as_str(), devices[0].device.as_str()),
         (SITE, "camera")
     );
-    let done = client.order(SITE, "camera", b"go", PATIENCE).unwrap();
+    let done = client.order(SITE, "camera", b"go", DEADLINE).unwrap();
     assert_eq!(done, json!({"gone": true}));
-    let error = client.order(SITE, "camera", b"stay", PATIENCE).unwrap_err();
+    let error = client.order(SITE, "camera", b"stay", DEADLINE).unwrap_err();
     assert_eq!(
         (error.name(), error.to_string().contains("what?")),
         ("unknown", true)
     );
-    let error = client.order(SITE, "nobody", b"go", PATIENCE).unwrap_err();
+    let error = client.order(SITE, "nobody", b"go", DEADLINE).unwrap_err();
     assert!(matches!(error, OrderError::NoReply { .. }), "{error}");
     let large = vec![b' '; 2 << 20];
-    let error = client.order(SITE, "camera", &large, PATIENCE).unwrap_err();
+    let error = client.order(SITE, "camera", &large, DEADLINE).unwrap_err();
     assert_eq!(error.name(), "too_large");
     let events = client.events(SITE, None, 16).unwrap();
     let mut number = 0;

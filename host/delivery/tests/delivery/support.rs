@@ -3,33 +3,19 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use hotshoe_config::ZenohConfig;
 use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, Progress, Publisher, TransferStats};
 use hotshoe_link::Link;
-use hotshoe_store::{BlobStore, Catalogue, Layout, pack};
-use hotshoe_trust::{Digest, Release, SigningKey, Time, TrustRoot};
+use hotshoe_store::{BlobStore, Catalogue, Layout};
+use hotshoe_tests::Signer;
+pub use hotshoe_tests::{DEADLINE, noise, until};
+use hotshoe_trust::{Digest, Release, Time};
 use tempfile::TempDir;
 use zenoh::Wait;
 use zenoh::query::Query;
 
-/// Long enough for any machine; reached only when a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const SITE: &str = "lab";
-
-/// Bytes that do not compress, the same for the same seed.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let words = std::iter::repeat_with(next).flatten();
-    words.take(len).collect()
-}
 
 pub fn now() -> Time {
     Time::now()
@@ -38,8 +24,7 @@ pub fn now() -> Time {
 /// A deployer: a folder of sources, and a trusted key.
 pub struct Deployer {
     pub folder: TempDir,
-    pub key: SigningKey,
-    pub trust: String,
+    pub signer: Signer,
 }
 
 /// A release that was packed and signed.
@@ -53,19 +38,16 @@ pub struct Made {
 impl Deployer {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = SigningKey::generate().unwrap();
-        let entry = TrustRoot::key_entry("alice", &key.public_key().unwrap(), &["*"]);
         fs::write(folder.path().join("stage.wasm"), noise(7, 20_000)).unwrap();
         Self {
-            trust: format!("threshold = 1\n{entry}"),
+            signer: Signer::new("alice"),
             folder,
-            key,
         }
     }
 
     pub fn trust_file(&self) -> PathBuf {
         let path = self.folder.path().join("trust.toml");
-        fs::write(&path, &self.trust).unwrap();
+        fs::write(&path, &self.signer.trust).unwrap();
         path
     }
 
@@ -91,15 +73,12 @@ impl Deployer {
         );
         fs::write(at("release.toml"), description).unwrap();
         let out = at(&format!("{name}-{generation}"));
-        let packed = pack(&at("release.toml"), now(), &out).unwrap();
-        let manifest = packed.layout.package().unwrap().manifest;
-        let bundle = self.key.sign_bundle(&manifest).unwrap();
-        packed.layout.attach(&bundle).unwrap();
+        let (packed, bundle) = self.signer.pack(&at("release.toml"), &out);
         Made {
             layout: packed.layout,
             release: packed.release,
             digest: packed.digest,
-            bundles: vec![Digest::of(&bundle)],
+            bundles: vec![bundle],
         }
     }
 }
@@ -157,7 +136,7 @@ impl Device {
 
     /// Fetches a release whole, checks it, and lists it.
     pub fn fetch(&self, made: &Made) -> TransferStats {
-        let cancel = Cancel::after(PATIENCE);
+        let cancel = Cancel::after(DEADLINE);
         let package = self
             .fetcher
             .package(made.digest, &made.bundles, &cancel)
@@ -192,15 +171,6 @@ impl Device {
             self.blobs.check(&blob).unwrap();
         }
         moved
-    }
-}
-
-/// Waits until a condition is true.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what} never was so");
-        std::thread::yield_now();
     }
 }
 

@@ -9,42 +9,33 @@ use hotshoe_config::{TlsConfig, ZenohConfig, ZenohMode};
 use hotshoe_delivery::{Cancel, DeliveryConfig};
 use hotshoe_link::acl::{AclOptions, access_control};
 use hotshoe_link::{Link, LinkError, Notice, Site};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use hotshoe_tests::Authority;
 use tempfile::TempDir;
 
-use crate::support::{Deployer, Device, PATIENCE, SITE, noise, publisher, until};
+use crate::support::{DEADLINE, Deployer, Device, SITE, noise, publisher, until};
 
 /// A site's certificate authority, with what it signed in a folder.
-struct Authority {
-    folder: TempDir,
-    issuer: CertifiedIssuer<'static, KeyPair>,
+struct SiteAuthority {
+    _folder: TempDir,
+    authority: Authority,
 }
 
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+impl SiteAuthority {
+    fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { folder, issuer }
+        Self {
+            authority: Authority::new(folder.path()),
+            _folder: folder,
+        }
     }
 
     /// The files of a party.
     fn issue(&self, name: &str) -> TlsConfig {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let at = |file: String| self.folder.path().join(file);
-        let (pem, private) = (at(format!("{name}.pem")), at(format!("{name}.key")));
-        fs::write(&pem, certificate.pem()).unwrap();
-        fs::write(&private, key.serialize_pem()).unwrap();
+        let issued = self.authority.issue(name);
         TlsConfig {
-            ca: Some(at("ca.pem".to_owned())),
-            certificate: Some(pem),
-            key: Some(private),
+            ca: Some(self.authority.ca()),
+            certificate: Some(issued.certificate),
+            key: Some(issued.key),
             ..TlsConfig::default()
         }
     }
@@ -76,8 +67,8 @@ fn connect(router: &Site, tls: TlsConfig) -> ZenohConfig {
 
 #[test]
 fn without_a_certificate_of_this_site_nothing_is_got() {
-    let ours = Authority::new("our site");
-    let theirs = Authority::new("another site");
+    let ours = SiteAuthority::new();
+    let theirs = SiteAuthority::new();
     let router = router(ours.issue("registry"), None);
     let deployer = Deployer::new();
     let made = deployer.release("ocr", 1, &noise(41, 300_000));
@@ -120,7 +111,7 @@ fn without_a_certificate_of_this_site_nothing_is_got() {
 
 #[test]
 fn a_device_writes_its_own_keys_alone() {
-    let ours = Authority::new("our site");
+    let ours = SiteAuthority::new();
     let options = AclOptions {
         devices: vec!["camera".to_owned(), "gate".to_owned()],
         ..AclOptions::default()
@@ -170,6 +161,6 @@ fn a_device_writes_its_own_keys_alone() {
     publisher
         .publish_statement("ocr", b"from the deployer".to_vec())
         .unwrap();
-    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b"from the deployer");
+    assert_eq!(heard.recv_timeout(DEADLINE).unwrap(), b"from the deployer");
     router.close();
 }

@@ -134,11 +134,6 @@ fn byte_len(tensors: &Tensors) -> usize {
 
 impl types::Host for State {}
 
-/// The full name of one of our interfaces.
-pub(crate) fn interface(name: &str, version: &str) -> String {
-    format!("hotshoe:pipeline/{name}@{version}")
-}
-
 /// An error for the component.
 fn error(code: ErrorCode, message: impl std::fmt::Display) -> Error {
     Error {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hotshoe_base::chain;
 use hotshoe_infer::{ElementType, ErrorKind, NamedModel, RunError, Tensor};
+use hotshoe_trust::WASI_NN;
 use wasmtime::component::{HasSelf, Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime::{AsContext, StoreContextMut};
 
@@ -16,9 +17,6 @@ use crate::call_end::CallEnd;
 use crate::convert::clip;
 use crate::limits::Counted;
 use crate::lists::HostList;
-
-/// The interface that is linked by hand.
-const TENSOR: &str = "wasi:nn/tensor@0.2.0-rc-2024-10-28";
 
 /// A model that the component has loaded by its name.
 pub struct Graph(Arc<NamedModel>);
@@ -62,7 +60,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     errors::add_to_linker::<_, Own>(linker, |state| state)?;
     graph::add_to_linker::<_, Own>(linker, |state| state)?;
     inference::add_to_linker::<_, Own>(linker, |state| state)?;
-    add_tensor(&mut linker.instance(TENSOR)?)
+    add_tensor(&mut linker.instance(&WASI_NN.interface("tensor", WASI_NN.oldest))?)
 }
 
 fn add_tensor(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
+use hotshoe_trust::PIPELINE;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
     ComponentNamedList, Linker, LinkerInstance, Lower, Resource, ResourceType,
 };
 
-use super::{State, interface};
+use super::State;
 use crate::sample::Sample;
 
 type Caller<'a> = StoreContextMut<'a, State>;
 
 /// Links `samples` of a version.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
-    let linked = &mut linker.instance(&interface("samples", version))?;
-    linked.resource(
+    let interface = &mut linker.instance(&PIPELINE.interface("samples", version))?;
+    interface.resource(
         "sample",
         ResourceType::host::<Sample>(),
         |mut caller: Caller<'_>, index| {
@@ -24,14 +25,18 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmti
             Ok(())
         },
     )?;
-    add(linked, "[method]sample.id", |s| (s.id.clone(),))?;
-    add(linked, "[method]sample.source", |s| (s.source.clone(),))?;
-    add(linked, "[method]sample.content-type", |s| {
+    add(interface, "[method]sample.id", |s| (s.id.clone(),))?;
+    add(interface, "[method]sample.source", |s| (s.source.clone(),))?;
+    add(interface, "[method]sample.content-type", |s| {
         (s.content_type.clone(),)
     })?;
-    add(linked, "[method]sample.timestamp", |s| (s.timestamp_us,))?;
-    add(linked, "[method]sample.size", |s| (s.payload.len() as u64,))?;
-    add(linked, "[method]sample.read", |s| (Arc::clone(&s.payload),))
+    add(interface, "[method]sample.timestamp", |s| (s.timestamp_us,))?;
+    add(interface, "[method]sample.size", |s| {
+        (s.payload.len() as u64,)
+    })?;
+    add(interface, "[method]sample.read", |s| {
+        (Arc::clone(&s.payload),)
+    })
 }
 
 /// Links a getter of a sample.

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hotshoe_infer::NamedModel;
-use hotshoe_trust::{Allowed, MAX_TOPIC_BYTES, is_topic, printable};
+use hotshoe_trust::{Allowed, MAX_TOPIC_BYTES, PIPELINE, is_topic, printable};
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::{State, error, interface, wasi};
+use super::{State, error, wasi};
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use crate::bindings::hotshoe::pipeline::{clock, config, log, metrics};
 use crate::component::ComponentAssets;
@@ -248,7 +248,6 @@ impl Services {
         }
     }
 
-    /// Dropped lines.
     pub(crate) fn log_lines_dropped(&self) -> u64 {
         self.log_lines_dropped.load(Ordering::Relaxed)
     }
@@ -336,7 +335,8 @@ pub(crate) fn add_data_to_linker(
     linker: &mut Linker<State>,
     version: &str,
 ) -> wasmtime::Result<()> {
-    linker.instance(&interface("data", version))?.func_wrap(
+    let mut interface = linker.instance(&PIPELINE.interface("data", version))?;
+    interface.func_wrap(
         "read",
         |caller: StoreContextMut<'_, State>, (name,): (String,)| {
             Ok((caller.data().services.file(&name),))

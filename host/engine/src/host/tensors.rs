@@ -1,10 +1,11 @@
 //! `tensors`, linked by hand, since generated bindings copy every list a second time on the host.
 
 use hotshoe_infer::{ElementType, Tensor, TensorError};
+use hotshoe_trust::PIPELINE;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime::{AsContext, StoreContext, StoreContextMut};
 
-use super::{CountedTensor, State, error, interface};
+use super::{CountedTensor, State, error};
 use crate::bindings::hotshoe::pipeline::tensors;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use crate::lists::{F32List, HostList};
@@ -19,8 +20,8 @@ type ReadResult<T> = wasmtime::Result<(Result<HostList<Tensor, T>, Error>,)>;
 
 /// Links `tensors` of a version.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
-    let mut linked = linker.instance(&interface("tensors", version))?;
-    linked.resource(
+    let mut interface = linker.instance(&PIPELINE.interface("tensors", version))?;
+    interface.resource(
         "tensor",
         ResourceType::host::<CountedTensor>(),
         |mut caller: Caller<'_>, index| {
@@ -29,8 +30,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmti
             Ok(())
         },
     )?;
-    add_makers(&mut linked)?;
-    add_readers(&mut linked)
+    add_makers(&mut interface)?;
+    add_readers(&mut interface)
 }
 
 fn add_makers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {

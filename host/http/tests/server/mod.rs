@@ -1,10 +1,8 @@
 //! A test server with a small service, and byte-level clients.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,14 +10,12 @@ use bytes::Bytes;
 use hotshoe_http::{
     Answer, Body, Bound, Front, Handler, Limits, Options, Refusal, TlsFiles, is_stalled,
 };
+pub use hotshoe_tests::{Authority, DEADLINE};
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
-/// The longest wait. Tests do not assert durations.
-pub const DEADLINE: Duration = Duration::from_secs(60);
 /// The timeouts in these tests.
 pub const SHORT: Duration = Duration::from_millis(1500);
 /// More bytes than fit into the buffers of a local connection.
@@ -182,45 +178,12 @@ pub fn answer(stream: &mut impl Read, end: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// A certificate authority, with its certificates in a folder.
-pub struct Authority {
-    pub folder: PathBuf,
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Authority {
-    pub fn new(folder: &Path) -> Self {
-        fs::create_dir_all(folder).unwrap();
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "authority");
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
-        Self {
-            folder: folder.to_owned(),
-            issuer,
-        }
-    }
-
-    /// Writes `NAME.pem` and `NAME.key`.
-    pub fn issue(&self, name: &str) -> TlsFiles {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
-        let files = TlsFiles {
-            certificate: self.folder.join(format!("{name}.pem")),
-            key: self.folder.join(format!("{name}.key")),
-            client_ca: None,
-        };
-        fs::write(&files.certificate, pem).unwrap();
-        fs::write(&files.key, key.serialize_pem()).unwrap();
-        files
-    }
-
-    pub fn ca(&self) -> PathBuf {
-        self.folder.join("ca.pem")
+/// The files of a party that `authority` knows.
+pub fn issue(authority: &Authority, name: &str) -> TlsFiles {
+    let issued = authority.issue(name);
+    TlsFiles {
+        certificate: issued.certificate,
+        key: issued.key,
+        client_ca: None,
     }
 }

@@ -4,11 +4,11 @@
 pub mod choice;
 pub mod refused;
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use hotshoe_devkit::{Extra, Progress, fetch, find_root};
+use hotshoe_devkit::Extra;
 use hotshoe_infer::{Backend, BackendChoice, Options};
+use hotshoe_tests::extra;
 use prost::Message;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -113,16 +113,9 @@ pub fn integer(name: &str, number: i64) -> AttributeProto {
     }
 }
 
-/// ONNX Runtime's library, or a note past the test runner's capture of what tests print.
+/// ONNX Runtime's library, where there is one.
 pub fn library() -> Option<PathBuf> {
-    let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
-    match fetch(&root, Extra::OnnxRuntime, &Progress::plain()) {
-        Ok(path) => Some(path),
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "skipped: without ONNX Runtime: {error}");
-            None
-        }
-    }
+    extra(Extra::OnnxRuntime)
 }
 
 /// How a model is loaded for this backend, if it is there.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use hotshoe_base::chain;
+use hotshoe_base::format::{FileFormat, NewerFormat};
 use hotshoe_config::InferenceConfig;
 use hotshoe_infer::Backend;
 use hotshoe_store::replace_file;
@@ -22,8 +23,8 @@ pub const MAX_CHOICES: usize = 256;
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Most characters of a reason.
 const MAX_REASON: usize = 400;
-/// The only format of the file so far.
-const FORMAT: u32 = 1;
+/// The format of the file.
+const FORMAT: FileFormat = FileFormat::new(1, 1);
 
 /// The chosen backends on this machine, by model digest.
 #[derive(Debug)]
@@ -67,15 +68,20 @@ impl Backends {
         }
     }
 
-    /// Loads the choices of the data folder. A damaged file is ignored, since everything in it can be measured again.
+    /// Loads the choices of the data folder. A damaged file is ignored, since everything in it can be measured again. The file of a newer
+    /// version stays as it is.
     pub fn open(data: &Path, inference: &InferenceConfig) -> Self {
         let path = data.join(BACKENDS_FILE);
-        let choices = read(&path).unwrap_or_else(|reason| {
-            tracing::warn!(path = %path.display(), reason, "remembered backends cannot be read; they are measured again");
-            Vec::new()
-        });
+        let (path, choices) = match read(&path) {
+            Ok(choices) => (Some(path), choices),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), cause = chain(&error), "remembered backends cannot be read; they are measured again");
+                let is_newer = matches!(error, ReadError::Newer(_));
+                ((!is_newer).then_some(path), Vec::new())
+            }
+        };
         Self {
-            path: Some(path),
+            path,
             choices,
             ..Self::in_memory(inference)
         }
@@ -87,7 +93,7 @@ impl Backends {
             return;
         };
         let file = BackendsFile {
-            format: FORMAT,
+            format: FORMAT.written(),
             choices: self.choices.clone(),
         };
         let written = serde_json::to_vec(&file)
@@ -140,24 +146,38 @@ impl Backends {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Choice>, String> {
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("it cannot be read")]
+    Io(#[from] io::Error),
+    #[error("it is damaged")]
+    Json(#[from] serde_json::Error),
+    #[error("its format is {0}, which does not exist")]
+    Format(u32),
+    #[error("it has more than {MAX_CHOICES} choices")]
+    TooMany,
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
+}
+
+fn read(path: &Path) -> Result<Vec<Choice>, ReadError> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(|error| error.to_string())?,
+        other => other?,
     };
     let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("it has more than {MAX_FILE_BYTES} bytes"));
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
     }
-    let file: BackendsFile = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-    if file.format != FORMAT {
-        return Err(format!("its format is {}, not {FORMAT}", file.format));
+    FORMAT.check_json(BACKENDS_FILE, &bytes)?;
+    let file: BackendsFile = serde_json::from_slice(&bytes)?;
+    if file.format == 0 {
+        return Err(ReadError::Format(file.format));
     }
     if file.choices.len() > MAX_CHOICES {
-        return Err(format!("it has more than {MAX_CHOICES} choices"));
+        return Err(ReadError::TooMany);
     }
     Ok(file.choices)
 }

@@ -1,6 +1,8 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use hotshoe_base::format::NewerFormat;
+
 use super::{MAX_RECORDED, RECORDING_FILE};
 use crate::blob_error::BlobError;
 
@@ -25,8 +27,11 @@ pub enum RecordingError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Its format is of another version of Hotshoe.
-    #[error("{} has format {found}, which this version does not know; use the one that recorded it", path.display())]
+    /// A newer version of Hotshoe recorded it.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
+    /// No version of Hotshoe wrote this format.
+    #[error("{} has format {found}, which does not exist; record again", path.display())]
     Format {
         /// The file.
         path: PathBuf,
@@ -71,11 +76,16 @@ impl RecordingError {
     /// The stable name, in snake case.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Read {
+                source: BlobError::LinkLeadsOut { .. },
+                ..
+            } => "link_leads_out",
             Self::Read { .. } => "no_recording",
             Self::Json { .. } | Self::Format { .. } | Self::TooMany { .. } | Self::Path { .. } => {
                 "invalid_recording"
             }
             Self::File(source) | Self::Write(source) => source.name(),
+            Self::Newer(error) => error.name(),
             Self::Damaged { .. } => "damaged_recording",
             Self::Exists { .. } => "recording_exists",
         }

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
 
@@ -89,6 +90,26 @@ fn the_file_lags_by_a_part_of_the_entries_until_the_end() {
 }
 
 #[test]
+fn a_link_that_leads_out_of_a_recording_is_not_read() {
+    let folder = TempDir::new().unwrap();
+    let outside = TempDir::new().unwrap();
+    let found = recorded(folder.path());
+    for file in ["samples/0000.png", RECORDING_FILE] {
+        let path = folder.path().join(file);
+        let moved = outside.path().join("moved");
+        fs::rename(&path, &moved).unwrap();
+        symlink(&moved, &path).unwrap();
+        let read = found
+            .check()
+            .and_then(|()| Recording::open(folder.path()).map(drop));
+        assert_eq!(read.unwrap_err().name(), "link_leads_out", "{file}");
+        fs::remove_file(&path).unwrap();
+        fs::rename(&moved, &path).unwrap();
+    }
+    Recording::open(folder.path()).unwrap().check().unwrap();
+}
+
+#[test]
 fn damage_and_paths_that_lead_away_are_found() {
     let folder = TempDir::new().unwrap();
     let found = recorded(folder.path());
@@ -109,7 +130,7 @@ fn damage_and_paths_that_lead_away_are_found() {
         assert_eq!(refused.name(), "invalid_recording", "{wrong}");
     }
     for wrong in [
-        text.replace("\"format\": 1", "\"format\": 2"),
+        text.replace("\"format\": 1", "\"format\": 0"),
         text.replacen('{', "{\"format\":1,", 1),
         String::new(),
     ] {
@@ -118,6 +139,19 @@ fn damage_and_paths_that_lead_away_are_found() {
             Recording::open(folder.path()).unwrap_err().name(),
             "invalid_recording"
         );
+    }
+    for (found, newer) in [
+        (2, text.replace("\"format\": 1", "\"format\": 2")),
+        (
+            99,
+            text.replace("\"format\": 1", "\"format\": 99, \"new\": []"),
+        ),
+    ] {
+        fs::write(&path, &newer).unwrap();
+        let error = Recording::open(folder.path()).unwrap_err();
+        assert_eq!(error.name(), "newer_format");
+        assert!(matches!(&error, RecordingError::Newer(error) if error.found == found));
+        assert_eq!(fs::read_to_string(&path).unwrap(), newer);
     }
     let none = Recording::open(&folder.path().join("none")).unwrap_err();
     assert_eq!(none.name(), "no_recording");

@@ -4,6 +4,8 @@
 use std::{error::Error, fs, path::Path};
 
 use hotshoe_store::{Layout, Packed, Slot, Store, pack};
+#[allow(unused_imports, reason = "each test file uses its own part")]
+pub use hotshoe_tests::noise;
 use hotshoe_trust::{
     Blob, ChunkIndex, Device, Floor, Release, SigningKey, Time, TrustRoot, Verified, verify,
     verify_installed,
@@ -157,20 +159,6 @@ pub fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-/// Bytes that no chunker finds anything in; the same for the same seed.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
 }
 
 /// The chunk index of `blob`, as `layout` has it.

@@ -8,7 +8,6 @@ use wasmparser::{
     Validator, WasmFeatures,
 };
 
-/// The parameter.
 const PARAMETER: &str = "sample";
 /// The binary encoding of the two types.
 const OWN: u8 = 0x69;

@@ -22,7 +22,9 @@ pub fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
             (Some(memory), Finding::ok(WHAT, found))
         }
         Err(EngineError::Memory { refused, remedy }) => {
-            let found = format!("there is no room for components: {refused}");
+            let found = format!(
+                "this process has too little address space or memory for components: {refused}"
+            );
             (None, Finding::bad(WHAT, State::Fail, found, remedy))
         }
         Err(error) => {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use termtree::Tree;
 use wasm_metadata::Payload;
 
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// The contents of a component.
 #[derive(Debug, Serialize)]

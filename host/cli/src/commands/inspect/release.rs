@@ -12,7 +12,7 @@ use termtree::Tree;
 
 use super::component::Report;
 use crate::commands::pack;
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// The contents of a release, not verified.
 #[derive(Debug, Serialize)]

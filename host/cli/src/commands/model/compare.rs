@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::measure::{Comparison, Settings, Side, check_classes, compare, load};
 use super::samples::{self, Sample};
 use super::{BackendArg, OrtArgs, ShapeArgs, report};
-use crate::terminal::Terminal;
 use hotshoe_infer::Model;
+use hotshoe_release::terminal::Terminal;
 
 /// The default number of timed runs per model.
 const RUNS: u32 = 50;

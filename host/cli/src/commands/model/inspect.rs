@@ -6,7 +6,7 @@ use hotshoe_infer::inspect::{Dimension, Fit, Inspection, Port, Work, inspect};
 use serde::Serialize;
 
 use super::{OrtArgs, ShapeArgs, read_model};
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// The most nodes that are listed by name.
 const NAMED_NODES: usize = 5;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::measure::{Side, load};
 use super::samples::{self, Sample};
 use super::{BackendArg, OrtArgs};
-use crate::terminal::Terminal;
+use hotshoe_release::terminal::Terminal;
 
 /// Load a model, run it once, and print the growth of resident memory
 #[derive(Debug, clap::Args)]

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::compare::{ComparisonPlan, GateArgs, LoadedModel, SourceArgs};
 use super::measure::{Comparison, Side};
 use super::{BackendArg, ModelError, read_model, report};
-use crate::files::{Readers, write_new};
-use crate::terminal::{Terminal, size};
+use hotshoe_release::files::{Readers, write_new};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// The quantisation script, run by Python.
 const QUANTISE: &str = include_str!("quantise.py");

@@ -1,7 +1,7 @@
 //! Prints a comparison.
 
 use super::measure::{Comparison, MeasuredModel};
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// The most decimals that a share of 1 can have.
 const MAX_DECIMALS: usize = 17;

@@ -14,7 +14,7 @@ use hotshoe_infer::{ElementType, Model, Tensor};
 use hotshoe_store::Recording;
 
 use super::ModelError;
-use crate::bench::random::Random;
+use hotshoe_release::random::Random;
 
 /// The most bytes of one file of a sample.
 const MAX_FILE_BYTES: u64 = 1 << 30;

@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::authority::Authority;
 use super::{ACL, CA_KEY, TRUST, certificate};
-use crate::files::{Readers, read_text, write_new};
 use crate::fleet::site_dir::{BUNDLES, CA, DEPLOYER, DEVICES, REGISTRY, SiteDir};
-use crate::terminal::Terminal;
+use hotshoe_release::files::{Readers, read_text, write_new};
+use hotshoe_release::terminal::Terminal;
 
 /// Add a device to a site
 ///

@@ -10,7 +10,7 @@ use rcgen::{
 };
 use zeroize::Zeroizing;
 
-use crate::files::read_text;
+use hotshoe_release::files::read_text;
 
 /// The lifetime of the authority, in years.
 const AUTHORITY_YEARS: i16 = 20;

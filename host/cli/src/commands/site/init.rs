@@ -11,14 +11,14 @@ use serde::Serialize;
 use super::add::{Added, add, write_rules};
 use super::authority::{Authority, CERTIFICATE_YEARS};
 use super::{ACL, CA_KEY, TRUST, certificate};
-use crate::commands::keygen::keygen;
-use crate::commands::trust::write_trust;
-use crate::files::{Readers, read_text, write_new};
 use crate::fleet::site_dir::{
     BUNDLES, CA, DEPLOYER, DEVICES, REGISTRY, SIGNING_KEY, SITE_FILE, SiteDir, SiteFile,
 };
-use crate::passphrase;
-use crate::terminal::Terminal;
+use hotshoe_release::files::{Readers, read_text, write_new};
+use hotshoe_release::keys::keygen;
+use hotshoe_release::passphrase;
+use hotshoe_release::terminal::Terminal;
+use hotshoe_release::trust_file::write_trust;
 
 /// The registry's default port: Zenoh's own.
 const DEFAULT_PORT: u16 = 7447;

@@ -10,7 +10,7 @@ use hotshoe_store::{RecordedEntry, RecordedPart, Recording, Replay};
 use hotshoe_trust::release_toml::{ReleaseToml, TestOn, TestToml};
 use hotshoe_trust::{PipelineInput, PipelineOutput, ReleaseLimits};
 
-use crate::files::read_limited;
+use hotshoe_release::files::read_limited;
 
 /// The default `min-agreement` of a recording.
 const MIN_AGREEMENT: f64 = 0.99;

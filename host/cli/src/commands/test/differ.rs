@@ -7,7 +7,7 @@ use hotshoe_pipeline::{Decision, Expectation};
 use serde_json::{Map, Value};
 use similar::{ChangeTag, TextDiff};
 
-use crate::terminal::Terminal;
+use hotshoe_release::terminal::Terminal;
 
 /// The number of equal lines around a difference.
 const CONTEXT: usize = 3;

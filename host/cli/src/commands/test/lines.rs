@@ -6,7 +6,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-use crate::logging::TARGET;
+use hotshoe_release::logging::TARGET;
 
 /// The most lines per test.
 const MAX_LINES: usize = 200;

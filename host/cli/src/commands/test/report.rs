@@ -6,7 +6,7 @@ use hotshoe_pipeline::StageTime;
 use serde::Serialize;
 
 use super::runner::{TestOutcome, TestResult, TestRun};
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
 
 #[derive(Serialize)]
 struct Report<'a> {

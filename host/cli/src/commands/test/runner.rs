@@ -19,8 +19,8 @@ use super::cases::{self, Case};
 use super::differ::{self, Difference};
 use super::lines::LogLines;
 use super::{TOLERANCE, TestError};
-use crate::files::{Readers, write_new};
-use crate::throwaway;
+use hotshoe_release::files::{Readers, write_new};
+use hotshoe_release::throwaway;
 
 /// The options of a test run.
 pub struct TestOptions {

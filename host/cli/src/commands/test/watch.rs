@@ -11,8 +11,9 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::runner::TestOptions;
 use super::{once, report};
-use crate::exit;
-use crate::terminal::Terminal;
+use crate::error_names;
+use hotshoe_release::exit;
+use hotshoe_release::terminal::Terminal;
 
 /// The time without a change after which a group of changes is complete: editors and compilers write several files.
 const QUIET: Duration = Duration::from_millis(150);
@@ -41,7 +42,7 @@ pub fn run(options: &TestOptions, yes: bool, terminal: &Terminal) -> anyhow::Res
         match once(options, yes, terminal) {
             Ok(run) => report::print(&run, terminal)?,
             // An error may be gone after the next change.
-            Err(error) => drop(exit::failed(&error, terminal)),
+            Err(error) => drop(exit::failed(&error, error_names::name, terminal)),
         }
         terminal.note(terminal.dim("waiting for a change; Ctrl-C ends"));
         if !changed(&changes, &files) {

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use hotshoe_daemon::deploy::Command;
 
 use crate::fleet::local;
-use crate::terminal::Terminal;
+use hotshoe_release::terminal::Terminal;
 
 /// Accept older generations of a release again, on this device
 ///

@@ -15,8 +15,8 @@ use super::sign::read_update;
 use crate::fleet::error::FleetError;
 use crate::fleet::follow::{SiteUpdate, listen, next};
 use crate::fleet::network::NetworkArgs;
-use crate::signals;
-use crate::terminal::Terminal;
+use hotshoe_release::signals;
+use hotshoe_release::terminal::Terminal;
 
 /// How long to wait before the seen devices count as all.
 const SETTLE: Duration = Duration::from_secs(5);

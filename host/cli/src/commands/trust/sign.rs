@@ -5,10 +5,10 @@ use anyhow::{Context, bail};
 use hotshoe_trust::{RotationError, SigningKey, TrustRoot, TrustUpdate, rotate};
 use serde::Serialize;
 
-use crate::commands::sign::read_key;
-use crate::device::trust_root;
-use crate::files::{Readers, read_bytes, read_text, write_new};
-use crate::terminal::Terminal;
+use hotshoe_release::device::trust_root;
+use hotshoe_release::files::{Readers, read_bytes, read_text, write_new};
+use hotshoe_release::keys::read_key;
+use hotshoe_release::terminal::Terminal;
 
 /// Sign a new trust.toml, to replace the one on devices
 ///

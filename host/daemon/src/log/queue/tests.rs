@@ -32,7 +32,7 @@ impl Write for ScriptedFile {
 
 struct Fixture {
     queue: Queue,
-    parts: Supervisor,
+    supervisor: Supervisor,
     order: Sender<io::Result<usize>>,
     taken: Receiver<Vec<u8>>,
 }
@@ -40,12 +40,12 @@ struct Fixture {
 fn fixture() -> Fixture {
     let (order, orders) = channel();
     let (took, taken) = channel();
-    let parts = Supervisor::default();
+    let supervisor = Supervisor::default();
     let limiter = Arc::new(Limiter::new());
-    let (queue, _) = Queue::open(ScriptedFile { orders, took }, limiter, &parts).unwrap();
+    let (queue, _) = Queue::open(ScriptedFile { orders, took }, limiter, &supervisor).unwrap();
     Fixture {
         queue,
-        parts,
+        supervisor,
         order,
         taken,
     }
@@ -105,7 +105,13 @@ fn a_full_disk_costs_lines_and_the_next_one_stands_by_itself() {
     fixture.queue.add(b"four\n");
     assert_eq!(fixture.takes(100), "four\n");
     assert!(fixture.queue.flush(DEADLINE));
-    assert!(fixture.parts.list().iter().any(|part| part.name == "log"));
+    assert!(
+        fixture
+            .supervisor
+            .list()
+            .iter()
+            .any(|part| part.name == "log")
+    );
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! The stable names of errors of crates that only this program has.
+
+use std::error::Error;
+
+use hotshoe_author::build::ComponentError;
+use hotshoe_author::{NewError, ToolError};
+use hotshoe_daemon::control::ControlError;
+use hotshoe_daemon::deploy::CommandError;
+use hotshoe_delivery::registry::RegistryError;
+use hotshoe_infer::fold::FoldError;
+use hotshoe_infer::inspect::InspectError;
+use hotshoe_link::OrderError;
+use hotshoe_link::device_list::DeviceListError;
+use hotshoe_oip::OipError;
+use hotshoe_release::exit::find;
+
+use crate::commands::model::ModelError;
+use crate::commands::record::RecordError;
+use crate::commands::test::TestError;
+use crate::fleet::error::FleetError;
+use crate::oci::OciError;
+use crate::program::ProgramError;
+
+/// The stable name of one link of an error's chain.
+pub fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
+    None.or_else(|| find::<NewError>(cause).map(NewError::name))
+        .or_else(|| find::<ComponentError>(cause).map(ComponentError::name))
+        .or_else(|| find::<ToolError>(cause).map(ToolError::name))
+        .or_else(|| find::<TestError>(cause).map(TestError::name))
+        .or_else(|| find::<RecordError>(cause).map(RecordError::name))
+        .or_else(|| find::<ModelError>(cause).map(ModelError::name))
+        .or_else(|| find::<InspectError>(cause).map(InspectError::name))
+        .or_else(|| find::<FoldError>(cause).map(FoldError::name))
+        .or_else(|| find::<OipError>(cause).map(OipError::name))
+        .or_else(|| find::<OciError>(cause).and_then(OciError::name))
+        .or_else(|| find::<ProgramError>(cause).map(ProgramError::name))
+        .or_else(|| find::<FleetError>(cause).map(FleetError::name))
+        .or_else(|| find::<CommandError>(cause).map(CommandError::name))
+        .or_else(|| find::<ControlError>(cause).map(ControlError::name))
+        .or_else(|| find::<DeviceListError>(cause).map(DeviceListError::name))
+        .or_else(|| find::<OrderError>(cause).map(OrderError::name))
+        .or_else(|| find::<RegistryError>(cause).and_then(registry_name))
+}
+
+/// The name of a registry's error. Errors of files and folders are named by the next error in the chain.
+fn registry_name(error: &RegistryError) -> Option<&'static str> {
+    match error {
+        RegistryError::Toml(_) | RegistryError::Config(_) | RegistryError::Open(_) => None,
+        error => Some(error.name()),
+    }
+}

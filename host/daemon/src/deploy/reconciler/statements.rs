@@ -1,0 +1,222 @@
+//! From a statement to a verified release, and new trusted keys.
+
+use hotshoe_delivery::FetchError;
+use hotshoe_store::{Cause, Phase};
+use hotshoe_trust::{Order, Package, Release, Verified};
+
+use super::Reconciler;
+use crate::deploy::admission::{Decision, PackageDecision, no_source};
+use crate::deploy::command::CommandError;
+use crate::deploy::keyring;
+use crate::deploy::package_queue::WantedRelease;
+use crate::deploy::pending_release::PendingRelease;
+use crate::deploy::reporter::Subject;
+use crate::deploy::statement::{self, ParsedStatement};
+
+impl Reconciler {
+    /// Handles a statement of what the site should run.
+    pub(super) fn on_statement(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.follow_statement(bytes) {
+            self.reporter.ignored(error.name());
+        }
+    }
+
+    fn follow_statement(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
+        let ParsedStatement {
+            statement,
+            signed,
+            digest,
+        } = self.parse(bytes)?;
+        // An unsigned statement can claim any time; one from the future must not block later ones.
+        let issued = match signed {
+            true => statement.issued,
+            false => statement.issued.min(self.time()),
+        };
+        self.admission.hear(issued, self.ledger.ledger())?;
+        match statement.order {
+            Order::Deploy {
+                release,
+                name,
+                generation,
+                bundles,
+                activate,
+                ..
+            } => {
+                let subject = Subject {
+                    release,
+                    name,
+                    generation,
+                    statement: Some(digest),
+                };
+                self.want(&WantedRelease {
+                    subject,
+                    bundles,
+                    activate,
+                    issued,
+                    signed,
+                });
+                Ok(())
+            }
+            order => self.follow_order(&order, issued, signed).map(drop),
+        }
+    }
+
+    /// Reads a statement or an order for this device.
+    pub(super) fn parse(&self, bytes: &[u8]) -> Result<ParsedStatement, CommandError> {
+        let (device, trust) = (self.loader.device(), self.loader.trust());
+        let ledger = self.ledger.ledger();
+        statement::parse(bytes, &self.config, device, trust, ledger, self.time())
+    }
+
+    fn want(&mut self, wanted: &WantedRelease) {
+        let candidate = self.pending.as_ref().map(PendingRelease::wanted);
+        match self.admission.want(wanted, self.ledger.ledger(), candidate) {
+            Decision::Done => {}
+            Decision::Ignore(reason) => self.reporter.ignored(reason),
+            Decision::Refuse(cause) => {
+                self.reporter
+                    .refused(&wanted.subject, Phase::Refused, cause);
+            }
+            Decision::Update => {
+                if let Some(pending) = &mut self.pending {
+                    pending.update(wanted);
+                }
+            }
+            Decision::KeepServing {
+                end_candidate,
+                end_trial,
+            } => {
+                let message = "a newer statement wants the release that serves";
+                if end_candidate {
+                    self.abandon(&Cause::new("superseded", message));
+                }
+                if end_trial {
+                    self.roll_back(Cause::new("superseded", message));
+                }
+            }
+        }
+    }
+
+    /// Fetches the next package, if none is being fetched.
+    pub(super) fn fetch_next_package(&mut self) {
+        if self.transfers.is_fetching_package() {
+            if let Some(wanted) = self.admission.check_package()
+                && self.is_shown(&wanted)
+            {
+                self.reporter.retry(&wanted.subject, no_source());
+            }
+            return;
+        }
+        let Some(wanted) = self.admission.next_package() else {
+            return;
+        };
+        match self.transfers.fetch_package(&wanted) {
+            Ok((fetch_id, cancel)) => {
+                if self.is_shown(&wanted) {
+                    self.reporter.begins(&wanted.subject);
+                }
+                self.admission.package_started(&wanted, fetch_id, cancel);
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot start a thread");
+                self.admission.package_later(&wanted);
+            }
+        }
+    }
+
+    /// Whether the status may show this unverified release: not beside a verified one, nor over the outcome of a newer one.
+    pub(super) fn is_shown(&self, wanted: &WantedRelease) -> bool {
+        self.pending.is_none() && !self.trial.is_running() && self.admission.is_newest(wanted)
+    }
+
+    /// Handles the end of the fetch of a package.
+    pub(super) fn on_package(&mut self, fetch_id: u64, package: Result<Package, FetchError>) {
+        self.transfers.package_ended();
+        let Some(wanted) = self.admission.package_ended(fetch_id) else {
+            return;
+        };
+        let decision = match package {
+            Err(error) => self.admission.judge_error(&wanted, &error),
+            Ok(package) => {
+                let floor = self.ledger.ledger().floor();
+                let verified = self.loader.admit(&package, &floor, self.time());
+                let candidate = self.pending.as_ref().map(|c| c.wanted().issued);
+                self.admission.judge_package(&wanted, verified, candidate)
+            }
+        };
+        match decision {
+            PackageDecision::Retry(cause) => {
+                if self.is_shown(&wanted) {
+                    self.reporter.retry(&wanted.subject, cause);
+                }
+            }
+            PackageDecision::NotValidNow(cause) => self.reporter.retry(&wanted.subject, cause),
+            PackageDecision::Refuse(cause) => {
+                self.reporter
+                    .refused(&wanted.subject, Phase::Refused, cause);
+            }
+            PackageDecision::RefusedBefore => {}
+            PackageDecision::Superseded => self.reporter.ignored("superseded"),
+            PackageDecision::Accept(release) => self.accept(wanted, *release),
+        }
+    }
+
+    fn accept(&mut self, wanted: WantedRelease, release: Verified<Release>) {
+        let message = "a newer statement wants another release";
+        self.abandon(&Cause::new("superseded", message));
+        self.ledger.seen(&wanted.subject.name, wanted.issued);
+        self.reporter.phase(&wanted.subject, Phase::Verified, None);
+        let now = self.clock.now();
+        self.pending = Some(PendingRelease::verified(wanted, release, now));
+    }
+
+    /// Handles new trusted keys.
+    pub(super) fn on_trust(&mut self, bytes: &[u8]) {
+        let new = match keyring::rotated(self.loader.trust(), bytes) {
+            Ok(new) => new,
+            Err(name) => return self.reporter.ignored(name),
+        };
+        let version = new.root.version();
+        if let Err(cause) = self.ledger.replace_trust(&new) {
+            tracing::error!(
+                version,
+                cause,
+                "cannot store the new trusted keys; their publisher or a registry sends them again"
+            );
+            return;
+        }
+        tracing::warn!(version, resets = ?new.resets, "THE TRUSTED KEYS WERE REPLACED");
+        self.loader.replace_trust(new.root);
+        self.admission.forget_refusals();
+        self.recheck();
+    }
+
+    /// Verifies all releases again. An untrusted live release keeps serving, because an outage would be worse; a trial is rolled back,
+    /// and a candidate is abandoned.
+    fn recheck(&mut self) {
+        let ledger = self.ledger.ledger().clone();
+        let check = |slot| self.loader.verified(self.ledger.store(), slot).err();
+        if let Some(live) = &ledger.live
+            && let Some(error) = check(live)
+        {
+            tracing::error!(
+                release = live.name,
+                cause = crate::deploy::chain(&error),
+                "THE LIVE RELEASE IS NO LONGER TRUSTED: it serves until the daemon stops; publish a release that the new keys sign"
+            );
+        }
+        if let Some(error) = ledger.trial.as_ref().and_then(|trial| check(&trial.slot)) {
+            self.roll_back(error.cause());
+        }
+        let floor = self.ledger.ledger().floor();
+        let revoked = self.pending.as_ref().and_then(|pending| {
+            let package = pending.release().package();
+            self.loader.admit(package, &floor, self.time()).err()
+        });
+        if let Some(error) = revoked {
+            let message = crate::deploy::chain(&error);
+            self.abandon(&Cause::new(error.name(), message));
+        }
+        self.slots_changed();
+    }
+}

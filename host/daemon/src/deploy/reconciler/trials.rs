@@ -1,0 +1,123 @@
+//! The trial: its swap, its confirmation and its rollback.
+
+use std::sync::Arc;
+
+use hotshoe_config::KeepPrevious;
+use hotshoe_protocol::status::RollbackStatus;
+use hotshoe_store::{ApplyError, Cause, Phase, Transition};
+use hotshoe_trust::HealthGate;
+
+use super::Reconciler;
+use crate::deploy::candidate::Outcome;
+use crate::deploy::chain;
+use crate::deploy::observed::Observed;
+use crate::deploy::pending_release::PendingRelease;
+use crate::deploy::reporter::Subject;
+use crate::deploy::trial::TrialVerdict;
+
+impl Reconciler {
+    /// Records the trial in the ledger, gives it the current state, and swaps it in.
+    pub(super) fn begin_trial(&mut self, pending: &mut PendingRelease) {
+        self.close_shadow();
+        let Some(next) = pending.loaded().cloned() else {
+            return pending.note(Outcome::ProveLater, self.clock.now());
+        };
+        let gate = self.gate(pending.release());
+        next.prepare(self.loader.threads());
+        let on_disk = self.serving.prepare_trial(self.ledger.store(), &next);
+        let begin = Transition::BeginTrial { tries: gate.tries };
+        if let Err(error) = self.ledger.apply(&begin) {
+            pending.unload();
+            return self.not_written(pending, Outcome::ProveLater, &error);
+        }
+        let keep_old = self.config.deploy.keep_previous == KeepPrevious::Memory;
+        let store = self.ledger.store();
+        let swap = self
+            .serving
+            .begin_trial(store, &next, on_disk.as_ref(), keep_old);
+        self.reporter.swapped(swap.took);
+        self.reporter.trial_begun();
+        pending.note(Outcome::Ended, self.clock.now());
+        self.enter_probation(pending.subject().clone(), gate, swap.before);
+    }
+
+    /// Starts the probation of the serving release.
+    pub(super) fn enter_probation(
+        &mut self,
+        subject: Subject,
+        gate: HealthGate,
+        before: Option<Observed>,
+    ) {
+        self.trial.begin(subject.clone(), gate, before);
+        self.slots_changed();
+        self.reporter.phase(&subject, Phase::Trial, None);
+    }
+
+    /// Checks the trial against its health gate.
+    pub(super) fn check_trial(&mut self) {
+        let serving = self.serving.current().map(Arc::as_ref);
+        match self
+            .trial
+            .check(|| serving.map(|serving| serving.observer().read()))
+        {
+            TrialVerdict::Wait => {}
+            TrialVerdict::Confirm(cause) => self.confirm(cause),
+            TrialVerdict::RollBack(cause) => self.roll_back(cause),
+        }
+    }
+
+    /// Makes the trial live. `cause` is the exceeded limit of a release with `on-failure = "keep"`.
+    fn confirm(&mut self, cause: Option<Cause>) {
+        match self.ledger.apply(&Transition::Confirm) {
+            Ok(()) => {}
+            // New trusted keys may have raised the floor above it: it could never be confirmed.
+            Err(error @ ApplyError::Illegal(_)) => {
+                return self.roll_back(Cause::new(error.name(), chain(&error)));
+            }
+            Err(error) => {
+                tracing::error!(%error, "the trial has passed, but the ledger cannot be written; will try again");
+                return self.trial.postpone();
+            }
+        }
+        let Some(subject) = self.trial.end() else {
+            return;
+        };
+        self.serving.confirm_trial();
+        self.slots_changed();
+        self.reporter.phase(&subject, Phase::Live, cause);
+        self.clear();
+    }
+
+    /// Rolls back the trial: first the previous release serves again with its own state, then the ledger is updated.
+    pub(super) fn roll_back(&mut self, cause: Cause) {
+        let Some(subject) = self.trial.end() else {
+            return;
+        };
+        let (next, recover) = match self.serving.take_old() {
+            Some(old) => (Some(old), None),
+            None => self.loader.load_rollback(self.ledger.store()),
+        };
+        if let Some(next) = &next {
+            next.prepare(self.loader.threads());
+        }
+        let took = self.serving.replace(next);
+        self.reporter.swapped(took);
+        let rolled_back = Transition::RollBack(cause.clone());
+        self.ledger
+            .record(std::iter::once(rolled_back).chain(recover));
+        self.ledger.drop_state(subject.release);
+        if cause.name != RollbackStatus::SUPERSEDED {
+            self.reporter.trial_rolled_back();
+        }
+        self.slots_changed();
+        self.reporter
+            .phase(&subject, Phase::RolledBack, Some(cause));
+        self.clear();
+    }
+
+    /// Removes blobs that neither a slot nor the pending release needs.
+    fn clear(&mut self) {
+        let coming = self.pending.as_ref().map(PendingRelease::digest);
+        self.ledger.clear(coming);
+    }
+}

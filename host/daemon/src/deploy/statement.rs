@@ -1,0 +1,69 @@
+//! Reads statements and orders for this device. Pure but for the time, which is an argument.
+
+use hotshoe_config::{Config, Statements};
+use hotshoe_store::Ledger;
+use hotshoe_trust::{
+    Device, Digest, Envelope, Signatures, Statement, Time, TrustRoot, read_statement,
+};
+
+use crate::deploy::command::CommandError;
+
+/// Key of the time of the last order in `statement_seen`. No release can have this name.
+pub const ORDERS: &str = "@orders";
+/// Key of the time of the last cancelled statement.
+pub const CANCELLED: &str = "@cancelled";
+
+/// A statement that was read and verified.
+pub struct ParsedStatement {
+    /// The statement.
+    pub statement: Statement,
+    /// Whether a trusted key signed it.
+    pub signed: bool,
+    /// The digest of its envelope.
+    pub digest: Digest,
+}
+
+/// Reads a statement, which must be for this site and this device.
+pub fn parse(
+    bytes: &[u8],
+    config: &Config,
+    device: &Device,
+    trust: &TrustRoot,
+    ledger: &Ledger,
+    now: Time,
+) -> Result<ParsedStatement, CommandError> {
+    let envelope = Envelope::parse(bytes).map_err(|e| refuse(e.name(), super::chain(&e)))?;
+    let signatures = match config.deploy.statements {
+        Statements::Any => Signatures::Optional(trust),
+        Statements::Signed => Signatures::Required(trust),
+    };
+    let floor = ledger.clock_floor;
+    let statement = read_statement(&envelope, &config.site, signatures, floor, now)
+        .map_err(|e| refuse(e.name(), super::chain(&e)))?;
+    statement
+        .devices
+        .matches(device)
+        .map_err(|reason| refuse("other_device", reason))?;
+    Ok(ParsedStatement {
+        digest: envelope.digest(),
+        signed: !statement.signers().is_empty(),
+        statement: statement.into_inner(),
+    })
+}
+
+/// The time of the newest followed statement.
+pub fn followed(ledger: &Ledger) -> Option<Time> {
+    let releases = ledger.statement_seen.iter();
+    releases
+        .filter(|(name, _)| !name.starts_with('@'))
+        .map(|(_, issued)| *issued)
+        .max()
+}
+
+/// A refusal of a statement or an order, with its stable name.
+pub fn refuse(name: &'static str, message: impl Into<String>) -> CommandError {
+    CommandError::Order {
+        name,
+        message: message.into(),
+    }
+}

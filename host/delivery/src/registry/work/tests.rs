@@ -1,0 +1,119 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+
+use hotshoe_base::VirtualClock;
+use hotshoe_trust::{DeviceSelector, SigningKey, Statement};
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn worker(folder: &Path, clock: Clock, key: &SigningKey) -> RegistryWorker {
+    let entry = TrustRoot::key_entry("o", &key.public_key().unwrap(), &["*"]);
+    let trust = TrustRoot::parse(&format!("threshold = 1\n{entry}")).unwrap();
+    RegistryWorker {
+        site: "lab".to_owned(),
+        record_file: folder.join("registry.json"),
+        quota: AtomicU64::new(1 << 30),
+        keep: AtomicUsize::new(16),
+        blobs: BlobStore::open(folder).unwrap(),
+        catalogue: Catalogue::new(),
+        state: Mutex::new(State::new(Record::default(), trust)),
+        changed: Condvar::new(),
+        refused: AtomicU64::new(0),
+        clock,
+    }
+}
+
+/// A statement about the release `name`, issued now and valid for seven days.
+fn statement(name: &str, clock: &Clock, key: &SigningKey) -> RawNotice {
+    let mut envelope = Envelope::new(&Statement {
+        site: "lab".to_owned(),
+        devices: DeviceSelector::default(),
+        order: Order::Deploy {
+            release: Digest::of(name.as_bytes()),
+            name: name.to_owned(),
+            generation: 1,
+            bundles: Vec::new(),
+            activate: true,
+        },
+        issued: time_of(clock.wall()),
+        expires: time_of(clock.wall() + 7 * DAY),
+    })
+    .unwrap();
+    envelope.sign(key).unwrap();
+    RawNotice {
+        name: name.to_owned(),
+        bytes: envelope.to_bytes(),
+    }
+}
+
+fn virtual_clock() -> VirtualClock {
+    VirtualClock::at(std::time::UNIX_EPOCH + 20_000 * DAY)
+}
+
+#[test]
+fn a_release_that_cannot_be_fetched_is_tried_for_hours_with_doubling_delays() {
+    let (time, folder, key) = (
+        virtual_clock(),
+        tempfile::tempdir().unwrap(),
+        SigningKey::generate().unwrap(),
+    );
+    let clock = time.clock();
+    let worker = Arc::new(worker(folder.path(), clock.clone(), &key));
+    worker.on_statement(&statement("ocr", &clock, &key));
+    let (tried, tries) = channel();
+    let (started, trying) = (clock.now(), Arc::clone(&worker));
+    let thread = thread::spawn(move || {
+        while let Some((job, _)) = trying.next() {
+            tried.send(trying.clock.elapsed(started)).unwrap();
+            let mut state = trying.lock();
+            state.in_progress = None;
+            trying.postpone(&mut state, job, &FetchError::Cancelled);
+        }
+    });
+    time.await_waiting(1);
+    time.advance(6 * HOUR);
+    worker.close();
+    thread.join().unwrap();
+    let (mut expected, mut at, mut delay) = (Vec::new(), Duration::ZERO, FIRST_DELAY);
+    while at <= 6 * HOUR {
+        expected.push(at);
+        at += delay;
+        delay = (delay * 2).min(LONGEST_DELAY);
+    }
+    assert_eq!(tries.try_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn over_a_month_statements_expire_and_a_step_of_the_wall_clock_delays_no_fetch() {
+    let (time, folder, key) = (
+        virtual_clock(),
+        tempfile::tempdir().unwrap(),
+        SigningKey::generate().unwrap(),
+    );
+    let clock = time.clock();
+    let worker = worker(folder.path(), clock.clone(), &key);
+    let refused = || worker.refused.load(Ordering::Relaxed);
+    let first = statement("ocr-0", &clock, &key);
+    for day in 0..30_usize {
+        worker.on_statement(&statement(&format!("ocr-{day}"), &clock, &key));
+        assert_eq!(worker.lock().record.statements.len(), (day + 1).min(7));
+        time.advance(DAY);
+    }
+    assert_eq!(refused(), 0);
+    worker.on_statement(&first);
+    assert_eq!(refused(), 1, "it has expired");
+    let (today, newest) = (clock.wall(), statement("ocr-30", &clock, &key));
+    time.set_wall(today - 2 * DAY);
+    worker.on_statement(&newest);
+    assert_eq!(refused(), 2, "it is from the future");
+    assert!(worker.next().is_some());
+    time.set_wall(today);
+    worker.on_statement(&newest);
+    assert_eq!(refused(), 2);
+}

@@ -1,0 +1,223 @@
+//! `hotshoe demo`: prepare a device, run its daemon, feed it, update it, report.
+#![forbid(unsafe_code)]
+
+mod feed;
+mod prepare;
+mod report;
+mod summary;
+mod updates;
+mod versions;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::{Parser, Subcommand};
+use hotshoe_config::ZenohConfig;
+use hotshoe_devkit::{Environment, Progress, find_root, set_up};
+use hotshoe_link::Client;
+use hotshoe_protocol::status::Status;
+use hotshoe_release::daemon_process::{DaemonProcess, end_with_this_process, free_endpoint};
+use hotshoe_release::serve::{NO_ENDPOINT, serve};
+use hotshoe_release::terminal::Terminal;
+use hotshoe_release::{exit, logging};
+
+use crate::feed::{FeedResults, Picture, feed};
+use crate::prepare::prepare;
+use crate::summary::{PAGE, expected_page, judge, summarise};
+use crate::updates::{Delivered, deliver};
+use crate::versions::Version;
+
+/// How long the daemon may take to answer with its status.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Run OCR on a scanned page on this machine, from scratch, and update it while it runs
+///
+/// Run it in a checkout of Hotshoe. It downloads the WebAssembly toolchain, models and pictures if they are missing, builds the
+/// components, packs, signs and installs the OCR release, starts a daemon, sends it pictures over Zenoh on loopback, and prints the
+/// text. Meanwhile it publishes three more versions: a good one, which is confirmed; one that traps, which is rolled back; and one
+/// with an untrusted signature, which is refused. Its files stay under target/demo.
+#[derive(Debug, Parser)]
+#[command(name = "hotshoe-demo", bin_name = "hotshoe demo", version)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(after_help = "\
+Example:
+  hotshoe demo                # or `cargo demo`
+  hotshoe demo --seconds 5 --json
+
+Exit code 0 only if every sample is accounted for, the text of page.png is correct, and each version ended as expected.")]
+struct Cli {
+    /// Seconds of samples before the first update
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    seconds: u64,
+    /// Print results and errors as JSON on standard output
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    daemon: Option<Daemon>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Daemon {
+    /// Run the daemon, as the child process that the demo starts
+    #[command(hide = true)]
+    Run {
+        /// The device's configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    // First: this process may be a compile worker.
+    if let Some(done) = hotshoe_engine::compile_worker() {
+        return done;
+    }
+    let cli = Cli::parse();
+    let terminal = Terminal::new(cli.json);
+    let done = match cli.daemon {
+        Some(Daemon::Run { config }) => serve(&config, &NO_ENDPOINT, &terminal),
+        None => demo(cli.seconds, &terminal),
+    };
+    let code = match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::failed(&error, |_| None, &terminal),
+    };
+    logging::flush();
+    code
+}
+
+fn demo(seconds: u64, terminal: &Terminal) -> anyhow::Result<()> {
+    logging::init("error")?;
+    end_with_this_process()?;
+    let here = std::env::current_dir().context("cannot determine the current folder")?;
+    let root = find_root(&here)
+        .context("the demo needs a checkout of Hotshoe; run it in the repository's folder")?;
+    let environment = set_up(&root, &Progress::automatic()).context("cannot set up the demo")?;
+    let endpoint = free_endpoint()?;
+    let files = prepare(&environment, &endpoint, terminal)?;
+    let mut daemon = DaemonProcess::start(&files.config, &files.log)?;
+    let zenoh = ZenohConfig {
+        connect: vec![endpoint],
+        ..ZenohConfig::default()
+    };
+    let (client, device) = daemon.ready(&zenoh)?;
+    let release = device
+        .release
+        .as_ref()
+        .context("the daemon serves no release")?;
+    terminal.note(format!(
+        "daemon           hotshoe/{}/{} serves {} generation {}, log in {}\n",
+        device.site,
+        device.device,
+        release.name,
+        release.generation,
+        files.log.display()
+    ));
+
+    let pictures = pictures(&environment)?;
+    let time = Duration::from_secs(seconds);
+    let run = Run {
+        client: &client,
+        zenoh: &zenoh,
+        device: &device,
+        versions: &files.versions,
+        terminal,
+    };
+    let (collected, delivered) = run.feed_and_update(&pictures, time)?;
+    let status = client
+        .statuses(Some(&device.site), Some(&device.device), ANSWER)?
+        .pop()
+        .context("the daemon did not answer with its status")?;
+    client.close();
+    daemon.stop()?;
+
+    let expected = expected_page(&environment.root)?;
+    let serving = status.release.as_ref().map(|release| release.generation);
+    let summary = summarise(collected, status, &files.versions, &delivered, &expected);
+    if terminal.json {
+        terminal.json_line(&summary)?;
+    } else {
+        terminal.print(summary.text(terminal))?;
+    }
+    judge(&summary, &files.versions, serving)?;
+    if !terminal.json {
+        terminal.print(next_steps(&root, &files.release, &files.trust))?;
+    }
+    Ok(())
+}
+
+/// The state that both threads share.
+struct Run<'a> {
+    client: &'a Client,
+    zenoh: &'a ZenohConfig,
+    device: &'a Status,
+    versions: &'a [Version],
+    terminal: &'a Terminal,
+}
+
+impl Run<'_> {
+    /// Sends samples for `time`, and then until all versions are delivered.
+    fn feed_and_update(
+        &self,
+        pictures: &[Picture],
+        time: Duration,
+    ) -> anyhow::Result<(FeedResults, Vec<Delivered>)> {
+        let (fed, over) = sync_channel(0);
+        thread::scope(|scope| {
+            let (zenoh, device, versions, terminal) =
+                (self.zenoh, self.device, self.versions, self.terminal);
+            let updates =
+                scope.spawn(move || deliver(zenoh, device, versions, time, &over, terminal));
+            let enough = |_| updates.is_finished();
+            let collected = feed(self.client, device, pictures, enough, terminal);
+            drop(fed);
+            let delivered = updates
+                .join()
+                .map_err(|_| anyhow!("the thread that publishes panicked"))?;
+            Ok((collected?, delivered?))
+        })
+    }
+}
+
+fn pictures(environment: &Environment) -> anyhow::Result<Vec<Picture>> {
+    [
+        (PAGE, "image/png"),
+        ("text.png", "image/png"),
+        ("china.jpg", "image/jpeg"),
+        ("flower.jpg", "image/jpeg"),
+    ]
+    .into_iter()
+    .map(|(name, content_type)| {
+        let path = environment.picture(name);
+        Ok(Picture {
+            name: name.to_owned(),
+            content_type,
+            bytes: std::fs::read(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?,
+        })
+    })
+    .collect()
+}
+
+fn next_steps(root: &Path, release: &Path, trust: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let short = |path: &Path| -> PathBuf {
+        path.strip_prefix(&here)
+            .map_or_else(|_| path.to_owned(), Path::to_owned)
+    };
+    let (release, trust) = (short(release), short(trust));
+    let page = short(&root.join("target/fixtures/pictures/page.png"));
+    format!(
+        "\nTry next:
+  cargo hotshoe inspect {release}
+  cargo hotshoe exec {release} {page} --trust {trust}
+The first of them compiles the other commands, for some minutes.",
+        release = release.display(),
+        trust = trust.display(),
+        page = page.display()
+    )
+}
