@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use hotshoe_devkit::find_root;
 
-use crate::support::{Lab, environment, failure};
+use crate::support::{Workspace, environment, failure};
 
-fn code(lab: &Lab) -> Vec<PathBuf> {
+fn code(workspace: &Workspace) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders = vec![lab.path("a-data/aot")];
+    let mut folders = vec![workspace.path("a-data/aot")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -25,14 +25,14 @@ fn code(lab: &Lab) -> Vec<PathBuf> {
 
 #[test]
 fn a_newer_ledger_stops_the_daemon_and_newer_caches_and_states_do_not() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let device = workspace.device("a", &release, "");
     let daemon = device.run();
     let digest = daemon.status().release.unwrap().digest;
     daemon.kill();
 
-    let ledger = lab.path("a-data/ledger.json");
+    let ledger = workspace.path("a-data/ledger.json");
     let before = fs::read_to_string(&ledger).unwrap();
     let newer = before.replace("\"version\": 2", "\"version\": 99, \"new\": {}");
     assert_ne!(newer, before);
@@ -45,14 +45,14 @@ fn a_newer_ledger_stops_the_daemon_and_newer_caches_and_states_do_not() {
     assert_eq!(fs::read_to_string(&ledger).unwrap(), newer);
     fs::write(&ledger, before).unwrap();
 
-    let codes = code(&lab);
+    let codes = code(&workspace);
     assert_eq!(codes.len(), 3);
     for path in &codes {
         let bytes = fs::read(path).unwrap();
         let rest = bytes.strip_prefix(b"hotshoe-code-1\n").unwrap();
         fs::write(path, [&b"hotshoe-code-99\n"[..], rest].concat()).unwrap();
     }
-    let states = lab.path("a-data/state");
+    let states = workspace.path("a-data/state");
     fs::create_dir_all(&states).unwrap();
     let state = states.join(format!("{}.json", digest.hex()));
     let newer = r#"{"format":99,"components":[]}"#;

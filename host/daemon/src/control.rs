@@ -225,7 +225,7 @@ impl Control {
             socket,
             over,
             callers,
-            clock: parts.clock().clone(),
+            clock: supervisor.clock().clone(),
             thread: Some(thread),
         })
     }
@@ -279,10 +279,10 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
 ) {
     let mut throttle = LogThrottle::default();
     let mut warn_and_pause = |error: &io::Error| {
-        if let Some(left_out) = throttle.due(parts.clock().now()) {
+        if let Some(left_out) = throttle.due(supervisor.clock().now()) {
             tracing::warn!(%error, left_out, "a caller of the control socket could not be accepted");
         }
-        parts.clock().sleep(REFUSED_PAUSE);
+        supervisor.clock().sleep(REFUSED_PAUSE);
     };
     loop {
         let accepted = listener.accept();

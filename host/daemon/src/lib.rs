@@ -116,7 +116,7 @@ impl Daemon {
             serving.as_deref().map(deploy::ServingRelease::release),
         );
         let published_status = Arc::new(PublishedStatus::timed_by(supervisor.clock().clone()));
-        published_status.events().follow_parts(&parts);
+        published_status.events().follow_parts(&supervisor);
         let memory = startup.memory().clone();
         tracing::info!(
             mode = memory.mode.name(),

@@ -279,7 +279,7 @@ impl Registry {
             state: Mutex::new(State::new(record, trust)),
             changed: Condvar::new(),
             refused: AtomicU64::new(0),
-            clock: parts.clock().clone(),
+            clock: supervisor.clock().clone(),
         });
         work.list();
         let mut zenoh = config.zenoh.clone();
@@ -338,7 +338,7 @@ impl Registry {
 
     /// Waits until it has stored a release. False after `timeout`.
     pub fn wait_for(&self, release: Digest, timeout: Duration) -> bool {
-        let clock = self.parts.clock();
+        let clock = self.supervisor.clock();
         let until = clock.deadline(timeout);
         let mut state = self.work.lock();
         loop {

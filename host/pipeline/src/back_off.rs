@@ -79,6 +79,7 @@ impl BackOffs {
         Self {
             streaks: Mutex::default(),
             clock,
+            observer: Observer::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use hotshoe_base::Clock;
 use hotshoe_base::chain;
 use hotshoe_config::{Config, InferenceConfig};
 use hotshoe_engine::{
@@ -37,6 +38,7 @@ pub struct Loader {
     allowed: Allowed,
     inference: InferenceConfig,
     threads: usize,
+    clock: Clock,
     /// The keys that releases are verified with.
     trust: TrustRoot,
 }
@@ -98,13 +100,19 @@ impl LoadFailure {
 
 impl Loader {
     /// Sets up the engine, with its cache of compiled code in `aot`.
-    pub fn new(config: &Config, aot: &Path, trust: TrustRoot) -> Result<Self, DeployError> {
+    pub fn new(
+        config: &Config,
+        aot: &Path,
+        trust: TrustRoot,
+        clock: Clock,
+    ) -> Result<Self, DeployError> {
         let version = env!("CARGO_PKG_VERSION");
         let host = version.parse().map_err(|_| DeployError::Version(version))?;
         let threads = config.workers.threads;
         let options = engine_options(threads, config.compile.limits(), Some(aot));
         let engine = Engine::new(options).map_err(DeployError::Engine)?;
         Ok(Self {
+            clock,
             engine,
             models: Models::new(config.inference.options()),
             host,
@@ -178,7 +186,7 @@ impl Loader {
         let pipeline = self.pipeline(store, release)?;
         self.decide(store, &pipeline);
         enable_fallbacks(store, &pipeline);
-        Ok(ServingRelease::new(pipeline))
+        Ok(ServingRelease::new(pipeline, self.clock.clone()))
     }
 
     fn pipeline(
@@ -287,7 +295,7 @@ impl Loader {
         backends.save();
         let reports = reports.map_err(LoadFailure::SelfTest)?;
         enable_fallbacks(store, &pipeline);
-        let served = ServingRelease::new(pipeline);
+        let served = ServingRelease::new(pipeline, self.clock.clone());
         if let Some(serving) = serving {
             served.pipeline().warm_up_like(serving.pipeline());
         }

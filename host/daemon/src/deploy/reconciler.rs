@@ -86,6 +86,7 @@ impl Reconciler {
         let clock = startup.clock;
         let admission = Admission::new(startup.store.ledger(), clock.clone());
         let (reporter, parts) = (with.reporter, with.parts);
+        let events = Arc::clone(reporter.published_status().events());
         let transfers = Transfers::new(
             with.fetcher,
             Arc::clone(&reporter),
@@ -103,7 +104,7 @@ impl Reconciler {
                 startup.store,
                 startup.pending_transitions,
                 with.catalogue,
-                Arc::clone(reporter.published_status().events()),
+                events,
                 clock.clone(),
             ),
             serving: Serving::new(with.service, startup.serving, startup.old, clock.clone()),

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use hotshoe_base::Clock;
 use hotshoe_engine::{Component, Fault};
 use hotshoe_pipeline::{BackOffs, Outcome, Pipeline, Worker};
 use hotshoe_protocol::status::ComponentStatus;
@@ -20,12 +21,12 @@ pub struct ServingRelease {
 }
 
 impl ServingRelease {
-    /// A release that has not served yet.
-    pub fn new(pipeline: Arc<Pipeline>) -> Arc<Self> {
+    /// A release that has not served yet, with its pauses by `clock`.
+    pub fn new(pipeline: Arc<Pipeline>, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             pipeline,
             observer: Observer::default(),
-            back_offs: Arc::default(),
+            back_offs: Arc::new(BackOffs::timed_by(clock)),
             ready: Mutex::default(),
         })
     }

@@ -38,7 +38,7 @@ impl StartupState {
     pub fn open(config: &Config, clock: Clock) -> Result<Self, DeployError> {
         let store = Store::open(&config.data).map_err(DeployError::Store)?;
         let trust = keyring::open(config, &store)?;
-        let loader = Loader::new(config, store.aot_dir(), trust)?;
+        let loader = Loader::new(config, store.aot_dir(), trust, clock.clone())?;
         let mut startup = Self {
             clock,
             store,

@@ -16,7 +16,7 @@ use crate::support::{DEADLINE, Deployer, Device, SITE, noise, publisher, until};
 
 /// A site's certificate authority, with what it signed in a folder.
 struct SiteAuthority {
-    _folder: TempDir,
+    folder: TempDir,
     authority: Authority,
 }
 
@@ -25,7 +25,7 @@ impl SiteAuthority {
         let folder = tempfile::tempdir().unwrap();
         Self {
             authority: Authority::new(folder.path()),
-            _folder: folder,
+            folder,
         }
     }
 
