@@ -63,8 +63,6 @@ impl fmt::Display for Contract {
 
 impl World {
     /// The full names of the interface that a component of this world exports, in each version, oldest first.
-    ///
-    /// A component exports one of them.
     pub fn exports(self) -> impl Iterator<Item = String> {
         let name = match self {
             Self::Preprocessor => "preprocess",
