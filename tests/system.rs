@@ -66,6 +66,8 @@ mod oci;
 mod oip;
 #[path = "system/page.rs"]
 mod page;
+#[path = "system/pictures.rs"]
+mod pictures;
 #[path = "system/privacy.rs"]
 mod privacy;
 #[path = "system/programs.rs"]

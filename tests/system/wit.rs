@@ -64,12 +64,21 @@ fn the_released_version_is_as_it_was_released() {
 
 #[test]
 fn the_host_serves_the_versions_of_the_text() {
-    let stated = |contract: Contract, folder: &str| {
-        for (name, text) in files(folder) {
-            let package = format!("package {contract};");
-            assert!(text.contains(&package), "{name} does not say `{package}`");
+    let stated = |contract: Contract, folders: &[&str]| {
+        // One folder for each version, oldest first.
+        assert_eq!(contract.versions().count(), folders.len());
+        for (version, folder) in contract.versions().zip(folders) {
+            let files = files(folder);
+            assert!(!files.is_empty(), "no text in `{folder}`");
+            let package = format!("package {}@{version};", contract.package);
+            for (name, text) in files {
+                assert!(
+                    text.contains(&package),
+                    "{folder}/{name} does not say `{package}`"
+                );
+            }
         }
     };
-    stated(PIPELINE, "");
-    stated(WASI_NN, "deps/wasi-nn");
+    stated(PIPELINE, &["", "0.2.0"]);
+    stated(WASI_NN, &["deps/wasi-nn"]);
 }

@@ -29,7 +29,7 @@ pub enum Problem {
     MissingExport {
         /// The world.
         world: World,
-        /// The interface.
+        /// The interface, in each supported version.
         export: String,
         /// What it exports instead.
         found: Vec<String>,
@@ -40,8 +40,8 @@ pub enum Problem {
         way: &'static str,
         /// The interface, as the component names it.
         interface: String,
-        /// The supported version.
-        served: &'static str,
+        /// The supported versions.
+        served: String,
     },
     /// It has an import that Hotshoe does not support.
     UnknownImport(String),
@@ -186,15 +186,18 @@ pub fn check(component: &[u8], world: World) -> (Surface, Vec<Problem>) {
             }),
         }
     }
-    problems.extend(missing_export(&names.exports, world));
+    let export = export_in(&names.exports, world);
+    if export.is_none() {
+        problems.push(missing_export(&names.exports, world));
+    }
     let surface = Surface {
         imports: names.imports,
         exports: names.exports,
         needs,
     };
     // Types of other versions always differ, so do not report them too.
-    if problems.is_empty() {
-        problems = types::problems(component, &surface, &world.export());
+    if let (true, Some(export)) = (problems.is_empty(), export) {
+        problems = types::problems(component, &surface, &export);
     }
     (surface, problems)
 }
@@ -226,38 +229,39 @@ pub fn not_granted(
     Some((problems.collect(), line))
 }
 
-fn missing_export(exports: &[String], world: World) -> Option<Problem> {
-    let export = world.export();
-    if exports.contains(&export) {
-        return None;
-    }
+/// The interface of the world among the exports, in the oldest of the supported versions.
+fn export_in(exports: &[String], world: World) -> Option<String> {
+    world.exports().find(|export| exports.contains(export))
+}
+
+fn missing_export(exports: &[String], world: World) -> Problem {
     let interface = |name: &str| name.split('@').next().map(str::to_owned);
     let other = exports
         .iter()
-        .find(|found| interface(found) == interface(&export));
-    Some(match other {
+        .find(|found| world.exports().any(|it| interface(&it) == interface(found)));
+    match other {
         Some(other) => Problem::Version {
             way: "exports",
             interface: other.clone(),
-            served: PIPELINE.version,
+            served: PIPELINE.versions_text(),
         },
         None => Problem::MissingExport {
             world,
-            export,
+            export: world.exports_text(),
             found: exports.to_vec(),
         },
-    })
+    }
 }
 
-/// The supported version of an interface that this import names in another version.
-fn served(import: &str) -> Option<&'static str> {
+/// The supported versions of an interface that this import names in another version.
+fn served(import: &str) -> Option<String> {
     let (name, _) = import.split_once('@').unwrap_or((import, ""));
     let package = name.split_once('/')?.0;
     let contract = [PIPELINE, WASI_NN]
         .into_iter()
         .find(|contract| contract.package == package)?;
-    let version = contract.version;
-    (need(&format!("{name}@{version}")) != Need::Unknown).then_some(version)
+    let oldest = need(&format!("{name}@{}", contract.oldest));
+    (oldest != Need::Unknown).then(|| contract.versions_text())
 }
 
 #[cfg(test)]
@@ -267,21 +271,19 @@ mod tests {
 
     #[test]
     fn another_version_is_distinguished_from_an_unknown_interface() {
-        assert_eq!(served("hotshoe:pipeline/log@0.2.0"), Some(PIPELINE.version));
-        assert_eq!(served("hotshoe:pipeline/log"), Some(PIPELINE.version));
-        assert_eq!(
-            served("hotshoe:pipeline/samples@0.9.0"),
-            Some(PIPELINE.version)
-        );
+        let both = Some("0.1.0 and 0.2.0".to_owned());
+        assert_eq!(served("hotshoe:pipeline/log@0.3.0"), both);
+        assert_eq!(served("hotshoe:pipeline/log"), both);
+        assert_eq!(served("hotshoe:pipeline/samples@0.9.0"), both);
         assert_eq!(served("hotshoe:pipeline/camera@0.2.0"), None);
-        assert_eq!(served("wasi:nn/graph@0.2.0"), Some(WASI_NN.version));
+        assert_eq!(served("wasi:nn/graph@0.2.0"), Some(WASI_NN.versions_text()));
         assert_eq!(served("wasi:cli/stdout@0.3.0"), None);
         assert_eq!(served("log"), None);
     }
 
     #[test]
     fn every_missing_grant_is_a_problem_and_one_line_grants_all() {
-        let data = PIPELINE.interface("data");
+        let data = PIPELINE.interface("data", PIPELINE.oldest);
         let http = "wasi:http/types@0.2.0".to_owned();
         let surface = Surface {
             needs: [

@@ -1,4 +1,4 @@
-//! Bindings of every interface of `hotshoe:pipeline` and of `wasi:nn`, generated from `wit/`.
+//! Bindings of every interface of `hotshoe:pipeline`, in each version, and of `wasi:nn`, generated from `wit/`.
 #![allow(missing_docs, reason = "generated; the WIT files are documented")]
 
 wasmtime::component::bindgen!({
@@ -22,6 +22,24 @@ wasmtime::component::bindgen!({
     },
     imports: { default: trappable },
 });
+
+/// `hotshoe:pipeline@0.2.0`. Where its types are those of 0.1.0, they are the same ones here.
+pub(crate) mod v0_2 {
+    wasmtime::component::bindgen!({
+        path: "../../wit/0.2.0",
+        world: "hotshoe:pipeline/imports",
+        with: {
+            "hotshoe:pipeline/types@0.2.0": crate::bindings::hotshoe::pipeline::types,
+            "hotshoe:pipeline/samples@0.2.0": crate::bindings::hotshoe::pipeline::samples,
+            "hotshoe:pipeline/tensors@0.2.0": crate::bindings::hotshoe::pipeline::tensors,
+            "hotshoe:pipeline/vision.image": crate::host::CountedImage,
+            "hotshoe:pipeline/infer.model": crate::host::OpenModel,
+        },
+        imports: { default: trappable },
+    });
+
+    pub(crate) use hotshoe::pipeline::{clock, config, infer, log, metrics, state, vision};
+}
 
 /// `wasi:nn`.
 pub(crate) mod nn {

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use hotshoe_infer::NamedModel;
 use hotshoe_trust::{
-    Allowed, Digest, Grant, InstanceMode, Limits, Release, Verified, World, check_imports,
+    Allowed, Digest, Grant, InstanceMode, Limits, PIPELINE, Release, Verified, World, check_imports,
 };
-use wasmtime::component::{HasSelf, InstancePre, Linker};
+use wasmtime::component::{ComponentExportIndex, HasSelf, InstancePre, Linker};
 
-use crate::bindings::exports::hotshoe::pipeline as exports;
 use crate::bindings::hotshoe::pipeline as imports;
+use crate::bindings::v0_2;
 use crate::bounds;
 use crate::compiler::{Code, Codegen};
 use crate::core_module::core_module;
@@ -46,13 +46,28 @@ pub struct Component {
     pub(crate) entry: Entry,
 }
 
-/// The one exported interface that a component's world has.
+/// The one exported function that a component's world has, of whichever version.
 #[derive(Clone)]
-pub(crate) enum Entry {
-    Preprocess(exports::preprocess::GuestIndices),
-    Postprocess(exports::postprocess::GuestIndices),
-    Decide(exports::decide::GuestIndices),
-    Process(exports::process::GuestIndices),
+pub(crate) struct Entry {
+    pub(crate) world: World,
+    pub(crate) function: ComponentExportIndex,
+}
+
+impl Entry {
+    fn of(
+        world: World,
+        export: &str,
+        compiled: &wasmtime::component::Component,
+    ) -> wasmtime::Result<Self> {
+        let name = function_of(world);
+        let function = compiled
+            .get_export_index(None, export)
+            .and_then(|interface| compiled.get_export_index(Some(&interface), name))
+            .ok_or_else(|| {
+                wasmtime::format_err!("instance export `{export}` does not have export `{name}`")
+            })?;
+        Ok(Self { world, function })
+    }
 }
 
 impl Component {
@@ -146,7 +161,7 @@ impl Engine {
         let codegen = Codegen { fuel, mode };
         let compiled = self.compile(&engine, codegen, name, found, bytes)?;
         bounds::check(&compiled).map_err(out_of_bounds)?;
-        check_world(&engine, &compiled, name, spec.world)?;
+        let export = check_world(&engine, &compiled, name, spec.world)?;
         let ty = compiled.component_type();
         let imports: Vec<&str> = ty.imports(&engine).map(|(import, _)| import).collect();
         check_imports(name, &imports, &spec.grants)?;
@@ -157,17 +172,7 @@ impl Engine {
         let pre = link(&engine, &spec.grants)
             .and_then(|linker| linker.instantiate_pre(&compiled))
             .map_err(link_error)?;
-        let entry = match spec.world {
-            World::Preprocessor => {
-                exports::preprocess::GuestIndices::new(&pre).map(Entry::Preprocess)
-            }
-            World::Postprocessor => {
-                exports::postprocess::GuestIndices::new(&pre).map(Entry::Postprocess)
-            }
-            World::Policy => exports::decide::GuestIndices::new(&pre).map(Entry::Decide),
-            World::Stage => exports::process::GuestIndices::new(&pre).map(Entry::Process),
-        }
-        .map_err(link_error)?;
+        let entry = Entry::of(spec.world, &export, &compiled).map_err(link_error)?;
         Ok(Component {
             name: name.to_owned(),
             limits: spec.limits.clone(),
@@ -232,17 +237,27 @@ impl Engine {
 const MAX_LISTED_NAMES: usize = 16;
 const MAX_NAME_CHARS: usize = 128;
 
+const fn function_of(world: World) -> &'static str {
+    match world {
+        World::Preprocessor => "prepare",
+        World::Postprocessor => "interpret",
+        World::Policy => "decide",
+        World::Stage => "process",
+    }
+}
+
+/// The exported interface of the world, of the oldest version that the component has.
 fn check_world(
     engine: &wasmtime::Engine,
     compiled: &wasmtime::component::Component,
     name: &str,
     expected: World,
-) -> Result<(), PrepareError> {
+) -> Result<String, PrepareError> {
     let ty = compiled.component_type();
-    let export = expected.export();
     let mut found: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
-    if found.contains(&export.as_str()) {
-        return Ok(());
+    let mut exports = expected.exports();
+    if let Some(export) = exports.find(|export| found.contains(&export.as_str())) {
+        return Ok(export);
     }
     if found.is_empty() {
         found.push("nothing");
@@ -250,7 +265,7 @@ fn check_world(
     Err(PrepareError::WrongWorld {
         component: name.to_owned(),
         expected,
-        export,
+        export: expected.exports_text(),
         found: list_names(&found),
     })
 }
@@ -266,24 +281,52 @@ fn list_names(names: &[&str]) -> String {
     }
 }
 
-/// A linker with only the granted interfaces.
+/// A linker with only the granted interfaces, of all versions.
 fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result<Linker<State>> {
     type Own = HasSelf<State>;
     let mut linker = Linker::new(engine);
     let l = &mut linker;
-    imports::types::add_to_linker::<_, Own>(l, |state| state)?;
-    samples::add_to_linker(l)?;
-    tensors::add_to_linker(l)?;
+    for version in PIPELINE.versions() {
+        // It has no functions.
+        l.instance(&PIPELINE.interface("types", version))?;
+        samples::add_to_linker(l, version)?;
+        tensors::add_to_linker(l, version)?;
+    }
     for grant in grants {
         match grant {
-            Grant::Log => imports::log::add_to_linker::<_, Own>(l, |state| state)?,
-            Grant::Metrics => imports::metrics::add_to_linker::<_, Own>(l, |state| state)?,
-            Grant::Clock => imports::clock::add_to_linker::<_, Own>(l, |state| state)?,
-            Grant::Config => imports::config::add_to_linker::<_, Own>(l, |state| state)?,
-            Grant::State => imports::state::add_to_linker::<_, Own>(l, |state| state)?,
-            Grant::Data => services::add_data_to_linker(l)?,
-            Grant::Vision => imports::vision::add_to_linker::<_, Own>(l, |state| state)?,
-            Grant::Infer => imports::infer::add_to_linker::<_, Own>(l, |state| state)?,
+            Grant::Log => {
+                imports::log::add_to_linker::<_, Own>(l, |state| state)?;
+                v0_2::log::add_to_linker::<_, Own>(l, |state| state)?;
+            }
+            Grant::Metrics => {
+                imports::metrics::add_to_linker::<_, Own>(l, |state| state)?;
+                v0_2::metrics::add_to_linker::<_, Own>(l, |state| state)?;
+            }
+            Grant::Clock => {
+                imports::clock::add_to_linker::<_, Own>(l, |state| state)?;
+                v0_2::clock::add_to_linker::<_, Own>(l, |state| state)?;
+            }
+            Grant::Config => {
+                imports::config::add_to_linker::<_, Own>(l, |state| state)?;
+                v0_2::config::add_to_linker::<_, Own>(l, |state| state)?;
+            }
+            Grant::State => {
+                imports::state::add_to_linker::<_, Own>(l, |state| state)?;
+                v0_2::state::add_to_linker::<_, Own>(l, |state| state)?;
+            }
+            Grant::Data => {
+                for version in PIPELINE.versions() {
+                    services::add_data_to_linker(l, version)?;
+                }
+            }
+            Grant::Vision => {
+                imports::vision::add_to_linker::<_, Own>(l, |state| state)?;
+                v0_2::vision::add_to_linker::<_, Own>(l, |state| state)?;
+            }
+            Grant::Infer => {
+                imports::infer::add_to_linker::<_, Own>(l, |state| state)?;
+                v0_2::infer::add_to_linker::<_, Own>(l, |state| state)?;
+            }
             Grant::WasiNn => nn::add_to_linker(l)?,
             Grant::Wasi => wasi::add_to_linker(l)?,
             // The interfaces come with `wasi`; each instance checks its connections.

@@ -88,7 +88,7 @@ impl Instance {
                 return Err(wrong_world("preprocessor"));
             };
             let own = store.data_mut().table.push(sample.clone())?;
-            let result = guest.call_prepare(&mut *store, Resource::new_borrow(own.rep()))?;
+            let (result,) = guest.call(&mut *store, (Resource::new_borrow(own.rep()),))?;
             store.data_mut().table.delete(own)?;
             Ok(match result {
                 Ok(tensors) => Ok(take(store.data_mut(), tensors)?),
@@ -111,8 +111,7 @@ impl Instance {
                 Err(error) => return Ok(Err(error)),
             };
             let own = store.data_mut().table.push(sample.clone())?;
-            let result =
-                guest.call_interpret(&mut *store, Resource::new_borrow(own.rep()), &outputs)?;
+            let (result,) = guest.call(&mut *store, (Resource::new_borrow(own.rep()), outputs))?;
             store.data_mut().table.delete(own)?;
             Ok(result.and_then(convert::insight_from_guest))
         })
@@ -128,7 +127,7 @@ impl Instance {
                 return Err(wrong_world("stage"));
             };
             let own = store.data_mut().table.push(sample.clone())?;
-            let result = guest.call_process(&mut *store, Resource::new_borrow(own.rep()))?;
+            let (result,) = guest.call(&mut *store, (Resource::new_borrow(own.rep()),))?;
             store.data_mut().table.delete(own)?;
             Ok(result.and_then(convert::insight_from_guest))
         })
@@ -150,7 +149,7 @@ impl Instance {
             };
             let insight = convert::insight_to_guest(insight);
             let device = convert::device_to_guest(device);
-            let result = guest.call_decide(&mut *store, &insight, &device)?;
+            let (result,) = guest.call(&mut *store, (insight, device))?;
             Ok(result.and_then(convert::actions_from_guest))
         })
         .and_then(|actions| {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmtime::component::ResourceTableError;
+use hotshoe_trust::World;
+use wasmtime::component::{Resource, ResourceTableError, TypedFunc};
 use wasmtime::{CallHook, Store};
 
-use crate::bindings::exports::hotshoe::pipeline as exports;
+use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types;
 use crate::call_end::CallEnd;
 use crate::component::{Component, Entry};
@@ -16,6 +17,7 @@ use crate::fault::{Failure, Fault};
 use crate::host::State;
 use crate::instance::{Usage, kib, mib};
 use crate::limits::{Refused, all_handles, is_out_of_memory};
+use crate::sample::Sample;
 
 /// wasmtime's message, which has no type, when a list or string is refused before it is copied. A test fails if the text changes.
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
@@ -30,11 +32,30 @@ pub(crate) struct LiveInstance {
     pub(crate) guest: Guest,
 }
 
+type Function<P, T> = TypedFunc<P, (Result<T, types::Error>,)>;
+
+/// The exported function of a component. Its types are the same in all versions.
 pub(crate) enum Guest {
-    Preprocess(exports::preprocess::Guest),
-    Postprocess(exports::postprocess::Guest),
-    Decide(exports::decide::Guest),
-    Process(exports::process::Guest),
+    Preprocess(Function<(Resource<Sample>,), Vec<NamedTensor>>),
+    Postprocess(Function<(Resource<Sample>, Vec<NamedTensor>), types::Insight>),
+    Decide(Function<(types::Insight, types::DeviceContext), Vec<types::Action>>),
+    Process(Function<(Resource<Sample>,), types::Insight>),
+}
+
+impl Guest {
+    fn load(
+        entry: &Entry,
+        store: &mut Store<State>,
+        instance: &wasmtime::component::Instance,
+    ) -> wasmtime::Result<Self> {
+        let function = entry.function;
+        Ok(match entry.world {
+            World::Preprocessor => Self::Preprocess(instance.get_typed_func(store, function)?),
+            World::Postprocessor => Self::Postprocess(instance.get_typed_func(store, function)?),
+            World::Policy => Self::Decide(instance.get_typed_func(store, function)?),
+            World::Stage => Self::Process(instance.get_typed_func(store, function)?),
+        })
+    }
 }
 
 impl LiveInstance {
@@ -56,14 +77,7 @@ impl LiveInstance {
         let guest = arm(&mut store, component)
             .and_then(|()| Ok(store.data_mut().open_wasi()?))
             .and_then(|()| component.pre.instantiate(&mut store))
-            .and_then(|instance| {
-                Ok(match &component.entry {
-                    Entry::Preprocess(at) => Guest::Preprocess(at.load(&mut store, &instance)?),
-                    Entry::Postprocess(at) => Guest::Postprocess(at.load(&mut store, &instance)?),
-                    Entry::Decide(at) => Guest::Decide(at.load(&mut store, &instance)?),
-                    Entry::Process(at) => Guest::Process(at.load(&mut store, &instance)?),
-                })
-            });
+            .and_then(|instance| Guest::load(&component.entry, &mut store, &instance));
         match guest {
             Ok(guest) => Ok(Self { store, guest }),
             Err(error) => {

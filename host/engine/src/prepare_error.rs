@@ -140,14 +140,14 @@ pub enum PrepareError {
     },
     /// It does not implement the world that the release states.
     #[error(
-        "component `{component}` is not a {expected}: it does not export `{export}` (it exports: {found})"
+        "component `{component}` is not a {expected}: it does not export {export} (it exports: {found})"
     )]
     WrongWorld {
         /// Its name in the release.
         component: String,
         /// The world that the release states.
         expected: World,
-        /// The interface that this world exports.
+        /// The interface that this world exports, in each version.
         export: String,
         /// Its exports.
         found: String,

@@ -27,7 +27,8 @@ fn imports_need_what_they_name() {
     for (import, expected) in [
         (LOG, Need::Grant(Grant::Log)),
         ("hotshoe:pipeline/types@0.1.0", Need::Nothing),
-        ("hotshoe:pipeline/log@0.2.0", Need::Unknown),
+        ("hotshoe:pipeline/log@0.2.0", Need::Grant(Grant::Log)),
+        ("hotshoe:pipeline/log@0.3.0", Need::Unknown),
         (TCP, Need::Grant(Grant::Wasi)),
         (HTTP, Need::Grant(Grant::WasiHttp)),
         ("wasi:http/incoming-handler@0.2.3", Need::Unknown),

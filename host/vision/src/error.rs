@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::BudgetError;
+use crate::{BudgetError, RawFrameError};
 
 /// Kind of an error. All except the deadline are cases of `error-code` of the component interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum DecodeError {
     },
     /// The header states more pixels than the limit. Nothing was allocated.
     #[error(
-        "the picture is {width} x {height} pixels, over the limit of {limit} in all; send a smaller one or raise the device's limit"
+        "the picture is {width} x {height} pixels, over the limit of {limit} in all; send a smaller one"
     )]
     TooLarge {
         /// Pixels.
@@ -56,12 +56,18 @@ pub enum DecodeError {
     /// The format is known, and the file is cut off or broken.
     #[error("the {format} picture is damaged; send the whole file")]
     Damaged {
-        /// `JPEG` or `PNG`.
+        /// `JPEG`, `PNG` or `BMP`.
         format: &'static str,
         /// The error of the decoder.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// 16-bit values were asked for, and the picture has fewer bits.
+    #[error("the picture does not have 16 bits a channel; decode it as 8-bit RGB")]
+    NotWide,
+    /// A frame without a header does not fit its media type.
+    #[error(transparent)]
+    Raw(#[from] RawFrameError),
     /// The memory budget or the deadline was exceeded.
     #[error(transparent)]
     Budget(#[from] BudgetError),
@@ -72,7 +78,8 @@ impl DecodeError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Empty | Self::Damaged { .. } => ErrorKind::InvalidInput,
-            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Unsupported { .. } | Self::NotWide => ErrorKind::Unsupported,
+            Self::Raw(error) => error.kind(),
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::Budget(error) => error.kind(),
         }

@@ -55,6 +55,10 @@ impl Image {
         &self.pixels
     }
 
+    pub(crate) fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
     /// Bytes of memory that the pixels take.
     pub fn byte_len(&self) -> usize {
         self.pixels.len()

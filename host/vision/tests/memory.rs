@@ -12,8 +12,10 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{OPERATIONS, grey_png, noise, progressive_jpeg, slope};
-use hotshoe_vision::{Budget, DecodeLimits, Format, decode};
+use common::{OPERATIONS, exif, grey_png, noise, progressive_jpeg, slope, with_chunks};
+use hotshoe_vision::{
+    Budget, DecodeLimits, DecodeOptions, Format, decode, decode_u16, decode_with,
+};
 
 /// Bytes that need not be counted: lists of a few items, errors, the resizer's own fields.
 const SLACK: u64 = 64 << 10;
@@ -118,4 +120,38 @@ fn no_operation_allocates_more_than_its_budget_counts() {
             "decode {name}: {real} bytes, {counted} counted"
         );
     }
+    let limits = DecodeLimits::default();
+    let turned = common::chunk(b"eXIf", &exif(6, false));
+    let depth = vec![1000; 300_000];
+    let depth = common::png16(1000, 300, png::ColorType::Grayscale, &depth);
+    let (rgb, rgba) = (vec![7; 900_000], vec![7; 1_200_000]);
+    let files = [
+        ("turned", with_chunks(&grey_png(3000, 200, 3), &turned)),
+        ("turned depth", with_chunks(&depth, &turned)),
+        (
+            "bmp",
+            common::bmp(3000, 100, image::ExtendedColorType::Rgb8, &rgb),
+        ),
+        (
+            "bmp with alpha",
+            common::bmp(3000, 100, image::ExtendedColorType::Rgba8, &rgba),
+        ),
+        ("tables", without_tables()),
+    ];
+    for (name, file) in files {
+        let (real, counted) = peaks(|budget| {
+            drop(decode_with(&file, &DecodeOptions::default(), &limits, budget).unwrap());
+            drop(decode_u16(&file, true, &limits, budget));
+        });
+        assert!(
+            real <= counted + SLACK,
+            "decode {name}: {real} bytes, {counted} counted"
+        );
+    }
+}
+
+/// A frame of Motion JPEG that leaves out its Huffman tables.
+fn without_tables() -> Vec<u8> {
+    let file = common::encode(&noise(640, 480), Format::Jpeg, 90).unwrap();
+    common::without_segments(&file, 0xC4)
 }

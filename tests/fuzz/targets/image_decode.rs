@@ -1,7 +1,10 @@
 //! Pictures, through everything that a component may do with one.
 #![no_main]
 
-use hotshoe_vision::{Budget, DecodeLimits, decode};
+use hotshoe_vision::{
+    Budget, DecodeLimits, DecodeOptions, Image, RawFrame, decode, decode_raw, decode_u16,
+    decode_with,
+};
 use libfuzzer_sys::fuzz_target;
 
 /// Large enough for every path, small enough for many runs a second.
@@ -19,11 +22,38 @@ fuzz_target!(init: {
         }
     }));
 }, |data: &[u8]| {
+    let limits = DecodeLimits { max_pixels: MAX_PIXELS };
     let budget = Budget::new(MAX_BYTES, &|| false);
-    let Ok(image) = decode(data, &DecodeLimits { max_pixels: MAX_PIXELS }, &budget) else {
-        return;
+    for image in [
+        decode(data, &limits, &budget),
+        decode_with(data, &DecodeOptions::default(), &limits, &budget),
+        raw(data, &limits, &budget),
+    ] {
+        image.iter().for_each(check);
+    }
+    if let Ok(image) = decode_u16(data, true, &limits, &budget) {
+        let values = u64::from(image.width()) * u64::from(image.height()) * image.channels() as u64;
+        assert_eq!(image.values().len() as u64, values);
+    }
+});
+
+/// A frame without a header: its media type is the first line.
+fn raw(
+    data: &[u8],
+    limits: &DecodeLimits,
+    budget: &Budget<'_>,
+) -> Result<Image, hotshoe_vision::DecodeError> {
+    let split = data.iter().position(|&byte| byte == b'\n').unwrap_or(0);
+    let (line, frame) = data.split_at(split);
+    let kind = std::str::from_utf8(line).unwrap_or_default();
+    let Some(kind) = RawFrame::from_media_type(kind)? else {
+        return Err(hotshoe_vision::DecodeError::Empty);
     };
+    decode_raw(frame.get(1..).unwrap_or_default(), &kind, limits, budget)
+}
+
+fn check(image: &Image) {
     let pixels = u64::from(image.width()) * u64::from(image.height());
     assert!((1..=MAX_PIXELS).contains(&pixels));
     assert_eq!(image.pixels().len() as u64, pixels * 3);
-});
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hotshoe_infer::{Model, Tensor};
-use hotshoe_vision::{Budget, DecodeLimits, Filter, Image};
+use hotshoe_vision::{Budget, DecodeLimits, DecodeOptions, Filter, Image, decode_with};
 use label_reader::sizes::{self, Size};
 use label_reader::{ModelOutputError, angle, ctc};
 
@@ -42,7 +42,12 @@ impl NativeClassifier {
 
     /// From a JPEG or PNG picture to the model's input.
     pub fn prepare(&self, picture: &[u8]) -> Result<Tensor, NativeError> {
-        let line = hotshoe_vision::decode(picture, &DecodeLimits::default(), &Budget::unlimited())?;
+        let line = decode_with(
+            picture,
+            &DecodeOptions::default(),
+            &DecodeLimits::default(),
+            &Budget::unlimited(),
+        )?;
         let width = sizes::line_width((line.width(), line.height()), sizes::ANGLE_WIDTH);
         scale(&line, width, sizes::ANGLE_WIDTH)
     }
@@ -87,7 +92,12 @@ impl NativeRecogniser {
 
     /// From a JPEG or PNG picture to the model's input, and the picture's size.
     pub fn prepare(&self, picture: &[u8]) -> Result<(Tensor, Size), NativeError> {
-        let line = hotshoe_vision::decode(picture, &DecodeLimits::default(), &Budget::unlimited())?;
+        let line = decode_with(
+            picture,
+            &DecodeOptions::default(),
+            &DecodeLimits::default(),
+            &Budget::unlimited(),
+        )?;
         let size = (line.width(), line.height());
         let width = sizes::recogniser_width(size);
         let input = scale(&line, sizes::line_width(size, width), width)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_infer::{Model, Tensor};
-use hotshoe_vision::{Budget, DecodeLimits, Filter, Image, Rotation};
+use hotshoe_vision::{Budget, DecodeLimits, DecodeOptions, Filter, Image, Rotation, decode_with};
 use label_reader::geometry::Quad;
 use label_reader::sizes::Size;
 use label_reader::{ModelOutputError, page};
@@ -51,8 +51,12 @@ impl NativeReader {
             reader: self,
             times: RefCell::default(),
         };
-        let picture =
-            hotshoe_vision::decode(picture, &DecodeLimits::default(), &Budget::unlimited())?;
+        let picture = decode_with(
+            picture,
+            &DecodeOptions::default(),
+            &DecodeLimits::default(),
+            &Budget::unlimited(),
+        )?;
         let lines = page::read(&reading, picture, &alphabet(&self.recognise)?)?;
         Ok((lines, reading.times.into_inner()))
     }

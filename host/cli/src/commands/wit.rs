@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use hotshoe_author::embedded::{self, File, WIT};
-use hotshoe_trust::World;
+use hotshoe_trust::{PIPELINE, World};
 use serde::Serialize;
 
 use super::new::world;
@@ -52,8 +52,8 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     for file in &files {
         let text = text(file)?;
         let text = match args.world {
-            Some(world) if file.path == WORLDS => of_world(text, world),
-            Some(world) if !may_use(file.path, world) => continue,
+            Some(world) if name(file.path) == WORLDS => of_world(text, world),
+            Some(world) if !may_use(name(file.path), world) => continue,
             _ => text.to_owned(),
         };
         shown.push((file.path, text));
@@ -76,6 +76,14 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 
 /// The file with the worlds and their exports.
 const WORLDS: &str = "worlds.wit";
+
+/// The path without the folder of a later version.
+fn name(path: &str) -> &str {
+    let mut later = PIPELINE.later.iter();
+    later
+        .find_map(|version| path.strip_prefix(*version)?.strip_prefix('/'))
+        .unwrap_or(path)
+}
 
 fn text(file: &File) -> anyhow::Result<&'static str> {
     std::str::from_utf8(file.contents).with_context(|| format!("{} is not UTF-8", file.path))

@@ -6,6 +6,7 @@ pub(crate) mod samples;
 pub(crate) mod services;
 mod state;
 pub(crate) mod tensors;
+mod v0_2;
 mod vision;
 pub(crate) mod wasi;
 

@@ -60,7 +60,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     errors::add_to_linker::<_, Own>(linker, |state| state)?;
     graph::add_to_linker::<_, Own>(linker, |state| state)?;
     inference::add_to_linker::<_, Own>(linker, |state| state)?;
-    add_tensor(&mut linker.instance(&WASI_NN.interface("tensor"))?)
+    add_tensor(&mut linker.instance(&WASI_NN.interface("tensor", WASI_NN.oldest))?)
 }
 
 fn add_tensor(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {

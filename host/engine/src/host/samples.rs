@@ -13,9 +13,9 @@ use crate::sample::Sample;
 
 type Caller<'a> = StoreContextMut<'a, State>;
 
-/// Links `samples`.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let interface = &mut linker.instance(&PIPELINE.interface("samples"))?;
+/// Links `samples` of a version.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
+    let interface = &mut linker.instance(&PIPELINE.interface("samples", version))?;
     interface.resource(
         "sample",
         ResourceType::host::<Sample>(),

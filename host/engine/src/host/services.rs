@@ -330,9 +330,13 @@ impl config::Host for State {
     }
 }
 
-/// Links `data`, by hand: a file is copied once, into the component's memory.
-pub(crate) fn add_data_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.instance(&PIPELINE.interface("data"))?.func_wrap(
+/// Links `data` of a version, by hand: a file is copied once, into the component's memory.
+pub(crate) fn add_data_to_linker(
+    linker: &mut Linker<State>,
+    version: &str,
+) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(&PIPELINE.interface("data", version))?;
+    interface.func_wrap(
         "read",
         |caller: StoreContextMut<'_, State>, (name,): (String,)| {
             Ok((caller.data().services.file(&name),))

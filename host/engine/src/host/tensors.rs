@@ -18,9 +18,9 @@ type Handle = Resource<CountedTensor>;
 type MakeResult = wasmtime::Result<(Result<Handle, Error>,)>;
 type ReadResult<T> = wasmtime::Result<(Result<HostList<Tensor, T>, Error>,)>;
 
-/// Links `tensors`.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut interface = linker.instance(&PIPELINE.interface("tensors"))?;
+/// Links `tensors` of a version.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(&PIPELINE.interface("tensors", version))?;
     interface.resource(
         "tensor",
         ResourceType::host::<CountedTensor>(),

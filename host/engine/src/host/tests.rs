@@ -159,3 +159,99 @@ fn a_deadline_that_passed_ends_the_call_in_every_operation() {
     // Nothing was done half.
     assert_eq!(state.tensor_budget.bytes().0, 64 * 64 * 3);
 }
+
+/// A PNG file of this many pixels each way, of which only the header is read.
+fn png(width: u32, height: u32) -> Vec<u8> {
+    let image =
+        hotshoe_vision::Image::from_rgb(width, height, vec![9; (width * height * 3) as usize]);
+    let budget = hotshoe_vision::Budget::unlimited();
+    let png = hotshoe_vision::Format::Png;
+    hotshoe_vision::encode(&image.unwrap(), png, 0, &budget).unwrap()
+}
+
+fn sample(state: &mut State, content_type: &str, payload: Vec<u8>) -> Resource<crate::Sample> {
+    let sample = crate::Sample {
+        id: "1".to_owned(),
+        source: "camera".to_owned(),
+        content_type: content_type.to_owned(),
+        timestamp_us: 0,
+        payload: payload.into(),
+    };
+    state.table.push(sample).unwrap()
+}
+
+#[test]
+fn a_picture_over_the_limit_of_pixels_names_the_key_that_raises_it() {
+    let mut state = state(1);
+    let refused = state.decode_bytes(png(600, 600)).unwrap().unwrap_err();
+    assert!(matches!(refused.code, ErrorCode::LimitExceeded));
+    for wanted in [
+        "600 x 600",
+        "`tensor-mib` in `limits` under [components.test] in release.toml",
+        "[limits] of hotshoe.toml",
+    ] {
+        assert!(refused.message.contains(wanted), "{}", refused.message);
+    }
+    // No key raises the bound of all pictures.
+    let mut state = self::state(256);
+    let huge = [
+        &b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x40\0\0\0\x40\0\x08\x02\0\0\0"[..],
+        &[0x26, 0xAA, 0x87, 0xD3],
+    ];
+    let refused = state.decode_bytes(huge.concat()).unwrap().unwrap_err();
+    assert!(
+        !refused.message.contains("tensor-mib"),
+        "{}",
+        refused.message
+    );
+}
+
+#[test]
+fn a_raw_frame_is_decoded_by_its_content_type_in_0_2_0_alone() {
+    use crate::bindings::v0_2::vision::Host as Newer;
+    let mut state = state(1);
+    let kind = "video/x-raw; format=NV12; width=2; height=2";
+    let frame = [235, 235, 16, 16, 128, 128];
+    let sample = sample(&mut state, kind, frame.to_vec());
+    let again = || Resource::new_borrow(sample.rep());
+    let image = Newer::decode(&mut state, again(), None).unwrap().unwrap();
+    let pixels = state.pixels(image).unwrap();
+    assert_eq!(pixels, [[255; 6], [0; 6]].concat());
+    let bytes = Newer::decode_bytes(&mut state, frame.to_vec(), Some(kind.to_owned()), None);
+    assert_eq!(state.pixels(bytes.unwrap().unwrap()).unwrap(), pixels);
+    let bad = Some("video/x-raw; format=NV12; width=2".to_owned());
+    let refused = Newer::decode_bytes(&mut state, frame.to_vec(), bad, None);
+    let refused = refused.unwrap().unwrap_err();
+    assert!(matches!(refused.code, ErrorCode::InvalidInput));
+    assert!(refused.message.contains("`height`"), "{}", refused.message);
+
+    let older = crate::bindings::hotshoe::pipeline::vision::Host::decode(&mut state, again());
+    assert!(matches!(
+        older.unwrap().unwrap_err().code,
+        ErrorCode::Unsupported
+    ));
+}
+
+#[test]
+fn a_letterbox_of_0_2_0_says_where_the_picture_is() {
+    use crate::bindings::v0_2::vision::{Filter, Host as Newer};
+    let mut state = state(1);
+    let picture = image(&mut state, 4, 2);
+    let made = Newer::letterbox(&mut state, again(&picture), 8, 8, (1, 2, 3), Filter::Area);
+    let (made, bounds) = made.unwrap().unwrap();
+    let Rect {
+        x,
+        y,
+        width,
+        height,
+    } = bounds;
+    assert_eq!([x, y, width, height], [0.0, 2.0, 8.0, 4.0]);
+    assert_eq!(state.pixels(made).unwrap()[..6], [1, 2, 3, 1, 2, 3]);
+    let grey = Newer::grey(&mut state, again(&picture)).unwrap().unwrap();
+    assert_eq!(state.pixels(grey).unwrap(), [50; 24]);
+    let eight = sample(&mut state, "image/png", png(2, 2));
+    let refused = Newer::decode_u16(&mut state, eight, true)
+        .unwrap()
+        .unwrap_err();
+    assert!(matches!(refused.code, ErrorCode::Unsupported));
+}

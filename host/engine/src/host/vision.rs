@@ -5,7 +5,8 @@ use std::time::Instant;
 use hotshoe_base::chain;
 use hotshoe_infer::{Tensor, TensorError};
 use hotshoe_vision::{
-    Budget, BudgetError, DecodeError, DecodeLimits, ErrorKind, Image, Normaliser, VisionError,
+    Budget, BudgetError, DecodeError, DecodeLimits, ErrorKind, Image, MAX_PIXELS, Normaliser,
+    VisionError,
 };
 use wasmtime::component::Resource;
 
@@ -18,11 +19,11 @@ use crate::sample::Sample;
 /// Bytes of a pixel of an image: 8-bit RGB.
 const PIXEL_BYTES: u64 = 3;
 
-type MadeImage = wasmtime::Result<Result<Resource<CountedImage>, Error>>;
+pub(super) type MadeImage = wasmtime::Result<Result<Resource<CountedImage>, Error>>;
 
 /// Why a native operation failed.
 #[derive(Debug, thiserror::Error)]
-enum NativeError {
+pub(super) enum NativeError {
     #[error(transparent)]
     Decode(#[from] DecodeError),
     #[error(transparent)]
@@ -59,11 +60,16 @@ impl NativeError {
             _ => false,
         }
     }
+
+    /// Whether the picture is larger than any may be, so that no key would help.
+    const fn is_over_every_limit(&self) -> bool {
+        matches!(self, Self::Decode(DecodeError::TooLarge { limit, .. }) if *limit >= MAX_PIXELS)
+    }
 }
 
 impl State {
     /// Runs an operation within the remaining memory budget and until the deadline, which ends the call.
-    fn native<T>(
+    pub(super) fn native<T>(
         &mut self,
         operation: &'static str,
         run: impl FnOnce(&Self, &Budget<'_>) -> Result<T, NativeError>,
@@ -78,7 +84,8 @@ impl State {
             Err(NativeError::Handle(cause)) => return Err(cause.into()),
             Err(cause) => cause,
         };
-        self.tensor_refused |= cause.is_over_budget();
+        let over_budget = cause.is_over_budget();
+        self.tensor_refused |= over_budget;
         let code = match cause.kind() {
             ErrorKind::InvalidInput => ErrorCode::InvalidInput,
             ErrorKind::Unsupported => ErrorCode::Unsupported,
@@ -86,11 +93,18 @@ impl State {
             ErrorKind::DeadlineExceeded => return Err(CallEnd::NativeDeadline { operation }.into()),
             ErrorKind::Internal => ErrorCode::Internal,
         };
-        Ok(Err(error(code, chain(&cause))))
+        let mut message = chain(&cause);
+        if over_budget && !cause.is_over_every_limit() {
+            let name = self.services.name();
+            message += &format!(
+                "; raise `tensor-mib` in `limits` under [components.{name}] in release.toml, and in [limits] of hotshoe.toml where that is lower"
+            );
+        }
+        Ok(Err(error(code, message)))
     }
 
     /// As [`Self::native`], for an operation that creates an image.
-    fn image(
+    pub(super) fn image(
         &mut self,
         operation: &'static str,
         run: impl FnOnce(&Self, &Budget<'_>) -> Result<Image, NativeError>,
@@ -108,7 +122,7 @@ impl State {
     }
 
     /// Decode limits, so that no picture is decoded beyond the budget of the component.
-    fn decode_limits(&self) -> DecodeLimits {
+    pub(super) fn decode_limits(&self) -> DecodeLimits {
         let defaults = DecodeLimits::default();
         let max_pixels = self.tensor_budget.left() / PIXEL_BYTES;
         DecodeLimits {

@@ -1,10 +1,12 @@
 //! JPEG files.
 
+use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use super::markers::Markers;
 use super::reader::Reader;
 use super::{DecodeLimits, damaged};
 use crate::image::CHANNELS;
@@ -19,12 +21,23 @@ const METADATA_COPIES: u64 = 2;
 /// Bytes of the decoder besides rows: code tables.
 const STATE_BYTES: u64 = 1 << 17;
 
+/// The pixels as they are stored, and the EXIF orientation.
 pub(super) fn pixels(
     bytes: &[u8],
     limits: &DecodeLimits,
     budget: &Budget<'_>,
-) -> Result<Image, DecodeError> {
+) -> Result<(Image, Option<Orientation>), DecodeError> {
     let broken = |error: DecodeErrors| damaged(NAME, error);
+    let markers = Markers::read(bytes);
+    // A phone appends a film, a camera's buffer the rest of an older frame. The decoder would take markers in it for those of the picture.
+    let bytes = markers
+        .end
+        .map_or(bytes, |end| bytes.get(..end).unwrap_or(bytes));
+    let completed = markers.with_tables(bytes, budget)?;
+    let (bytes, _completed) = match &completed {
+        Some((bytes, claim)) => (bytes.as_slice(), Some(claim)),
+        None => (bytes, None),
+    };
     let frame = Frame::read(bytes);
     if let Some(frame) = &frame {
         limits.check(frame.width.into(), frame.height.into())?;
@@ -42,7 +55,9 @@ pub(super) fn pixels(
     let (width, height) = decoder.dimensions().unwrap_or_default();
     let (width, height) = (width as u32, height as u32); // both have 16 bits
     limits.check(width, height)?;
-    if !is_complete(bytes) {
+    let orientation = decoder.exif().map(Vec::as_slice);
+    let orientation = orientation.and_then(Orientation::from_exif_chunk);
+    if markers.end.is_none() {
         return Err(damaged(NAME, "the end-of-image marker is missing"));
     }
     let frame = frame.filter(|it| (it.width.into(), it.height.into()) == (width, height));
@@ -67,16 +82,8 @@ pub(super) fn pixels(
         decoder.decode_into(&mut pixels).map_err(broken)?;
     }
     budget.look()?;
-    Image::from_rgb(width, height, pixels).map_err(|error| damaged(NAME, error))
-}
-
-/// Whether the last scan is complete. The decoder itself fills missing parts with grey. Inside a scan, 0xFF is always
-/// followed by 0x00 or a restart marker, so that the two markers looked for cannot be picture data.
-fn is_complete(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: [u8; 2] = [0xFF, 0xDA];
-    const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    last(END_OF_IMAGE) > last(START_OF_SCAN)
+    let image = Image::from_rgb(width, height, pixels).map_err(|error| damaged(NAME, error))?;
+    Ok((image, orientation))
 }
 
 /// The parameters in the headers that determine the decoder's memory.

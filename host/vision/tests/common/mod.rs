@@ -86,7 +86,7 @@ fn turned(image: &Image, filter: Filter, budget: &Budget<'_>) -> Result<(), Visi
 }
 
 /// Every public operation that takes a picture. A test holds that none is missing.
-pub const OPERATIONS: [(&str, Operation); 18] = [
+pub const OPERATIONS: [(&str, Operation); 20] = [
     ("resize nearest", |i, b| {
         hotshoe_vision::resize(i, 1500, 1500, Filter::Nearest, b).map(drop)
     }),
@@ -102,6 +102,10 @@ pub const OPERATIONS: [(&str, Operation); 18] = [
     ("resize area", |i, b| {
         hotshoe_vision::resize(i, 640, 640, Filter::Area, b).map(drop)
     }),
+    ("letterbox", |i, b| {
+        hotshoe_vision::letterbox(i, 640, 640, [114; 3], Filter::Bilinear, b).map(drop)
+    }),
+    ("grey", |i, b| hotshoe_vision::grey(i, b).map(drop)),
     ("crop", |i, b| {
         hotshoe_vision::crop(i, 0.0, 0.0, f32::MAX, f32::MAX, b).map(drop)
     }),
@@ -175,6 +179,71 @@ pub fn grey_png(width: u32, height: u32, grey: u8) -> Vec<u8> {
     let pixels = vec![grey; width as usize * height as usize];
     writer.write_image_data(&pixels).unwrap();
     writer.finish().unwrap();
+    file
+}
+
+/// EXIF data with an orientation, in either order of bytes.
+pub fn exif(orientation: u8, big_endian: bool) -> Vec<u8> {
+    let two = |value: u16| match big_endian {
+        true => value.to_be_bytes(),
+        false => value.to_le_bytes(),
+    };
+    let four = |value: u32| match big_endian {
+        true => value.to_be_bytes(),
+        false => value.to_le_bytes(),
+    };
+    let order: &[u8] = if big_endian { b"MM" } else { b"II" };
+    let [value, none] = [two(orientation.into()), two(0)];
+    let entry = [&two(0x0112)[..], &two(3), &four(1), &value, &none].concat();
+    [order, &two(42), &four(8), &two(1), &entry, &four(0)].concat()
+}
+
+/// The same JPEG file with an EXIF segment.
+pub fn with_exif(file: &[u8], exif: &[u8]) -> Vec<u8> {
+    let segment = [b"Exif\0\0", exif].concat();
+    let length = (segment.len() as u16 + 2).to_be_bytes();
+    [&file[..2], &[0xFF, 0xE1], &length, &segment, &file[2..]].concat()
+}
+
+/// The same JPEG file without the segments of this kind before its scan.
+pub fn without_segments(file: &[u8], kind: u8) -> Vec<u8> {
+    let mut out = file[..2].to_vec();
+    let mut at = 2;
+    loop {
+        let length = usize::from(u16::from_be_bytes([file[at + 2], file[at + 3]]));
+        let segment = &file[at..at + 2 + length];
+        if segment[1] == 0xDA {
+            out.extend_from_slice(&file[at..]);
+            return out;
+        }
+        if segment[1] != kind {
+            out.extend_from_slice(segment);
+        }
+        at += segment.len();
+    }
+}
+
+/// A PNG file of 16-bit values.
+pub fn png16(width: u32, height: u32, colour: png::ColorType, values: &[u16]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(colour);
+    encoder.set_depth(png::BitDepth::Sixteen);
+    let mut writer = encoder.write_header().unwrap();
+    let bytes: Vec<u8> = values
+        .iter()
+        .flat_map(|value| value.to_be_bytes())
+        .collect();
+    writer.write_image_data(&bytes).unwrap();
+    writer.finish().unwrap();
+    file
+}
+
+/// A BMP file of RGB or RGBA bytes.
+pub fn bmp(width: u32, height: u32, colour: image::ExtendedColorType, bytes: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = image::codecs::bmp::BmpEncoder::new(&mut file);
+    encoder.encode(bytes, width, height, colour).unwrap();
     file
 }
 
