@@ -22,7 +22,7 @@ mod bindings {
     });
 }
 
-/// An error of `wasi:nn` as an [`Error`](crate::Error) with the code `internal`, and its code and message as text: `.map_err(nn::error)`.
+/// An error of `wasi:nn` as an [`Error`] with the code `internal`, and its code and message as text: `.map_err(nn::error)`.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub fn error(error: errors::Error) -> Error {
     let code = error.code();
