@@ -235,7 +235,7 @@ const SYSTEM_TIME: [(&str, &str); 14] = [
         "the log begins before the daemon, and outlives it",
     ),
     ("daemon/src/metrics/endpoint.rs", "it runs on tokio"),
-    ("daemon/src/queue.rs", "the default of a queue"),
+    ("daemon/src/serving/queue.rs", "the default of a queue"),
     ("link/src/bench.rs", "measures Zenoh"),
     ("link/src/client.rs", "waits for Zenoh's channels"),
     ("link/src/fleet.rs", "waits for Zenoh's channels"),
