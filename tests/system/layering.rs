@@ -1,5 +1,8 @@
 //! Dependencies point one way, and each heavy thing has one crate that names it.
 
+#[path = "layering/circles.rs"]
+mod circles;
+
 use std::fs;
 use std::process::Command;
 
