@@ -1,5 +1,8 @@
 //! Dependencies point one way, and each heavy thing has one crate that names it.
 
+#[path = "layering/circles.rs"]
+mod circles;
+
 use std::fs;
 use std::process::Command;
 
@@ -235,7 +238,7 @@ const SYSTEM_TIME: [(&str, &str); 14] = [
         "the log begins before the daemon, and outlives it",
     ),
     ("daemon/src/metrics/endpoint.rs", "it runs on tokio"),
-    ("daemon/src/queue.rs", "the default of a queue"),
+    ("daemon/src/serving/queue.rs", "the default of a queue"),
     ("link/src/bench.rs", "measures Zenoh"),
     ("link/src/client.rs", "waits for Zenoh's channels"),
     ("link/src/fleet.rs", "waits for Zenoh's channels"),

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use hotshoe_daemon::control::{self, Command};
+use hotshoe_daemon::command::Command;
+use hotshoe_daemon::control;
 use hotshoe_devkit::Environment;
 use serde_json::json;
 

@@ -4,8 +4,8 @@ use std::error::Error;
 
 use hotshoe_author::build::ComponentError;
 use hotshoe_author::{NewError, ToolError};
+use hotshoe_daemon::command::CommandError;
 use hotshoe_daemon::control::ControlError;
-use hotshoe_daemon::deploy::CommandError;
 use hotshoe_delivery::registry::RegistryError;
 use hotshoe_infer::fold::FoldError;
 use hotshoe_infer::inspect::InspectError;

@@ -12,13 +12,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
+use hotshoe_base::{Clock, chain};
 use hotshoe_http::LogThrottle;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use crate::deploy::{Command, CommandError};
+use crate::command::{Command, CommandError};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "control.sock";
@@ -360,7 +360,7 @@ fn serve(
             Ok(value) => Line::Ok(value),
             Err(error) => Line::Error(Reason {
                 name: error.name().to_owned(),
-                message: crate::deploy::chain(&error),
+                message: chain(&error),
             }),
         },
         Err(error) => Line::Error(Reason {

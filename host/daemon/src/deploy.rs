@@ -5,7 +5,6 @@
 
 mod admission;
 pub mod candidate;
-mod command;
 mod error;
 pub mod freshness;
 pub mod health;
@@ -13,16 +12,12 @@ mod keyring;
 mod ledger_writer;
 mod loader;
 mod message;
-mod observed;
 mod package_queue;
 mod peer_monitor;
 mod pending_release;
-mod published_status;
 mod reconciler;
 mod reporter;
 mod serving;
-mod serving_release;
-mod shadow;
 mod startup;
 mod statement;
 mod transfers;
@@ -35,7 +30,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hotshoe_base::Clock;
-use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_delivery::{DeliveryConfig, Fetcher};
 use hotshoe_engine::{CompileInterrupt, RaisedInterrupt};
@@ -44,24 +38,18 @@ use hotshoe_store::Catalogue;
 use hotshoe_trust::Time;
 use serde_json::Value;
 
-use crate::StartError;
-use crate::control::Control;
+use crate::command::{Command, CommandError};
 use crate::reload::RunningConfig;
-use crate::service::Service;
+use crate::serving::{PublishedStatus, Service};
 use message::{Message, Reply};
 use reconciler::{Dependencies, Reconciler};
 use reporter::Reporter;
 
 pub(crate) use hotshoe_base::chain;
 
-pub use command::{Command, CommandError, offline};
 pub use error::{DeployError, StoredTrustError};
 pub use keyring::MAX_TRUST_BYTES;
 pub use loader::{LoadFailure, engine_options};
-pub use observed::{Observed, Observer, SampleOutcome};
-pub use published_status::{DeployView, PublishedStatus};
-pub use serving_release::ServingRelease;
-pub use shadow::{Comparison, ShadowMirror, ShadowScore, ShadowVerdict};
 pub use startup::StartupState;
 
 /// Most messages that wait for the deploy thread. The sender of a further one blocks.
@@ -79,7 +67,6 @@ pub struct Deployment {
     /// Closed when the thread has ended.
     ended: Receiver<Infallible>,
     interrupt: Option<CompileInterrupt>,
-    control: Option<Control>,
     _watches: (
         NoticeSubscription,
         NoticeSubscription,
@@ -88,11 +75,32 @@ pub struct Deployment {
     ),
 }
 
+/// Sends an operator's commands to the deploy thread.
+pub struct DeploymentHandle {
+    clock: Clock,
+    sender: SyncSender<Message>,
+    interrupt: Option<CompileInterrupt>,
+}
+
+impl DeploymentHandle {
+    /// Sends a command, and waits for the answer. A command that [interrupts](Command::interrupts) ends a compilation that runs.
+    ///
+    /// # Errors
+    /// [`CommandError`]; [`CommandError::Busy`] if there is no answer in time.
+    pub fn send(&self, command: Command) -> Result<Value, CommandError> {
+        let interrupt = self.interrupt.as_ref().filter(|_| command.interrupts());
+        let raised = interrupt.map(CompileInterrupt::raise);
+        ask(&self.sender, &self.clock, raised, |reply| {
+            Message::Command(command, reply)
+        })
+    }
+}
+
 impl Deployment {
     /// Starts the deploy thread and its subscriptions.
     ///
     /// # Errors
-    /// [`StartError::Link`] if a key cannot be declared, and [`DeployError::Thread`].
+    /// [`DeployError::Link`] if a key cannot be declared, and [`DeployError::Thread`].
     pub fn start(
         startup: StartupState,
         config: &Config,
@@ -100,7 +108,7 @@ impl Deployment {
         service: &Arc<Service>,
         published_status: Arc<PublishedStatus>,
         link: &Arc<Link>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, DeployError> {
         let clock = startup.clock.clone();
         let catalogue = Catalogue::new();
         let delivery = DeliveryConfig {
@@ -144,24 +152,32 @@ impl Deployment {
         };
         let parts = link.parts();
         let thread = parts.vital("deploy", run).map_err(DeployError::Thread)?;
-        let control = control(config, service, &sender, &clock, interrupt.clone(), parts);
         Ok(Self {
             clock,
             sender,
             thread,
             ended,
             interrupt,
-            control,
             _watches: watches,
         })
     }
 
-    /// Stops the thread, which saves the components' state and closes the data folder. A compilation is interrupted. A thread that does not
-    /// end within `limit`, for example because a self-test runs, ends with the process: the next start finds the ledger as it is.
-    pub fn stop(mut self, limit: Duration) {
-        // First, because the control socket waits for the answers that the thread owes.
+    /// A way to send commands to the thread.
+    pub fn handle(&self) -> DeploymentHandle {
+        DeploymentHandle {
+            clock: self.clock.clone(),
+            sender: self.sender.clone(),
+            interrupt: self.interrupt.clone(),
+        }
+    }
+
+    /// Stops the thread, which saves the components' state and closes the data folder. A compilation is interrupted. `close_callers` ends
+    /// what sends commands, while the thread still answers. A thread that does not end within `limit`, for example because a self-test
+    /// runs, ends with the process: the next start finds the ledger as it is.
+    pub fn stop(self, limit: Duration, close_callers: impl FnOnce()) {
+        // First, because callers wait for the answers that the thread owes.
         let _raised = self.interrupt.as_ref().map(CompileInterrupt::raise);
-        drop(self.control.take());
+        close_callers();
         let deadline = self.clock.now() + limit;
         // The queue may be full of statements while a self-test runs. A disconnected one means that the thread has ended already.
         while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Stop) {
@@ -212,31 +228,6 @@ fn watches(
     })?;
     let sharing = shared.map(|catalogue| link.share(catalogue)).transpose()?;
     Ok((desired, trust, orders, sharing))
-}
-
-/// Opens the operator's socket. The daemon also runs without one.
-fn control(
-    config: &Config,
-    service: &Arc<Service>,
-    sender: &SyncSender<Message>,
-    clock: &Clock,
-    interrupt: Option<CompileInterrupt>,
-    parts: &Supervisor,
-) -> Option<Control> {
-    let (service, sender, clock) = (Arc::clone(service), sender.clone(), clock.clone());
-    let follow = move |command: Command| match command {
-        Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
-        command => {
-            let interrupt = interrupt.as_ref().filter(|_| command.interrupts());
-            let raised = interrupt.map(CompileInterrupt::raise);
-            ask(&sender, &clock, raised, |reply| {
-                Message::Command(command, reply)
-            })
-        }
-    };
-    Control::open(&config.data, parts, follow)
-        .inspect_err(|error| tracing::warn!(%error, data = %config.data.display(), "cannot open the control socket; this daemon takes commands over Zenoh only"))
-        .ok()
 }
 
 /// Sends a message to the deploy thread, and waits for the answer.

@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotshoe_base::Clock;
 use hotshoe_base::supervisor::{PartEnd, Supervisor};
-use hotshoe_pipeline::BackOffChange;
+use hotshoe_pipeline::{BackOffChange, BackOffs};
 use hotshoe_protocol::event::{
     ClockQuality, EVENT_FORMAT, Event, EventCause, Kind, KnownKind, MAX_EVENTS, Severity, Subject,
 };
+use hotshoe_trust::time_of;
 use serde_json::Value;
-
-use crate::deploy::{ServingRelease, wall_time};
 
 /// The folder of systemd's time client, which has the file `synchronized` once the clock was set.
 const TIMESYNC: &str = "/run/systemd/timesync";
@@ -59,7 +58,7 @@ impl EventLog {
             kind: Kind::Known(kind),
             subject,
             cause,
-            time: wall_time(&self.clock),
+            time: time_of(self.clock.wall()),
             clock: clock_quality(Path::new(TIMESYNC)),
             sequence: 0,
             details: details
@@ -83,11 +82,9 @@ impl EventLog {
     }
 
     /// Records the pauses of the components of a release.
-    pub fn follow_components(self: &Arc<Self>, served: &ServingRelease) {
+    pub fn follow_components(self: &Arc<Self>, back_offs: &BackOffs) {
         let events = Arc::clone(self);
-        served
-            .back_offs()
-            .observe(move |change| events.component_changed(change));
+        back_offs.observe(move |change| events.component_changed(change));
     }
 
     fn part_ended(&self, end: &PartEnd) {

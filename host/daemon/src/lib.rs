@@ -6,43 +6,45 @@
 //! counts. All calls block. Do not call them from a single-threaded tokio runtime, which Zenoh does not support.
 #![forbid(unsafe_code)]
 
-pub mod answer;
+pub mod command;
 pub mod control;
 pub mod deploy;
 pub mod device_key;
+pub mod ending;
 pub mod events;
-pub mod intake;
 pub mod log;
 pub mod media;
 mod memory;
 pub mod metrics;
-pub mod output;
-pub mod queue;
 pub mod recording;
 pub mod reload;
-mod service;
-pub mod tally;
+pub mod serving;
 pub mod watch;
+pub mod watched;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotshoe_base::chain;
 use hotshoe_base::supervisor::Supervisor;
-use hotshoe_config::{Config, descriptors};
+use hotshoe_config::{Config, ConfigError, descriptors};
+use hotshoe_http::Renewal;
 use hotshoe_link::LinkError;
 use hotshoe_link::{Link, Orders, Serving};
-use hotshoe_protocol::status::Status;
+use hotshoe_protocol::status::{ReloadStatus, Status};
 
-use crate::answer::ReplyTo;
-use crate::deploy::{Deployment, PublishedStatus, StartupState};
+use crate::command::Command;
+use crate::control::Control;
+use crate::deploy::{Deployment, StartupState};
 use crate::metrics::{Endpoint, MetricsError};
-use crate::reload::RunningConfig;
-use crate::service::{Service, WorkerPool};
+use crate::reload::{Change, RunningConfig};
+use crate::serving::answer::ReplyTo;
+use crate::serving::{PublishedStatus, Service, ServingRelease, WorkerPool};
 use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
-pub use service::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
+pub use serving::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
 
 /// The least time that the deploy thread has to write what it knows when the daemon stops.
 const LEAST_STOP: Duration = Duration::from_secs(2);
@@ -80,6 +82,7 @@ pub struct Daemon {
     link: Arc<Link>,
     serving: Serving,
     watch: Option<FolderWatch>,
+    control: Option<Control>,
     deployment: Deployment,
     supervisor: Supervisor,
     running: Arc<RunningConfig>,
@@ -111,10 +114,7 @@ impl Daemon {
             .transpose()?;
         let startup = StartupState::open(&config, supervisor.clock().clone())?;
         let serving = startup.serving();
-        crate::metrics::release(
-            None,
-            serving.as_deref().map(deploy::ServingRelease::release),
-        );
+        crate::metrics::release(None, serving.as_deref().map(ServingRelease::release));
         let published_status = Arc::new(PublishedStatus::timed_by(supervisor.clock().clone()));
         published_status.events().follow_parts(&supervisor);
         let memory = startup.memory().clone();
@@ -139,7 +139,7 @@ impl Daemon {
                 threads: config.workers.threads,
                 source,
             })?;
-        let abort = |workers, error| {
+        let abort = |workers, error: StartError| {
             supervisor.close();
             service.drain(workers, Duration::ZERO);
             link.close();
@@ -155,13 +155,14 @@ impl Daemon {
             &link,
         ) {
             Ok(deployment) => deployment,
-            Err(error) => return Err(abort(workers, error)),
+            Err(error) => return Err(abort(workers, error.into())),
         };
+        let control = open_control(&config, &service, &deployment, &supervisor);
         let (serving, watch) = match open_intake(&config, &service, &link, &supervisor) {
             Ok(open) => open,
             Err(error) => {
                 supervisor.close();
-                deployment.stop(LEAST_STOP);
+                deployment.stop(LEAST_STOP, || drop(control));
                 return Err(abort(workers, error));
             }
         };
@@ -170,7 +171,7 @@ impl Daemon {
             Ok(recordings) => recordings,
             Err(error) => {
                 supervisor.close();
-                deployment.stop(LEAST_STOP);
+                deployment.stop(LEAST_STOP, || drop(control));
                 return Err(abort(workers, error.into()));
             }
         };
@@ -186,6 +187,7 @@ impl Daemon {
             link,
             serving,
             watch,
+            control,
             deployment,
             supervisor,
             running,
@@ -214,6 +216,42 @@ impl Daemon {
         self.link.status().locators
     }
 
+    /// The configuration that is in effect.
+    pub fn config(&self) -> Arc<Config> {
+        self.running.config()
+    }
+
+    /// Computes the effect of a new configuration. A process with further servers prepares them before [`Daemon::apply`].
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the resulting configuration is not valid.
+    pub fn change(&self, new: &Config) -> Result<Change, ConfigError> {
+        self.running.change(new)
+    }
+
+    /// Prepares the Prometheus endpoint for a configuration, without applying it.
+    ///
+    /// # Errors
+    /// [`MetricsError`] names what is wrong.
+    pub fn renew_metrics(&self, config: &Config) -> Result<Option<Renewal>, MetricsError> {
+        let endpoint = self.metrics.as_ref().zip(config.metrics.as_ref());
+        endpoint
+            .map(|(endpoint, config)| endpoint.renew(config))
+            .transpose()
+    }
+
+    /// Applies a change, and records it in the status. The deploy thread follows with its next step.
+    pub fn apply(&self, change: Change) -> ReloadStatus {
+        let status = self.running.apply(change);
+        self.service.reconfigure();
+        status
+    }
+
+    /// Records in the status that a new configuration was refused.
+    pub fn refuse(&self, error: String) -> ReloadStatus {
+        self.running.refuse(error)
+    }
+
     /// Stops the intake, finishes the accepted samples, and drops as `drain_deadline` those that are not finished after `deadline`.
     pub fn drain(mut self, deadline: Duration) -> DrainReport {
         self.supervisor.close();
@@ -228,7 +266,8 @@ impl Daemon {
             watch.join();
         }
         let left = deadline.saturating_sub(clock.elapsed(begun));
-        self.deployment.stop(left.max(LEAST_STOP));
+        let control = self.control;
+        self.deployment.stop(left.max(LEAST_STOP), || drop(control));
         drop(self.serving);
         self.link.close();
         report
@@ -240,7 +279,7 @@ fn signing(link: Link, config: &Config) -> Link {
     match device_key::open(&config.data) {
         Ok(key) => link.signing(key),
         Err(error) => {
-            let cause = deploy::chain(&error);
+            let cause = chain(&error);
             tracing::error!(
                 cause,
                 "this device cannot sign its status, events and answers"
@@ -248,6 +287,23 @@ fn signing(link: Link, config: &Config) -> Link {
             link
         }
     }
+}
+
+/// Opens the operator's socket. The daemon also runs without one.
+fn open_control(
+    config: &Config,
+    service: &Arc<Service>,
+    deployment: &Deployment,
+    supervisor: &Supervisor,
+) -> Option<Control> {
+    let (service, deployment) = (Arc::clone(service), deployment.handle());
+    let follow = move |command: Command| match command {
+        Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
+        command => deployment.send(command),
+    };
+    Control::open(&config.data, supervisor, follow)
+        .inspect_err(|error| tracing::warn!(%error, data = %config.data.display(), "cannot open the control socket; this daemon takes commands over Zenoh only"))
+        .ok()
 }
 
 fn open_intake(

@@ -13,12 +13,8 @@ use hotshoe_config::{
     Config, ConfigError, DeployConfig, Files, FrontTls, IntakeConfig, MetricsConfig, OipConfig,
     TRUST, changed, changed_files, content, files_of_link,
 };
-use hotshoe_http::Renewal;
 use hotshoe_protocol::status::ReloadStatus;
 use hotshoe_trust::time_of;
-
-use crate::Daemon;
-use crate::metrics::MetricsError;
 
 /// The keys of `[oip]` that name files: the token, the certificate, its key, and the callers' authority.
 const OIP_FILES: [&str; 4] = [
@@ -183,7 +179,7 @@ impl RunningConfig {
     ///
     /// # Errors
     /// [`ConfigError`] if the resulting configuration is not valid.
-    fn change(&self, new: &Config) -> Result<Change, ConfigError> {
+    pub(crate) fn change(&self, new: &Config) -> Result<Change, ConfigError> {
         let running = self.config();
         let config = in_effect(&running, new);
         config.check()?;
@@ -207,7 +203,8 @@ impl RunningConfig {
         })
     }
 
-    fn apply(&self, change: Change) -> ReloadStatus {
+    /// Puts a change into effect, and records it.
+    pub(crate) fn apply(&self, change: Change) -> ReloadStatus {
         let read_again = change.files.into_iter();
         lock(&self.files).extend(read_again.filter(|(key, _)| is_read_again(key)));
         self.config.store(Arc::new(change.config));
@@ -219,52 +216,19 @@ impl RunningConfig {
         })
     }
 
-    fn record_status(&self, status: ReloadStatus) -> ReloadStatus {
-        *lock(&self.last) = Some(status.clone());
-        status
-    }
-}
-
-impl Daemon {
-    /// The configuration that is in effect.
-    pub fn config(&self) -> Arc<Config> {
-        self.running.config()
-    }
-
-    /// Computes the effect of a new configuration. A process with further servers prepares them before [`Daemon::apply`].
-    ///
-    /// # Errors
-    /// [`ConfigError`] if the resulting configuration is not valid.
-    pub fn change(&self, new: &Config) -> Result<Change, ConfigError> {
-        self.running.change(new)
-    }
-
-    /// Prepares the Prometheus endpoint for a configuration, without applying it.
-    ///
-    /// # Errors
-    /// [`MetricsError`] names what is wrong.
-    pub fn renew_metrics(&self, config: &Config) -> Result<Option<Renewal>, MetricsError> {
-        let endpoint = self.metrics.as_ref().zip(config.metrics.as_ref());
-        endpoint
-            .map(|(endpoint, config)| endpoint.renew(config))
-            .transpose()
-    }
-
-    /// Applies a change, and records it in the status. The deploy thread follows with its next step.
-    pub fn apply(&self, change: Change) -> ReloadStatus {
-        let status = self.running.apply(change);
-        self.service.reconfigure();
-        status
-    }
-
-    /// Records in the status that a new configuration was refused.
-    pub fn refuse(&self, error: String) -> ReloadStatus {
-        self.running.record_status(ReloadStatus {
-            at: time_of(self.running.clock.wall()),
+    /// Records that a new configuration was refused.
+    pub(crate) fn refuse(&self, error: String) -> ReloadStatus {
+        self.record_status(ReloadStatus {
+            at: time_of(self.clock.wall()),
             applied: Vec::new(),
             needs_restart: Vec::new(),
             error: Some(error),
         })
+    }
+
+    fn record_status(&self, status: ReloadStatus) -> ReloadStatus {
+        *lock(&self.last) = Some(status.clone());
+        status
     }
 }
 

@@ -1,18 +1,14 @@
 //! Samples from a watched folder. Only complete files are read: closed after writing, or renamed into the folder.
 
-mod failed_files;
-
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
 
 use hotshoe_base::files::{Folder, FolderError};
 use hotshoe_base::supervisor::Supervisor;
@@ -20,21 +16,15 @@ use hotshoe_config::{After, WatchConfig};
 use hotshoe_link::Incoming;
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use uuid::Uuid;
 
-use self::failed_files::{InProgressMarker, Verdict};
-use crate::answer::{Ending, ReplyTo};
-use crate::intake::micros_since_epoch;
+use crate::ending::Ending;
 use crate::media::content_type;
-
-pub use failed_files::FailedFiles;
+use crate::serving::answer::ReplyTo;
+use crate::serving::intake::micros_since_epoch;
+use crate::watched::{DONE, FAILED, FailedFiles, Verdict, Version, WatchedFile};
 
 /// Most queued events. Beyond it, the folder is listed again.
 const MAX_EVENTS: usize = 1_024;
-/// Subfolder of files that gave a result.
-const DONE: &str = "done";
-/// Subfolder of files that failed.
-const FAILED: &str = "failed";
 
 /// Why a folder cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -60,100 +50,6 @@ pub enum WatchError {
     /// The thread cannot be started.
     #[error("cannot start the thread that reads watched files")]
     Thread(#[source] io::Error),
-}
-
-/// Identifies one version of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Version {
-    size: u64,
-    modified: SystemTime,
-    /// A file that was renamed over another may have the same size and time, but has another inode.
-    inode: u64,
-}
-
-impl Version {
-    fn of(metadata: &Metadata) -> io::Result<Self> {
-        Ok(Self {
-            size: metadata.len(),
-            modified: metadata.modified()?,
-            inode: metadata.ino(),
-        })
-    }
-}
-
-/// A file whose sample is being processed.
-#[derive(Debug)]
-pub struct WatchedFile {
-    path: PathBuf,
-    version: Version,
-    after: After,
-    failed_files: Arc<FailedFiles>,
-    /// `Some` while a worker processes it.
-    marker: Option<InProgressMarker>,
-    /// Dropped with the file, which wakes the thread that waits for its end.
-    _ended: Option<SyncSender<()>>,
-}
-
-impl WatchedFile {
-    /// Records that a worker begins with its sample. If the daemon dies, the next start knows the file.
-    pub fn begin(&mut self) {
-        self.marker = self.failed_files.begin(&self.path, self.version);
-    }
-
-    /// Moves, deletes or keeps the file as `watch.after` says. The file of a dropped sample stays, and so does a file that has changed
-    /// since it was read: it is a new sample. `body` is the JSON of the error.
-    pub fn finish(self, ending: Ending, body: &[u8]) {
-        match (self.after, ending) {
-            (_, Ending::Drop) => {}
-            (After::Keep, Ending::Failure) => {
-                self.failed_files.refused(&self.path, self.version, body)
-            }
-            // A failed file is moved away, so its record is not needed.
-            (After::Move | After::Delete, Ending::Failure) | (_, Ending::Result) => {
-                self.failed_files.forget(&self.path, self.version);
-            }
-        }
-        self.put_away_or_warn(ending);
-    }
-
-    fn put_away_or_warn(&self, ending: Ending) {
-        if let Err(error) = self.put_away(ending) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot move or delete a processed file");
-        }
-    }
-
-    fn put_away(&self, ending: Ending) -> io::Result<()> {
-        let subfolder = match (self.after, ending) {
-            (After::Keep, _) | (_, Ending::Drop) => return Ok(()),
-            (After::Delete, Ending::Result) => None,
-            (After::Move, Ending::Result) => Some(DONE),
-            (After::Move | After::Delete, Ending::Failure) => Some(FAILED),
-        };
-        match fs::symlink_metadata(&self.path) {
-            Ok(metadata) if Version::of(&metadata)? == self.version => {}
-            Ok(_) => return Ok(()),
-            // It was moved or deleted meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        match subfolder {
-            Some(subfolder) => self.move_to(subfolder),
-            None => fs::remove_file(&self.path),
-        }
-    }
-
-    /// Moves the file to a subfolder, with a prefix if the name is taken.
-    fn move_to(&self, subfolder: &str) -> io::Result<()> {
-        let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
-            return Err(io::ErrorKind::InvalidFilename.into());
-        };
-        let folder = folder.join(subfolder);
-        let mut target = folder.join(name);
-        if target.try_exists()? {
-            target = folder.join(format!("{}-{}", Uuid::now_v7(), name.to_string_lossy()));
-        }
-        fs::rename(&self.path, target)
-    }
 }
 
 /// A running watch of a folder.
@@ -326,14 +222,13 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
                 }
                 let verdict = self.failed_files.verdict(path, version);
                 let (ended, wait) = sync_channel(0);
-                let file = WatchedFile {
-                    path: path.to_owned(),
+                let file = WatchedFile::new(
+                    path,
                     version,
-                    after: self.config.after,
-                    failed_files: Arc::clone(&self.failed_files),
-                    marker: None,
-                    _ended: (verdict == Verdict::TryAlone).then_some(ended),
-                };
+                    self.config.after,
+                    &self.failed_files,
+                    (verdict == Verdict::TryAlone).then_some(ended),
+                );
                 if verdict == Verdict::SetAside {
                     file.put_away_or_warn(Ending::Failure);
                     return;

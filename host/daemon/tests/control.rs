@@ -13,7 +13,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::supervisor::Supervisor;
-use hotshoe_daemon::control::{self, Command, Control, ControlError, MAX_CALLERS, SOCKET};
+use hotshoe_daemon::command::Command;
+use hotshoe_daemon::control::{self, Control, ControlError, MAX_CALLERS, SOCKET};
 use hotshoe_tests::DEADLINE;
 use serde_json::json;
 use tempfile::TempDir;

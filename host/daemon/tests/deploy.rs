@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use hotshoe_config::{Config, ZenohConfig};
 use hotshoe_daemon::Daemon;
-use hotshoe_daemon::control::{self, Command, ControlError};
-use hotshoe_daemon::deploy::offline;
+use hotshoe_daemon::command::{Command, offline};
+use hotshoe_daemon::control::{self, ControlError};
 use hotshoe_delivery::Publisher;
 use hotshoe_link::{Client, FeedError, Feeder};
 use hotshoe_protocol::status::Status;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hotshoe_config::{Config, ConfigError, DeployConfig, KeepPrevious, Statements, Window};
 use hotshoe_daemon::deploy::health::{ExceededLimit, Verdict, judge};
-use hotshoe_daemon::deploy::{Comparison, Observed, Observer, SampleOutcome, ShadowVerdict};
+use hotshoe_daemon::serving::{Comparison, Observed, Observer, SampleOutcome, ShadowVerdict};
 use hotshoe_trust::{HealthGate, Shadow, Time};
 use proptest::prelude::*;
 

@@ -11,9 +11,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use hotshoe_base::supervisor::Supervisor;
-use hotshoe_daemon::answer::ReplyTo;
 use hotshoe_daemon::metrics::{MetricsError, serve};
-use hotshoe_daemon::tally::{DropReason, Settlement, Tally};
+use hotshoe_daemon::serving::answer::ReplyTo;
+use hotshoe_daemon::serving::tally::{DropReason, Settlement, Tally};
 use hotshoe_pipeline::latency::Latency;
 
 fn scrape(address: SocketAddr) -> String {

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use hotshoe_config::{IntakeConfig, WhenFull};
-use hotshoe_daemon::queue::{FullPolicy, PushError, Pushed, Queue};
+use hotshoe_daemon::serving::queue::{FullPolicy, PushError, Pushed, Queue};
 use proptest::prelude::*;
 
 #[test]

@@ -10,9 +10,9 @@
 use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
-use hotshoe_daemon::answer::ReplyTo;
-use hotshoe_daemon::intake::{IntakeError, admit};
-use hotshoe_daemon::tally::{DropReason, Settlement, Tally, Ticket};
+use hotshoe_daemon::serving::answer::ReplyTo;
+use hotshoe_daemon::serving::intake::{IntakeError, admit};
+use hotshoe_daemon::serving::tally::{DropReason, Settlement, Tally, Ticket};
 use hotshoe_link::Incoming;
 use hotshoe_pipeline::latency::{Latency, MAX_STAGES, WINDOW, nearest_rank};
 use proptest::prelude::*;

@@ -15,9 +15,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{After, WatchConfig};
-use hotshoe_daemon::answer::{Ending, ReplyTo};
+use hotshoe_daemon::ending::Ending;
 use hotshoe_daemon::events::EventLog;
-use hotshoe_daemon::watch::{FailedFiles, FolderWatch, WatchError};
+use hotshoe_daemon::serving::answer::ReplyTo;
+use hotshoe_daemon::watch::{FolderWatch, WatchError};
+use hotshoe_daemon::watched::FailedFiles;
 use hotshoe_protocol::event::{Kind, KnownKind, Subject};
 use hotshoe_tests::DEADLINE;
 

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use hotshoe_daemon::CallError;
-use hotshoe_daemon::answer::Ending;
+use hotshoe_daemon::ending::Ending;
 use hotshoe_http::Refusal;
 use hotshoe_infer::{ErrorKind, RunError, TensorError};
 use tonic::Code;

@@ -1,6 +1,6 @@
 use crate::fleet::local;
 use anyhow::Context;
-use hotshoe_daemon::deploy::Command;
+use hotshoe_daemon::command::Command;
 use hotshoe_release::logging;
 use hotshoe_release::terminal::Terminal;
 use hotshoe_store::{Event, Phase};

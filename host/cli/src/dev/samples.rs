@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use hotshoe_daemon::intake::UNKNOWN_CONTENT_TYPE;
 use hotshoe_daemon::media::content_type;
+use hotshoe_daemon::serving::intake::UNKNOWN_CONTENT_TYPE;
 use hotshoe_link::{Client, FeedError};
 use hotshoe_protocol::status::Status;
 use hotshoe_trust::release_toml::{ReleaseToml, TestOn};

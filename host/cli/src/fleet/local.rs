@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use hotshoe_config::Config;
+use hotshoe_daemon::command::{Command, offline};
 use hotshoe_daemon::control::{self, ControlError};
-use hotshoe_daemon::deploy::{Command, offline};
 use hotshoe_store::Store;
 use hotshoe_trust::Time;
 use serde_json::Value;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use hotshoe_daemon::deploy::Command;
+use hotshoe_daemon::command::Command;
 use hotshoe_link::Client;
 use hotshoe_link::OrderError;
 use hotshoe_link::device_list::{DeviceList, Unproven};

@@ -7,7 +7,7 @@ use hotshoe_delivery::{Cancel, FetchError};
 use hotshoe_store::{Cause, FailedRelease, Ledger, Phase, Slot};
 use hotshoe_trust::{Digest, Release, Time, Verified, VerifyError};
 
-use crate::deploy::command::CommandError;
+use crate::command::CommandError;
 use crate::deploy::package_queue::{PackageQueue, WantedRelease};
 use crate::deploy::reporter::Subject;
 use crate::deploy::statement::{CANCELLED, ORDERS, followed, refuse};

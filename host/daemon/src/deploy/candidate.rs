@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hotshoe_protocol::status::WaitReason;
 
 use crate::deploy::package_queue::pause;
-use crate::deploy::shadow::ShadowVerdict;
+use crate::serving::ShadowVerdict;
 
 /// Pause after an interrupted compilation, in which the command that interrupted it is carried out.
 const INTERRUPTED_PAUSE: Duration = Duration::from_millis(200);

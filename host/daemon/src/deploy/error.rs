@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use hotshoe_engine::EngineError;
+use hotshoe_link::LinkError;
 use hotshoe_pipeline::LoadError;
 use hotshoe_store::{BlobError, OpenError};
 use hotshoe_trust::TrustError;
@@ -75,6 +76,9 @@ pub enum DeployError {
     /// The WebAssembly engine cannot be set up.
     #[error("cannot set up the WebAssembly engine")]
     Engine(#[source] EngineError),
+    /// A key cannot be declared on Zenoh.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// The deploy thread cannot be started.
     #[error("cannot start the thread that deploys releases")]
     Thread(#[source] io::Error),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hotshoe_store::Cause;
 use hotshoe_trust::HealthGate;
 
-use crate::deploy::observed::Observed;
+use crate::serving::Observed;
 
 /// Verdict of the gate.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -18,7 +18,7 @@ use hotshoe_trust::{
 };
 
 use crate::deploy::error::DeployError;
-use crate::deploy::serving_release::ServingRelease;
+use crate::serving::ServingRelease;
 
 /// Least number of instances of the engine.
 const MIN_INSTANCES: usize = 64;

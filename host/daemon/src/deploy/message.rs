@@ -8,7 +8,7 @@ use hotshoe_engine::RaisedInterrupt;
 use hotshoe_trust::Package;
 use serde_json::Value;
 
-use crate::deploy::command::{Command, CommandError};
+use crate::command::{Command, CommandError};
 
 /// A message to the deploy thread.
 pub enum Message {

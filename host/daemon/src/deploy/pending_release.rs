@@ -11,7 +11,7 @@ use crate::deploy::candidate::{Candidate, CandidateState, Facts, Outcome, Step};
 use crate::deploy::loader::{LoadFailure, Loader};
 use crate::deploy::package_queue::WantedRelease;
 use crate::deploy::reporter::Subject;
-use crate::deploy::serving_release::ServingRelease;
+use crate::serving::ServingRelease;
 
 /// A verified release that does not serve yet.
 pub struct PendingRelease {

@@ -23,8 +23,8 @@ use hotshoe_protocol::status::{RollbackStatus, SlotsStatus};
 use hotshoe_store::{Catalogue, Event, Transition};
 use hotshoe_trust::Time;
 
+use crate::command::CommandError;
 use crate::deploy::admission::Admission;
-use crate::deploy::command::CommandError;
 use crate::deploy::freshness::is_stale;
 use crate::deploy::ledger_writer::LedgerWriter;
 use crate::deploy::loader::Loader;
@@ -38,7 +38,7 @@ use crate::deploy::transfers::Transfers;
 use crate::deploy::trial::Trial;
 use crate::deploy::wall_time;
 use crate::reload::RunningConfig;
-use crate::service::Service;
+use crate::serving::Service;
 
 /// Interval of the thread's periodic work.
 const TICK: Duration = Duration::from_millis(100);

@@ -1,5 +1,6 @@
 //! The deploy thread's reports: status, events over Zenoh, metrics, log.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,8 @@ use hotshoe_protocol::status::{DeployEvent, WaitReason};
 use hotshoe_store::{Cause, Phase, Slot};
 use hotshoe_trust::Digest;
 
-use crate::deploy::published_status::{PublishedStatus, count};
 use crate::deploy::wall_time;
+use crate::serving::PublishedStatus;
 
 /// Least time between two progress events, in milliseconds.
 const PROGRESS_MS: u64 = 250;
@@ -218,4 +219,9 @@ impl Reporter {
             tracing::debug!(%error, "cannot publish an event");
         }
     }
+}
+
+/// Increments the count of a name.
+fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
+    *counts.entry(name.to_owned()).or_default() += 1;
 }

@@ -8,10 +8,7 @@ use hotshoe_engine::StateSnapshot;
 use hotshoe_store::Store;
 use hotshoe_trust::Digest;
 
-use crate::deploy::observed::Observed;
-use crate::deploy::serving_release::ServingRelease;
-use crate::deploy::shadow::ShadowMirror;
-use crate::service::Service;
+use crate::serving::{Observed, Service, ServingRelease, ShadowMirror};
 
 /// Least time between two writes of the components' state.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);

@@ -11,8 +11,8 @@ use hotshoe_store::{Cause, Slot, Store, Transition};
 use crate::deploy::error::DeployError;
 use crate::deploy::keyring;
 use crate::deploy::loader::{LoadFailure, Loader};
-use crate::deploy::serving_release::ServingRelease;
 use crate::deploy::wall_time;
+use crate::serving::ServingRelease;
 
 /// Name of the cause when a trial has used up its starts.
 const DIED_IN_PROBATION: &str = "died_in_probation";

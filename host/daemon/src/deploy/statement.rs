@@ -6,7 +6,7 @@ use hotshoe_trust::{
     Device, Digest, Envelope, Signatures, Statement, Time, TrustRoot, read_statement,
 };
 
-use crate::deploy::command::CommandError;
+use crate::command::CommandError;
 
 /// Key of the time of the last order in `statement_seen`. No release can have this name.
 pub const ORDERS: &str = "@orders";

@@ -13,10 +13,8 @@ use hotshoe_trust::{Device, HealthGate, OnFailure, Release, Shadow};
 use crate::deploy::candidate::BesideTrial;
 use crate::deploy::health::{Verdict, judge};
 use crate::deploy::ledger_writer::WRITE_RETRY;
-use crate::deploy::observed::Observed;
-use crate::deploy::published_status::DeployView;
 use crate::deploy::reporter::Subject;
-use crate::deploy::shadow::{Comparison, ShadowMirror, ShadowScore};
+use crate::serving::{Comparison, DeployView, Observed, ShadowMirror, ShadowScore};
 
 /// Owns the running trial and the running shadow.
 pub struct Trial {

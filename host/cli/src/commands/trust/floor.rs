@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::deploy::Command;
+use hotshoe_daemon::command::Command;
 
 use crate::fleet::local;
 use hotshoe_release::terminal::Terminal;

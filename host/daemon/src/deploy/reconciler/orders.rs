@@ -6,7 +6,7 @@ use hotshoe_trust::{Digest, Order, Time};
 use serde_json::{Value, json};
 
 use super::Reconciler;
-use crate::deploy::command::{self, Command, CommandError, ordered};
+use crate::command::{self, Command, CommandError, ordered};
 use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::Subject;
 use crate::deploy::statement::{CANCELLED, ORDERS, ParsedStatement, refuse};

@@ -5,8 +5,8 @@ use hotshoe_store::{Cause, Phase};
 use hotshoe_trust::{Order, Package, Release, Verified};
 
 use super::Reconciler;
+use crate::command::CommandError;
 use crate::deploy::admission::{Decision, PackageDecision, no_source};
-use crate::deploy::command::CommandError;
 use crate::deploy::keyring;
 use crate::deploy::package_queue::WantedRelease;
 use crate::deploy::pending_release::PendingRelease;

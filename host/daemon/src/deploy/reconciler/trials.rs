@@ -10,10 +10,10 @@ use hotshoe_trust::HealthGate;
 use super::Reconciler;
 use crate::deploy::candidate::Outcome;
 use crate::deploy::chain;
-use crate::deploy::observed::Observed;
 use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::Subject;
 use crate::deploy::trial::TrialVerdict;
+use crate::serving::Observed;
 
 impl Reconciler {
     /// Records the trial in the ledger, gives it the current state, and swaps it in.

@@ -74,8 +74,3 @@ impl PublishedStatus {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Increments the count of a name.
-pub(super) fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
-    *counts.entry(name.to_owned()).or_default() += 1;
-}

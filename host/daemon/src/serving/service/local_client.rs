@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Service;
-use crate::answer::{Ending, ReplyTo};
-use crate::deploy::ServingRelease;
+use crate::ending::Ending;
+use crate::serving::ServingRelease;
+use crate::serving::answer::ReplyTo;
 
 /// Access to the serving pipeline and to the intake. It may outlive the daemon: after the drain, samples are dropped as `shutting_down`.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use hotshoe_pipeline::{BackOffs, Outcome, Pipeline, Worker};
 use hotshoe_protocol::status::ComponentStatus;
 use hotshoe_trust::{Release, Verified};
 
-use crate::deploy::observed::{Observer, SampleOutcome};
+use crate::serving::observed::{Observer, SampleOutcome};
 
 /// A loaded release; the service swaps the pointer to it.
 pub struct ServingRelease {

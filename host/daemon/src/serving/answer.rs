@@ -1,10 +1,11 @@
-//! How a sample ended, and where its answer goes.
+//! Where the answer to a sample goes.
 
 use std::sync::mpsc::SyncSender;
 
 use hotshoe_link::Responder;
 
-use crate::watch::WatchedFile;
+use crate::ending::Ending;
+use crate::watched::WatchedFile;
 
 /// Destination of a sample's answer.
 #[derive(Debug)]
@@ -17,17 +18,6 @@ pub enum ReplyTo {
     File(WatchedFile),
     /// A local client: a channel with room for one answer.
     Call(SyncSender<(Ending, Vec<u8>)>),
-}
-
-/// How a sample ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// With a result.
-    Result,
-    /// With an error of its own.
-    Failure,
-    /// Dropped: the sample itself may be good.
-    Drop,
 }
 
 impl ReplyTo {

@@ -1,5 +1,6 @@
 //! An operator's commands, over the control socket or, if no daemon runs, on the data folder.
 
+use hotshoe_base::chain;
 use hotshoe_protocol::status::{RollbackStatus, SlotStatus, SlotsStatus};
 use hotshoe_store::{ApplyError, Cause, IllegalTransition, Ledger, Store, Transition};
 use hotshoe_trust::{Digest, Time};
@@ -122,7 +123,7 @@ impl CommandError {
 
     /// The JSON `{"name": .., "message": ..}`.
     pub fn to_json(&self) -> Value {
-        json!({"name": self.name(), "message": crate::deploy::chain(self)})
+        json!({"name": self.name(), "message": chain(self)})
     }
 }
 
@@ -168,12 +169,12 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
 }
 
 /// The cause of a command or order.
-pub(super) fn ordered(by: &str) -> Cause {
+pub(crate) fn ordered(by: &str) -> Cause {
     Cause::new(ORDERED, by)
 }
 
 /// The transition of a rollback, and the slot that it leaves.
-pub(super) fn rollback_transition(
+pub(crate) fn rollback_transition(
     ledger: &Ledger,
     cause: &Cause,
 ) -> Result<(Transition, SlotStatus), IllegalTransition> {
@@ -197,17 +198,17 @@ pub(super) fn rollback_transition(
 }
 
 /// The answer to a rollback.
-pub(super) fn rollback_answer(left: &SlotStatus, ledger: &Ledger) -> Value {
+pub(crate) fn rollback_answer(left: &SlotStatus, ledger: &Ledger) -> Value {
     json!({"left": left, "now": ledger.live.as_ref().map(SlotStatus::of)})
 }
 
 /// The history of releases, oldest first.
-pub(super) fn history(ledger: &Ledger) -> Value {
+pub(crate) fn history(ledger: &Ledger) -> Value {
     serde_json::to_value(&ledger.history).unwrap_or_default()
 }
 
 /// The transition that lowers a floor, and the present floor.
-pub(super) fn floor_transition(
+pub(crate) fn floor_transition(
     ledger: &Ledger,
     name: &str,
     generation: u64,
@@ -231,7 +232,7 @@ pub(super) fn floor_transition(
 }
 
 /// The answer to a lowered floor, with a warning in the log.
-pub(super) fn floor_answer(name: &str, from: u64, to: u64) -> Value {
+pub(crate) fn floor_answer(name: &str, from: u64, to: u64) -> Value {
     tracing::warn!(
         release = name,
         from,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotshoe_protocol::status::Counters;
 
-use crate::answer::ReplyTo;
+use crate::serving::answer::ReplyTo;
 
 /// Fault of a sample that was dropped without an end: a defect of the host.
 const ABANDONED: &str = "abandoned";

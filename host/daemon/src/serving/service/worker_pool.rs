@@ -10,7 +10,7 @@ use hotshoe_protocol::status::Counters;
 use serde::Serialize;
 
 use super::Service;
-use crate::tally::DropReason;
+use crate::serving::tally::DropReason;
 
 /// The worker threads.
 #[derive(Debug)]

@@ -77,7 +77,7 @@ struct Record {
 
 /// What to do with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Process it normally.
     Try,
     /// Process it while no other file is processed: the daemon died with it once.
@@ -147,7 +147,7 @@ impl FailedFiles {
         self.lock().release = release;
     }
 
-    pub(super) fn verdict(&self, path: &Path, version: Version) -> Verdict {
+    pub(crate) fn verdict(&self, path: &Path, version: Version) -> Verdict {
         let state = self.lock();
         let wanted = of(path, version, state.release);
         match state.files.iter().find(|known| known.of == wanted) {

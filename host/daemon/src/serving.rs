@@ -1,0 +1,19 @@
+//! Serving: samples from the intake to their answers, by the release that serves. It does not know who decides which release that is.
+
+pub mod answer;
+pub mod intake;
+mod observed;
+pub mod output;
+mod published_status;
+pub mod queue;
+mod service;
+mod serving_release;
+mod shadow;
+pub mod tally;
+
+pub use observed::{Observed, Observer, SampleOutcome};
+pub use published_status::{DeployView, PublishedStatus};
+pub use service::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
+pub(crate) use service::{Service, WorkerPool};
+pub use serving_release::ServingRelease;
+pub use shadow::{Comparison, ShadowMirror, ShadowScore, ShadowVerdict};

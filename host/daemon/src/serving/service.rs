@@ -1,0 +1,159 @@
+//! The service: the state that senders, workers and the status share.
+
+mod accept;
+mod finish;
+mod local_client;
+mod recordings;
+mod status;
+mod work;
+mod worker_pool;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use hotshoe_base::Clock;
+use hotshoe_config::MESSAGE_OVERHEAD;
+use hotshoe_engine::Sample;
+use hotshoe_link::Link;
+use hotshoe_pipeline::latency::Latency;
+use hotshoe_protocol::event::{KnownKind, Subject};
+use hotshoe_trust::Device;
+
+use crate::metrics::ModelMeter;
+use crate::recording::Recorder;
+use crate::reload::RunningConfig;
+use crate::serving::queue::Queue;
+use crate::serving::tally::{Tally, Ticket};
+use crate::serving::{PublishedStatus, ServingRelease, ShadowMirror};
+use crate::watched::FailedFiles;
+
+pub use local_client::{CallError, CallOutput, CallRelease, LocalClient};
+pub use worker_pool::{DrainReport, WorkerPool};
+
+/// An accepted sample that has not ended.
+struct Job {
+    sample: Arc<Sample>,
+    ticket: Ticket,
+    arrived: Instant,
+}
+
+/// State that senders, workers and the status share.
+pub struct Service {
+    queue: Queue<Job>,
+    running: Arc<RunningConfig>,
+    identity: Device,
+    serving: ArcSwapOption<ServingRelease>,
+    shadow: ArcSwapOption<ShadowMirror>,
+    published_status: Arc<PublishedStatus>,
+    link: Arc<Link>,
+    tally: Tally,
+    latency: Latency,
+    meter: ModelMeter,
+    recorder: Recorder,
+    /// `Some` if a folder is watched.
+    failed_files: Option<Arc<FailedFiles>>,
+    started: Instant,
+    clock: Clock,
+    /// The current job of each worker.
+    worker_slots: Vec<Mutex<Option<Arc<Job>>>>,
+}
+
+impl Service {
+    /// A service without workers; see [`Service::spawn_workers`].
+    pub fn new(
+        running: Arc<RunningConfig>,
+        serving: Option<Arc<ServingRelease>>,
+        published_status: Arc<PublishedStatus>,
+        link: Arc<Link>,
+    ) -> Arc<Self> {
+        let clock = link.parts().clock().clone();
+        let config = running.config();
+        let worker_slots = (0..config.workers.threads)
+            .map(|_| Mutex::default())
+            .collect();
+        let most = config
+            .zenoh
+            .max_message_bytes
+            .saturating_sub(MESSAGE_OVERHEAD);
+        let recorder = Recorder::new(
+            config.record.clone(),
+            config.identity(),
+            most,
+            clock.clone(),
+        );
+        let watch = config.watch.as_ref();
+        let events = published_status.events();
+        let failed_files = watch.map(|_| FailedFiles::open(&config.data, Arc::clone(events)));
+        if let Some(served) = &serving {
+            events.follow_components(served.back_offs());
+        }
+        if let Some(failed_files) = &failed_files {
+            failed_files.serve(serving.as_ref().map(|served| served.release().digest()));
+        }
+        Arc::new(Self {
+            queue: Queue::new(config.intake.queue).timed_by(clock.clone()),
+            identity: config.identity(),
+            running,
+            serving: ArcSwapOption::new(serving),
+            shadow: ArcSwapOption::empty(),
+            published_status,
+            link,
+            tally: Tally::default(),
+            latency: Latency::default(),
+            meter: ModelMeter::default(),
+            recorder,
+            failed_files,
+            started: clock.now(),
+            clock,
+            worker_slots,
+        })
+    }
+
+    /// Swaps the serving release. Returns the old one, so that no worker drops it, and the duration of the swap of the pointer. Samples
+    /// in flight keep their release.
+    pub fn swap(
+        &self,
+        next: Option<Arc<ServingRelease>>,
+    ) -> (Option<Arc<ServingRelease>>, Duration) {
+        if let Some(failed_files) = &self.failed_files {
+            failed_files.serve(next.as_ref().map(|served| served.release().digest()));
+        }
+        let next_subject = next.as_ref().map(|served| {
+            self.published_status
+                .events()
+                .follow_components(served.back_offs());
+            let release = served.release();
+            Subject::Release {
+                name: release.name.clone(),
+                generation: release.generation,
+                digest: release.digest(),
+            }
+        });
+        let started = self.clock.now();
+        let before = self.serving.swap(next);
+        let elapsed = self.clock.elapsed(started);
+        if let Some(subject) = next_subject {
+            let events = self.published_status.events();
+            events.record(KnownKind::ReleaseSwapped, subject, None, &[]);
+        }
+        // The new release may not need an order per source.
+        self.queue.notify_ready();
+        (before, elapsed)
+    }
+
+    /// Starts or stops copying samples and insights to a shadow.
+    pub fn shadow(&self, mirror: Option<Arc<ShadowMirror>>) {
+        self.shadow.store(mirror);
+    }
+
+    /// The record of failed files, if a folder is watched.
+    pub fn failed_files(&self) -> Option<Arc<FailedFiles>> {
+        self.failed_files.clone()
+    }
+
+    fn gauge_queue(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "a queue holds at most 65,536")]
+        metrics::gauge!("hotshoe_queue_depth").set(self.queue.len() as f64);
+    }
+}

@@ -1,0 +1,61 @@
+//! The intake of the service: from an incoming message to a job in the queue.
+
+use std::sync::Arc;
+
+use hotshoe_link::Incoming;
+
+use super::{Job, Service};
+use crate::serving::ServingRelease;
+use crate::serving::answer::ReplyTo;
+use crate::serving::intake;
+use crate::serving::queue::{FullPolicy, PushError, Pushed};
+use crate::serving::tally::DropReason;
+
+/// Stage of samples that the intake refuses.
+const INTAKE: &str = "intake";
+
+impl Service {
+    /// Accepts a sample from Zenoh or a local client.
+    pub fn offer(&self, incoming: Incoming<'_>, answer: ReplyTo) {
+        let full = FullPolicy::of(&self.running.config().intake);
+        self.accept(incoming, answer, full);
+    }
+
+    /// Accepts a sample; blocks until there is room in the queue.
+    pub fn offer_patiently(&self, incoming: Incoming<'_>, answer: ReplyTo) {
+        self.accept(incoming, answer, FullPolicy::Wait);
+    }
+
+    fn accept(&self, incoming: Incoming<'_>, answer: ReplyTo, full: FullPolicy) {
+        let ticket = self.tally.accept(answer);
+        let limit = self.running.config().intake.max_sample_bytes;
+        let admitted = intake::admit(incoming, limit, self.clock.wall());
+        let job = Job {
+            sample: Arc::new(admitted.sample),
+            ticket,
+            arrived: self.clock.now(),
+        };
+        if let Some(refusal) = admitted.refusal {
+            let serving = self.serving.load();
+            self.fail(
+                &job,
+                serving.as_deref().map(ServingRelease::release),
+                INTAKE,
+                refusal.name(),
+                &refusal.to_string(),
+            );
+            return;
+        }
+        let dropped = match self.queue.push(job, full) {
+            Pushed::Stored => None,
+            Pushed::Displaced(oldest) => Some((oldest, DropReason::QueueFullOldest)),
+            Pushed::Refused(job, PushError::Full) => Some((job, DropReason::QueueFullNewest)),
+            Pushed::Refused(job, PushError::Timeout) => Some((job, DropReason::BlockTimeout)),
+            Pushed::Refused(job, PushError::Closed) => Some((job, DropReason::ShuttingDown)),
+        };
+        if let Some((job, reason)) = dropped {
+            self.drop_job(&job, reason);
+        }
+        self.gauge_queue();
+    }
+}

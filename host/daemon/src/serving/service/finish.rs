@@ -1,0 +1,166 @@
+//! The end of a sample: it is counted, published, and its sender gets the answer.
+
+use hotshoe_engine::Action;
+use hotshoe_link::{LinkError, Topic};
+use hotshoe_pipeline::{Decision, Outcome, StageTime};
+use hotshoe_trust::{Release, Verified};
+use serde::Serialize;
+
+use super::{Job, Service};
+use crate::ending::Ending;
+use crate::serving::ServingRelease;
+use crate::serving::answer::ReplyTo;
+use crate::serving::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMessage};
+use crate::serving::tally::{DropReason, Settlement};
+
+/// Stage of samples that are dropped.
+const QUEUE: &str = "queue";
+
+impl Service {
+    /// Ends a sample that was processed.
+    pub(super) fn finish(&self, job: &Job, release: &Verified<Release>, outcome: Outcome) {
+        match outcome.result {
+            Ok(decision) => {
+                self.succeed(job, release, &decision, &outcome.stages);
+                if let Some(mirror) = self.shadow.load().as_ref() {
+                    mirror.offer(&job.sample, decision.insight);
+                }
+            }
+            Err(error) => {
+                self.fail(
+                    job,
+                    Some(release),
+                    &error.stage,
+                    error.fault.name(),
+                    &error.message,
+                );
+            }
+        }
+    }
+
+    fn succeed(
+        &self,
+        job: &Job,
+        release: &Verified<Release>,
+        decision: &Decision,
+        stages: &[StageTime],
+    ) {
+        let Some(answer) = job.ticket.settle(Settlement::Result) else {
+            return;
+        };
+        let head = Head::of(&job.sample, Some(release));
+        let insight = decision.published().then_some(&decision.insight);
+        if let Some(insight) = insight {
+            self.publish(
+                Topic::Insight,
+                &InsightMessage {
+                    head,
+                    insight,
+                    stages,
+                },
+                head.id,
+            );
+        }
+        for action in &decision.actions {
+            match action {
+                Action::Publish => {}
+                Action::Send {
+                    topic,
+                    content_type,
+                    payload,
+                } => {
+                    let payload = payload.clone();
+                    self.published(
+                        self.link.send(topic, content_type, head.id, payload),
+                        head.id,
+                    );
+                }
+                Action::Drop { .. } | Action::Alert { .. } => {
+                    self.publish(Topic::Action, &ActionMessage { head, action }, head.id);
+                }
+            }
+        }
+        let body = AnswerMessage {
+            head,
+            insight,
+            actions: &decision.actions,
+            stages,
+        };
+        reply(answer, Ending::Result, &body);
+    }
+
+    /// Ends a sample that failed: counts, publishes and answers it.
+    pub(super) fn fail(
+        &self,
+        job: &Job,
+        release: Option<&Verified<Release>>,
+        stage: &str,
+        fault: &str,
+        message: &str,
+    ) {
+        let Some(answer) = job.ticket.settle(Settlement::Failed { stage, fault }) else {
+            return;
+        };
+        let body = ErrorMessage {
+            head: Head::of(&job.sample, release),
+            stage,
+            fault,
+            message,
+        };
+        tracing::debug!(
+            id = body.head.id,
+            source = body.head.source,
+            stage,
+            fault,
+            message,
+            "a sample failed"
+        );
+        self.publish(Topic::Error, &body, body.head.id);
+        reply(answer, Ending::Failure, &body);
+    }
+
+    /// Drops a sample: counts it and answers its sender. It is not published, because there can be many drops. False if the sample had
+    /// ended already.
+    pub(super) fn drop_job(&self, job: &Job, reason: DropReason) -> bool {
+        let Some(answer) = job.ticket.settle(Settlement::Dropped(reason)) else {
+            return false;
+        };
+        let serving = self.serving.load();
+        let body = ErrorMessage {
+            head: Head::of(&job.sample, serving.as_deref().map(ServingRelease::release)),
+            stage: QUEUE,
+            fault: reason.name(),
+            message: "the sample was dropped",
+        };
+        reply(answer, Ending::Drop, &body);
+        true
+    }
+
+    fn publish(&self, topic: Topic, body: &impl Serialize, id: &str) {
+        self.published(self.link.publish(topic, id, to_json(body)), id);
+    }
+
+    fn published(&self, published: Result<(), LinkError>, id: &str) {
+        if let Err(error) = published {
+            self.tally.unpublished();
+            tracing::warn!(id, %error, "cannot publish a message");
+        }
+    }
+}
+
+/// Sends an answer. The JSON is only produced if it is needed.
+fn reply(answer: ReplyTo, ending: Ending, body: &impl Serialize) {
+    let body = if answer.wants_body(ending) {
+        to_json(body)
+    } else {
+        Vec::new()
+    };
+    answer.send(ending, &body);
+}
+
+fn to_json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_else(|error| {
+        tracing::error!(%error, "cannot write a message as JSON; please report it");
+        b"null".to_vec()
+    })
+}

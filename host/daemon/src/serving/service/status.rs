@@ -1,0 +1,69 @@
+//! The status of the device.
+
+use hotshoe_protocol::status::{KeyStatus, QueueStatus, ReleaseStatus, STATUS_FORMAT, Status};
+
+use super::Service;
+
+impl Service {
+    /// The current status.
+    pub fn status(&self) -> Status {
+        let serving = self.serving.load();
+        let health = serving.as_ref().map(|served| served.observer().read());
+        let mut view = self.published_status.view();
+        let config = self.running.config();
+        if let (Some(trial), Some(seen)) = (&mut view.slots.trial, &health) {
+            trial.samples = seen.samples;
+            trial.seconds = view
+                .probation_since
+                .map_or(0, |since| self.clock.elapsed(since).as_secs());
+        }
+        Status {
+            format: STATUS_FORMAT,
+            site: self.identity.site.clone(),
+            device: self.identity.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            labels: self.identity.labels.clone(),
+            release: serving.as_ref().map(|s| ReleaseStatus::of(s.release())),
+            slots: view.slots,
+            deploy: view.deploy,
+            last_rollback: view.last_rollback,
+            health,
+            trust_version: view.trust_version,
+            development: config.development,
+            key: self.link.key().and_then(KeyStatus::of),
+            swaps: view.swaps,
+            rollbacks: view.rollbacks,
+            refused: view.refused,
+            ignored: view.ignored,
+            last_swap_ns: view.last_swap_ns,
+            stale: view.stale,
+            uptime_s: self.clock.elapsed(self.started).as_secs(),
+            workers: self.worker_slots.len(),
+            queue: QueueStatus {
+                len: self.queue.len(),
+                capacity: self.queue.capacity(),
+                policy: config.intake.when_full.name().to_owned(),
+            },
+            counters: self.tally.snapshot(),
+            stages: self.latency.snapshot(),
+            models: serving
+                .as_ref()
+                .map(|served| served.pipeline().model_status())
+                .unwrap_or_default(),
+            components: serving
+                .as_ref()
+                .map(|served| served.component_status(self.clock.now()))
+                .unwrap_or_default(),
+            memory: view.memory.as_ref().map(crate::memory::status),
+            session: self.link.status(),
+            parts: self.link.parts().list(),
+            log: crate::log::status(),
+            reload: self.running.last(),
+            watch: self
+                .failed_files
+                .as_ref()
+                .map(|failed_files| failed_files.status()),
+            events: self.published_status.events().recent(),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The work of one thread: it takes jobs, and processes each with the release that serves.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use hotshoe_base::micros;
+use hotshoe_pipeline::{StageTime, Worker};
+use hotshoe_trust::InstanceMode;
+
+use super::{Job, Service};
+use crate::serving::tally::DropReason;
+use crate::serving::{SampleOutcome, ServingRelease};
+
+/// Stage of samples that fail in the daemon itself.
+const SERVICE: &str = "service";
+/// Fault of a sample whose processing panicked: a defect of the host that affects only this sample.
+const HOST_PANIC: &str = "host_panic";
+/// Message of this fault.
+const HOST_PANICKED: &str = "the daemon itself panicked on this sample; please report it";
+
+impl Service {
+    /// Processes jobs until the queue is closed and empty.
+    pub(super) fn work(&self, slot: usize) {
+        let mut worker: Option<Worker> = None;
+        self.clear_slot(slot);
+        while let Some(job) = self.take(slot) {
+            self.gauge_queue();
+            // The sample keeps this release to its end, also across a swap.
+            match self.serving.load_full() {
+                Some(served) => self.process(&job, &served, &mut worker),
+                None => {
+                    self.drop_job(&job, DropReason::NoRelease);
+                }
+            }
+            self.set_slot(slot, None);
+            if self.needs_source_order() {
+                self.queue.notify_ready();
+            }
+        }
+    }
+
+    /// Processes one sample. A panic is caught: if the thread ended, its slot would stay occupied, and other samples of this source
+    /// would wait for it.
+    fn process(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
+        job.ticket.begin();
+        let began = self.clock.now();
+        let run = AssertUnwindSafe(|| self.run(job, served, worker));
+        if catch_unwind(run).is_err() {
+            *worker = None;
+            served
+                .observer()
+                .add(SampleOutcome::Trap, micros(self.clock.elapsed(began)));
+            let release = Some(served.release());
+            self.fail(job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
+        }
+    }
+
+    /// Processes one sample, with a new worker if the release has changed.
+    fn run(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
+        if worker
+            .as_ref()
+            .is_none_or(|w| !Arc::ptr_eq(w.pipeline(), served.pipeline()))
+        {
+            // The old one is dropped first, so that memory for one is enough.
+            *worker = None;
+        }
+        let ready = worker.get_or_insert_with(|| served.worker());
+        let started = self.clock.now();
+        let outcome = self.run_pipeline(ready, job, served);
+        let time = micros(self.clock.elapsed(started));
+        served.observer().add(SampleOutcome::of(&outcome), time);
+        for failure in &outcome.tolerated {
+            self.tally.tolerated(&failure.stage);
+        }
+        self.record(job, started, &outcome.stages);
+        self.meter.update(served.pipeline().models());
+        self.finish(job, served.release(), outcome);
+    }
+
+    /// Takes the next job. It is always in the queue or in a slot, so that a drain finds it.
+    fn take(&self, slot: usize) -> Option<Arc<Job>> {
+        self.queue.pop_ready(
+            || {
+                let busy = if self.needs_source_order() {
+                    self.running_jobs()
+                } else {
+                    Vec::new()
+                };
+                move |job| {
+                    busy.iter()
+                        .all(|other| other.sample.source != job.sample.source)
+                }
+            },
+            |job| {
+                let job = Arc::new(job);
+                self.set_slot(slot, Some(Arc::clone(&job)));
+                job
+            },
+        )
+    }
+
+    /// Whether samples of one source must be processed in order: a model or an instance keeps state per source.
+    fn needs_source_order(&self) -> bool {
+        let serving = self.serving.load();
+        serving.as_ref().is_some_and(|served| {
+            let release = served.release();
+            let mut models = release.models.values();
+            let mut components = release.components.values();
+            models.any(|model| !model.state.is_empty())
+                || components.any(|component| component.instance == InstanceMode::PerSource)
+        })
+    }
+
+    /// The current jobs of all workers.
+    fn running_jobs(&self) -> Vec<Arc<Job>> {
+        let worker_slots = self.worker_slots.iter();
+        worker_slots
+            .filter_map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .collect()
+    }
+
+    fn record(&self, job: &Job, started: Instant, stages: &[StageTime]) {
+        self.latency.record("queue", micros(started - job.arrived));
+        for stage in stages {
+            self.latency.record(&stage.name, stage.micros);
+        }
+        self.latency
+            .record("total", micros(self.clock.elapsed(job.arrived)));
+    }
+
+    /// Fails the job that is still in the slot because this thread panicked and was restarted.
+    fn clear_slot(&self, slot: usize) {
+        let left = self
+            .worker_slots
+            .get(slot)
+            .and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(job) = left {
+            let serving = self.serving.load();
+            let release = serving.as_deref().map(ServingRelease::release);
+            self.fail(&job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
+        }
+    }
+
+    fn set_slot(&self, slot: usize, job: Option<Arc<Job>>) {
+        if let Some(slot) = self.worker_slots.get(slot) {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = job;
+        }
+    }
+}
