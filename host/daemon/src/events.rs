@@ -88,25 +88,21 @@ impl EventLog {
     }
 
     fn part_ended(&self, end: &PartEnd) {
-        let (kind, pause_ms) = match end.pause {
-            Some(pause) => (KnownKind::PartRestarted, pause.as_millis()),
-            None => (KnownKind::PartDied, 0),
+        let pause = end.pause.map(|pause| {
+            let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            ("pause_ms", milliseconds.into())
+        });
+        let kind = match end.pause {
+            Some(_) => KnownKind::PartRestarted,
+            None => KnownKind::PartDied,
         };
-        let pause = (
-            "pause_ms",
-            u64::try_from(pause_ms).unwrap_or(u64::MAX).into(),
-        );
+        let name = end.name.clone();
+        let cause = EventCause::new("ended", &end.cause);
         self.record(
             kind,
-            Subject::Thread {
-                name: end.name.clone(),
-            },
-            Some(EventCause::new("ended", &end.cause)),
-            if end.pause.is_some() {
-                std::slice::from_ref(&pause)
-            } else {
-                &[]
-            },
+            Subject::Thread { name },
+            Some(cause),
+            pause.as_slice(),
         );
     }
 

@@ -1,10 +1,10 @@
 //! Persistent backend choices, in a file of the data folder.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hotshoe_base::chain;
+use hotshoe_base::files::read_bytes;
 use hotshoe_base::format::{FileFormat, NewerFormat};
 use hotshoe_config::InferenceConfig;
 use hotshoe_infer::Backend;
@@ -162,15 +162,10 @@ enum ReadError {
 }
 
 fn read(path: &Path) -> Result<Vec<Choice>, ReadError> {
-    let file = match File::open(path) {
+    let bytes = match read_bytes(path, MAX_FILE_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
-    }
     FORMAT.check_json(BACKENDS_FILE, &bytes)?;
     let file: BackendsFile = serde_json::from_slice(&bytes)?;
     if file.format == 0 {
