@@ -17,7 +17,7 @@ use crate::compare;
 /// How a case ended on a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome", content = "detail")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Passed,
     /// The outputs are not those that are expected.
     Wrong(String),
@@ -28,7 +28,7 @@ pub enum Outcome {
 }
 
 /// Every case in the folder, sorted.
-pub fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("the cases").map(|e| e.unwrap());
     let mut names: Vec<String> = entries
         .filter(|entry| entry.path().join("model.onnx").is_file())
@@ -39,7 +39,7 @@ pub fn names(folder: &Path) -> Vec<String> {
 }
 
 /// The operator that a case is about. A case that spells an operator out in others counts for that operator.
-pub fn operator(folder: &Path, name: &str) -> String {
+pub(crate) fn operator(folder: &Path, name: &str) -> String {
     let whole = name.find("_expanded").map(|end| &name[..end]);
     let whole = whole.filter(|whole| folder.join(whole).exists());
     let bytes = fs::read(folder.join(whole.unwrap_or(name)).join("model.onnx")).expect("a model");
@@ -51,7 +51,7 @@ pub fn operator(folder: &Path, name: &str) -> String {
 }
 
 /// Runs all data sets of a case; the first that does not pass decides.
-pub fn run(backend: Backend, library: Option<&Path>, folder: &Path) -> Outcome {
+pub(crate) fn run(backend: Backend, library: Option<&Path>, folder: &Path) -> Outcome {
     let bytes = fs::read(folder.join("model.onnx")).expect("a model");
     let options = Options {
         ort: OrtOptions {

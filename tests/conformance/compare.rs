@@ -34,7 +34,7 @@ fn is_random(case: &str) -> bool {
 }
 
 /// Compares type, shape and values; the error names the first difference.
-pub fn same(case: &Path, got: &Tensor, want: &Tensor) -> Result<(), String> {
+pub(crate) fn same(case: &Path, got: &Tensor, want: &Tensor) -> Result<(), String> {
     if got.element_type() != want.element_type() {
         return Err(format!(
             "{} instead of {}",

@@ -19,7 +19,7 @@ const WRONG_HEAD: &str = "# Cases for which this backend gives other values than
 type List = BTreeMap<String, String>;
 
 /// Cases that are not run.
-pub fn withdrawn(folder: &Path) -> List {
+pub(crate) fn withdrawn(folder: &Path) -> List {
     read(&folder.join("withdrawn.txt"))
 }
 
@@ -40,7 +40,7 @@ fn write(path: &Path, head: &str, list: &List) {
 }
 
 /// Writes what is not supported now, and what is wrong, whose reasons are kept or wait for someone to write them.
-pub fn accept(folder: &Path, results: &Results) {
+pub(crate) fn accept(folder: &Path, results: &Results) {
     for (backend, outcomes) in results {
         let known = read(&folder.join(format!("wrong-{backend}.txt")));
         let (mut unsupported, mut wrong) = (List::new(), List::new());
@@ -65,7 +65,7 @@ pub fn accept(folder: &Path, results: &Results) {
 }
 
 /// What the lists do not allow, a line each.
-pub fn complaints(folder: &Path, results: &Results) -> Vec<String> {
+pub(crate) fn complaints(folder: &Path, results: &Results) -> Vec<String> {
     let mut complaints = Vec::new();
     for (backend, outcomes) in results {
         let unsupported = read(&folder.join(format!("unsupported-{backend}.txt")));

@@ -36,7 +36,7 @@ impl Count {
 }
 
 /// One line.
-pub fn totals(outcomes: &Outcomes) -> String {
+pub(crate) fn totals(outcomes: &Outcomes) -> String {
     let count = Count::of(outcomes.values());
     format!(
         "{} cases, {} passed, {} wrong, {} not supported, {} crashed",
@@ -49,7 +49,7 @@ pub fn totals(outcomes: &Outcomes) -> String {
 }
 
 /// How many cases pass on at least one backend.
-pub fn somewhere(results: &Results) -> usize {
+pub(crate) fn somewhere(results: &Results) -> usize {
     let cases = results.values().flatten();
     let passed = cases.filter(|(_, outcome)| **outcome == Outcome::Passed);
     let names: BTreeSet<&String> = passed.map(|(case, _)| case).collect();
@@ -57,7 +57,7 @@ pub fn somewhere(results: &Results) -> usize {
 }
 
 /// Writes both files.
-pub fn write(to: &Path, cases: &Path, results: &Results) {
+pub(crate) fn write(to: &Path, cases: &Path, results: &Results) {
     let mut operators: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     for case in results.values().next().expect("a backend").keys() {
         let operator = case::operator(cases, case);

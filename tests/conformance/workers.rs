@@ -14,9 +14,9 @@ use hotshoe_infer::Backend;
 use crate::case::{self, Outcome};
 
 /// By backend, then by case.
-pub type Results = BTreeMap<String, Outcomes>;
+pub(crate) type Results = BTreeMap<String, Outcomes>;
 /// By case.
-pub type Outcomes = BTreeMap<String, Outcome>;
+pub(crate) type Outcomes = BTreeMap<String, Outcome>;
 
 /// Tells a process of this test that it is a worker, and for which backend.
 const WORKER: &str = "HOTSHOE_CONFORMANCE_WORKER";
@@ -26,7 +26,7 @@ const MARK: &str = "outcome ";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs all cases, on all cores.
-pub fn run(backend: Backend, names: &[String]) -> Outcomes {
+pub(crate) fn run(backend: Backend, names: &[String]) -> Outcomes {
     let queue: Mutex<VecDeque<&String>> = Mutex::new(names.iter().collect());
     let outcomes = Mutex::new(Outcomes::new());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -108,14 +108,14 @@ impl Drop for Worker {
 }
 
 /// The backend that this process is a worker for, if it is one.
-pub fn asked_for() -> Option<Backend> {
+pub(crate) fn asked_for() -> Option<Backend> {
     let name = std::env::var(WORKER).ok()?;
     let mut backends = [Backend::Tract, Backend::Ort].into_iter();
     backends.find(|backend| backend.to_string() == name)
 }
 
 /// Runs the cases that are named on standard input, a line each.
-pub fn serve(backend: Backend, folder: &Path) {
+pub(crate) fn serve(backend: Backend, folder: &Path) {
     let library = (backend == Backend::Ort).then(|| {
         fetch(&crate::root(), Extra::OnnxRuntime, &Progress::silent()).expect("the library")
     });

@@ -13,7 +13,7 @@ mod objects;
 #[path = "attack/operator.rs"]
 mod operator;
 #[path = "attack/peer.rs"]
-pub mod peer;
+pub(crate) mod peer;
 #[path = "attack/releases.rs"]
 mod releases;
 #[path = "attack/rotation.rs"]

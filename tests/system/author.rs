@@ -15,7 +15,7 @@ use crate::support::{Workspace, environment, failure, hotshoe, json_lines, succe
 /// test's build between the change and its build would hide the change.
 static SOURCES: Mutex<()> = Mutex::new(());
 
-pub fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     SOURCES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

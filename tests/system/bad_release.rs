@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Workspace, environment, failure, success};
 
-pub fn blob(release: &Path, digest: &str) -> PathBuf {
+pub(crate) fn blob(release: &Path, digest: &str) -> PathBuf {
     release
         .join("blobs/sha256")
         .join(digest.strip_prefix("sha256:").unwrap())
@@ -28,7 +28,7 @@ fn put(release: &Path, descriptor: &mut Value, document: &Value) {
 }
 
 /// Changes the release's configuration before it is signed, and keeps all digests right.
-pub fn edit(release: &Path, change: impl FnOnce(&mut Value)) {
+pub(crate) fn edit(release: &Path, change: impl FnOnce(&mut Value)) {
     let index_path = release.join("index.json");
     let mut index = read_json(&index_path);
     let mut manifest = read_json(&blob(

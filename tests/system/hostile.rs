@@ -3,7 +3,7 @@
 #[path = "hostile/compile.rs"]
 mod compile;
 #[path = "hostile/made.rs"]
-pub mod made;
+pub(crate) mod made;
 #[path = "hostile/modes.rs"]
 mod modes;
 #[path = "hostile/start.rs"]
@@ -16,7 +16,7 @@ use hotshoe_link::FeedError;
 use crate::support::{Daemon, Workspace};
 
 /// Feeds one sample and returns the fault that it ended with and what was said, or `none`.
-pub fn fault(daemon: &Daemon, payload: &str) -> (String, String) {
+pub(crate) fn fault(daemon: &Daemon, payload: &str) -> (String, String) {
     let fed = daemon.feed(&[(payload, payload.into())]).remove(0);
     match fed.result {
         Ok(_) => ("none".to_owned(), String::new()),
@@ -29,7 +29,7 @@ pub fn fault(daemon: &Daemon, payload: &str) -> (String, String) {
 }
 
 /// Feeds each misdeed, and a good sample after it; the answers must have these faults and words, and the counters add up.
-pub fn each_costs_one_sample(recipe: &str, misdeeds: &[(&str, &str, &str)]) {
+pub(crate) fn each_costs_one_sample(recipe: &str, misdeeds: &[(&str, &str, &str)]) {
     let workspace = Workspace::new();
     let release = workspace.release(recipe);
     let device = workspace.device("a", &release, "[workers]\nthreads = 1");
@@ -37,7 +37,7 @@ pub fn each_costs_one_sample(recipe: &str, misdeeds: &[(&str, &str, &str)]) {
 }
 
 /// The same, of this daemon.
-pub fn each_costs_one_sample_of(daemon: Daemon, misdeeds: &[(&str, &str, &str)]) {
+pub(crate) fn each_costs_one_sample_of(daemon: Daemon, misdeeds: &[(&str, &str, &str)]) {
     for (payload, expected, words) in misdeeds {
         let (fault_name, message) = fault(&daemon, payload);
         assert_eq!(fault_name, *expected, "{payload}: {message}");
@@ -74,10 +74,10 @@ fn host_tensors_end_at_the_limit_and_a_guest_without_wasi_cannot_wait() {
 }
 
 /// Limits that the misdeeds go past sooner.
-pub const LIMITS: &str = "limits = { memory-mib = 32, deadline-ms = 500, tensor-mib = 64, table-elements = 20000, handles = 32, output-kib = 8192 }";
+pub(crate) const LIMITS: &str = "limits = { memory-mib = 32, deadline-ms = 500, tensor-mib = 64, table-elements = 20000, handles = 32, output-kib = 8192 }";
 
 /// What [`made::STAGE`] does, the fault that it is, and words of it.
-pub const MISDEEDS: [(&str, &str, &str); 21] = [
+pub(crate) const MISDEEDS: [(&str, &str, &str); 21] = [
     ("Loop", "deadline", "deadline of 500 ms"),
     ("Recursion", "trap", "call stack exhausted"),
     ("Memory", "memory", "memory-mib of 32 MiB"),

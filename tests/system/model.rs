@@ -20,12 +20,12 @@ fn model(name: &str) -> String {
     environment().model(name).display().to_string()
 }
 
-pub fn json(text: &str) -> Value {
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
 /// ONNX Runtime's library, if this machine has one for the tests.
-pub fn ort_library() -> Option<String> {
+pub(crate) fn ort_library() -> Option<String> {
     extra(Extra::OnnxRuntime).map(|path| path.display().to_string())
 }
 

@@ -5,7 +5,7 @@ mod guarded;
 #[path = "oip/swapped.rs"]
 mod swapped;
 
-pub use guarded::raw;
+pub(crate) use guarded::raw;
 
 use std::fs;
 use std::path::PathBuf;
@@ -88,7 +88,7 @@ fn serve(workspace: &Workspace, recipe: &str, oip: &str, more: &str) -> (Daemon,
     (daemon, address)
 }
 
-pub fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     free_endpoint().trim_start_matches("tcp/").to_owned()
 }
 

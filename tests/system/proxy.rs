@@ -15,7 +15,7 @@ const HELD: Duration = Duration::from_millis(50);
 const PIECES: usize = 64;
 
 /// A cable from its own port to another one.
-pub struct Cable {
+pub(crate) struct Cable {
     port: u16,
     state: Arc<State>,
 }
@@ -33,12 +33,12 @@ struct State {
 
 impl Cable {
     /// A cable to `127.0.0.1:far`.
-    pub fn to(far: u16) -> Self {
+    pub(crate) fn to(far: u16) -> Self {
         Self::delayed(far, Duration::ZERO)
     }
 
     /// The same, which delivers everything so much later, in both directions.
-    pub fn delayed(far: u16, delay: Duration) -> Self {
+    pub(crate) fn delayed(far: u16, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let state = Arc::new(State {
@@ -59,32 +59,32 @@ impl Cable {
     }
 
     /// Where to connect to, as a Zenoh endpoint.
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("tcp/127.0.0.1:{}", self.port)
     }
 
     /// Bytes that came from the far end so far.
-    pub fn carried(&self) -> u64 {
+    pub(crate) fn carried(&self) -> u64 {
         self.state.carried.load(Ordering::SeqCst)
     }
 
     /// Cuts all connections after so many bytes more from the far end, and lets no new ones through until [`Cable::mend`].
-    pub fn cut_after(&self, bytes: u64) {
+    pub(crate) fn cut_after(&self, bytes: u64) {
         self.state.allowance.store(bytes, Ordering::SeqCst);
     }
 
     /// Takes nothing more from the far end; what the near end says still gets there.
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.state.held.store(true, Ordering::SeqCst);
     }
 
     /// Whether it is whole.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.state.connected.load(Ordering::SeqCst)
     }
 
     /// Lets connections through again.
-    pub fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.state.allowance.store(u64::MAX, Ordering::SeqCst);
         self.state.connected.store(true, Ordering::SeqCst);
     }

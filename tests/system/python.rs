@@ -32,7 +32,7 @@ with zenoh.open(config) as session:
 
 /// Where packages from PyPI are, installed once under `name`, or why they cannot be had. Their versions are all given: nothing else
 /// is fetched for them. They are lines of a requirements file: where one has a `--hash`, pip wants the digest of each.
-pub fn installed(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+pub(crate) fn installed(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     let all = environment().root.join("target/fixtures/python");
     let folder = all.join(name);
     fs::create_dir_all(&all).map_err(|error| format!("{}: {error}", all.display()))?;

@@ -16,7 +16,7 @@ const ALL: &str = "record = [\"sample\", \"tensors\", \"insight\"]";
 const ALLOWED: &str = "[record]\nallow = [\"sample\", \"tensors\", \"insight\"]";
 
 /// A preprocessor, a real model, a postprocessor and a policy. `contract` is its data contract.
-pub fn recipe(contract: &str) -> String {
+pub(crate) fn recipe(contract: &str) -> String {
     let text = Workspace::recipe("classify-angle.toml");
     text.replace(
         "\n[components.classify-angle-pre]",
@@ -62,7 +62,7 @@ fn fed(daemon: &Daemon, arguments: &[String]) -> Value {
 }
 
 /// A recording of two samples through the whole pipeline, at this stage.
-pub fn recorded(workspace: &Workspace, stage: &str) -> PathBuf {
+pub(crate) fn recorded(workspace: &Workspace, stage: &str) -> PathBuf {
     let release = workspace.release(&recipe(ALL));
     let device = workspace.device("cam", &release, ALLOWED);
     let daemon = device.run();

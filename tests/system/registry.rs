@@ -10,13 +10,13 @@ use super::site::{Packed, Site, data_file, light, noise, settled_on};
 use super::support::{DEADLINE, Daemon, free_endpoint, hotshoe, success};
 
 /// A running registry, killed when it is dropped.
-pub struct Registry {
+pub(crate) struct Registry {
     child: Child,
     log: PathBuf,
 }
 
 impl Registry {
-    pub fn start(
+    pub(crate) fn start(
         site: &Site,
         name: &str,
         listen: &str,
@@ -48,7 +48,7 @@ impl Registry {
     }
 
     /// Waits until its log holds this text.
-    pub fn wait_for(&self, text: &str) {
+    pub(crate) fn wait_for(&self, text: &str) {
         let started = Instant::now();
         loop {
             let log = fs::read_to_string(&self.log).unwrap_or_default();

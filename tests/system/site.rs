@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hotshoe_config::ZenohConfig;
 use hotshoe_delivery::Publisher;
 use hotshoe_store::Layout;
-pub use hotshoe_tests::noise;
+pub(crate) use hotshoe_tests::noise;
 use hotshoe_trust::{DeviceSelector, Digest, SigningKey, Time};
 use hotshoe_trust::{Envelope, Order, Statement};
 use serde_json::Value;
@@ -15,12 +15,12 @@ use serde_json::Value;
 use super::support::{DEADLINE, Daemon, Device, Workspace, environment, free_endpoint, success};
 
 /// The text of a light release: one stage that measures the sample. `more` is added to it.
-pub fn light(generation: u64, more: &str) -> String {
+pub(crate) fn light(generation: u64, more: &str) -> String {
     recipe(generation, "min-samples = 3\nmin-seconds = 0\n", &[], more)
 }
 
 /// A light release with this health gate, and with these guests as policies behind the stage. They have the grant `state`.
-pub fn recipe(generation: u64, health: &str, policies: &[&str], more: &str) -> String {
+pub(crate) fn recipe(generation: u64, health: &str, policies: &[&str], more: &str) -> String {
     let guests = environment().root.join("target/guests");
     let wasm = |name: &str| guests.join(format!("{name}.wasm")).display().to_string();
     let mut text = format!(
@@ -43,7 +43,7 @@ pub fn recipe(generation: u64, health: &str, policies: &[&str], more: &str) -> S
 }
 
 /// The lines of a release's text that add a data file.
-pub fn data_file(name: &str, path: &std::path::Path) -> String {
+pub(crate) fn data_file(name: &str, path: &std::path::Path) -> String {
     format!(
         "[data.{name}]\nfile = \"{}\"\nmedia-type = \"application/octet-stream\"\n",
         path.display()
@@ -51,7 +51,7 @@ pub fn data_file(name: &str, path: &std::path::Path) -> String {
 }
 
 /// A workspace with a publisher that listens on loopback.
-pub struct Site {
+pub(crate) struct Site {
     pub workspace: Workspace,
     pub endpoint: String,
     publisher: Option<Publisher>,
@@ -59,7 +59,7 @@ pub struct Site {
 
 /// A packed and signed release.
 #[derive(Debug, Clone)]
-pub struct Packed {
+pub(crate) struct Packed {
     pub folder: PathBuf,
     pub name: String,
     pub generation: u64,
@@ -68,7 +68,7 @@ pub struct Packed {
 }
 
 impl Site {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut site = Self {
             workspace: Workspace::new(),
             endpoint: free_endpoint(),
@@ -79,7 +79,7 @@ impl Site {
     }
 
     /// Opens the publisher, again after [`Site::close`].
-    pub fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         let zenoh = ZenohConfig {
             listen: vec![self.endpoint.clone()],
             ..ZenohConfig::default()
@@ -88,22 +88,22 @@ impl Site {
     }
 
     /// Closes the publisher: it answers nothing any more.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if let Some(publisher) = self.publisher.take() {
             publisher.close();
         }
     }
 
-    pub fn publisher(&mut self) -> &mut Publisher {
+    pub(crate) fn publisher(&mut self) -> &mut Publisher {
         self.publisher.as_mut().expect("an open publisher")
     }
 
     /// Packs a recipe and signs it by `alice`, in a folder of its own.
-    pub fn pack(&self, recipe: &str) -> Packed {
+    pub(crate) fn pack(&self, recipe: &str) -> Packed {
         self.pack_by(recipe, "alice")
     }
 
-    pub fn pack_by(&self, recipe: &str, key: &str) -> Packed {
+    pub(crate) fn pack_by(&self, recipe: &str, key: &str) -> Packed {
         static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let toml = self.workspace.path(&format!("release-{number}.toml"));
@@ -120,12 +120,17 @@ impl Site {
     }
 
     /// Serves a release and states it for the whole site.
-    pub fn publish(&mut self, packed: &Packed) {
+    pub(crate) fn publish(&mut self, packed: &Packed) {
         self.state(packed, true, DeviceSelector::default());
     }
 
     /// Serves a release and says that these devices should have it; returns what it said.
-    pub fn state(&mut self, packed: &Packed, activate: bool, devices: DeviceSelector) -> Vec<u8> {
+    pub(crate) fn state(
+        &mut self,
+        packed: &Packed,
+        activate: bool,
+        devices: DeviceSelector,
+    ) -> Vec<u8> {
         let layout = Layout::open(&packed.folder).expect("a release folder");
         self.publisher().serve(&layout).expect("it is served");
         let order = Order::Deploy {
@@ -143,12 +148,18 @@ impl Site {
     }
 
     /// A device with this release installed, whose daemon connects to the publisher.
-    pub fn device(&self, name: &str, packed: &Packed, more: &str) -> Device {
+    pub(crate) fn device(&self, name: &str, packed: &Packed, more: &str) -> Device {
         self.device_at(name, packed, &self.endpoint, more)
     }
 
     /// The same, connected to `endpoint`.
-    pub fn device_at(&self, name: &str, packed: &Packed, endpoint: &str, more: &str) -> Device {
+    pub(crate) fn device_at(
+        &self,
+        name: &str,
+        packed: &Packed,
+        endpoint: &str,
+        more: &str,
+    ) -> Device {
         self.workspace.device(
             name,
             &packed.folder,
@@ -158,7 +169,7 @@ impl Site {
 }
 
 /// What a folder holds.
-pub fn read(folder: PathBuf) -> Packed {
+pub(crate) fn read(folder: PathBuf) -> Packed {
     let package = Layout::open(&folder)
         .expect("a release folder")
         .package()
@@ -178,20 +189,20 @@ pub fn read(folder: PathBuf) -> Packed {
 }
 
 /// An unsigned statement for the site `lab`, good for an hour.
-pub fn envelope(order: Order, devices: DeviceSelector) -> Vec<u8> {
+pub(crate) fn envelope(order: Order, devices: DeviceSelector) -> Vec<u8> {
     Envelope::new(&statement(order, devices))
         .expect("a statement")
         .to_bytes()
 }
 
 /// A statement signed by `key`.
-pub fn signed(statement: &Statement, key: &SigningKey) -> Vec<u8> {
+pub(crate) fn signed(statement: &Statement, key: &SigningKey) -> Vec<u8> {
     let mut envelope = Envelope::new(statement).expect("a statement");
     envelope.sign(key).expect("a signature");
     envelope.to_bytes()
 }
 
-pub fn statement(order: Order, devices: DeviceSelector) -> Statement {
+pub(crate) fn statement(order: Order, devices: DeviceSelector) -> Statement {
     let issued = Time::now();
     Statement {
         site: "lab".to_owned(),
@@ -204,17 +215,17 @@ pub fn statement(order: Order, devices: DeviceSelector) -> Statement {
 
 impl Daemon {
     /// Its status as JSON.
-    pub fn state(&self) -> Value {
+    pub(crate) fn state(&self) -> Value {
         serde_json::to_value(self.status()).expect("JSON")
     }
 
     /// Feeds samples until the status, as JSON, is as wanted; returns it.
-    pub fn feed_until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn feed_until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         self.wait(true, wanted)
     }
 
     /// Waits without samples until the status is as wanted.
-    pub fn wait_until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         self.wait(false, wanted)
     }
 
@@ -245,7 +256,7 @@ impl Daemon {
 }
 
 /// Whether the release that serves is of this generation and nothing is on trial.
-pub fn settled_on(generation: u64) -> impl Fn(&Value) -> bool {
+pub(crate) fn settled_on(generation: u64) -> impl Fn(&Value) -> bool {
     move |state| {
         state["slots"]["trial"].is_null()
             && state["release"]["generation"] == generation
@@ -254,7 +265,7 @@ pub fn settled_on(generation: u64) -> impl Fn(&Value) -> bool {
 }
 
 /// Whether the last thing that the device worked on ended so.
-pub fn ended(generation: u64, phase: &str) -> impl Fn(&Value) -> bool {
+pub(crate) fn ended(generation: u64, phase: &str) -> impl Fn(&Value) -> bool {
     let phase = phase.to_owned();
     move |state| {
         state["deploy"]["generation"] == generation && state["deploy"]["phase"] == phase.as_str()

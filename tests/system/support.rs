@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use hotshoe_config::Config;
 use hotshoe_link::{Client, FeedReply, Feeder};
 use hotshoe_protocol::status::Status;
-pub use hotshoe_tests::{DEADLINE, environment, free_endpoint};
+pub(crate) use hotshoe_tests::{DEADLINE, environment, free_endpoint};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// `hotshoe` under a limit, which a command of the shell sets, such as `ulimit -v 8388608` for 8 GiB of addresses; nothing for none.
-pub fn limited(limit: &str) -> Command {
+pub(crate) fn limited(limit: &str) -> Command {
     let program = env!("CARGO_BIN_EXE_hotshoe");
     if limit.is_empty() {
         return Command::new(program);
@@ -29,7 +29,7 @@ pub fn limited(limit: &str) -> Command {
 }
 
 /// Runs `hotshoe` to its end.
-pub fn hotshoe<I, S>(arguments: I) -> Output
+pub(crate) fn hotshoe<I, S>(arguments: I) -> Output
 where
     I: IntoIterator<Item = S>,
     S: AsRef<std::ffi::OsStr>,
@@ -42,7 +42,7 @@ where
 }
 
 /// What `hotshoe ... --json` says of its failure: `name: message: causes`. It must have exited with 1.
-pub fn failure<I, S>(arguments: I) -> String
+pub(crate) fn failure<I, S>(arguments: I) -> String
 where
     I: IntoIterator<Item = S>,
     S: AsRef<std::ffi::OsStr>,
@@ -71,7 +71,7 @@ where
 }
 
 /// Asserts that a command succeeds, and returns its standard output.
-pub fn success<I, S>(arguments: I) -> String
+pub(crate) fn success<I, S>(arguments: I) -> String
 where
     I: IntoIterator<Item = S>,
     S: AsRef<std::ffi::OsStr>,
@@ -87,20 +87,20 @@ where
 }
 
 /// One JSON value a line.
-pub fn json_lines(text: &str) -> Vec<Value> {
+pub(crate) fn json_lines(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).expect("a line of JSON"))
         .collect()
 }
 
 /// A folder with keys, trust and releases.
-pub struct Workspace {
+pub(crate) struct Workspace {
     folder: TempDir,
 }
 
 impl Workspace {
     /// A workspace with one key, `alice`, whose signature its `trust.toml` asks for.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let workspace = Self {
             folder: TempDir::new().expect("a folder"),
         };
@@ -109,7 +109,7 @@ impl Workspace {
         workspace
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -117,7 +117,7 @@ impl Workspace {
         self.path(name).display().to_string()
     }
 
-    pub fn key(&self, name: &str) {
+    pub(crate) fn key(&self, name: &str) {
         let folder = self.folder.path().display().to_string();
         success([
             "keygen",
@@ -129,7 +129,7 @@ impl Workspace {
         ]);
     }
 
-    pub fn trust(&self, names: &[&str], threshold: usize) {
+    pub(crate) fn trust(&self, names: &[&str], threshold: usize) {
         let mut arguments = vec!["trust".to_owned(), "--force".to_owned()];
         for name in names {
             arguments.push("--key".to_owned());
@@ -140,12 +140,12 @@ impl Workspace {
         success(arguments);
     }
 
-    pub fn trust_file(&self) -> String {
+    pub(crate) fn trust_file(&self) -> String {
         self.text("trust.toml")
     }
 
     /// The text of one of the application's `release.toml` files, with paths that hold from anywhere.
-    pub fn recipe(name: &str) -> String {
+    pub(crate) fn recipe(name: &str) -> String {
         let root = &environment().root;
         let folder = root.join("examples/label-reader");
         fs::read_to_string(folder.join(name))
@@ -159,7 +159,7 @@ impl Workspace {
     }
 
     /// Packs a recipe into the folder `release`, unsigned.
-    pub fn pack(&self, recipe: &str) -> PathBuf {
+    pub(crate) fn pack(&self, recipe: &str) -> PathBuf {
         fs::write(self.path("release.toml"), recipe).expect("a recipe");
         let out = self.path("release");
         success([
@@ -171,20 +171,20 @@ impl Workspace {
         out
     }
 
-    pub fn sign(&self, release: &Path, key: &str) {
+    pub(crate) fn sign(&self, release: &Path, key: &str) {
         let key = self.text(&format!("{key}.key"));
         success(["sign", &release.display().to_string(), "--key", &key]);
     }
 
     /// Packs and signs a recipe by `alice`.
-    pub fn release(&self, recipe: &str) -> PathBuf {
+    pub(crate) fn release(&self, recipe: &str) -> PathBuf {
         let release = self.pack(recipe);
         self.sign(&release, "alice");
         release
     }
 
     /// `hotshoe exec` with this workspace's trust.
-    pub fn exec(&self, release: &Path, inputs: &[PathBuf]) -> Output {
+    pub(crate) fn exec(&self, release: &Path, inputs: &[PathBuf]) -> Output {
         let mut arguments = vec!["exec".to_owned(), release.display().to_string()];
         arguments.extend(inputs.iter().map(|input| input.display().to_string()));
         arguments.extend(["--trust".to_owned(), self.trust_file()]);
@@ -192,7 +192,7 @@ impl Workspace {
     }
 
     /// Why `hotshoe exec` refuses a release.
-    pub fn refusal(&self, release: &Path) -> String {
+    pub(crate) fn refusal(&self, release: &Path) -> String {
         let page = environment().picture("page.png").display().to_string();
         let release = release.display().to_string();
         failure(["exec", &release, &page, "--trust", &self.trust_file()])
@@ -200,12 +200,12 @@ impl Workspace {
 
     /// Writes `NAME.toml` for a device of that name, which listens on a port of its own, and installs a release for it.
     /// `more` is added to the configuration.
-    pub fn device(&self, name: &str, release: &Path, more: &str) -> Device {
+    pub(crate) fn device(&self, name: &str, release: &Path, more: &str) -> Device {
         self.device_with(name, release, "", more)
     }
 
     /// The same, with lines for the top of the configuration as well.
-    pub fn device_with(&self, name: &str, release: &Path, top: &str, more: &str) -> Device {
+    pub(crate) fn device_with(&self, name: &str, release: &Path, top: &str, more: &str) -> Device {
         let endpoint = free_endpoint();
         let config = self.path(&format!("{name}.toml"));
         let text = format!(
@@ -222,24 +222,24 @@ impl Workspace {
 }
 
 /// A device with a release installed.
-pub struct Device {
+pub(crate) struct Device {
     pub name: String,
     pub config: PathBuf,
 }
 
 impl Device {
     /// Starts its daemon and waits until it answers.
-    pub fn run(&self) -> Daemon {
+    pub(crate) fn run(&self) -> Daemon {
         self.run_to(File::create(self.log()).expect("a log"))
     }
 
     /// The same, with its log elsewhere.
-    pub fn run_to(&self, log: impl Into<Stdio>) -> Daemon {
+    pub(crate) fn run_to(&self, log: impl Into<Stdio>) -> Daemon {
         self.run_as(limited(""), log)
     }
 
     /// The same, by a shell that first runs a command such as `ulimit -n 64`.
-    pub fn run_after(&self, first: &str) -> Daemon {
+    pub(crate) fn run_after(&self, first: &str) -> Daemon {
         self.run_as(limited(first), File::create(self.log()).expect("a log"))
     }
 
@@ -258,7 +258,7 @@ impl Device {
     }
 
     /// Starts its daemon by this command and waits until it answers.
-    pub fn run_by(&self, mut command: Command) -> Daemon {
+    pub(crate) fn run_by(&self, mut command: Command) -> Daemon {
         let child = command.env_remove("RUST_LOG").spawn().expect("a daemon");
         let mut daemon = Daemon {
             child,
@@ -287,7 +287,7 @@ impl Device {
 }
 
 /// A running daemon, killed when it is dropped.
-pub struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     log: PathBuf,
     name: String,
@@ -295,11 +295,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    pub fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         self.client.as_ref().expect("a client")
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
@@ -310,17 +310,17 @@ impl Daemon {
             .pop()
     }
 
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.ask()
             .unwrap_or_else(|| panic!("no status: {}", self.log()))
     }
 
-    pub fn feeder(&self, in_flight: usize) -> Feeder {
+    pub(crate) fn feeder(&self, in_flight: usize) -> Feeder {
         self.client().feeder("lab", &self.name, in_flight, DEADLINE)
     }
 
     /// Feeds samples one after the other and returns their answers.
-    pub fn feed(&self, samples: &[(&str, Vec<u8>)]) -> Vec<FeedReply> {
+    pub(crate) fn feed(&self, samples: &[(&str, Vec<u8>)]) -> Vec<FeedReply> {
         let feeder = self.feeder(1);
         samples
             .iter()
@@ -333,12 +333,12 @@ impl Daemon {
             .collect()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// A process that is not asked for its status.
-    pub fn of(child: Child, log: PathBuf, name: &str) -> Self {
+    pub(crate) fn of(child: Child, log: PathBuf, name: &str) -> Self {
         Self {
             child,
             log,
@@ -348,13 +348,13 @@ impl Daemon {
     }
 
     /// Waits until its log holds this text.
-    pub fn wait_for_log(&mut self, text: &str) {
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
         let log = self.log.clone();
         self.wait_for(&log, text);
     }
 
     /// Waits until a file that it writes holds this text, in one line.
-    pub fn wait_for(&mut self, file: &Path, text: &str) {
+    pub(crate) fn wait_for(&mut self, file: &Path, text: &str) {
         let mut reader = BufReader::new(File::open(file).expect("a log"));
         let started = Instant::now();
         let mut line = String::new();
@@ -371,12 +371,12 @@ impl Daemon {
     }
 
     /// Its process.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// The most memory that it ever held, in KiB.
-    pub fn peak_memory_kib(&self) -> u64 {
+    pub(crate) fn peak_memory_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let text = fs::read_to_string(path).expect("a running process");
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -385,24 +385,24 @@ impl Daemon {
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a process id");
         kill_process(Pid::from_raw(pid).expect("a process id"), signal).expect("a signal");
     }
 
     /// Sends SIGTERM and waits for the end.
-    pub fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.child.wait().expect("an end")
     }
 
     /// Waits for the end that it was told of.
-    pub fn ended(mut self) -> ExitStatus {
+    pub(crate) fn ended(mut self) -> ExitStatus {
         self.child.wait().expect("an end")
     }
 
     /// Ends it as a power cut would.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
         self.child.wait().expect("an end");
     }
@@ -416,7 +416,7 @@ impl Drop for Daemon {
 }
 
 /// The lines that the reference implementation read in a picture.
-pub fn expected_lines(picture: &str) -> Vec<String> {
+pub(crate) fn expected_lines(picture: &str) -> Vec<String> {
     let path = environment()
         .root
         .join(format!("examples/label-reader/expected/{picture}.json"));
@@ -430,7 +430,7 @@ pub fn expected_lines(picture: &str) -> Vec<String> {
 }
 
 /// The texts under `lines`.
-pub fn lines(value: &Value) -> Vec<String> {
+pub(crate) fn lines(value: &Value) -> Vec<String> {
     value["lines"]
         .as_array()
         .expect("lines")
@@ -440,7 +440,7 @@ pub fn lines(value: &Value) -> Vec<String> {
 }
 
 /// Edit distance over the length of what was expected.
-pub fn character_error_rate(found: &[String], expected: &[String]) -> f64 {
+pub(crate) fn character_error_rate(found: &[String], expected: &[String]) -> f64 {
     let expected = expected.join("\n");
     let errors = strsim::levenshtein(&found.join("\n"), &expected);
     errors as f64 / expected.chars().count() as f64

@@ -11,7 +11,7 @@ use crate::support::{Workspace, environment, failure, hotshoe, json_lines, succe
 const TARGET: &str = "wasm32-wasip2";
 
 /// A guest as `rustc` links it for WASI 0.2, or why it cannot be built here.
-pub fn component(package: &str) -> Result<PathBuf, String> {
+pub(crate) fn component(package: &str) -> Result<PathBuf, String> {
     let root = &environment().root;
     let libraries = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", TARGET])

@@ -3,7 +3,7 @@ use crate::{BuildError, Language};
 use wasm_metadata::Producers;
 
 /// Adds the language of the sources, and this program. Sections of inner modules do not change.
-pub fn add_producers(component: &[u8], language: Language) -> Result<Vec<u8>, BuildError> {
+pub(crate) fn add_producers(component: &[u8], language: Language) -> Result<Vec<u8>, BuildError> {
     let mut producers = Producers::empty();
     producers.add("language", language.title(), "");
     producers.add("processed-by", "hotshoe", env!("CARGO_PKG_VERSION"));

@@ -14,9 +14,9 @@ use super::setup::BenchSetup;
 use super::timings::median;
 
 /// A release that contains the component.
-pub const RELEASE: &str = "classify-angle.toml";
+pub(crate) const RELEASE: &str = "classify-angle.toml";
 /// A policy that publishes everything.
-pub const COMPONENT: &str = "empty-policy";
+pub(crate) const COMPONENT: &str = "empty-policy";
 /// Highest accepted ratio of an instance to wasmtime's own `instantiate` of the same code in the same pool.
 const INSTANCE_TARGET: f64 = 1.4;
 /// Highest accepted ratio of a call to wasmtime's own typed call.
@@ -27,7 +27,7 @@ const INSTANCES: u32 = 500;
 const CALLS: u32 = 5000;
 
 /// Measures both in `batches` batches.
-pub fn calls(setup: &BenchSetup<'_>, batches: usize) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn calls(setup: &BenchSetup<'_>, batches: usize) -> anyhow::Result<Vec<Row>> {
     let component = component(setup, &setup.engine, RELEASE, COMPONENT)?;
     let (insight, device) = (insight(), device());
     let bare = BarePolicy::of(&component)?;
@@ -77,7 +77,7 @@ pub fn calls(setup: &BenchSetup<'_>, batches: usize) -> anyhow::Result<Vec<Row>>
 }
 
 /// Loads a component of a release. It needs no model and no data.
-pub fn component(
+pub(crate) fn component(
     setup: &BenchSetup<'_>,
     engine: &Engine,
     file: &str,
@@ -131,7 +131,7 @@ fn per_run(
 }
 
 /// The input of the policy.
-pub fn insight() -> Insight {
+pub(crate) fn insight() -> Insight {
     let class = |label: &str, index, score| Class {
         label: label.to_owned(),
         index,
@@ -143,7 +143,7 @@ pub fn insight() -> Insight {
 }
 
 /// The device that a bench simulates.
-pub fn device() -> DeviceContext {
+pub(crate) fn device() -> DeviceContext {
     DeviceContext {
         site: "bench".to_owned(),
         device: "bench".to_owned(),

@@ -60,7 +60,7 @@ const QUICK: Rounds = Rounds {
 };
 
 /// Returns the counts and all rows.
-pub fn measure(
+pub(crate) fn measure(
     environment: &Environment,
     quick: bool,
     terminal: &Terminal,

@@ -34,7 +34,7 @@ const HEALTH: &str = "min-samples = 1\nmin-seconds = 0";
 const MODEL: &str = "recognise";
 
 /// Alternates both sides, each round with a new model.
-pub fn measure(setup: &BenchSetup<'_>, rounds: usize) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn measure(setup: &BenchSetup<'_>, rounds: usize) -> anyhow::Result<Vec<Row>> {
     let line = first_line(setup)?;
     let first = release(setup, 1)?;
     let mut site = Site::start(setup, "first-result", &first.layout)?;

@@ -31,7 +31,7 @@ const QUICK: usize = 5;
 const ROUNDS_PER_START: usize = 6;
 
 /// The options of the command line.
-pub struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     /// The folder of models, if not that of the fixtures.
     pub models: Option<&'a Path>,
     /// The Python with onnxruntime and, for some rows, tritonclient.
@@ -43,7 +43,7 @@ pub struct Plan<'a> {
 }
 
 /// Returns the counts and all rows.
-pub fn measure(
+pub(crate) fn measure(
     environment: &Environment,
     plan: &Plan<'_>,
     terminal: &Terminal,

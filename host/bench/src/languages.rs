@@ -38,7 +38,7 @@ const CALLS: usize = 50;
 const TURN: Duration = Duration::from_millis(30);
 
 /// Builds and measures all languages; `yes` downloads missing compilers.
-pub fn measure(
+pub(crate) fn measure(
     root: &Path,
     yes: bool,
     quick: bool,

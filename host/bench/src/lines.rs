@@ -13,7 +13,7 @@ use super::setup::{BenchSetup, TOTAL, process, sample};
 use super::timings::{Series, Timings, alternate, timing};
 
 /// The release that reads lines.
-pub const RECOGNISER: &str = "recognise.toml";
+pub(crate) const RECOGNISER: &str = "recognise.toml";
 /// Names of the native side's steps.
 const STEPS: [&str; 3] = ["pre", "infer", "post"];
 /// The side that the components are compared with.
@@ -24,7 +24,7 @@ const TARGET: f64 = 1.10;
 const QUALITY: u8 = 90;
 
 /// The first line of `page.png` as a separate PNG picture.
-pub fn first_line(setup: &BenchSetup<'_>) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn first_line(setup: &BenchSetup<'_>) -> anyhow::Result<Vec<u8>> {
     let expected: Value = serde_json::from_slice(&setup.application_file("expected/page.json")?)
         .context("expected/page.json is not valid JSON")?;
     let corners: Vec<[f32; 2]> = expected
@@ -50,7 +50,11 @@ pub fn first_line(setup: &BenchSetup<'_>) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The angle classifier.
-pub fn classifier(setup: &BenchSetup<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn classifier(
+    setup: &BenchSetup<'_>,
+    line: &[u8],
+    rounds: usize,
+) -> anyhow::Result<Vec<Row>> {
     let native = NativeClassifier::new(setup.model("classify-angle")?);
     let theirs = || {
         let mut timer = StepTimer::start();
@@ -72,7 +76,11 @@ pub fn classifier(setup: &BenchSetup<'_>, line: &[u8], rounds: usize) -> anyhow:
 }
 
 /// The recogniser.
-pub fn recogniser(setup: &BenchSetup<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn recogniser(
+    setup: &BenchSetup<'_>,
+    line: &[u8],
+    rounds: usize,
+) -> anyhow::Result<Vec<Row>> {
     let native = NativeRecogniser::new(setup.model("recognise")?);
     let theirs = || {
         let mut timer = StepTimer::start();

@@ -32,7 +32,7 @@ const SIDE: usize = 640;
 const LINES: usize = 20;
 
 /// Rows for the other modes than `guard`; none if there is no address space for `guard`.
-pub fn modes(
+pub(crate) fn modes(
     setup: &BenchSetup<'_>,
     rounds: usize,
     terminal: &Terminal,

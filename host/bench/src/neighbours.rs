@@ -48,7 +48,7 @@ struct Outcome {
 }
 
 /// Measures both modes one after the other, each with new devices.
-pub fn measure(
+pub(crate) fn measure(
     setup: &BenchSetup<'_>,
     packed: &PackedRelease,
     devices: usize,

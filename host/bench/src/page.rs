@@ -15,9 +15,9 @@ use super::setup::{BenchSetup, TOTAL, process, sample};
 use super::timings::{Series, Timings, alternate, timing};
 
 /// The release that reads pages.
-pub const RELEASE: &str = "release.toml";
+pub(crate) const RELEASE: &str = "release.toml";
 /// The picture to read.
-pub const PAGE: &str = "page.png";
+pub(crate) const PAGE: &str = "page.png";
 /// The component, by its name in the release.
 const COMPONENT: &str = "read-page";
 /// The policy, by its name in the release.
@@ -31,7 +31,7 @@ const PLAIN: &str = "plain Rust";
 const TARGET: f64 = 1.05;
 
 /// Reads the page alternately with plain Rust and, if it is available, with the reference.
-pub fn page(
+pub(crate) fn page(
     setup: &BenchSetup<'_>,
     rounds: usize,
     reference: Option<(&mut Reference, usize)>,

@@ -41,7 +41,7 @@ const QUICK: Rounds = Rounds {
 };
 
 /// Returns all rows.
-pub fn measure(
+pub(crate) fn measure(
     environment: &Environment,
     quick: bool,
     python: &Path,

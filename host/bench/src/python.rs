@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 /// A child process, stopped when dropped.
-pub struct Python {
+pub(crate) struct Python {
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -18,7 +18,7 @@ pub struct Python {
 impl Python {
     /// Starts a program, which reports the `version` of the package that it measures. None if this Python lacks a package that
     /// the program needs.
-    pub fn start(
+    pub(crate) fn start(
         python: &Path,
         program: &str,
         arguments: &[&Path],
@@ -56,12 +56,12 @@ impl Python {
     }
 
     /// The version that the program reported.
-    pub fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         &self.version
     }
 
     /// Sends a line and waits for the answer.
-    pub fn ask(&mut self, request: &Value) -> anyhow::Result<Value> {
+    pub(crate) fn ask(&mut self, request: &Value) -> anyhow::Result<Value> {
         writeln!(self.requests, "{request}").context("Python ended")?;
         self.answer()
     }

@@ -11,14 +11,14 @@ use super::python::Python;
 const SCRIPT: &str = include_str!("rapidocr.py");
 
 /// A child process that reads a picture on request.
-pub struct Reference {
+pub(crate) struct Reference {
     python: Python,
     name: String,
 }
 
 impl Reference {
     /// Starts it and reads the picture once to warm up. None if this Python lacks the package.
-    pub fn start(python: &Path, picture: &Path) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn start(python: &Path, picture: &Path) -> anyhow::Result<Option<Self>> {
         let started = Python::start(python, SCRIPT, &[picture])?;
         Ok(started.map(|python| Self {
             name: format!("rapidocr-onnxruntime {}, 1 thread", python.version()),
@@ -27,12 +27,12 @@ impl Reference {
     }
 
     /// The package, its version and its threads.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Reads the picture once and returns the time measured by Python.
-    pub fn read(&mut self) -> anyhow::Result<Duration> {
+    pub(crate) fn read(&mut self) -> anyhow::Result<Duration> {
         let answer = self.python.ask(&json!({}))?;
         if answer.get("lines").and_then(Value::as_u64) == Some(0) {
             bail!("{} read nothing", self.name);

@@ -8,7 +8,7 @@ use hotshoe_release::terminal::Terminal;
 
 /// The report of a bench.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     bench: &'static str,
     machine: Machine,
     /// Counts beside the rows.
@@ -18,11 +18,11 @@ pub struct Report {
 }
 
 /// Named counts.
-pub type Counts = BTreeMap<&'static str, Value>;
+pub(crate) type Counts = BTreeMap<&'static str, Value>;
 
 /// One figure and its baseline.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub(crate) struct Row {
     name: String,
     value: f64,
     unit: Unit,
@@ -68,7 +68,7 @@ impl Bound {
 
 /// The unit in which values are shown. Times are stored in microseconds, everything else in the unit itself.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub enum Unit {
+pub(crate) enum Unit {
     /// Milliseconds.
     #[serde(rename = "ms")]
     Millis,
@@ -132,7 +132,7 @@ fn rounded(value: f64) -> f64 {
 
 impl Row {
     /// A figure without a baseline; the target is in its unit.
-    pub fn alone(name: &str, unit: Unit, measured: f64, target: Option<f64>) -> Self {
+    pub(crate) fn alone(name: &str, unit: Unit, measured: f64, target: Option<f64>) -> Self {
         let value = unit.of(measured);
         Self {
             name: name.to_owned(),
@@ -149,7 +149,7 @@ impl Row {
     }
 
     /// A figure and that of the other side; the target applies to their ratio.
-    pub fn compared(
+    pub(crate) fn compared(
         name: &str,
         unit: Unit,
         measured: f64,
@@ -173,7 +173,7 @@ impl Row {
 
     /// Sets a lower bound for the ratio, or for the value if there is no other side.
     #[must_use]
-    pub fn at_least(mut self, target: f64) -> Self {
+    pub(crate) fn at_least(mut self, target: f64) -> Self {
         self.target = Some(target);
         self.bound = Bound::AtLeast;
         let judged = match self.against {
@@ -186,7 +186,7 @@ impl Row {
 
     /// Adds the 95th percentile.
     #[must_use]
-    pub fn with_p95(mut self, measured: f64) -> Self {
+    pub(crate) fn with_p95(mut self, measured: f64) -> Self {
         self.p95 = Some(self.unit.of(measured));
         self
     }
@@ -227,7 +227,7 @@ impl Row {
 
 impl Report {
     /// The report of a bench on this machine.
-    pub fn new(bench: &'static str, counts: Counts, rows: Vec<Row>) -> Self {
+    pub(crate) fn new(bench: &'static str, counts: Counts, rows: Vec<Row>) -> Self {
         Self {
             bench,
             machine: Machine::here(),
@@ -237,7 +237,7 @@ impl Report {
     }
 
     /// The machine and a table as text.
-    pub fn text(&self, terminal: &Terminal) -> String {
+    pub(crate) fn text(&self, terminal: &Terminal) -> String {
         let table = terminal.table(
             &["what", "measured", "against", "ratio", "target", ""],
             self.rows.iter().map(|row| row.cells(terminal)),

@@ -22,12 +22,12 @@ use hotshoe_release::{keys, pack, sign, trust_file, verify};
 const APPLICATION: &str = "examples/label-reader";
 
 /// The file of trusted keys in a [`BenchSetup`]'s folder.
-pub const TRUST: &str = "trust.toml";
+pub(crate) const TRUST: &str = "trust.toml";
 /// Name of the time of a whole run.
-pub const TOTAL: &str = "total";
+pub(crate) const TOTAL: &str = "total";
 
 /// Signed releases of the label reader in a temporary folder, with an engine and a model cache.
-pub struct BenchSetup<'a> {
+pub(crate) struct BenchSetup<'a> {
     environment: &'a Environment,
     folder: TempDir,
     secret: PathBuf,
@@ -40,7 +40,7 @@ pub struct BenchSetup<'a> {
 
 impl<'a> BenchSetup<'a> {
     /// Creates a key and a `trust.toml` that trusts it.
-    pub fn prepare(environment: &'a Environment) -> anyhow::Result<Self> {
+    pub(crate) fn prepare(environment: &'a Environment) -> anyhow::Result<Self> {
         let folder = TempDir::new().context("cannot create a temporary folder")?;
         let pair = keys::keygen(folder.path(), "bench", None, true)?;
         let keys = [("bench".to_owned(), pair.public)];
@@ -56,17 +56,17 @@ impl<'a> BenchSetup<'a> {
     }
 
     /// The temporary folder.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// The trusted keys.
-    pub const fn trust(&self) -> &TrustRoot {
+    pub(crate) const fn trust(&self) -> &TrustRoot {
         &self.trust
     }
 
     /// Packs and signs the release of a recipe file in the application's folder.
-    pub fn release(&self, file: &str) -> anyhow::Result<PathBuf> {
+    pub(crate) fn release(&self, file: &str) -> anyhow::Result<PathBuf> {
         let out = self.folder().join(file).with_extension("release");
         if !out.exists() {
             let source = self.environment.root.join(APPLICATION).join(file);
@@ -77,7 +77,7 @@ impl<'a> BenchSetup<'a> {
     }
 
     /// Packs and signs a recipe under the name `name`.
-    pub fn make(&self, name: &str, recipe: &str) -> anyhow::Result<PackedRelease> {
+    pub(crate) fn make(&self, name: &str, recipe: &str) -> anyhow::Result<PackedRelease> {
         let source = self.folder().join(format!("{name}.toml"));
         fs::write(&source, recipe).with_context(|| format!("cannot write {}", source.display()))?;
         let layout = self.folder().join(format!("{name}.release"));
@@ -90,24 +90,24 @@ impl<'a> BenchSetup<'a> {
     }
 
     /// The file of a component.
-    pub fn guest(&self, name: &str) -> PathBuf {
+    pub(crate) fn guest(&self, name: &str) -> PathBuf {
         self.environment.guests.join(name).with_extension("wasm")
     }
 
     /// The file of one of the application's models.
-    pub fn model_path(&self, name: &str) -> PathBuf {
+    pub(crate) fn model_path(&self, name: &str) -> PathBuf {
         self.environment.model(name)
     }
 
     /// Verifies that release, as a device does.
-    pub fn verified(&self, file: &str) -> anyhow::Result<(Layout, Verified<Release>)> {
+    pub(crate) fn verified(&self, file: &str) -> anyhow::Result<(Layout, Verified<Release>)> {
         let path = self.release(file)?;
         let device = Device::default();
         verify::verify(&path, &self.trust, &Floor::none(), &device, Time::now())
     }
 
     /// Verifies that release and loads it, as a device does.
-    pub fn load(&self, file: &str) -> anyhow::Result<(Layout, Arc<Pipeline>)> {
+    pub(crate) fn load(&self, file: &str) -> anyhow::Result<(Layout, Arc<Pipeline>)> {
         let (layout, release) = self.verified(file)?;
         let pipeline = Pipeline::load(
             release,
@@ -122,7 +122,7 @@ impl<'a> BenchSetup<'a> {
     }
 
     /// One of the application's models.
-    pub fn model(&self, name: &str) -> anyhow::Result<Arc<Model>> {
+    pub(crate) fn model(&self, name: &str) -> anyhow::Result<Arc<Model>> {
         let bytes = read(&self.environment.model(name))?;
         self.models
             .load(Digest::of(&bytes), &bytes, &ModelOptions::default())
@@ -130,12 +130,12 @@ impl<'a> BenchSetup<'a> {
     }
 
     /// One of the application's pictures.
-    pub fn picture(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn picture(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         read(&self.environment.picture(name))
     }
 
     /// A file of the application's folder.
-    pub fn application_file(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn application_file(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         read(&self.environment.root.join(APPLICATION).join(name))
     }
 }
@@ -145,7 +145,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// A PNG picture as a sample.
-pub fn sample(picture: &[u8]) -> Sample {
+pub(crate) fn sample(picture: &[u8]) -> Sample {
     Sample {
         id: "bench".to_owned(),
         source: "bench".to_owned(),
@@ -156,7 +156,7 @@ pub fn sample(picture: &[u8]) -> Sample {
 }
 
 /// Runs one sample and returns the decision, the total time and the time of each stage.
-pub fn process(worker: &mut Worker, sample: &Sample) -> anyhow::Result<(Decision, Timings)> {
+pub(crate) fn process(worker: &mut Worker, sample: &Sample) -> anyhow::Result<(Decision, Timings)> {
     let device = Device::default();
     let started = Instant::now();
     let outcome = worker.process(sample, &device);

@@ -21,7 +21,7 @@ use hotshoe_release::install;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A packed and signed release.
-pub struct PackedRelease {
+pub(crate) struct PackedRelease {
     /// Its folder.
     pub layout: PathBuf,
     /// Its parsed `release.json`.
@@ -29,7 +29,7 @@ pub struct PackedRelease {
 }
 
 /// A device that serves and a publisher.
-pub struct Site {
+pub(crate) struct Site {
     daemon: DaemonProcess,
     /// A session separate from the publisher's.
     pub client: Client,
@@ -44,7 +44,7 @@ pub struct Site {
 
 impl Site {
     /// Installs a release in the folder `name` and starts the daemon.
-    pub fn start(setup: &BenchSetup<'_>, name: &str, first: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(setup: &BenchSetup<'_>, name: &str, first: &Path) -> anyhow::Result<Self> {
         let folder = setup.folder().join(name);
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
@@ -75,12 +75,12 @@ impl Site {
     }
 
     /// Opens another session.
-    pub fn connect(&self) -> anyhow::Result<Client> {
+    pub(crate) fn connect(&self) -> anyhow::Result<Client> {
         Client::open(&self.zenoh).context("cannot reach the daemon")
     }
 
     /// Publishes a release and waits until it serves. Each reported step is passed to `each`.
-    pub fn try_out(
+    pub(crate) fn try_out(
         &mut self,
         packed: &PackedRelease,
         each: impl FnMut(&Step),
@@ -92,13 +92,13 @@ impl Site {
     }
 
     /// Publishes a release and waits until it is confirmed.
-    pub fn deliver(&mut self, packed: &PackedRelease) -> anyhow::Result<()> {
+    pub(crate) fn deliver(&mut self, packed: &PackedRelease) -> anyhow::Result<()> {
         let published = self.deployer.publish(&packed.layout, &packed.release)?;
         self.confirmed(&published)
     }
 
     /// Waits until a release is confirmed.
-    pub fn confirmed(&self, published: &Published) -> anyhow::Result<()> {
+    pub(crate) fn confirmed(&self, published: &Published) -> anyhow::Result<()> {
         self.wait(published, |phase| phase == Phase::Live, |_| {})
     }
 
@@ -124,7 +124,7 @@ impl Site {
     }
 
     /// Stops the daemon.
-    pub fn stop(self) -> anyhow::Result<()> {
+    pub(crate) fn stop(self) -> anyhow::Result<()> {
         self.deployer.close();
         self.client.close();
         self.daemon.stop()

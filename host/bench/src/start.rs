@@ -50,7 +50,11 @@ const INPUT: &str = "x";
 
 /// Starts daemons and loads models alternately, for a release with one small model and for that of the page. The first start,
 /// which compiles the components, does not count.
-pub fn start(setup: &BenchSetup<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn start(
+    setup: &BenchSetup<'_>,
+    line: &[u8],
+    rounds: usize,
+) -> anyhow::Result<Vec<Row>> {
     let width = widest(&[size(line)?]);
     let first_line = Case {
         name: "daemon: start to first line",
@@ -82,7 +86,7 @@ pub fn start(setup: &BenchSetup<'_>, line: &[u8], rounds: usize) -> anyhow::Resu
 
 /// The resident memory of an idle daemon that has answered one sample of a small release. No row if the system does not
 /// report it.
-pub fn resident(setup: &BenchSetup<'_>, line: &[u8]) -> anyhow::Result<Option<Row>> {
+pub(crate) fn resident(setup: &BenchSetup<'_>, line: &[u8]) -> anyhow::Result<Option<Row>> {
     let device = Device::install(setup, SMALL, line)?;
     let (_, status) = device.answered()?;
     let resident = status.memory.and_then(|memory| memory.resident_mib);

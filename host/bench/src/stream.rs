@@ -11,7 +11,7 @@ use hotshoe_protocol::status::Status;
 use serde_json::Value;
 
 /// Samples per second.
-pub const PACE: u32 = 200;
+pub(crate) const PACE: u32 = 200;
 /// Sources, which send alternately.
 const SOURCES: u64 = 4;
 /// Bytes of one sample.
@@ -27,7 +27,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 /// The results of a stream.
 #[derive(Debug, Default)]
-pub struct Record {
+pub(crate) struct Record {
     /// Samples sent.
     pub samples: u64,
     /// Samples that the daemon dropped or that failed.
@@ -41,17 +41,17 @@ pub struct Record {
 }
 
 /// A time span.
-pub type Span = (Instant, Instant);
+pub(crate) type Span = (Instant, Instant);
 
 /// A running stream and a subscriber to the device's messages.
-pub struct Stream<'s> {
+pub(crate) struct Stream<'s> {
     sending: ScopedJoinHandle<'s, anyhow::Result<Record>>,
     listening: ScopedJoinHandle<'s, Vec<(u64, u64)>>,
 }
 
 impl<'s> Stream<'s> {
     /// Starts the stream, which runs until `over` is set.
-    pub fn start(
+    pub(crate) fn start(
         scope: &'s Scope<'s, '_>,
         client: &'s Client,
         device: &Status,
@@ -67,7 +67,7 @@ impl<'s> Stream<'s> {
     }
 
     /// Waits for all results after `over` was set.
-    pub fn finish(self) -> anyhow::Result<Record> {
+    pub(crate) fn finish(self) -> anyhow::Result<Record> {
         let sent = self
             .sending
             .join()
@@ -145,7 +145,7 @@ impl Record {
     }
 
     /// The number of samples without an answer and of results that were not published.
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         let distinct: BTreeSet<_> = self.published.iter().collect();
         let answered = self.arrivals.len() as u64;
         let unpublished = answered.saturating_sub(distinct.len() as u64);
@@ -153,13 +153,13 @@ impl Record {
     }
 
     /// The number of results that were published more than once.
-    pub fn duplicated(&self) -> u64 {
+    pub(crate) fn duplicated(&self) -> u64 {
         let distinct: BTreeSet<_> = self.published.iter().collect();
         (self.published.len() - distinct.len()) as u64
     }
 
     /// Whether the results of each source were published in the order in which its samples were sent.
-    pub fn order_kept(&self) -> BTreeMap<String, bool> {
+    pub(crate) fn order_kept(&self) -> BTreeMap<String, bool> {
         let mut last: BTreeMap<u64, (u64, bool)> = BTreeMap::new();
         for (source, number) in &self.published {
             let (newest, kept) = last.entry(*source).or_insert((*number, true));
@@ -172,7 +172,7 @@ impl Record {
     }
 
     /// The longest time between two results that both arrived within one of these spans.
-    pub fn largest_gap(&self, spans: &[Span]) -> Duration {
+    pub(crate) fn largest_gap(&self, spans: &[Span]) -> Duration {
         let mut arrivals = self.arrivals.clone();
         arrivals.sort_unstable();
         let within = |at: &Instant, (from, to): &Span| from <= at && at <= to;

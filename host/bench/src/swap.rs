@@ -38,7 +38,7 @@ const SHORT: &str = "min-samples = 5\nmin-seconds = 0";
 const LONG: &str = "min-samples = 5\nmin-seconds = 3600";
 
 /// Number of repetitions of each measurement.
-pub struct Rounds {
+pub(crate) struct Rounds {
     turns: usize,
     swaps: usize,
     rollbacks: usize,
@@ -62,7 +62,7 @@ const QUICK: Rounds = Rounds {
 };
 
 /// Returns the counts and all rows.
-pub fn measure(
+pub(crate) fn measure(
     environment: &Environment,
     quick: bool,
     terminal: &Terminal,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Context;
 
 /// The named times of one run.
-pub type Timings = Vec<(String, Duration)>;
+pub(crate) type Timings = Vec<(String, Duration)>;
 
 /// The times of all runs of one side.
 #[derive(Debug, Default)]
-pub struct Series(BTreeMap<String, Vec<Duration>>);
+pub(crate) struct Series(BTreeMap<String, Vec<Duration>>);
 
 impl Series {
     fn add(&mut self, timings: Timings) {
@@ -20,7 +20,7 @@ impl Series {
     }
 
     /// The median time of `name`, in microseconds.
-    pub fn median(&self, name: &str) -> anyhow::Result<f64> {
+    pub(crate) fn median(&self, name: &str) -> anyhow::Result<f64> {
         self.0
             .get(name)
             .and_then(|times| median(times))
@@ -29,7 +29,7 @@ impl Series {
 }
 
 /// Runs both sides once to warm up and then `rounds` times each. The order changes every round.
-pub fn alternate(
+pub(crate) fn alternate(
     rounds: usize,
     mut ours: impl FnMut() -> anyhow::Result<Timings>,
     mut theirs: impl FnMut() -> anyhow::Result<Timings>,
@@ -50,7 +50,7 @@ pub fn alternate(
 }
 
 /// The median in microseconds; none if there are no times.
-pub fn median(times: &[Duration]) -> Option<f64> {
+pub(crate) fn median(times: &[Duration]) -> Option<f64> {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let micros = |at: usize| sorted.get(at).map(|time| time.as_secs_f64() * 1e6);
@@ -60,7 +60,7 @@ pub fn median(times: &[Duration]) -> Option<f64> {
 }
 
 /// A named time.
-pub fn timing(name: impl Into<String>, time: Duration) -> (String, Duration) {
+pub(crate) fn timing(name: impl Into<String>, time: Duration) -> (String, Duration) {
     (name.into(), time)
 }
 

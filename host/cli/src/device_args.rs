@@ -13,7 +13,7 @@ use hotshoe_trust::Device;
 /// The options that `verify`, `install` and `exec` share.
 #[derive(Debug, Clone, clap::Args)]
 #[command(group(clap::ArgGroup::new("whom").args(["config", "trust"]).required(true)))]
-pub struct DeviceArgs {
+pub(crate) struct DeviceArgs {
     /// Read trusted keys and identity from a device's configuration
     #[arg(long, value_name = "FILE", conflicts_with_all = ["device", "site", "label"])]
     pub config: Option<PathBuf>,
@@ -43,7 +43,7 @@ pub struct DeviceArgs {
 
 impl DeviceArgs {
     /// Reads the files that the options name.
-    pub fn identity(&self) -> anyhow::Result<Identity> {
+    pub(crate) fn identity(&self) -> anyhow::Result<Identity> {
         if let Some(path) = &self.config {
             let config =
                 Config::load(path).with_context(|| format!("cannot use {}", path.display()))?;
@@ -68,7 +68,7 @@ impl DeviceArgs {
 }
 
 /// Parses `KEY=VALUE`.
-pub fn label(text: &str) -> Result<(String, String), String> {
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE".to_owned()),

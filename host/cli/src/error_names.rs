@@ -22,7 +22,7 @@ use crate::oci::OciError;
 use crate::program::ProgramError;
 
 /// The stable name of one link of an error's chain.
-pub fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
+pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
     None.or_else(|| find::<NewError>(cause).map(NewError::name))
         .or_else(|| find::<ComponentError>(cause).map(ComponentError::name))
         .or_else(|| find::<ToolError>(cause).map(ToolError::name))

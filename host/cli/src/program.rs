@@ -20,7 +20,7 @@ use thiserror::Error;
 Example:
   hotshoe demo                # or `cargo demo`
   hotshoe demo --help")]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// The arguments of the program
     #[arg(
         value_name = "ARGUMENT",
@@ -39,7 +39,7 @@ pub struct DemoArgs {
 Example:
   hotshoe bench pipeline
   hotshoe bench --help")]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// The arguments of the program
     #[arg(
         value_name = "ARGUMENT",
@@ -51,7 +51,7 @@ pub struct BenchArgs {
 
 /// Why a command that is a program of its own did not start.
 #[derive(Debug, Error)]
-pub enum ProgramError {
+pub(crate) enum ProgramError {
     /// It is neither beside this program nor on the PATH.
     #[error(
         "the program {0} is missing beside hotshoe and on the PATH; in a checkout, build it with `cargo build --bin {0}`"
@@ -78,7 +78,7 @@ pub enum ProgramError {
 
 impl ProgramError {
     /// The stable name, in snake case.
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Missing(_) => "program_missing",
             Self::NotBuilt { .. } => "program_not_built",
@@ -88,7 +88,7 @@ impl ProgramError {
 }
 
 /// Replaces this process by a program with these arguments, so that signals and the exit code are its own.
-pub fn run(
+pub(crate) fn run(
     program: &'static str,
     arguments: &[OsString],
     terminal: &Terminal,

@@ -14,7 +14,7 @@ const QUIET: Duration = Duration::from_millis(60);
 const OUTPUT: [&str; 4] = ["build", "target", "node_modules", "__pycache__"];
 
 /// Changes below a folder.
-pub struct Changes {
+pub(crate) struct Changes {
     events: Receiver<PathBuf>,
     // Dropping it ends the watch.
     _watcher: RecommendedWatcher,
@@ -22,7 +22,7 @@ pub struct Changes {
 
 impl Changes {
     /// Watches a folder and everything below it, except hidden files and build output.
-    pub fn below(folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn below(folder: &Path) -> anyhow::Result<Self> {
         let cannot = || format!("cannot watch {}", folder.display());
         let root = folder.canonicalize().with_context(cannot)?;
         let (sender, events) = channel();
@@ -52,7 +52,7 @@ impl Changes {
     }
 
     /// The files of a complete change; none if there was no change within `most`.
-    pub fn next(&self, most: Duration) -> Option<BTreeSet<PathBuf>> {
+    pub(crate) fn next(&self, most: Duration) -> Option<BTreeSet<PathBuf>> {
         let mut changed = BTreeSet::from([self.events.recv_timeout(most).ok()?]);
         loop {
             match self.events.recv_timeout(QUIET) {

@@ -16,7 +16,7 @@ pub const MAX_QUOTA_MIB: u64 = 16 << 20;
 /// Largest `fresh-within-hours`: 90 days, the longest validity of a statement.
 pub const MAX_FRESH_HOURS: u64 = 90 * 24;
 /// Smallest `max-bytes-per-second`: 4 KiB, at which a chunk takes a minute.
-pub const MIN_BYTES_PER_SECOND: u64 = 4 << 10;
+pub(crate) const MIN_BYTES_PER_SECOND: u64 = 4 << 10;
 /// Minutes in a day.
 const DAY: u16 = 24 * 60;
 

@@ -5,7 +5,7 @@ use hotshoe_engine::MemoryChoice;
 use hotshoe_protocol::status::MemoryStatus;
 
 /// The current memory status.
-pub fn status(choice: &MemoryChoice) -> MemoryStatus {
+pub(crate) fn status(choice: &MemoryChoice) -> MemoryStatus {
     let resident = resident();
     MemoryStatus {
         mode: choice.mode.name().to_owned(),

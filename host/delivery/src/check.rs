@@ -10,7 +10,7 @@ use hotshoe_protocol::wire::expand;
 use super::run::{Event, StoreFn, Stored, lock};
 
 /// A received object, not checked yet.
-pub struct ReceivedObject {
+pub(crate) struct ReceivedObject {
     pub batch: u64,
     pub number: usize,
     pub from: u128,
@@ -19,7 +19,7 @@ pub struct ReceivedObject {
 }
 
 /// Decompresses, checks and stores objects until it receives `None`.
-pub fn check(
+pub(crate) fn check(
     arrived: &Mutex<Receiver<Option<ReceivedObject>>>,
     over: &AtomicBool,
     most: &[u64],

@@ -23,7 +23,7 @@ const MIN_SHARED_BYTES: u64 = 1 << 20;
 
 /// An index of chunks, with the number of each chunk's want.
 #[derive(Debug, Clone)]
-pub struct Chunks {
+pub(crate) struct Chunks {
     /// The index's digest.
     pub index: Digest,
     /// For each chunk in order: the number of its want, or `None` if the chunk is present.
@@ -32,7 +32,7 @@ pub struct Chunks {
 
 /// State of the neighbours.
 #[derive(Debug)]
-pub struct Neighbours {
+pub(crate) struct Neighbours {
     own: String,
     indexes: Vec<Chunks>,
     /// Neighbours that have answered. True if they fetch this release or have it.
@@ -43,7 +43,12 @@ pub struct Neighbours {
 
 impl Neighbours {
     /// Neighbours of `own`, for a fetch of the chunks of these indexes. `None` if the fetch is too small to divide.
-    pub fn new(own: &str, mut indexes: Vec<Chunks>, bytes: u64, now: Instant) -> Option<Self> {
+    pub(crate) fn new(
+        own: &str,
+        mut indexes: Vec<Chunks>,
+        bytes: u64,
+        now: Instant,
+    ) -> Option<Self> {
         indexes.truncate(MAX_ASKED);
         (bytes >= MIN_SHARED_BYTES && !indexes.is_empty()).then(|| Self {
             own: own.to_owned(),
@@ -55,12 +60,12 @@ impl Neighbours {
     }
 
     /// The digests of the indexes.
-    pub fn indexes(&self) -> Vec<Digest> {
+    pub(crate) fn indexes(&self) -> Vec<Digest> {
         self.indexes.iter().map(|chunks| chunks.index).collect()
     }
 
     /// The neighbours to query now.
-    pub fn ask(&mut self, devices: &BTreeSet<String>, now: Instant) -> Vec<String> {
+    pub(crate) fn ask(&mut self, devices: &BTreeSet<String>, now: Instant) -> Vec<String> {
         let early = now.saturating_duration_since(self.began) < FIRST_WAIT;
         let every = if early { FIRST_EVERY } else { EVERY };
         if self
@@ -75,7 +80,7 @@ impl Neighbours {
     }
 
     /// Whether it is too early to request chunks.
-    pub fn is_early(&self, devices: &BTreeSet<String>, now: Instant) -> bool {
+    pub(crate) fn is_early(&self, devices: &BTreeSet<String>, now: Instant) -> bool {
         let all = devices
             .iter()
             .take(MAX_NEIGHBOURS)
@@ -84,7 +89,7 @@ impl Neighbours {
     }
 
     /// Handles an answer: returns the wants that the neighbour has, and whether the owners of chunks changed. `None` if it is invalid.
-    pub fn answered(&mut self, name: &str, answer: &[u8]) -> Option<(HashSet<usize>, bool)> {
+    pub(crate) fn answered(&mut self, name: &str, answer: &[u8]) -> Option<(HashSet<usize>, bool)> {
         let counts: Vec<usize> = self
             .indexes
             .iter()
@@ -104,7 +109,10 @@ impl Neighbours {
     }
 
     /// The wants whose owner is a neighbour.
-    pub fn neighbour_wants(&self, digest_of: impl Fn(usize) -> Option<Digest>) -> HashSet<usize> {
+    pub(crate) fn neighbour_wants(
+        &self,
+        digest_of: impl Fn(usize) -> Option<Digest>,
+    ) -> HashSet<usize> {
         let others: Vec<&str> = self
             .known
             .iter()

@@ -34,7 +34,7 @@ const HAVE_TIMEOUT: Duration = Duration::from_secs(2);
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 /// Result of checking an object.
-pub enum Stored {
+pub(crate) enum Stored {
     /// It is valid and stored.
     Kept,
     /// It does not match its digest or size.
@@ -42,7 +42,7 @@ pub enum Stored {
 }
 
 /// What all fetches of a device share.
-pub struct FetchContext<'a> {
+pub(crate) struct FetchContext<'a> {
     pub site: &'a Site,
     pub own: &'a str,
     pub sources: &'a Sources,
@@ -58,9 +58,9 @@ pub struct FetchContext<'a> {
 }
 
 /// Checks and stores an object, given the number of its want.
-pub type StoreFn<'a> = &'a (dyn Fn(usize, &[u8]) -> Result<Stored, FetchError> + Sync);
+pub(crate) type StoreFn<'a> = &'a (dyn Fn(usize, &[u8]) -> Result<Stored, FetchError> + Sync);
 /// Called with the bytes that have arrived, and the number of usable sources.
-pub type ProgressFn<'a> = &'a (dyn Fn(u64, usize) + Sync);
+pub(crate) type ProgressFn<'a> = &'a (dyn Fn(u64, usize) + Sync);
 
 pub(super) enum Event {
     Reply(u64, ObjectReply),
@@ -107,7 +107,7 @@ struct Run<'a> {
 }
 
 /// Fetches all wants, and returns when all are stored.
-pub fn fetch(
+pub(crate) fn fetch(
     context: &FetchContext<'_>,
     wants: Vec<Want>,
     neighbours: Option<Neighbours>,

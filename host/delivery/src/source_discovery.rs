@@ -14,13 +14,13 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// The broadcasts of one fetch.
 #[derive(Debug, Default)]
-pub struct SourceDiscovery {
+pub(crate) struct SourceDiscovery {
     called: Option<(Instant, PendingRequest)>,
 }
 
 impl SourceDiscovery {
     /// Requests the smallest want from all sources, if there are many unknown ones and no known one, and it is time.
-    pub fn poll(
+    pub(crate) fn poll(
         &mut self,
         context: &FetchContext<'_>,
         plan: &Plan,

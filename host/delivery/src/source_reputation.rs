@@ -12,18 +12,18 @@ const MAX_DEMOTED: usize = 1_024;
 
 /// Demoted sources, with the time of their demotion.
 #[derive(Debug, Default)]
-pub struct SourceReputation(Mutex<BTreeMap<String, Instant>>);
+pub(crate) struct SourceReputation(Mutex<BTreeMap<String, Instant>>);
 
 impl SourceReputation {
     /// The sources that are demoted at `now`.
-    pub fn demoted(&self, now: Instant) -> BTreeSet<String> {
+    pub(crate) fn demoted(&self, now: Instant) -> BTreeSet<String> {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         since.retain(|_, since| now.saturating_duration_since(*since) < DEMOTION_TIME);
         since.keys().cloned().collect()
     }
 
     /// Demotes sources.
-    pub fn remember(&self, demoted: &BTreeSet<String>, now: Instant) {
+    pub(crate) fn remember(&self, demoted: &BTreeSet<String>, now: Instant) {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for name in demoted {
             if since.len() < MAX_DEMOTED {

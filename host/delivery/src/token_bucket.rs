@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// A token bucket in bytes with a capacity of one second.
 #[derive(Debug)]
-pub struct TokenBucket {
+pub(crate) struct TokenBucket {
     rate: Option<f64>,
     level: f64,
     filled: Instant,
@@ -12,7 +12,7 @@ pub struct TokenBucket {
 
 impl TokenBucket {
     /// A full bucket.
-    pub fn new(bytes_per_second: Option<u64>, now: Instant) -> Self {
+    pub(crate) fn new(bytes_per_second: Option<u64>, now: Instant) -> Self {
         let rate = bytes_per_second.map(|rate| rate.max(1) as f64);
         Self {
             rate,
@@ -22,7 +22,7 @@ impl TokenBucket {
     }
 
     /// Whether bytes may be requested now.
-    pub fn allows(&mut self, now: Instant) -> bool {
+    pub(crate) fn allows(&mut self, now: Instant) -> bool {
         let Some(rate) = self.rate else {
             return true;
         };
@@ -33,7 +33,7 @@ impl TokenBucket {
     }
 
     /// Takes bytes out. The level may become negative.
-    pub fn spend(&mut self, bytes: u64) {
+    pub(crate) fn spend(&mut self, bytes: u64) {
         if self.rate.is_some() {
             self.level -= bytes as f64;
         }

@@ -19,7 +19,7 @@ const IN_FLIGHT: usize = 6;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A picture to feed.
-pub struct Picture {
+pub(crate) struct Picture {
     /// Its file name.
     pub name: String,
     /// Its media type.
@@ -30,7 +30,7 @@ pub struct Picture {
 
 /// The results of feeding.
 #[derive(Default)]
-pub struct FeedResults {
+pub(crate) struct FeedResults {
     /// By picture.
     pub inputs: BTreeMap<String, Input>,
     /// The lines read from each picture, as it was read last.
@@ -49,7 +49,7 @@ pub struct FeedResults {
 
 /// The results of one release.
 #[derive(Default)]
-pub struct ReleaseResults {
+pub(crate) struct ReleaseResults {
     /// Samples with a result.
     pub results: u64,
     /// Samples that failed.
@@ -60,7 +60,7 @@ pub struct ReleaseResults {
 
 /// Feeds the pictures in turn as fast as the daemon accepts them, and prints the results. Ends when `enough`, which gets
 /// the time since the first sample, returns true.
-pub fn feed(
+pub(crate) fn feed(
     client: &Client,
     device: &Status,
     pictures: &[Picture],

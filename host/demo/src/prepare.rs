@@ -18,10 +18,10 @@ use hotshoe_trust::Time;
 use super::versions::{self, Version};
 
 /// The label-reader application in the checkout.
-pub const APPLICATION: &str = "examples/label-reader";
+pub(crate) const APPLICATION: &str = "examples/label-reader";
 
 /// The files that the demo creates; other commands can be tried on them.
-pub struct DemoFiles {
+pub(crate) struct DemoFiles {
     /// The signed release that is installed.
     pub release: PathBuf,
     /// The releases that are delivered.
@@ -35,7 +35,7 @@ pub struct DemoFiles {
 }
 
 /// Creates a key, packs and signs the application's release, and installs it for a device that listens at `endpoint`.
-pub fn prepare(
+pub(crate) fn prepare(
     environment: &Environment,
     endpoint: &str,
     terminal: &Terminal,

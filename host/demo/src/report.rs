@@ -9,7 +9,7 @@ use hotshoe_release::terminal::{Terminal, size};
 
 /// The counts of one input.
 #[derive(Debug, Default, Serialize)]
-pub struct Input {
+pub(crate) struct Input {
     /// Samples sent.
     pub samples: u64,
     /// Samples with a result.
@@ -27,7 +27,7 @@ pub struct Input {
 
 /// Median and 95th percentile, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Percentiles {
+pub(crate) struct Percentiles {
     /// Half are at most this.
     pub p50_us: u64,
     /// 19 of 20 are at most this.
@@ -36,7 +36,7 @@ pub struct Percentiles {
 
 /// The summary that the demo prints at the end.
 #[derive(Debug, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Samples sent.
     pub samples: u64,
     /// Samples with a result.
@@ -77,7 +77,7 @@ pub struct Summary {
 
 /// The outcome of one version.
 #[derive(Debug, Serialize)]
-pub struct VersionReport {
+pub(crate) struct VersionReport {
     /// Its generation.
     pub generation: u64,
     /// What was new in it.
@@ -102,7 +102,7 @@ pub struct VersionReport {
 
 impl Percentiles {
     /// By the nearest-rank method; none if there are no values.
-    pub fn of(values: &[u64]) -> Option<Self> {
+    pub(crate) fn of(values: &[u64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_unstable();
         Some(Self {
@@ -118,7 +118,7 @@ fn milliseconds(micros: u64) -> String {
 
 impl Summary {
     /// The summary as text.
-    pub fn text(&self, terminal: &Terminal) -> String {
+    pub(crate) fn text(&self, terminal: &Terminal) -> String {
         format!(
             "\n{}\n\n{} samples in {:.1} s: {} results, {} dropped, {} failed, {} lost\n{} swaps, {} rollbacks, {} refused; longest time between two results {:.0} ms, {:.0} ms before the first update",
             self.tables(terminal),

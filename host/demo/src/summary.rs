@@ -16,7 +16,7 @@ use super::versions::{Expected, Version};
 /// Highest accepted character error rate of the page's text against the reference.
 const MAX_CHARACTER_ERROR_RATE: f64 = 0.01;
 /// The picture whose text must be read.
-pub const PAGE: &str = "page.png";
+pub(crate) const PAGE: &str = "page.png";
 
 /// What the reference implementation read in a picture.
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ struct RecordedLine {
 }
 
 /// The lines of `page.png` as the reference implementation read them.
-pub fn expected_page(root: &Path) -> anyhow::Result<Vec<String>> {
+pub(crate) fn expected_page(root: &Path) -> anyhow::Result<Vec<String>> {
     let path = root.join("examples/label-reader/expected/page.json");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -40,7 +40,7 @@ pub fn expected_page(root: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 /// Builds the summary.
-pub fn summarise(
+pub(crate) fn summarise(
     collected: FeedResults,
     status: Status,
     versions: &[Version],
@@ -138,7 +138,7 @@ fn reports(
 }
 
 /// The longest time between two consecutive results.
-pub fn largest_gap(arrivals: &[Instant]) -> Duration {
+pub(crate) fn largest_gap(arrivals: &[Instant]) -> Duration {
     let mut arrivals = arrivals.to_vec();
     arrivals.sort_unstable();
     arrivals
@@ -154,7 +154,11 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 /// Fails if anything in the summary is not as expected.
-pub fn judge(summary: &Summary, versions: &[Version], serving: Option<u64>) -> anyhow::Result<()> {
+pub(crate) fn judge(
+    summary: &Summary,
+    versions: &[Version],
+    serving: Option<u64>,
+) -> anyhow::Result<()> {
     ensure!(
         summary.accounted && summary.lost == 0,
         "not every sample is accounted for: {} sent, {} results, {} dropped, {} failed, {} lost; the daemon counted {:?}",

@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(180);
 const TRAPPED: [&str; 2] = ["trap_rate", "error_rate"];
 
 /// The outcome of one delivered version.
-pub struct Delivered {
+pub(crate) struct Delivered {
     /// The version's generation.
     pub generation: u64,
     /// What was new in it.
@@ -34,7 +34,7 @@ pub struct Delivered {
 
 /// Publishes the versions in turn, each after the one before has ended. Starts after `wait`, or not at all if the other
 /// end of `over` is closed.
-pub fn deliver(
+pub(crate) fn deliver(
     zenoh: &ZenohConfig,
     device: &Status,
     versions: &[Version],
@@ -100,7 +100,7 @@ fn deliver_one(
 }
 
 /// Whether a version ended as expected.
-pub fn is_as_expected(end: &Step, expected: Expected) -> bool {
+pub(crate) fn is_as_expected(end: &Step, expected: Expected) -> bool {
     match expected {
         Expected::Confirmed => end.phase == Phase::Live,
         Expected::RolledBack => {

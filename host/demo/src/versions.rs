@@ -23,7 +23,7 @@ config = { min-score = "0.6" }"#;
 /// A policy that traps on every third sample.
 const FLAKY: &str = "world = \"policy\"\ngrants = [\"state\"]";
 /// A release to publish.
-pub struct Version {
+pub(crate) struct Version {
     /// Its folder.
     pub layout: PathBuf,
     /// Its parsed `release.json`.
@@ -36,7 +36,7 @@ pub struct Version {
 
 /// The expected outcome of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
+pub(crate) enum Expected {
     /// It is tried and confirmed.
     Confirmed,
     /// It is tried and rolled back.
@@ -46,7 +46,7 @@ pub enum Expected {
 }
 
 /// Packs and signs generations 2, 3 and 4 in a folder. The device trusts `key`.
-pub fn prepare(
+pub(crate) fn prepare(
     environment: &Environment,
     folder: &Path,
     key: &Path,

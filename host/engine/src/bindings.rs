@@ -1,5 +1,9 @@
 //! Bindings of every interface of `hotshoe:pipeline`, in each version, and of `wasi:nn`, generated from `wit/`.
-#![allow(missing_docs, reason = "generated; the WIT files are documented")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "generated; the WIT files are documented"
+)]
 
 wasmtime::component::bindgen!({
     path: "../../wit",

@@ -130,7 +130,7 @@ pub(crate) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
 
 /// Limits host tensors and images, which are outside of the linear memory: their number by `handles`, their bytes by `tensor-mib`.
 #[derive(Debug)]
-pub struct TensorBudget {
+pub(crate) struct TensorBudget {
     held: AtomicU64,
     held_bytes: AtomicU64,
     /// Peak of `held_bytes`.
@@ -141,6 +141,7 @@ pub struct TensorBudget {
 
 /// A value that counts against a [`TensorBudget`] while it exists.
 #[derive(Debug)]
+#[allow(unreachable_pub, reason = "`bindgen!` exports it again")]
 pub struct Counted<T> {
     value: T,
     bytes: u64,

@@ -165,7 +165,7 @@ impl Client {
 }
 
 /// Most statuses that one query collects.
-pub const MAX_STATUSES: usize = 4_096;
+pub(crate) const MAX_STATUSES: usize = 4_096;
 /// Largest status, in bytes.
 const MAX_STATUS_BYTES: usize = 1 << 20;
 /// Most bytes of statuses that one query collects.

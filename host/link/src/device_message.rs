@@ -23,7 +23,7 @@ pub(super) struct Signer {
 
 impl Signer {
     /// Signs a message. `None` without a key, or on an error, which is logged.
-    pub fn sign(&self, kind: PayloadKind, context: &[u8], body: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn sign(&self, kind: PayloadKind, context: &[u8], body: &[u8]) -> Option<Vec<u8>> {
         let key = self.key.as_ref()?;
         let payload = Payload {
             kind,

@@ -20,7 +20,7 @@ use super::{LinkError, root};
 use crate::device_list::{DeviceList, Unproven};
 
 /// Most devices that are listed.
-pub const MAX_DEVICES: usize = 4_096;
+pub(crate) const MAX_DEVICES: usize = 4_096;
 
 /// A device's site and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -69,7 +69,7 @@ impl Drop for CloseOnDrop {
 
 impl Outbox {
     /// An empty queue. Its thread starts with the first message.
-    pub fn new(session: Session, supervisor: &Supervisor) -> Self {
+    pub(crate) fn new(session: Session, supervisor: &Supervisor) -> Self {
         let shared = Arc::new(Shared {
             session,
             supervisor: supervisor.clone(),
@@ -86,7 +86,7 @@ impl Outbox {
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
-    pub fn put(&self, message: Outgoing, qos: QosClass) -> Result<(), LinkError> {
+    pub(crate) fn put(&self, message: Outgoing, qos: QosClass) -> Result<(), LinkError> {
         self.push(QueuedMessage::Message(message, qos))
     }
 
@@ -94,7 +94,11 @@ impl Outbox {
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
-    pub fn answer(&self, query: IncomingQuery, messages: Vec<Outgoing>) -> Result<(), LinkError> {
+    pub(crate) fn answer(
+        &self,
+        query: IncomingQuery,
+        messages: Vec<Outgoing>,
+    ) -> Result<(), LinkError> {
         self.push(QueuedMessage::Answer(query, messages))
     }
 
@@ -102,7 +106,7 @@ impl Outbox {
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
-    pub fn deny(&self, query: IncomingQuery, why: Vec<u8>) -> Result<(), LinkError> {
+    pub(crate) fn deny(&self, query: IncomingQuery, why: Vec<u8>) -> Result<(), LinkError> {
         self.push(QueuedMessage::Denial(query, why))
     }
 
@@ -137,7 +141,7 @@ impl Outbox {
     }
 
     /// Refuses further messages, and waits until the queue is empty or the time is over.
-    pub fn close(&self, timeout: Duration) {
+    pub(crate) fn close(&self, timeout: Duration) {
         let mut state = self.shared.lock();
         state.closed = true;
         self.shared.changed.notify_all();

@@ -113,7 +113,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`LinkError::TooLong`] and [`LinkError::Key`].
-    pub fn new(
+    pub(crate) fn new(
         key: &str,
         payload: impl Into<ZBytes>,
         content_type: &str,
@@ -135,13 +135,13 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`LinkError::TooLong`]
-    pub fn with(mut self, attachment: Option<impl Into<ZBytes>>) -> Result<Self, LinkError> {
+    pub(crate) fn with(mut self, attachment: Option<impl Into<ZBytes>>) -> Result<Self, LinkError> {
         self.attachment = checked_attachment(attachment)?;
         Ok(self)
     }
 
     /// The payload's size in bytes.
-    pub const fn size(&self) -> usize {
+    pub(crate) const fn size(&self) -> usize {
         self.size
     }
 
@@ -149,7 +149,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Panicked`].
-    pub fn put(self, session: &Session, qos: QosClass) -> Result<(), LinkError> {
+    pub(crate) fn put(self, session: &Session, qos: QosClass) -> Result<(), LinkError> {
         let name = self.key.to_string();
         call(&name, || {
             session
@@ -163,7 +163,7 @@ impl Outgoing {
     }
 
     /// A query with this message, for [`send`] or [`replies`].
-    pub fn ask(self, session: &Session, qos: QosClass) -> QueryBuilder<'_> {
+    pub(crate) fn ask(self, session: &Session, qos: QosClass) -> QueryBuilder<'_> {
         session
             .get(self.key)
             .payload(self.payload)
@@ -370,30 +370,30 @@ pub(super) struct IncomingQuery {
 
 impl IncomingQuery {
     /// The key of the query.
-    pub const fn key(&self) -> &KeyExpr<'static> {
+    pub(crate) const fn key(&self) -> &KeyExpr<'static> {
         &self.key
     }
 
     /// The payload's size in bytes.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let payload = self.query.as_ref().and_then(Query::payload);
         payload.map_or(0, ZBytes::len)
     }
 
     /// The payload; empty if there is none.
-    pub fn payload(&self) -> Cow<'_, [u8]> {
+    pub(crate) fn payload(&self) -> Cow<'_, [u8]> {
         let payload = self.query.as_ref().and_then(Query::payload);
         payload.map(ZBytes::to_bytes).unwrap_or_default()
     }
 
     /// The attachment.
-    pub fn attachment(&self) -> Option<Cow<'_, [u8]>> {
+    pub(crate) fn attachment(&self) -> Option<Cow<'_, [u8]>> {
         let attachment = self.query.as_ref().and_then(Query::attachment);
         attachment.map(ZBytes::to_bytes)
     }
 
     /// The payload's encoding.
-    pub fn encoding(&self) -> Option<&Encoding> {
+    pub(crate) fn encoding(&self) -> Option<&Encoding> {
         self.query.as_ref().and_then(Query::encoding)
     }
 
@@ -401,7 +401,7 @@ impl IncomingQuery {
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Panicked`].
-    pub fn answer(&self, message: Outgoing) -> Result<(), LinkError> {
+    pub(crate) fn answer(&self, message: Outgoing) -> Result<(), LinkError> {
         let Some(query) = &self.query else {
             return Ok(());
         };
@@ -418,7 +418,7 @@ impl IncomingQuery {
     ///
     /// # Errors
     /// [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
-    pub fn deny(&self, why: impl Into<ZBytes>, content_type: &str) -> Result<(), LinkError> {
+    pub(crate) fn deny(&self, why: impl Into<ZBytes>, content_type: &str) -> Result<(), LinkError> {
         let why = Outgoing::new(&self.key, why, content_type)?;
         let Some(query) = &self.query else {
             return Ok(());

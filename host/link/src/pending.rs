@@ -17,7 +17,7 @@ const MAX_ALL_BYTES: usize = 128 << 20;
 
 /// Waiting statements by sender. A publication has no sender id, so all publications count as one sender's.
 #[derive(Debug, Default)]
-pub struct PendingNotices {
+pub(crate) struct PendingNotices {
     senders: BTreeMap<Option<u128>, Sender>,
     bytes: usize,
     dropped: u64,
@@ -31,7 +31,7 @@ struct Sender {
 
 impl PendingNotices {
     /// Adds a statement. False if it, or an older one of its name, is dropped.
-    pub fn add(&mut self, sender: Option<u128>, name: String, bytes: Vec<u8>) -> bool {
+    pub(crate) fn add(&mut self, sender: Option<u128>, name: String, bytes: Vec<u8>) -> bool {
         let is_new = !self.senders.contains_key(&sender);
         let has_room = (!is_new || self.senders.len() < MAX_SENDERS)
             && self.bytes.saturating_add(bytes.len()) <= MAX_ALL_BYTES;
@@ -48,17 +48,17 @@ impl PendingNotices {
     }
 
     /// Counts a statement that is dropped unread.
-    pub fn refuse(&mut self) {
+    pub(crate) fn refuse(&mut self) {
         self.dropped += 1;
     }
 
     /// Number of dropped statements.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
     /// Removes and returns all statements, replies to queries first.
-    pub fn take(&mut self) -> Vec<RawNotice> {
+    pub(crate) fn take(&mut self) -> Vec<RawNotice> {
         self.bytes = 0;
         let senders = std::mem::take(&mut self.senders).into_iter().rev();
         senders

@@ -47,7 +47,7 @@ pub(super) fn steps(
 
 impl InferStep {
     /// The same step with empty state.
-    pub fn fork(&self) -> Self {
+    pub(crate) fn fork(&self) -> Self {
         let memory = self.memory.as_ref();
         Self {
             memory: memory.map(|memory| Arc::new(memory.empty_copy())),
@@ -56,20 +56,20 @@ impl InferStep {
     }
 
     /// Drops the state of all sources.
-    pub fn forget_sources(&self) {
+    pub(crate) fn forget_sources(&self) {
         if let Some(memory) = &self.memory {
             memory.forget();
         }
     }
 
     /// The model's name in the release.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.model.name()
     }
 
     /// Runs the model on these tensors and on its state of `source`. State inputs do not come from the previous step, and state outputs
     /// are not passed on. All inputs are added to `trace`.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         source: &str,
         tensors: &[(String, Tensor)],

@@ -22,7 +22,7 @@ pub(super) enum FirstInput {
 
 impl FirstInput {
     /// Parses a sample for a pipeline with this input.
-    pub fn read(begin: PipelineInput, sample: &Sample) -> Result<Self, Failure> {
+    pub(crate) fn read(begin: PipelineInput, sample: &Sample) -> Result<Self, Failure> {
         match begin {
             PipelineInput::Sample => Ok(Self::Sample),
             PipelineInput::Tensors | PipelineInput::Outputs => {

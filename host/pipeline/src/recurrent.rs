@@ -96,7 +96,7 @@ struct Entry {
 
 impl Recurrent {
     /// The state that `spec` describes for a loaded model; `None` if it has no state.
-    pub fn of(spec: &Model, model: &NamedModel) -> Result<Option<Self>, StateError> {
+    pub(crate) fn of(spec: &Model, model: &NamedModel) -> Result<Option<Self>, StateError> {
         let slots = spec.state.iter().map(|(input, output)| {
             let to = find("input", input, model.inputs())?;
             let from = find("output", output, model.outputs())?;
@@ -133,12 +133,12 @@ impl Recurrent {
     }
 
     /// The same configuration with empty state.
-    pub fn empty_copy(&self) -> Self {
+    pub(crate) fn empty_copy(&self) -> Self {
         Self::new(self.slots.clone())
     }
 
     /// Drops the state of all sources that no run is using.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let mut sources = self.lock();
         sources.by_name.retain(|_, entry| entry.busy);
         sources.bytes = sources.by_name.values().map(|e| bytes(&e.tensors)).sum();
@@ -148,7 +148,11 @@ impl Recurrent {
     ///
     /// # Errors
     /// [`Fault::Deadline`] if the other runs last beyond `deadline`.
-    pub fn lock_source(&self, source: &str, deadline: Instant) -> Result<SourceLock<'_>, Failure> {
+    pub(crate) fn lock_source(
+        &self,
+        source: &str,
+        deadline: Instant,
+    ) -> Result<SourceLock<'_>, Failure> {
         let mut sources = self.lock();
         while sources.by_name.get(source).is_some_and(|entry| entry.busy) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -220,7 +224,7 @@ pub(super) struct SourceLock<'a> {
 
 impl SourceLock<'_> {
     /// The inputs that hold state.
-    pub fn inputs(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         let slots = self.memory.slots.iter().zip(&self.tensors);
         slots.map(|(slot, tensor)| (slot.input.as_str(), tensor))
     }
@@ -229,7 +233,10 @@ impl SourceLock<'_> {
     ///
     /// # Errors
     /// [`Fault::Model`] if one is missing, or they are too large.
-    pub fn keep(self, outputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, Failure> {
+    pub(crate) fn keep(
+        self,
+        outputs: Vec<(String, Tensor)>,
+    ) -> Result<Vec<(String, Tensor)>, Failure> {
         let slots = &self.memory.slots;
         let (kept, others): (Vec<_>, Vec<_>) = outputs
             .into_iter()

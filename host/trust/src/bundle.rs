@@ -65,7 +65,7 @@ pub(crate) struct KeyBundle {
 }
 
 impl KeyBundle {
-    pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
         strict_json::check(bytes, ReleaseLimits::BUNDLE_BYTES)?;
         // Checked bytes are JSON, hence UTF-8; the lossy reading changes nothing.
         let bundle =
@@ -102,7 +102,7 @@ impl KeyBundle {
     }
 
     /// Checks the signature over `message` with `key`, which the caller found by the hint.
-    pub fn verify(&self, message: &[u8], key: &PublicKey) -> Result<(), BundleError> {
+    pub(crate) fn verify(&self, message: &[u8], key: &PublicKey) -> Result<(), BundleError> {
         self.check_digest(message)?;
         key.verify(message, &self.signature)
             .map_err(BundleError::Signature)

@@ -12,7 +12,7 @@ pub(crate) struct Unknown {
 impl Unknown {
     /// Reads serde's own report of an unknown field or variant. serde fixes its wording in
     /// `de::Error::{unknown_field, unknown_variant}`; the tests of this crate fail if that ever changes.
-    pub fn from_serde(message: &str) -> Option<Self> {
+    pub(crate) fn from_serde(message: &str) -> Option<Self> {
         let (kind, rest) = match message.split_once("unknown field `") {
             Some((_, rest)) => ("key", rest),
             None => ("value", message.split_once("unknown variant `")?.1),
@@ -35,7 +35,7 @@ impl Unknown {
     }
 
     /// The known key that is most similar to the unknown one, if any is similar.
-    pub fn nearest(&self) -> Option<&str> {
+    pub(crate) fn nearest(&self) -> Option<&str> {
         let similarity = |known: &&String| strsim::jaro_winkler(&self.found.to_lowercase(), known);
         self.known
             .iter()

@@ -63,7 +63,7 @@ pub(crate) struct Signers<'t> {
 
 impl<'t> Signers<'t> {
     /// Finds the signers of `message`. Keys are counted by fingerprint: two bundles by one key count once.
-    pub fn of(bundles: &[impl AsRef<[u8]>], message: &[u8], trust: &'t TrustRoot) -> Self {
+    pub(crate) fn of(bundles: &[impl AsRef<[u8]>], message: &[u8], trust: &'t TrustRoot) -> Self {
         let mut good = BTreeMap::new();
         let mut refused = Vec::new();
         let mut held = 0;

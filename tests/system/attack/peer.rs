@@ -26,7 +26,7 @@ const NAME: &str = "publisher-00000000";
 const SITE: &str = "hotshoe/lab";
 
 /// A peer that means no good.
-pub struct HostilePeer {
+pub(crate) struct HostilePeer {
     session: Session,
     /// What it states, by the last part of the key.
     stated: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
@@ -46,7 +46,7 @@ impl<F: Fn(Option<Digest>)> Drop for End<F> {
 }
 
 /// A request for objects, as it arrives.
-pub struct Ask {
+pub(crate) struct Ask {
     query: Query,
     over: Arc<AtomicBool>,
     /// What is asked for.
@@ -55,14 +55,14 @@ pub struct Ask {
 
 /// What somebody holds, by digest.
 #[derive(Clone, Default)]
-pub struct Objects {
+pub(crate) struct Objects {
     releases: Catalogue,
     more: BTreeMap<Digest, Vec<u8>>,
 }
 
 impl Objects {
     /// All objects of these releases, and chunks of their blobs.
-    pub fn of(releases: &[&Packed]) -> Self {
+    pub(crate) fn of(releases: &[&Packed]) -> Self {
         let catalogue = Catalogue::new();
         for packed in releases {
             let layout = Layout::open(&packed.folder).expect("a release folder");
@@ -75,7 +75,7 @@ impl Objects {
     }
 
     /// The files of a release, whatever they hold.
-    pub fn files(packed: &Packed) -> Self {
+    pub(crate) fn files(packed: &Packed) -> Self {
         let mut objects = Self::default();
         for file in fs::read_dir(packed.folder.join("blobs/sha256")).expect("a folder") {
             objects.put(fs::read(file.expect("a file").path()).expect("a file"));
@@ -84,20 +84,20 @@ impl Objects {
     }
 
     /// Holds this too.
-    pub fn put(&mut self, bytes: impl Into<Vec<u8>>) -> Digest {
+    pub(crate) fn put(&mut self, bytes: impl Into<Vec<u8>>) -> Digest {
         let bytes = bytes.into();
         let digest = Digest::of(&bytes);
         self.more.insert(digest, bytes);
         digest
     }
 
-    pub fn get(&self, digest: Digest) -> Option<Vec<u8>> {
+    pub(crate) fn get(&self, digest: Digest) -> Option<Vec<u8>> {
         let more = self.more.get(&digest).cloned();
         more.or_else(|| self.releases.read(digest))
     }
 
     /// Answers as an honest peer would.
-    pub fn answer(&self, ask: &Ask) {
+    pub(crate) fn answer(&self, ask: &Ask) {
         for digest in &ask.digests {
             if let Some(bytes) = self.get(*digest) {
                 ask.reply(*digest, bytes);
@@ -108,7 +108,7 @@ impl Objects {
 
 impl Ask {
     /// The objects that a query asks for: version, kind, length of the asker's name, the name, digests.
-    pub fn of(query: &Query) -> Vec<Digest> {
+    pub(crate) fn of(query: &Query) -> Vec<Digest> {
         let payload = query.payload().map(|payload| payload.to_bytes());
         let payload = payload.unwrap_or_default();
         let Some((&[1, b'o', name], rest)) = payload.split_first_chunk::<3>() else {
@@ -119,12 +119,12 @@ impl Ask {
     }
 
     /// Sends bytes as the object of this digest. False if the other end no longer listens.
-    pub fn reply(&self, digest: Digest, bytes: impl Into<Vec<u8>>) -> bool {
+    pub(crate) fn reply(&self, digest: Digest, bytes: impl Into<Vec<u8>>) -> bool {
         self.send(digest, bytes.into(), Encoding::ZENOH_BYTES)
     }
 
     /// The same, said to be compressed.
-    pub fn reply_zstd(&self, digest: Digest, bytes: impl Into<Vec<u8>>) -> bool {
+    pub(crate) fn reply_zstd(&self, digest: Digest, bytes: impl Into<Vec<u8>>) -> bool {
         self.send(digest, bytes.into(), Encoding::from("application/zstd"))
     }
 
@@ -135,25 +135,25 @@ impl Ask {
     }
 
     /// Never ends the answer.
-    pub fn hang(self) {
+    pub(crate) fn hang(self) {
         std::mem::forget(self);
     }
 
     /// Goes on in a thread of its own, until `each` says that it is enough or the peer is gone.
-    pub fn for_ever(self, each: impl Fn(&Self) -> bool + Send + 'static) {
+    pub(crate) fn for_ever(self, each: impl Fn(&Self) -> bool + Send + 'static) {
         thread::spawn(move || while !self.over.load(Ordering::Relaxed) && each(&self) {});
     }
 }
 
 impl HostilePeer {
     /// Connects to a device's daemon.
-    pub fn near(device: &Device) -> Self {
+    pub(crate) fn near(device: &Device) -> Self {
         let config = Config::load(&device.config).expect("a configuration");
         Self::at(&config.zenoh.listen)
     }
 
     /// Connects to these endpoints.
-    pub fn at(endpoints: &[String]) -> Self {
+    pub(crate) fn at(endpoints: &[String]) -> Self {
         let mut config = zenoh::Config::default();
         for (key, value) in [
             ("mode", json!("peer")),
@@ -190,7 +190,7 @@ impl HostilePeer {
     }
 
     /// Answers whatever is asked below `place`.
-    pub fn answer(&mut self, place: &str, each: impl Fn(&Query) + Send + Sync + 'static) {
+    pub(crate) fn answer(&mut self, place: &str, each: impl Fn(&Query) + Send + Sync + 'static) {
         let key = if place == "**" {
             place.to_owned()
         } else {
@@ -206,7 +206,7 @@ impl HostilePeer {
     }
 
     /// Appears as a source of objects, and answers for them so.
-    pub fn source(&mut self, behave: impl Fn(Ask) + Send + Sync + 'static) {
+    pub(crate) fn source(&mut self, behave: impl Fn(Ask) + Send + Sync + 'static) {
         let (asked, over) = (Arc::clone(&self.asked), Arc::clone(&self.over));
         self.answer(&format!("@objects/{NAME}/*"), move |query| {
             let digests = Ask::of(query);
@@ -223,24 +223,24 @@ impl HostilePeer {
     }
 
     /// Appears as an honest source of these objects.
-    pub fn serve(&mut self, objects: Objects) {
+    pub(crate) fn serve(&mut self, objects: Objects) {
         self.source(move |ask| objects.answer(&ask));
     }
 
     /// Declares the token by which devices find a source.
-    pub fn appear(&mut self) {
+    pub(crate) fn appear(&mut self) {
         self.declare(&format!("@source/{NAME}"));
     }
 
     /// Declares any token of the site.
-    pub fn declare(&mut self, place: &str) {
+    pub(crate) fn declare(&mut self, place: &str) {
         let liveliness = self.session.liveliness();
         let token = liveliness.declare_token(format!("{SITE}/{place}")).wait();
         self.tokens.push(token.expect("a token"));
     }
 
     /// Asks `source` for these objects under this name. What it does with each reply, and at the end, is `each`'s: it is told the reply's digest.
-    pub fn ask(
+    pub(crate) fn ask(
         &self,
         source: &str,
         name: &str,
@@ -273,23 +273,23 @@ impl HostilePeer {
     }
 
     /// Takes what is published under these keys, and does nothing with it.
-    pub fn listen(&self, place: &str) -> Subscriber<()> {
+    pub(crate) fn listen(&self, place: &str) -> Subscriber<()> {
         let subscriber = self.session.declare_subscriber(format!("{SITE}/{place}"));
         subscriber.callback(drop).wait().expect("a subscriber")
     }
 
     /// Objects that it was asked for.
-    pub fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 
     /// States what should run, to those that listen and to those that ask.
-    pub fn state(&self, name: &str, statement: &[u8]) {
+    pub(crate) fn state(&self, name: &str, statement: &[u8]) {
         self.say(&format!("@desired/{name}"), statement);
     }
 
     /// States new trusted keys.
-    pub fn update_trust(&self, update: &[u8]) {
+    pub(crate) fn update_trust(&self, update: &[u8]) {
         self.say("@trust", update);
     }
 
@@ -301,7 +301,7 @@ impl HostilePeer {
     }
 
     /// Publishes under any key of the site, with an attachment.
-    pub fn put_with(&self, place: &str, bytes: &[u8], attachment: &[u8]) {
+    pub(crate) fn put_with(&self, place: &str, bytes: &[u8], attachment: &[u8]) {
         self.session
             .put(format!("{SITE}/{place}"), bytes)
             .attachment(attachment)
@@ -310,7 +310,7 @@ impl HostilePeer {
     }
 
     /// Publishes under any key of the site.
-    pub fn put(&self, place: &str, bytes: &[u8]) {
+    pub(crate) fn put(&self, place: &str, bytes: &[u8]) {
         self.session
             .put(format!("{SITE}/{place}"), bytes)
             .congestion_control(CongestionControl::Block)

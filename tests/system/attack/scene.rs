@@ -12,13 +12,13 @@ use crate::site::{Packed, Site, envelope, light, statement};
 use crate::support::{Daemon, Device, Workspace};
 
 /// A health gate that one good sample satisfies.
-pub const GATE: &str = "min-samples = 1\nmin-seconds = 0\n";
+pub(crate) const GATE: &str = "min-samples = 1\nmin-seconds = 0\n";
 
 /// How long a remote order may take.
-pub const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A device whose daemon serves.
-pub struct Scene {
+pub(crate) struct Scene {
     pub site: Site,
     pub device: Device,
     pub daemon: Daemon,
@@ -29,24 +29,24 @@ pub struct Scene {
 
 impl Scene {
     /// A device on generation 1.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::prepared(Site::new(), 1, "")
     }
 
     /// A device on generation 1, with more in its configuration.
-    pub fn with(more: &str) -> Self {
+    pub(crate) fn with(more: &str) -> Self {
         Self::prepared(Site::new(), 1, more)
     }
 
     /// A device of this site, on this generation.
-    pub fn prepared(site: Site, generation: u64, more: &str) -> Self {
+    pub(crate) fn prepared(site: Site, generation: u64, more: &str) -> Self {
         let first = site.pack(&light(generation, ""));
         let device = site.device("a", &first, more);
         Self::start(site, device, first)
     }
 
     /// The same, where the device is ready to start.
-    pub fn start(site: Site, device: Device, first: Packed) -> Self {
+    pub(crate) fn start(site: Site, device: Device, first: Packed) -> Self {
         let daemon = device.run();
         let mut scene = Self {
             site,
@@ -61,25 +61,25 @@ impl Scene {
     }
 
     /// Ends the daemon and starts it again.
-    pub fn restart(self) -> Self {
+    pub(crate) fn restart(self) -> Self {
         self.daemon.stop();
         let daemon = self.device.run();
         Self { daemon, ..self }
     }
 
     /// A hostile peer beside the device.
-    pub fn peer(&self) -> HostilePeer {
+    pub(crate) fn peer(&self) -> HostilePeer {
         HostilePeer::near(&self.device)
     }
 
     /// Where the device listens.
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         let config = Config::load(&self.device.config).expect("a configuration");
         config.zenoh.listen[0].clone()
     }
 
     /// What the device has written down.
-    pub fn ledger(&self) -> Value {
+    pub(crate) fn ledger(&self) -> Value {
         let config = Config::load(&self.device.config).expect("a configuration");
         let text = fs::read(config.data.join("ledger.json")).expect("a ledger");
         let record: Value = serde_json::from_slice(&text).expect("JSON");
@@ -87,7 +87,7 @@ impl Scene {
     }
 
     /// Waits until the device gives this reason.
-    pub fn says(&self, reason: &str) -> Value {
+    pub(crate) fn says(&self, reason: &str) -> Value {
         self.daemon.wait_until(|state| {
             let counted = |what: &str| state[what][reason].as_u64().is_some_and(|n| n > 0);
             counted("refused") || counted("ignored") || state["deploy"]["cause"]["name"] == reason
@@ -95,7 +95,7 @@ impl Scene {
     }
 
     /// Asserts that what was installed serves, that nothing is on its way to take its place, and that the floor is where it was.
-    pub fn is_unharmed(&self) {
+    pub(crate) fn is_unharmed(&self) {
         self.serves(self.first.generation);
         let ledger = self.ledger();
         assert_eq!(ledger["floor"], self.floor, "the floor has moved");
@@ -105,7 +105,7 @@ impl Scene {
     }
 
     /// Asserts that this generation takes a sample.
-    pub fn serves(&self, generation: u64) {
+    pub(crate) fn serves(&self, generation: u64) {
         let fed = self.daemon.feed(&[("one", b"abc".to_vec())]);
         assert!(fed[0].result.is_ok(), "{:?}", fed[0].result);
         let state = self.daemon.state();
@@ -113,7 +113,7 @@ impl Scene {
     }
 
     /// A hostile peer serves a release and wants it on this site; the device refuses it for this reason.
-    pub fn refuses(&self, packed: &Packed, reason: &str) {
+    pub(crate) fn refuses(&self, packed: &Packed, reason: &str) {
         let mut peer = self.peer();
         peer.serve(Objects::of(&[packed]));
         peer.state(&packed.name, &wanted(packed));
@@ -122,7 +122,7 @@ impl Scene {
     }
 
     /// A hostile peer states something; the device ignores it for this reason.
-    pub fn ignores(&self, statement: &[u8], reason: &str) {
+    pub(crate) fn ignores(&self, statement: &[u8], reason: &str) {
         let peer = self.peer();
         peer.state("light", statement);
         self.says(reason);
@@ -130,14 +130,14 @@ impl Scene {
     }
 
     /// The name of the reason for which the device does not follow a remote order.
-    pub fn refusal_of(&self, order: &[u8]) -> String {
+    pub(crate) fn refusal_of(&self, order: &[u8]) -> String {
         let client = self.daemon.client();
         let followed = client.order("lab", "a", order, ORDER_TIMEOUT);
         followed.expect_err("it was followed").name().to_owned()
     }
 
     /// A hostile peer states new trusted keys; the device ignores them for this reason.
-    pub fn keeps_its_keys(&self, update: &[u8], reason: &str) {
+    pub(crate) fn keeps_its_keys(&self, update: &[u8], reason: &str) {
         let peer = self.peer();
         peer.update_trust(update);
         let state = self.says(reason);
@@ -147,16 +147,16 @@ impl Scene {
 }
 
 /// An unsigned statement that wants a release on every device.
-pub fn wanted(packed: &Packed) -> Vec<u8> {
+pub(crate) fn wanted(packed: &Packed) -> Vec<u8> {
     envelope(deploy(packed), DeviceSelector::default())
 }
 
 /// A statement that wants a release on every device.
-pub fn wish(packed: &Packed) -> Statement {
+pub(crate) fn wish(packed: &Packed) -> Statement {
     statement(deploy(packed), DeviceSelector::default())
 }
 
-pub fn deploy(packed: &Packed) -> Order {
+pub(crate) fn deploy(packed: &Packed) -> Order {
     Order::Deploy {
         release: packed.release,
         name: packed.name.clone(),
@@ -167,18 +167,18 @@ pub fn deploy(packed: &Packed) -> Order {
 }
 
 /// A light release that one good sample confirms.
-pub fn quick(generation: u64, more: &str) -> String {
+pub(crate) fn quick(generation: u64, more: &str) -> String {
     crate::site::recipe(generation, GATE, &[], more)
 }
 
 /// A key of the workspace.
-pub fn key(workspace: &Workspace, name: &str) -> SigningKey {
+pub(crate) fn key(workspace: &Workspace, name: &str) -> SigningKey {
     let pem = fs::read_to_string(workspace.path(&format!("{name}.key"))).expect("a key");
     SigningKey::from_pem(&pem, None).expect("a key")
 }
 
 /// The text of a `trust.toml`: its version and threshold, the keys with the names that they may sign, and what it resets.
-pub fn trust(
+pub(crate) fn trust(
     workspace: &Workspace,
     version: u64,
     threshold: usize,
@@ -195,6 +195,6 @@ pub fn trust(
 }
 
 /// Some time, in hours.
-pub fn hours(hours: i64) -> jiff::SignedDuration {
+pub(crate) fn hours(hours: i64) -> jiff::SignedDuration {
     jiff::SignedDuration::from_hours(hours)
 }

@@ -9,10 +9,10 @@ use wit_parser::Resolve;
 use crate::support::{Workspace, environment};
 
 /// The stage that misbehaves as the payload's first byte says.
-pub const STAGE: &str = include_str!("stage.wat");
+pub(crate) const STAGE: &str = include_str!("stage.wat");
 
 /// A core module of the world `stage` as a component.
-pub fn component(text: &str) -> Vec<u8> {
+pub(crate) fn component(text: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(environment().root.join("wit")).unwrap();
     let world = resolve.select_world(&[package], Some("stage")).unwrap();
@@ -27,14 +27,14 @@ pub fn component(text: &str) -> Vec<u8> {
 }
 
 /// Writes a component into the workspace.
-pub fn file(workspace: &Workspace, name: &str, bytes: &[u8]) -> PathBuf {
+pub(crate) fn file(workspace: &Workspace, name: &str, bytes: &[u8]) -> PathBuf {
     let path = workspace.path(name);
     fs::write(&path, bytes).unwrap();
     path
 }
 
 /// A light release's text with this file in the place of its stage.
-pub fn instead(light: &str, file: &Path) -> String {
+pub(crate) fn instead(light: &str, file: &Path) -> String {
     let measure = environment().root.join("target/guests/measure.wasm");
     light
         .replace(&measure.display().to_string(), &file.display().to_string())
@@ -42,7 +42,7 @@ pub fn instead(light: &str, file: &Path) -> String {
 }
 
 /// A release of one stage, with these lines in its table.
-pub fn recipe(workspace: &Workspace, component: &[u8], lines: &str) -> String {
+pub(crate) fn recipe(workspace: &Workspace, component: &[u8], lines: &str) -> String {
     let file = file(workspace, "stage.wasm", component);
     format!(
         "name = \"hostile-stage\"

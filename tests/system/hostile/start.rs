@@ -15,11 +15,11 @@ fn starting(body: &str) -> Vec<u8> {
 }
 
 /// What `hotshoe install` says of a release of this stage.
-pub fn refusal(component: &[u8], lines: &str) -> String {
+pub(crate) fn refusal(component: &[u8], lines: &str) -> String {
     refusal_by(component, lines, "")
 }
 
-pub fn refusal_by(component: &[u8], lines: &str, config: &str) -> String {
+pub(crate) fn refusal_by(component: &[u8], lines: &str, config: &str) -> String {
     let workspace = Workspace::new();
     let release = workspace.release(&made::recipe(&workspace, component, lines));
     let text = format!(
@@ -32,7 +32,7 @@ pub fn refusal_by(component: &[u8], lines: &str, config: &str) -> String {
     failure(["install", &release, "--config", &config])
 }
 
-pub fn check(said: &str, expected: &[&str]) {
+pub(crate) fn check(said: &str, expected: &[&str]) {
     for part in expected {
         assert!(said.contains(part), "`{said}` does not say `{part}`");
     }

@@ -127,7 +127,7 @@ fn what_is_too_large_too_much_or_too_slow_is_refused() {
 }
 
 /// Writes bytes to a server and reads what it says until it ends the connection.
-pub fn raw(url: &str, request: &str) -> String {
+pub(crate) fn raw(url: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(url).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();

@@ -14,16 +14,16 @@ use crate::setup::{BenchSetup, TOTAL, process, sample};
 use crate::timings::Timings;
 
 /// The model, by its name in the releases and here.
-pub const MODEL: &str = "classify-angle";
+pub(super) const MODEL: &str = "classify-angle";
 /// A release with the model as a pipeline step.
-pub const STEP: &str = "classify-angle.toml";
+pub(super) const STEP: &str = "classify-angle.toml";
 /// A release whose component calls the model by `infer`.
 const BY_INFER: &str = "classify-angle-infer.toml";
 /// A release whose component calls the model by `wasi:nn`.
 const BY_NN: &str = "classify-angle-nn.toml";
 
 /// All rows.
-pub fn call_paths(
+pub(super) fn call_paths(
     setup: &BenchSetup<'_>,
     subjects: &[BenchModel],
     rounds: usize,
@@ -74,7 +74,7 @@ pub fn call_paths(
 }
 
 /// The model that the releases contain.
-pub fn subject(subjects: &[BenchModel]) -> anyhow::Result<&BenchModel> {
+pub(super) fn subject(subjects: &[BenchModel]) -> anyhow::Result<&BenchModel> {
     subjects
         .iter()
         .find(|subject| subject.name == MODEL)

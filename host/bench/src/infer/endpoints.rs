@@ -26,7 +26,7 @@ use hotshoe_release::terminal::Terminal;
 const DIRECT: &str = "the model called directly";
 
 /// All rows.
-pub fn endpoints(
+pub(super) fn endpoints(
     setup: &BenchSetup<'_>,
     subjects: &[BenchModel],
     peer: Option<&mut Peer>,

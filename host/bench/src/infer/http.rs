@@ -10,14 +10,14 @@ use anyhow::{Context, bail};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A persistent connection.
-pub struct Connection {
+pub(super) struct Connection {
     stream: BufReader<TcpStream>,
     host: SocketAddr,
 }
 
 impl Connection {
     /// Connects.
-    pub fn open(address: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream =
             TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
@@ -29,7 +29,12 @@ impl Connection {
     }
 
     /// Sends a body with additional headers and returns the body of the response.
-    pub fn post(&mut self, path: &str, headers: &str, body: &[u8]) -> anyhow::Result<Vec<u8>> {
+    pub(super) fn post(
+        &mut self,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> anyhow::Result<Vec<u8>> {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n{headers}\r\n",
             self.host,

@@ -11,7 +11,7 @@ const TARGET: f64 = 1.1;
 
 /// Loads a release twice; each pipeline reads a line, so that everything is allocated. No row if the system does not report
 /// resident memory.
-pub fn memory(setup: &BenchSetup<'_>) -> anyhow::Result<Vec<Row>> {
+pub(super) fn memory(setup: &BenchSetup<'_>) -> anyhow::Result<Vec<Row>> {
     let line = sample(&first_line(setup)?);
     let load = || {
         let (_, pipeline) = setup.load(RECOGNISER)?;

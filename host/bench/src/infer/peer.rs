@@ -14,13 +14,13 @@ use crate::python::Python;
 const SCRIPT: &str = include_str!("../infer.py");
 
 /// A child process that keeps ONNX Runtime sessions.
-pub struct Peer {
+pub(super) struct Peer {
     python: Python,
     name: String,
 }
 
 /// The first result of a new session.
-pub struct Loaded {
+pub(super) struct Loaded {
     /// The time until the first run ended.
     pub first: Duration,
     /// The bytes of each output.
@@ -41,7 +41,7 @@ struct Output {
 
 impl Peer {
     /// Starts it. None if this Python lacks the package.
-    pub fn start(python: &Path) -> anyhow::Result<Option<Self>> {
+    pub(super) fn start(python: &Path) -> anyhow::Result<Option<Self>> {
         let started = Python::start(python, SCRIPT, &[])?;
         Ok(started.map(|python| Self {
             name: format!("ONNX Runtime {} in Python", python.version()),
@@ -50,17 +50,17 @@ impl Peer {
     }
 
     /// The package and its version.
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     /// The version of the package.
-    pub fn version(&self) -> &str {
+    pub(super) fn version(&self) -> &str {
         self.python.version()
     }
 
     /// Creates a session with `threads` threads, named after the model, and runs it once.
-    pub fn load(&mut self, subject: &BenchModel, threads: usize) -> anyhow::Result<Loaded> {
+    pub(super) fn load(&mut self, subject: &BenchModel, threads: usize) -> anyhow::Result<Loaded> {
         let answer = self.python.ask(&json!({
             "load": subject.name,
             "path": subject.path,
@@ -86,7 +86,11 @@ impl Peer {
     }
 
     /// Runs a session once unmeasured and then `times` times.
-    pub fn run(&mut self, subject: &BenchModel, times: usize) -> anyhow::Result<Vec<Duration>> {
+    pub(super) fn run(
+        &mut self,
+        subject: &BenchModel,
+        times: usize,
+    ) -> anyhow::Result<Vec<Duration>> {
         let answer = self
             .python
             .ask(&json!({"run": subject.name, "times": times}))?;
@@ -94,12 +98,12 @@ impl Peer {
     }
 
     /// Drops a session.
-    pub fn drop_session(&mut self, subject: &BenchModel) -> anyhow::Result<()> {
+    pub(super) fn drop_session(&mut self, subject: &BenchModel) -> anyhow::Result<()> {
         self.python.ask(&json!({"drop": subject.name})).map(drop)
     }
 
     /// Calls a model of a daemon with tritonclient, as `run` does. None if this Python lacks that package.
-    pub fn call(
+    pub(super) fn call(
         &mut self,
         door: &str,
         address: &str,

@@ -26,11 +26,11 @@ const MIN_COSINE: f64 = 0.9999;
 const MAX_DIFFERENCE: f32 = 1e-3;
 
 /// One side: runs once unmeasured and then the given number of times, and returns the time of each run.
-pub type Turn<'a> = Box<dyn FnMut(usize) -> anyhow::Result<Vec<Duration>> + 'a>;
+pub(super) type Turn<'a> = Box<dyn FnMut(usize) -> anyhow::Result<Vec<Duration>> + 'a>;
 
 /// All times of one side.
 #[derive(Debug, Default)]
-pub struct Times(Vec<Duration>);
+pub(super) struct Times(Vec<Duration>);
 
 impl Times {
     /// The quantile `part` in microseconds.
@@ -45,18 +45,18 @@ impl Times {
     }
 
     /// The median in microseconds.
-    pub fn median(&self) -> f64 {
+    pub(super) fn median(&self) -> f64 {
         self.within(0.5)
     }
 
     /// The 95th percentile in microseconds.
-    pub fn p95(&self) -> f64 {
+    pub(super) fn p95(&self) -> f64 {
         self.within(0.95)
     }
 }
 
 /// Runs the sides alternately, each round starting with another one.
-pub fn take_turns(sides: &mut [Turn<'_>], rounds: usize) -> anyhow::Result<Vec<Times>> {
+pub(super) fn take_turns(sides: &mut [Turn<'_>], rounds: usize) -> anyhow::Result<Vec<Times>> {
     let mut slowest = Duration::ZERO;
     for side in sides.iter_mut() {
         slowest = slowest.max(side(1)?.into_iter().max().unwrap_or_default());
@@ -80,7 +80,7 @@ pub fn take_turns(sides: &mut [Turn<'_>], rounds: usize) -> anyhow::Result<Vec<T
 }
 
 /// Measures runs of a model.
-pub fn run_model(
+pub(super) fn run_model(
     model: &Model,
     inputs: &[(&str, &Tensor)],
     times: usize,
@@ -96,7 +96,7 @@ pub fn run_model(
 }
 
 /// Loads a model that is not shared.
-pub fn load(
+pub(super) fn load(
     subject: &BenchModel,
     backend: BackendChoice,
     threads: usize,
@@ -139,7 +139,7 @@ struct Ours {
 }
 
 /// The rows of one model with `threads` threads.
-pub fn compare(
+pub(super) fn compare(
     subject: &BenchModel,
     threads: usize,
     ort: &OrtOptions,

@@ -17,7 +17,7 @@ struct Start {
 }
 
 /// Starts every side alternately.
-pub fn starts(
+pub(super) fn starts(
     subject: &BenchModel,
     ort: &OrtOptions,
     mut peer: Option<&mut Peer>,

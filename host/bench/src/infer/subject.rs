@@ -17,7 +17,7 @@ const STRIDE: usize = 7_919;
 const VALUES: usize = 1_000;
 
 /// A model with its inputs.
-pub struct BenchModel {
+pub(super) struct BenchModel {
     /// Its name in the rows.
     pub name: &'static str,
     /// Its file.
@@ -33,7 +33,7 @@ pub struct BenchModel {
 }
 
 /// All models, smallest first, with their inputs written to `scratch`.
-pub fn all(models: &Path, scratch: &Path) -> anyhow::Result<Vec<BenchModel>> {
+pub(super) fn all(models: &Path, scratch: &Path) -> anyhow::Result<Vec<BenchModel>> {
     let subject =
         |name, inputs: Vec<(&'static str, Tensor)>| BenchModel::new(name, models, scratch, inputs);
     Ok(vec![
@@ -90,13 +90,13 @@ impl BenchModel {
     }
 
     /// The inputs as a run expects them.
-    pub fn borrowed(&self) -> Vec<(&str, &Tensor)> {
+    pub(super) fn borrowed(&self) -> Vec<(&str, &Tensor)> {
         let inputs = self.inputs.iter();
         inputs.map(|(name, tensor)| (*name, tensor)).collect()
     }
 
     /// The shapes by input name.
-    pub fn shapes(&self) -> Vec<(&str, &[usize])> {
+    pub(super) fn shapes(&self) -> Vec<(&str, &[usize])> {
         let inputs = self.inputs.iter();
         inputs
             .map(|(name, tensor)| (*name, tensor.shape()))
@@ -104,12 +104,12 @@ impl BenchModel {
     }
 
     /// The prefix of the files that Python writes its outputs to.
-    pub fn output_files(&self) -> &Path {
+    pub(super) fn output_files(&self) -> &Path {
         &self.outputs
     }
 
     /// The inputs as Python expects them.
-    pub fn for_python(&self) -> Vec<Value> {
+    pub(super) fn for_python(&self) -> Vec<Value> {
         let inputs = self.inputs.iter().zip(&self.files);
         inputs
             .map(|((name, tensor), file)| {

@@ -12,7 +12,7 @@ use hotshoe_devkit::Progress;
 use hotshoe_trust::World;
 
 /// A language and how it is compiled.
-pub struct Variant {
+pub(super) struct Variant {
     /// Its name in the table.
     pub title: &'static str,
     /// Its folder name.
@@ -34,7 +34,7 @@ impl Variant {
 }
 
 /// The variants. The others are compared with the first.
-pub const VARIANTS: [Variant; 8] = [
+pub(super) const VARIANTS: [Variant; 8] = [
     Variant::of(Language::Rust),
     Variant {
         title: "Rust, wasip2",
@@ -51,7 +51,7 @@ pub const VARIANTS: [Variant; 8] = [
 ];
 
 /// The tasks. Build times are measured with the first.
-pub const WORLDS: [World; 4] = [
+pub(super) const WORLDS: [World; 4] = [
     World::Policy,
     World::Preprocessor,
     World::Postprocessor,
@@ -62,7 +62,7 @@ pub const WORLDS: [World; 4] = [
 const EDIT: (&str, &str) = ("rules, line", "rules: line");
 
 /// The four components of a language.
-pub struct BuiltTemplates {
+pub(super) struct BuiltTemplates {
     /// The components in the order of [`WORLDS`].
     pub components: Vec<Component>,
     /// The time of the first build of a new project, with its tools installed.
@@ -72,7 +72,7 @@ pub struct BuiltTemplates {
 }
 
 /// A built component.
-pub struct Component {
+pub(super) struct Component {
     /// The `release.toml` of its project.
     pub manifest: PathBuf,
     /// Its size.
@@ -80,7 +80,7 @@ pub struct Component {
 }
 
 /// Creates and builds all four below `folder`.
-pub fn make(
+pub(super) fn make(
     variant: &Variant,
     folder: &Path,
     tools: &Tools,

@@ -9,7 +9,7 @@ use hotshoe_release::machine::Machine;
 use hotshoe_release::terminal::{Terminal, size};
 
 /// All results.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Rounds of each language.
     pub rounds: usize,
     /// The figures by task and language. The others are compared with the first language.
@@ -20,7 +20,7 @@ pub struct Outcome {
 
 /// A language that this machine could not build.
 #[derive(Serialize)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// Its name.
     pub language: &'static str,
     /// The reason.
@@ -28,7 +28,7 @@ pub struct LeftOut {
 }
 
 /// One component's figures: times in microseconds, the rest in bytes.
-pub struct Figures {
+pub(crate) struct Figures {
     /// The size of the component file.
     pub component: f64,
     /// The time to load it and compile it to machine code, without cached code.
@@ -109,7 +109,7 @@ impl Figure {
 
 impl Outcome {
     /// The report as JSON.
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let mut rows = Vec::new();
         for (world, languages) in &self.tasks {
             let first = languages.first().map(|(name, it)| (*name, it.all()));
@@ -130,7 +130,7 @@ impl Outcome {
     }
 
     /// The report as text.
-    pub fn text(&self, terminal: &Terminal) -> String {
+    pub(crate) fn text(&self, terminal: &Terminal) -> String {
         let mut parts = vec![terminal.dim(&Machine::here().text())];
         for (world, languages) in &self.tasks {
             let first = languages

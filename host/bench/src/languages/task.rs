@@ -16,7 +16,7 @@ use hotshoe_trust::release_toml::TestOn;
 use crate::calls;
 
 /// A call of a component.
-pub enum Task {
+pub(super) enum Task {
     Prepare(Sample),
     Interpret(Sample, Vec<(String, Tensor)>),
     Decide(Insight),
@@ -24,7 +24,7 @@ pub enum Task {
 }
 
 /// The result of a call.
-pub enum Answer {
+pub(super) enum Answer {
     Tensors(Vec<(String, Tensor)>),
     Insight(Insight),
     Actions(Vec<Action>),
@@ -32,7 +32,7 @@ pub enum Answer {
 
 impl Answer {
     /// The same bytes for the same answer.
-    pub fn bytes(&self) -> anyhow::Result<Vec<u8>> {
+    pub(super) fn bytes(&self) -> anyhow::Result<Vec<u8>> {
         Ok(match self {
             Self::Tensors(tensors) => npz::to_bytes(tensors)?,
             Self::Insight(insight) => serde_json::to_vec(insight)?,
@@ -43,7 +43,7 @@ impl Answer {
 
 impl Task {
     /// The first test of a project.
-    pub fn read(world: World, manifest: &Path) -> anyhow::Result<Self> {
+    pub(super) fn read(world: World, manifest: &Path) -> anyhow::Result<Self> {
         let release = Manifest::read(manifest)?.release;
         let test = release.tests.first().map(|test| &test.on);
         let Some(TestOn::Sample {
@@ -82,7 +82,7 @@ impl Task {
     }
 
     /// Calls the instance and measures the time.
-    pub fn call(&self, instance: &mut Instance) -> anyhow::Result<(Duration, Answer)> {
+    pub(super) fn call(&self, instance: &mut Instance) -> anyhow::Result<(Duration, Answer)> {
         match self {
             Self::Prepare(sample) => timed(|| instance.prepare(sample).map(Answer::Tensors)),
             Self::Process(sample) => timed(|| instance.process(sample).map(Answer::Insight)),

@@ -30,7 +30,7 @@ Example: a folder of sources without a release.toml, into DIR/build/NAME.wasm
 
 Compilers are kept in ~/.cache/hotshoe/tools, or in HOTSHOE_TOOLS. Rust's output is kept in .hotshoe beside release.toml, or in
 CARGO_TARGET_DIR.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The folder of the release.toml, or the file itself
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -66,7 +66,7 @@ struct Report<'a> {
     components: Vec<Component<'a>>,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let progress = terminal.progress();
     let tools = tools(args.yes, &progress)?;
     let built = if let Some(world) = args.world {
@@ -89,7 +89,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 }
 
 /// The `release.toml` of a folder, or the file itself.
-pub fn release_toml(path: &Path) -> PathBuf {
+pub(crate) fn release_toml(path: &Path) -> PathBuf {
     if path.is_dir() {
         path.join(FILE)
     } else {
@@ -98,7 +98,7 @@ pub fn release_toml(path: &Path) -> PathBuf {
 }
 
 /// The user's tools. Missing ones are downloaded with `yes`, or if the user agrees at a terminal.
-pub fn tools(yes: bool, progress: &Progress) -> anyhow::Result<Tools> {
+pub(crate) fn tools(yes: bool, progress: &Progress) -> anyhow::Result<Tools> {
     let consent = if yes {
         Consent::Given
     } else if io::stdin().is_terminal() && io::stderr().is_terminal() {
@@ -110,7 +110,7 @@ pub fn tools(yes: bool, progress: &Progress) -> anyhow::Result<Tools> {
 }
 
 /// Builds all components of a `release.toml` that have a `source`.
-pub fn build_release(
+pub(crate) fn build_release(
     manifest: &Manifest,
     target: Option<RustTarget>,
     tools: &Tools,

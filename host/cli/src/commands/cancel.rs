@@ -14,12 +14,12 @@ Example: on the device itself
 
 Example: from another machine
   hotshoe cancel --site lab --device line-4 --connect tcp/192.0.2.7:7447")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     order: OrderArgs,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     let answer = send(&args.order, OrderKind::Cancel)?;
     if terminal.json {

@@ -38,7 +38,7 @@ Example: on samples of your own
 
 The log of the daemon and of its components is .hotshoe/dev/daemon.log beside release.toml. Ctrl-C ends the command.
 With --json, one line with an object per round.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The folder of the release.toml, or the file itself
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -70,7 +70,7 @@ struct Round {
     samples: Vec<SampleResult>,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     let ended = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&ended);

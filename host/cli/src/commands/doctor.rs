@@ -41,7 +41,7 @@ Example:
   hotshoe doctor --json | jq -r '.findings[] | select(.state != \"ok\") | .found'
 
 Exit code 1 if the daemon cannot serve.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The device's configuration [default: hotshoe.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -97,7 +97,7 @@ impl Finding {
     }
 }
 
-pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("off")?;
     let mut findings = vec![
         Finding::ok("version", concat!("hotshoe ", env!("CARGO_PKG_VERSION"))),

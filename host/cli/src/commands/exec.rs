@@ -45,7 +45,7 @@ Example: save the inputs of each model, to compare models on them
   hotshoe model compare detect.onnx detect-int8.onnx --inputs samples/detect
 
 The size limit of an input is that of the daemon's samples: `[intake] max-sample-bytes` of --config. Exit code 1 if any input failed.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]
     layout: PathBuf,
@@ -94,7 +94,7 @@ struct Failure {
     message: String,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("warn")?;
     if args.record.is_some() && args.inputs.len() != 1 {
         bail!("--record takes one input, because a self-test has one sample");

@@ -16,13 +16,13 @@ use std::process::ExitCode;
 Example:
   hotshoe history --config hotshoe.toml
   hotshoe history --json | jq '.[] | select(.phase == \"rolled-back\")'")]
-pub struct Args {
+pub(crate) struct Args {
     /// The device's configuration [default: hotshoe.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     let answer = local::ask(args.config.as_ref(), &Command::History)?.value;
     if terminal.json {

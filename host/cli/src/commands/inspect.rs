@@ -22,7 +22,7 @@ Example:
   hotshoe inspect my-release
   hotshoe inspect my-release --config hotshoe.toml
   hotshoe inspect my-release --json | jq .release.components")]
-pub struct Args {
+pub(crate) struct Args {
     /// The component's file, or the release's folder
     #[arg(value_name = "COMPONENT|RELEASE")]
     path: PathBuf,
@@ -31,7 +31,7 @@ pub struct Args {
     config: Option<PathBuf>,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let allowed = match &args.config {
         Some(path) => Some(Config::load(path)?.allowed()),
         None => None,

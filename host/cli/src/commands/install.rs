@@ -24,7 +24,7 @@ use crate::device_args::DeviceArgs;
 Example:
   hotshoe install my-release --config hotshoe.toml
   hotshoe install my-release --data /var/lib/hotshoe --trust trust.toml --device line-4 --site lab")]
-pub struct Args {
+pub(crate) struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]
     layout: PathBuf,
@@ -62,7 +62,7 @@ struct Previous {
     generation: u64,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let identity = args.device.identity()?;
     let data = args
         .data

@@ -15,7 +15,7 @@ use hotshoe_release::terminal::Terminal;
 Example:
   hotshoe keygen --name alice --out keys
   hotshoe trust --key alice=keys/alice.pub --out trust.toml")]
-pub struct Args {
+pub(crate) struct Args {
     /// The folder for the two files
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
@@ -30,7 +30,7 @@ pub struct Args {
     force: bool,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     check_name(&args.name)?;
     // Before the passphrase is asked for.
     if !args.force {

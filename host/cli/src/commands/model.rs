@@ -16,8 +16,8 @@ use anyhow::Context;
 use hotshoe_infer::inspect::InputShapes;
 use hotshoe_infer::{Backend, Options};
 
-pub use error::ModelError;
-pub use samples::InputsWriter;
+pub(crate) use error::ModelError;
+pub(crate) use samples::InputsWriter;
 
 use hotshoe_release::logging;
 use hotshoe_release::terminal::Terminal;
@@ -37,7 +37,7 @@ Example: may the INT8 variant be released?
   hotshoe model optimise detect.onnx -o detect-int8.onnx --int8 --inputs samples
   hotshoe model compare detect.onnx detect-int8.onnx --inputs samples --max-drop 2%"
 )]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -51,7 +51,7 @@ enum Action {
     Memory(memory::Args),
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     match args.action {
         Action::Inspect(args) => inspect::run(&args, terminal),

@@ -24,7 +24,7 @@ Example:
   cd count-people
   hotshoe build
   hotshoe test")]
-pub struct Args {
+pub(crate) struct Args {
     /// The component's name: lower-case letters, digits and hyphens
     #[arg(value_name = "NAME")]
     name: String,
@@ -48,7 +48,7 @@ struct Report<'a> {
     files: &'a [PathBuf],
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let folder = args.dir.unwrap_or_else(|| PathBuf::from(&args.name));
     let files = new_project(&args.name, args.lang, args.world, &folder)?;
     if terminal.json {
@@ -88,7 +88,7 @@ fn language(word: &str) -> Result<Language, String> {
 }
 
 /// Parses the name of a world.
-pub fn world(word: &str) -> Result<World, String> {
+pub(crate) fn world(word: &str) -> Result<World, String> {
     const WORLDS: [World; 4] = [
         World::Preprocessor,
         World::Postprocessor,

@@ -53,7 +53,7 @@ release.toml (paths are relative to it; an unknown key is refused):
   max-error-rate = 0.05               # also max-trap-rate, max-deadline-miss-rate, max-latency-p95-ms, max-latency-ratio
   shadow = { samples = 20, min-agreement = 0.9 } # before the trial, compare with the live release
   on-failure = \"rollback\"            # or \"keep\"")]
-pub struct Args {
+pub(crate) struct Args {
     /// The release.toml
     #[arg(value_name = "RELEASE.TOML", default_value = "release.toml")]
     release: PathBuf,
@@ -64,7 +64,7 @@ pub struct Args {
 
 /// A summary of a release.
 #[derive(Debug, Clone, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Its name.
     pub name: String,
     /// Its generation.
@@ -79,7 +79,7 @@ pub struct Summary {
 
 impl Summary {
     /// The summary of a release whose manifest has this digest.
-    pub fn of(release: &Release, digest: Digest) -> Self {
+    pub(crate) fn of(release: &Release, digest: Digest) -> Self {
         Self {
             name: release.name.clone(),
             generation: release.generation,
@@ -90,7 +90,7 @@ impl Summary {
     }
 
     /// Prints two lines.
-    pub fn print(&self, terminal: &Terminal) -> anyhow::Result<()> {
+    pub(crate) fn print(&self, terminal: &Terminal) -> anyhow::Result<()> {
         let title = terminal.bold(&format!("{} generation {}", self.name, self.generation));
         terminal.print(format!(
             "{title}  {}",
@@ -102,7 +102,7 @@ impl Summary {
 
 /// One file of a release.
 #[derive(Debug, Clone, Serialize)]
-pub struct Content {
+pub(crate) struct Content {
     /// `component`, `model`, `data`, `sample` or `expected`.
     pub kind: &'static str,
     /// Its name in the release.
@@ -132,7 +132,7 @@ fn warnings(release: &Release) -> Vec<String> {
     unproven.then(|| warning.to_owned()).into_iter().collect()
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let progress = terminal.progress();
     let task = (!terminal.json).then(|| progress.spinner("packing"));
     let packed = pack(&args.release, &args.out, Time::now())?;
@@ -163,7 +163,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 }
 
 /// The files of a release.
-pub fn contents(release: &Release) -> Vec<Content> {
+pub(crate) fn contents(release: &Release) -> Vec<Content> {
     let content = |kind, name: &String, blob| Content {
         kind,
         name: name.clone(),
@@ -197,7 +197,7 @@ pub fn contents(release: &Release) -> Vec<Content> {
 }
 
 /// The files of a release, as a table.
-pub fn contents_table(contents: &[Content], terminal: &Terminal) -> String {
+pub(crate) fn contents_table(contents: &[Content], terminal: &Terminal) -> String {
     let row = |content: &Content| {
         vec![
             content.kind.to_owned(),

@@ -57,7 +57,7 @@ Example: on this machine, without certificates; two devices connect to it
 
 With --site-dir or --device-keys, unsigned answers are ignored. With --json, one line per event and a last line with `summary`. Exit
 code 1 if a device refused the release, failed or rolled back, if an answer is not verified although it has to be, or at the timeout.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The signed release
     #[arg(value_name = "RELEASE")]
     layout: PathBuf,
@@ -152,7 +152,7 @@ enum WaitEnd {
     Stopped,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     let (zenoh, site) = args.network.site(
         args.site.as_deref(),

@@ -21,7 +21,7 @@ Example: a fixed release, by the digest of its manifest
   hotshoe pull oci://registry.example/line/labels@sha256:DIGEST --out my-release
 
 Credentials: those from `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The source: oci://HOST[:PORT]/REPOSITORY[:TAG | @DIGEST]
     #[arg(value_name = "ADDRESS")]
     from: Address,
@@ -32,7 +32,7 @@ pub struct Args {
     access: Access,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let pulled = runtime()?.block_on(async {
         let remote = Remote::open(&args.from, &args.access, false).await?;
         oci::pull(&remote, &args.out, &terminal.progress()).await

@@ -20,7 +20,7 @@ Example: to a registry on this machine
   hotshoe push my-release oci://localhost:5000/labels:3
 
 Credentials: those from `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]
     layout: PathBuf,
@@ -31,7 +31,7 @@ pub struct Args {
     access: Access,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&args.layout)?;
     let pushed = runtime()?.block_on(async {
         let remote = Remote::open(&args.to, &args.access, true).await?;

@@ -22,7 +22,7 @@ use crate::fleet::network::NetworkArgs;
 use hotshoe_release::signals;
 use hotshoe_release::terminal::Terminal;
 
-pub use self::error::RecordError;
+pub(crate) use self::error::RecordError;
 
 /// Record a device's samples, tensors and insights
 ///
@@ -48,7 +48,7 @@ On the device, in hotshoe.toml:         In release.toml:
   allow = [\"sample\", \"insight\"]           record = [\"sample\", \"insight\"]
 
 It ends after --count samples, after --timeout or with Ctrl-C, and keeps what was recorded. Exit code 1 if that is nothing.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The device's site [default: that of --config]
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
@@ -87,7 +87,7 @@ struct Report<'a> {
     counts: Counts,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if args.out.join(RECORDING_FILE).exists() {
         let folder = args.out;
         return Err(RecordingError::Exists { folder }.into());

@@ -57,7 +57,7 @@ SIGHUP reads the file again and applies `quota-mib`, `keep`, `max-bytes-per-seco
 which need a restart.
 
 With --json, one line when it listens, and one line with its releases at the end.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The site
     #[arg(long, value_name = "SITE", required_unless_present = "config")]
     site: Option<String>,
@@ -112,7 +112,7 @@ struct EndedLine {
     refused: u64,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let supervisor = Supervisor::default();
     let log = logging::serve(&supervisor)?;
     let config = args.settings()?;

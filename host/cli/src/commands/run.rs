@@ -19,7 +19,7 @@ Example:
 
 Exit codes: 0 drained, 1 could not start, did not drain in time or lost a vital thread, 2 wrong usage.
 Logs go to standard error: as text on a terminal, as JSON lines otherwise. `[log] filter` sets the level; RUST_LOG takes precedence.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The device's configuration
     #[arg(long, value_name = "FILE", default_value = "hotshoe.toml")]
     config: PathBuf,
@@ -42,7 +42,7 @@ const OIP: Endpoint<Bound, Server> = Endpoint {
     join: Server::join,
 };
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     serve(&args.config, &OIP, terminal)?;
     Ok(ExitCode::SUCCESS)
 }

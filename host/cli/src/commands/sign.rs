@@ -23,7 +23,7 @@ With cosign's key:
   hotshoe sign my-release --bundle alice.json
 
 The passphrase is asked for, or read from HOTSHOE_PASSPHRASE.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]
     layout: PathBuf,
@@ -35,7 +35,7 @@ pub struct Args {
     bundle: Option<PathBuf>,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let signed = match (&args.key, &args.bundle) {
         (Some(key), _) => sign(&args.layout, &read_key(key)?)?,
         (None, Some(bundle)) => attach(&args.layout, bundle)?,

@@ -28,7 +28,7 @@ const ACL: &str = "acl.json";
 Example:
   hotshoe site init --site lab --out lab --server 192.0.2.7
   hotshoe site add --site-dir lab --device line-4")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -39,7 +39,7 @@ enum Action {
     Add(add::Args),
 }
 
-pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Init(args) => init::run(args, terminal),
         Action::Add(args) => add::run(args, terminal),

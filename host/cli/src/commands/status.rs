@@ -47,7 +47,7 @@ Example: without certificates
 With --site-dir or --device-keys, each answer is `signed` by its device, or only `claimed`. With --json, a list of devices, each with
 `claimed` and, for a site, `answered`. Exit code 1 if no device answers, an answer is not signed although it has to be, or a part of a
 daemon does not run.")]
-pub struct Args {
+pub(crate) struct Args {
     /// A device's configuration: that device, or its network [default: hotshoe.toml, unless --connect is given]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -64,7 +64,7 @@ pub struct Args {
     network: NetworkArgs,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     let is_own = !args.network.is_given() && args.site.is_none() && args.device.is_none();
     let list = args.network.devices()?;

@@ -42,7 +42,7 @@ Example: the samples of a device
   hotshoe test . --recorded line-4
 
 Exit code 1 if a test failed, or none ran.")]
-pub struct Args {
+pub(crate) struct Args {
     /// The folder of the release.toml, or the file itself
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -74,7 +74,7 @@ pub struct Args {
 
 /// Why no test ran.
 #[derive(Debug, Error)]
-pub enum TestError {
+pub(crate) enum TestError {
     /// There are no tests.
     #[error(
         "{release_toml} has no [[tests]]{}; add one, or give --recorded DIR",
@@ -90,7 +90,7 @@ pub enum TestError {
 
 impl TestError {
     /// A stable error code.
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::NoTests { .. } => "no_tests",
         }
@@ -104,7 +104,7 @@ fn filtered(filter: &Option<String>) -> String {
     }
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let lines = LogLines::default();
     logging::init_with("warn", lines.clone())?;
     let options = TestOptions {

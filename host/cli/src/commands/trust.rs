@@ -39,7 +39,7 @@ trust.toml:
   releases = [\"*\"]               # the names of releases that this key may sign; * matches anything
   rotates = true                   # whether it counts for the next version; default: if it may sign \"*\"
   public-key = \"\"\"...\"\"\"")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
     #[command(flatten)]
@@ -87,7 +87,7 @@ struct Report<'a> {
     keys: BTreeMap<String, String>,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let Some(action) = args.action else {
         return write(&args.file, terminal);
     };

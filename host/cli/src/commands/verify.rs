@@ -19,7 +19,7 @@ use crate::device_args::DeviceArgs;
 Example:
   hotshoe verify my-release --trust trust.toml --device line-4 --site lab
   hotshoe verify my-release --config hotshoe.toml")]
-pub struct Args {
+pub(crate) struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]
     layout: PathBuf,
@@ -44,7 +44,7 @@ struct Report<'a> {
     chunked: usize,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let Identity { trust, device, .. } = args.device.identity()?;
     let now = args.at.unwrap_or_else(Time::now);
     let (_, release) = verify(&args.layout, &trust, &Floor::none(), &device, now)?;

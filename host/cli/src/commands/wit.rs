@@ -19,7 +19,7 @@ Example: the exports and imports of a policy
 
 Example: update the interfaces of a project
   hotshoe wit --vendor my-policy/wit")]
-pub struct Args {
+pub(crate) struct Args {
     /// Only the parts for this world: preprocessor, postprocessor, policy or stage
     #[arg(long, value_name = "WORLD", value_parser = world, conflicts_with = "vendor")]
     world: Option<World>,
@@ -35,7 +35,7 @@ struct Wit<'a> {
     text: &'a str,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let files = embedded::files(&WIT, "");
     if let Some(folder) = args.vendor {
         embedded::write(&WIT, "", &folder)

@@ -23,7 +23,7 @@ registry.toml and hotshoe.toml:
   ca = \"ca.pem\"
   certificate = \"registry.pem\"
   key = \"registry.key\"")]
-pub struct Args {
+pub(crate) struct Args {
     /// The site
     #[arg(long, value_name = "SITE")]
     site: String,
@@ -41,7 +41,7 @@ pub struct Args {
     application: Vec<String>,
 }
 
-pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let options = AclOptions {
         devices: args.device,
         deployers: args.deployer,

@@ -28,7 +28,7 @@ const EXPIRES: &str = "1d";
 const DELIVERY: Duration = Duration::from_secs(120);
 
 /// A daemon in development mode that trusts one key. The secret key exists only in this process and is never written to disk.
-pub struct Device {
+pub(crate) struct Device {
     folder: PathBuf,
     manifest: PathBuf,
     key: SigningKey,
@@ -56,7 +56,7 @@ impl Running {
 
 impl Device {
     /// Prepares the folder `.hotshoe/dev` beside a release.toml. Removes the files of an earlier run, except compiled code.
-    pub fn new(manifest: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(manifest: &Path) -> anyhow::Result<Self> {
         let beside = manifest.parent().unwrap_or(Path::new("."));
         let folder = std::path::absolute(beside.join(".hotshoe").join("dev"))?;
         fs::create_dir_all(&folder)
@@ -90,7 +90,7 @@ impl Device {
 
     /// Packs and signs the release in its current state and activates it: the first by installation, later ones by an
     /// atomic swap. Returns the time from reading the files until the release serves.
-    pub fn serve(&mut self) -> anyhow::Result<Duration> {
+    pub(crate) fn serve(&mut self) -> anyhow::Result<Duration> {
         let started = Instant::now();
         self.generation += 1;
         let generation = self.generation;
@@ -109,18 +109,18 @@ impl Device {
     }
 
     /// The session to the device and the device's status.
-    pub fn client(&self) -> Option<(&Client, &Status)> {
+    pub(crate) fn client(&self) -> Option<(&Client, &Status)> {
         let running = self.running.as_ref()?;
         Some((&running.client, &running.status))
     }
 
     /// The daemon's log.
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.folder.join("daemon.log")
     }
 
     /// Stops the daemon, whose samples in flight finish.
-    pub fn stop(self) -> anyhow::Result<()> {
+    pub(crate) fn stop(self) -> anyhow::Result<()> {
         let Some(running) = self.running else {
             return Ok(());
         };

@@ -3,5 +3,5 @@
 mod device;
 mod samples;
 
-pub use device::Device;
-pub use samples::{Sample, SampleResult};
+pub(crate) use device::Device;
+pub(crate) use samples::{Sample, SampleResult};

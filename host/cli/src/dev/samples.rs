@@ -20,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 
 /// A sample to try after every change.
 #[derive(Debug, Clone)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// The name to show.
     pub name: String,
     /// Its media type.
@@ -31,7 +31,7 @@ pub struct Sample {
 
 /// The result of a sample.
 #[derive(Debug, Serialize)]
-pub struct SampleResult {
+pub(crate) struct SampleResult {
     /// The sample.
     pub sample: String,
     /// From sending it to its answer, in milliseconds.
@@ -46,7 +46,7 @@ pub struct SampleResult {
 
 impl Sample {
     /// A file named on the command line.
-    pub fn of_file(file: &Path) -> Self {
+    pub(crate) fn of_file(file: &Path) -> Self {
         Self {
             name: file.display().to_string(),
             content_type: content_type(file)
@@ -57,7 +57,7 @@ impl Sample {
     }
 
     /// The samples of the release's tests, with paths relative to its folder. Recordings are only for `hotshoe test`.
-    pub fn of_tests(release: &ReleaseToml, folder: &Path) -> Vec<Self> {
+    pub(crate) fn of_tests(release: &ReleaseToml, folder: &Path) -> Vec<Self> {
         let tests = release.tests.iter();
         tests
             .filter_map(|test| {
@@ -79,7 +79,7 @@ impl Sample {
     }
 
     /// Sends it to the device and waits for the answer.
-    pub fn show(&self, client: &Client, device: &Status) -> anyhow::Result<SampleResult> {
+    pub(crate) fn show(&self, client: &Client, device: &Status) -> anyhow::Result<SampleResult> {
         let bytes =
             fs::read(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
         let feeder = client.feeder(&device.site, &device.device, IN_FLIGHT, ANSWER);

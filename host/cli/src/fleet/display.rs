@@ -29,7 +29,7 @@ struct EventLine<'a> {
 }
 
 /// Shows the progress of devices while it changes.
-pub struct Display<'t> {
+pub(crate) struct Display<'t> {
     terminal: &'t Terminal,
     bars: Option<MultiProgress>,
     devices: BTreeMap<String, ProgressBar>,
@@ -37,7 +37,7 @@ pub struct Display<'t> {
 
 impl<'t> Display<'t> {
     /// Shows bars if standard error is a terminal and JSON is off.
-    pub fn new(terminal: &'t Terminal) -> Self {
+    pub(crate) fn new(terminal: &'t Terminal) -> Self {
         let bars = !terminal.json && io::stderr().is_terminal();
         Self {
             terminal,
@@ -47,7 +47,7 @@ impl<'t> Display<'t> {
     }
 
     /// Shows what changed on one device.
-    pub fn show(
+    pub(crate) fn show(
         &mut self,
         device: &str,
         progress: &DeviceProgress,
@@ -96,7 +96,7 @@ impl<'t> Display<'t> {
     }
 
     /// Prints a remark above any bars.
-    pub fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         match &self.bars {
             // A lost remark is not an error.
             Some(bars) => drop(bars.println(line)),
@@ -142,7 +142,7 @@ fn position(progress: &DeviceProgress) -> u64 {
 }
 
 /// The progress of a device, in words.
-pub fn words(progress: &DeviceProgress) -> String {
+pub(crate) fn words(progress: &DeviceProgress) -> String {
     if let Some(claim) = progress.claim {
         return format!("claims {}, not verified: {}", claim.phase, claim.why);
     }

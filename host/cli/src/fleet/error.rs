@@ -2,7 +2,7 @@
 
 /// Why a command that works on other machines could not start, or found no device.
 #[derive(Debug, thiserror::Error)]
-pub enum FleetError {
+pub(crate) enum FleetError {
     /// No endpoint is known.
     #[error(
         "no endpoint of the site is known; give --site-dir DIR, --connect ENDPOINT (a router, a registry or a device){}, or --config hotshoe.toml",
@@ -53,7 +53,7 @@ pub enum FleetError {
 
 impl FleetError {
     /// The stable name, in snake case.
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Nowhere { .. } => "nowhere",
             Self::NoSite => "no_site",

@@ -22,7 +22,7 @@ const EVENTS: usize = 4096;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// A message about a site.
-pub enum SiteUpdate {
+pub(crate) enum SiteUpdate {
     /// A device published an event.
     Event(Box<DeviceMessage<DeployEvent>>),
     /// The answers to one poll, and the names of all devices that are present.
@@ -37,7 +37,7 @@ pub enum SiteUpdate {
 }
 
 /// Listens on two threads until `over` is set or the receiver is dropped.
-pub fn listen<'s>(
+pub(crate) fn listen<'s>(
     scope: &'s Scope<'s, '_>,
     client: &'s Client,
     site: &'s str,
@@ -87,7 +87,10 @@ fn round(client: &Client, site: &str) -> Result<SiteUpdate, LinkError> {
 }
 
 /// The next message before `deadline`; none when that has passed.
-pub fn next(updates: &Receiver<SiteUpdate>, deadline: Option<Instant>) -> Option<SiteUpdate> {
+pub(crate) fn next(
+    updates: &Receiver<SiteUpdate>,
+    deadline: Option<Instant>,
+) -> Option<SiteUpdate> {
     match deadline {
         None => updates.recv().ok(),
         Some(deadline) => updates

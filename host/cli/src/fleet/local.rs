@@ -11,10 +11,10 @@ use hotshoe_trust::Time;
 use serde_json::Value;
 
 /// The default configuration file.
-pub const CONFIG: &str = "hotshoe.toml";
+pub(crate) const CONFIG: &str = "hotshoe.toml";
 
 /// An answer, and whether a daemon gave it.
-pub struct LocalAnswer {
+pub(crate) struct LocalAnswer {
     /// The answer.
     pub value: Value,
     /// False if no daemon runs, and the data folder itself was read or changed.
@@ -22,7 +22,7 @@ pub struct LocalAnswer {
 }
 
 /// Asks the device of a configuration.
-pub fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result<LocalAnswer> {
+pub(crate) fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result<LocalAnswer> {
     let path = config.map_or(Path::new(CONFIG), PathBuf::as_path);
     let config = Config::load(path)
         .with_context(|| format!("cannot use {}; give --config", path.display()))?;

@@ -1,14 +1,14 @@
 //! A deployer's view of a site: its network, the selected devices, and the progress of a release on them.
-pub mod display;
-pub mod error;
-pub mod follow;
-pub mod local;
-pub mod network;
-pub mod offer;
-pub mod order;
-pub mod overview;
-pub mod report;
-pub mod rollout;
-pub mod select;
-pub mod site_dir;
-pub mod survey;
+pub(crate) mod display;
+pub(crate) mod error;
+pub(crate) mod follow;
+pub(crate) mod local;
+pub(crate) mod network;
+pub(crate) mod offer;
+pub(crate) mod order;
+pub(crate) mod overview;
+pub(crate) mod report;
+pub(crate) mod rollout;
+pub(crate) mod select;
+pub(crate) mod site_dir;
+pub(crate) mod survey;

@@ -15,7 +15,7 @@ use hotshoe_release::keys::read_key;
 /// The options of every command that uses Zenoh.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Network")]
-pub struct NetworkArgs {
+pub(crate) struct NetworkArgs {
     /// A Zenoh endpoint to connect to, such as tcp/192.0.2.7:7447: a router, a registry or a device; may be repeated
     #[arg(long, value_name = "ENDPOINT")]
     pub connect: Vec<String>,
@@ -46,7 +46,7 @@ pub struct NetworkArgs {
 
 /// The session and the site that the options give.
 #[derive(Debug)]
-pub struct ResolvedNetwork {
+pub(crate) struct ResolvedNetwork {
     /// The settings of the session.
     pub zenoh: ZenohConfig,
     /// The site, if a configuration or a site's folder names it.
@@ -58,7 +58,7 @@ impl NetworkArgs {
     ///
     /// # Errors
     /// [`FleetError::Nowhere`]: there is no endpoint.
-    pub fn resolve(
+    pub(crate) fn resolve(
         &self,
         config: Option<&Path>,
         listen: Option<&[String]>,
@@ -87,7 +87,7 @@ impl NetworkArgs {
     }
 
     /// The error message if the session cannot be opened.
-    pub fn cannot_open(&self) -> String {
+    pub(crate) fn cannot_open(&self) -> String {
         if let (true, Some(folder)) = (self.connect.is_empty(), &self.site_dir) {
             let folder = folder.display();
             return format!(
@@ -108,7 +108,7 @@ impl NetworkArgs {
     }
 
     /// The devices and their public keys, if given. Answers are then verified.
-    pub fn devices(&self) -> anyhow::Result<Option<DeviceList>> {
+    pub(crate) fn devices(&self) -> anyhow::Result<Option<DeviceList>> {
         match (&self.device_keys, self.folder()?) {
             (Some(keys), _) => Ok(Some(DeviceList::load(keys)?)),
             (None, Some(folder)) => folder.devices().map(Some),
@@ -117,7 +117,7 @@ impl NetworkArgs {
     }
 
     /// The key that signs statements: the given one, or the site's.
-    pub fn signing_key(&self, given: Option<&Path>) -> anyhow::Result<Option<SigningKey>> {
+    pub(crate) fn signing_key(&self, given: Option<&Path>) -> anyhow::Result<Option<SigningKey>> {
         let own = match given {
             Some(_) => None,
             None => self.folder()?.and_then(|folder| folder.signing_key()),
@@ -126,12 +126,12 @@ impl NetworkArgs {
     }
 
     /// Whether the options give the endpoints, so that no configuration is needed.
-    pub const fn is_given(&self) -> bool {
+    pub(crate) const fn is_given(&self) -> bool {
         !self.connect.is_empty() || self.site_dir.is_some()
     }
 
     /// Applies the options, which take precedence over the settings.
-    pub fn apply(&self, zenoh: &mut ZenohConfig) {
+    pub(crate) fn apply(&self, zenoh: &mut ZenohConfig) {
         // A given endpoint replaces the one that the site's folder names.
         if self.site_dir.is_some() && !self.connect.is_empty() {
             zenoh.connect.clear();
@@ -153,7 +153,7 @@ impl NetworkArgs {
     ///
     /// # Errors
     /// [`FleetError::NoSite`]: no site is given.
-    pub fn site(
+    pub(crate) fn site(
         &self,
         site: Option<&str>,
         config: Option<&Path>,

@@ -11,7 +11,7 @@ use super::error::FleetError;
 
 /// A release that can be published.
 #[derive(Debug)]
-pub struct Offer {
+pub(crate) struct Offer {
     /// The folder.
     pub layout: Layout,
     /// The release as its config describes it, not verified: a deployer's machine may have no keys.
@@ -24,7 +24,7 @@ pub struct Offer {
 
 /// A reference to a release, for JSON.
 #[derive(Debug, Serialize)]
-pub struct ReleaseRef<'a> {
+pub(crate) struct ReleaseRef<'a> {
     /// The release's name.
     pub name: &'a str,
     /// The release's generation.
@@ -38,7 +38,7 @@ impl Offer {
     ///
     /// # Errors
     /// The folder is not a release, a blob is missing or damaged, or the release is not signed.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let cannot = || format!("cannot publish {}", path.display());
         let layout = Layout::open(path).with_context(cannot)?;
         let package = layout.package().with_context(cannot)?;
@@ -66,7 +66,7 @@ impl Offer {
     }
 
     /// The name, generation and digest.
-    pub fn reference(&self) -> ReleaseRef<'_> {
+    pub(crate) fn reference(&self) -> ReleaseRef<'_> {
         ReleaseRef {
             name: &self.release.name,
             generation: self.release.generation,
@@ -75,7 +75,7 @@ impl Offer {
     }
 
     /// The size of all blobs, in bytes.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.release.blobs().map(|blob| blob.size).sum()
     }
 }

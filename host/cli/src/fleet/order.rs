@@ -25,7 +25,7 @@ const LIFETIME: &str = "10m";
 
 /// The options of `rollback`, `activate` and `cancel`.
 #[derive(Debug, clap::Args)]
-pub struct OrderArgs {
+pub(crate) struct OrderArgs {
     /// The device's configuration, on the device itself [default: hotshoe.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -47,7 +47,7 @@ pub struct OrderArgs {
 
 /// An order to a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OrderKind {
+pub(crate) enum OrderKind {
     /// Roll back to the previous release.
     Rollback,
     /// Activate the staged release.
@@ -101,7 +101,7 @@ impl OrderKind {
 }
 
 /// Sends an order, and returns the device's answer.
-pub fn send(args: &OrderArgs, kind: OrderKind) -> anyhow::Result<Value> {
+pub(crate) fn send(args: &OrderArgs, kind: OrderKind) -> anyhow::Result<Value> {
     let Some(device) = &args.device else {
         anyhow::ensure!(
             !args.network.is_given(),
@@ -182,7 +182,7 @@ impl RemoteDevice<'_> {
 }
 
 /// The text `NAME generation N` of a slot in an answer.
-pub fn slot(value: Option<&Value>) -> Option<String> {
+pub(crate) fn slot(value: Option<&Value>) -> Option<String> {
     let slot: SlotStatus = serde_json::from_value(value?.clone()).ok()?;
     Some(format!("{} generation {}", slot.name, slot.generation))
 }

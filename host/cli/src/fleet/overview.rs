@@ -15,7 +15,7 @@ use hotshoe_release::terminal::Terminal;
 
 /// A device that is present.
 #[derive(Debug)]
-pub struct Overview {
+pub(crate) struct Overview {
     /// The device's site.
     pub site: String,
     /// The device's name.
@@ -26,7 +26,7 @@ pub struct Overview {
 
 /// A device's status, and whether the device is proven to have sent it.
 #[derive(Debug, Clone)]
-pub struct DeviceReport {
+pub(crate) struct DeviceReport {
     /// The status.
     pub status: Status,
     /// Why the status is only claimed; none if the device has signed it, or is on this machine.
@@ -37,7 +37,7 @@ pub struct DeviceReport {
 
 impl DeviceReport {
     /// The status of a device on this machine, from its control socket.
-    pub const fn own(status: Status) -> Self {
+    pub(crate) const fn own(status: Status) -> Self {
         Self {
             status,
             unproven: None,
@@ -46,7 +46,7 @@ impl DeviceReport {
     }
 
     /// One report per device from answers over the network. Of several answers under one name, a proven one wins.
-    pub fn of(said: Vec<DeviceMessage<Status>>, list: Option<&DeviceList>) -> Vec<Self> {
+    pub(crate) fn of(said: Vec<DeviceMessage<Status>>, list: Option<&DeviceList>) -> Vec<Self> {
         let mut devices: BTreeMap<(String, String), Self> = BTreeMap::new();
         for said in said {
             let unproven = said.check(list).err();
@@ -72,7 +72,7 @@ impl DeviceReport {
     }
 
     /// Why the status is not proven, in words.
-    pub fn unproven_text(&self) -> Option<String> {
+    pub(crate) fn unproven_text(&self) -> Option<String> {
         let why = self.unproven?;
         Some(match self.answers {
             0 | 1 => format!("claimed, not verified: {why}"),
@@ -104,7 +104,7 @@ impl Serialize for DeviceReport {
 
 impl Overview {
     /// Joins answers with the devices that are present, by site and name.
-    pub fn join(answers: Vec<DeviceReport>, present: Vec<DeviceKey>) -> Vec<Self> {
+    pub(crate) fn join(answers: Vec<DeviceReport>, present: Vec<DeviceKey>) -> Vec<Self> {
         let mut devices: BTreeMap<(String, String), Option<DeviceReport>> = present
             .into_iter()
             .map(|key| ((key.site, key.device), None))
@@ -139,7 +139,7 @@ impl Serialize for Overview {
 }
 
 /// The devices as a table, with a column for the site if there may be several.
-pub fn table(overviews: &[Overview], with_sites: bool, terminal: &Terminal) -> String {
+pub(crate) fn table(overviews: &[Overview], with_sites: bool, terminal: &Terminal) -> String {
     let mut header = vec![
         "device",
         "live",

@@ -11,7 +11,7 @@ use hotshoe_release::terminal::{Terminal, size};
 const SHOWN_EVENTS: usize = 5;
 
 /// The phase of a device's update: `live`, `fetching 3.1 MB of 10.9 MB`, `self-tested, waits for activation`.
-pub fn working(status: &Status, terminal: &Terminal) -> String {
+pub(crate) fn working(status: &Status, terminal: &Terminal) -> String {
     let deploy = &status.deploy;
     let mut words = match deploy.phase {
         Phase::Absent => "-".to_owned(),
@@ -47,7 +47,7 @@ pub fn working(status: &Status, terminal: &Terminal) -> String {
 }
 
 /// The health of the release that serves.
-pub fn health(status: &Status, terminal: &Terminal) -> Option<String> {
+pub(crate) fn health(status: &Status, terminal: &Terminal) -> Option<String> {
     let health = status.health.as_ref()?;
     let mut words = format!("{} samples, {} errors", health.samples, health.errors);
     if let Some(p95) = health.p95_us {
@@ -66,7 +66,7 @@ pub fn health(status: &Status, terminal: &Terminal) -> Option<String> {
 }
 
 /// Prints a device's status.
-pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     terminal.print(format!(
         "{}  hotshoe {}, up {} s",
         terminal.bold(&format!("{}/{}", status.site, status.device)),
@@ -143,7 +143,7 @@ fn show_memory(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
 }
 
 /// The parts of the daemon that do not run.
-pub fn broken(status: &Status) -> Option<String> {
+pub(crate) fn broken(status: &Status) -> Option<String> {
     let words = |part: &PartStatus| format!("{} {}", part.name, part.state.name());
     let words: Vec<String> = status.broken().map(words).collect();
     (!words.is_empty()).then(|| words.join(", "))

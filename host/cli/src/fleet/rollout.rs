@@ -15,7 +15,7 @@ const SIGNED_BY: &[&str] = &["unknown_signer", "signer_not_allowed"];
 
 /// The state in which a device is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goal {
+pub(crate) enum Goal {
     /// The release is live.
     Confirmed,
     /// The release is staged and waits to be activated.
@@ -25,7 +25,7 @@ pub enum Goal {
 /// The final state of the release on one device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The release is live.
     Confirmed,
     /// The release is staged.
@@ -44,12 +44,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// Whether the goal is reached.
-    pub const fn is_good(self) -> bool {
+    pub(crate) const fn is_good(self) -> bool {
         matches!(self, Self::Confirmed | Self::Staged)
     }
 
     /// The text for people.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
             Self::Staged => "staged",
@@ -64,7 +64,7 @@ impl Outcome {
 
 /// The progress of one device.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DeviceProgress {
+pub(crate) struct DeviceProgress {
     /// The latest event; none if the device was only seen.
     pub last: Option<DeployEvent>,
     /// What the device waits for.
@@ -96,17 +96,17 @@ impl DeviceProgress {
     };
 
     /// The latest phase.
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.last.as_ref().map_or(Phase::Absent, |last| last.phase)
     }
 
     /// Why it was refused, failed or rolled back, or why the last attempt failed.
-    pub fn cause(&self) -> Option<&Cause> {
+    pub(crate) fn cause(&self) -> Option<&Cause> {
         self.last.as_ref().and_then(|last| last.cause.as_ref())
     }
 
     /// Bytes on the device's disk, and total bytes of the release.
-    pub fn bytes(&self) -> (u64, u64) {
+    pub(crate) fn bytes(&self) -> (u64, u64) {
         self.last
             .as_ref()
             .map_or((0, 0), |last| (last.fetched, last.total))
@@ -115,7 +115,7 @@ impl DeviceProgress {
 
 /// An unproven claim about a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// The claimed phase.
     pub phase: Phase,
     /// Why it is unproven.
@@ -124,7 +124,7 @@ pub struct Claim {
 
 /// What a message changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
+pub(crate) enum Change {
     /// Nothing, or the message was about another release or device.
     None,
     /// A number.
@@ -135,7 +135,7 @@ pub enum Change {
 
 /// One release on all selected devices.
 #[derive(Debug)]
-pub struct Rollout {
+pub(crate) struct Rollout {
     release: Digest,
     goal: Goal,
     selector: DeviceSelector,
@@ -146,7 +146,7 @@ pub struct Rollout {
 
 impl Rollout {
     /// Tracks the release whose manifest has this digest. No device is known yet.
-    pub fn new(release: Digest, goal: Goal, selector: DeviceSelector) -> Self {
+    pub(crate) fn new(release: Digest, goal: Goal, selector: DeviceSelector) -> Self {
         Self {
             release,
             goal,
@@ -157,37 +157,37 @@ impl Rollout {
     }
 
     /// Sets whether the statement is signed.
-    pub const fn signed(mut self, signed: bool) -> Self {
+    pub(crate) const fn signed(mut self, signed: bool) -> Self {
         self.signed = signed;
         self
     }
 
     /// The selected devices that are known, by name.
-    pub fn devices(&self) -> impl Iterator<Item = (&str, &DeviceProgress)> {
+    pub(crate) fn devices(&self) -> impl Iterator<Item = (&str, &DeviceProgress)> {
         self.devices
             .iter()
             .map(|(name, progress)| (name.as_str(), progress))
     }
 
     /// The progress of one device.
-    pub fn get(&self, device: &str) -> Option<&DeviceProgress> {
+    pub(crate) fn get(&self, device: &str) -> Option<&DeviceProgress> {
         self.devices.get(device)
     }
 
     /// Whether there are at least `least` devices and all have a final state.
-    pub fn are_over(&self, least: usize) -> bool {
+    pub(crate) fn are_over(&self, least: usize) -> bool {
         self.devices.len() >= least && self.devices.values().all(|it| it.outcome.is_some())
     }
 
     /// Whether all devices reached the goal.
-    pub fn are_good(&self) -> bool {
+    pub(crate) fn are_good(&self) -> bool {
         self.devices
             .values()
             .all(|it| it.outcome.is_some_and(Outcome::is_good))
     }
 
     /// How many devices reached the goal.
-    pub fn succeeded(&self) -> usize {
+    pub(crate) fn succeeded(&self) -> usize {
         self.devices
             .values()
             .filter(|it| it.outcome.is_some_and(Outcome::is_good))
@@ -195,12 +195,12 @@ impl Rollout {
     }
 
     /// Records a device that is present but silent. Its labels are unknown, so it is selected only if the selector has no labels.
-    pub fn add_device(&mut self, device: &str) -> Change {
+    pub(crate) fn add_device(&mut self, device: &str) -> Change {
         self.add_labelled(device, &BTreeMap::new())
     }
 
     /// Records a device's event.
-    pub fn event(&mut self, event: &DeployEvent) -> Change {
+    pub(crate) fn event(&mut self, event: &DeployEvent) -> Change {
         if event.release != self.release {
             return Change::None;
         }
@@ -219,7 +219,7 @@ impl Rollout {
 
     /// Records a device's status. A failure of an earlier attempt at the same release is ignored until `settled`: the device may not have read
     /// the new statement yet.
-    pub fn status(&mut self, status: &Status, settled: bool, now: Time) -> Change {
+    pub(crate) fn status(&mut self, status: &Status, settled: bool, now: Time) -> Change {
         if !self.devices.contains_key(&status.device) {
             if !self.is_selected(&status.device, status.labels.clone()) {
                 return Change::None;
@@ -262,7 +262,7 @@ impl Rollout {
     }
 
     /// The device has signed the next message. Earlier claims in its name are dropped.
-    pub fn mark_proven(&mut self, device: &str) {
+    pub(crate) fn mark_proven(&mut self, device: &str) {
         let Some(progress) = self.devices.get_mut(device) else {
             return;
         };
@@ -275,7 +275,7 @@ impl Rollout {
 
     /// Records an unproven event where signatures are required. It does not count. If it claims a final state and the device has signed
     /// nothing, the device is `Unverified` once `settled`.
-    pub fn claimed(&mut self, event: &DeployEvent, why: Unproven, settled: bool) -> Change {
+    pub(crate) fn claimed(&mut self, event: &DeployEvent, why: Unproven, settled: bool) -> Change {
         if event.release != self.release {
             return Change::None;
         }
@@ -284,7 +284,7 @@ impl Rollout {
     }
 
     /// Records an unproven status, as [`Self::claimed`] does.
-    pub fn claimed_status(
+    pub(crate) fn claimed_status(
         &mut self,
         status: &Status,
         why: Unproven,

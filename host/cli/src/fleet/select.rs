@@ -5,7 +5,10 @@ use anyhow::bail;
 use hotshoe_trust::DeviceSelector;
 
 /// The selector from `--device` and `--select`: any of the names, and all of the labels.
-pub fn selector(names: &[String], labels: &[(String, String)]) -> anyhow::Result<DeviceSelector> {
+pub(crate) fn selector(
+    names: &[String],
+    labels: &[(String, String)],
+) -> anyhow::Result<DeviceSelector> {
     let mut wanted = BTreeMap::new();
     for (key, value) in labels {
         if let Some(other) = wanted.insert(key.clone(), value.clone())
@@ -21,7 +24,7 @@ pub fn selector(names: &[String], labels: &[(String, String)]) -> anyhow::Result
 }
 
 /// A selector in words, to follow "device of site S"; empty if it selects all.
-pub fn words(selector: &DeviceSelector) -> String {
+pub(crate) fn words(selector: &DeviceSelector) -> String {
     let mut words = String::new();
     if !selector.names.is_empty() {
         words.push_str(&format!(" called {}", selector.names.join(" or ")));

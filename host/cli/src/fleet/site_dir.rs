@@ -13,24 +13,24 @@ use super::error::FleetError;
 use hotshoe_release::files::read_text;
 
 /// The file that marks a site's folder.
-pub const SITE_FILE: &str = "site.toml";
+pub(crate) const SITE_FILE: &str = "site.toml";
 /// The site's certificate authority.
-pub const CA: &str = "ca.pem";
+pub(crate) const CA: &str = "ca.pem";
 /// The common name of the deployer's certificate, and the name of its files.
-pub const DEPLOYER: &str = "deployer";
+pub(crate) const DEPLOYER: &str = "deployer";
 /// The common name of the registry's certificate, and the name of its folder and files.
-pub const REGISTRY: &str = "registry";
+pub(crate) const REGISTRY: &str = "registry";
 /// The secret key that signs statements and releases; it may be elsewhere.
-pub const SIGNING_KEY: &str = "signing.key";
+pub(crate) const SIGNING_KEY: &str = "signing.key";
 /// The folder of the devices' public keys, one `NAME.pub` per device.
-pub const DEVICES: &str = "devices";
+pub(crate) const DEVICES: &str = "devices";
 /// The folder of the devices' bundles, one folder per device.
-pub const BUNDLES: &str = "bundles";
+pub(crate) const BUNDLES: &str = "bundles";
 
 /// `site.toml`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct SiteFile {
+pub(crate) struct SiteFile {
     /// The site's name.
     pub site: String,
     /// The endpoints of the site's registry.
@@ -39,7 +39,7 @@ pub struct SiteFile {
 
 /// A site's folder.
 #[derive(Debug, Clone)]
-pub struct SiteDir {
+pub(crate) struct SiteDir {
     /// Its path.
     pub folder: PathBuf,
     /// Its `site.toml`.
@@ -48,7 +48,7 @@ pub struct SiteDir {
 
 impl SiteDir {
     /// Opens a folder that `hotshoe site init` made.
-    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(SITE_FILE);
         if !path.exists() {
             let folder = folder.display().to_string();
@@ -63,7 +63,7 @@ impl SiteDir {
     }
 
     /// The settings of a deployer's session: to the registry, with the deployer's certificate.
-    pub fn zenoh(&self) -> ZenohConfig {
+    pub(crate) fn zenoh(&self) -> ZenohConfig {
         ZenohConfig {
             connect: self.file.connect.clone(),
             tls: Some(TlsConfig {
@@ -77,12 +77,12 @@ impl SiteDir {
     }
 
     /// The devices and their public keys.
-    pub fn devices(&self) -> anyhow::Result<DeviceList> {
+    pub(crate) fn devices(&self) -> anyhow::Result<DeviceList> {
         Ok(DeviceList::load(&self.folder.join(DEVICES))?)
     }
 
     /// The key that signs statements, if it is kept here.
-    pub fn signing_key(&self) -> Option<PathBuf> {
+    pub(crate) fn signing_key(&self) -> Option<PathBuf> {
         Some(self.folder.join(SIGNING_KEY)).filter(|path| path.exists())
     }
 }

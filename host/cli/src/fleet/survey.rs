@@ -13,7 +13,7 @@ const ROUND: Duration = Duration::from_secs(2);
 
 /// The answers, and the devices that are present.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// The answers.
     pub statuses: Vec<DeviceMessage<Status>>,
     /// Devices by their liveliness tokens.
@@ -21,7 +21,7 @@ pub struct Survey {
 }
 
 /// Asks until all devices that are present have answered and no new one appears, at most for `timeout`.
-pub fn survey(
+pub(crate) fn survey(
     client: &Client,
     site: Option<&str>,
     device: Option<&str>,

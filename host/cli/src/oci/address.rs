@@ -14,28 +14,28 @@ const SCHEME: &str = "oci://";
 
 /// The address of a release in a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address(Reference);
+pub(crate) struct Address(Reference);
 
 impl Address {
     /// The reference for the OCI client.
-    pub const fn reference(&self) -> &Reference {
+    pub(crate) const fn reference(&self) -> &Reference {
         &self.0
     }
 
     /// The reference of a manifest in the same repository.
-    pub fn at(&self, digest: Digest) -> Reference {
+    pub(crate) fn at(&self, digest: Digest) -> Reference {
         self.0.clone_with_digest(digest.to_string())
     }
 
     /// The reference of a tag in the same repository.
-    pub fn tagged(&self, tag: &str) -> Reference {
+    pub(crate) fn tagged(&self, tag: &str) -> Reference {
         let reference = &self.0;
         let (registry, repository) = (reference.registry(), reference.repository());
         Reference::with_tag(registry.to_owned(), repository.to_owned(), tag.to_owned())
     }
 
     /// Whether the registry is on this machine, so that no encryption is needed.
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         let registry = self.0.registry();
         let host = match registry.rsplit_once(':') {
             Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,

@@ -4,7 +4,7 @@ use oci_client::errors::{OciDistributionError, OciErrorCode};
 
 /// Errors of pushing and pulling releases.
 #[derive(Debug, thiserror::Error)]
-pub enum OciError {
+pub(crate) enum OciError {
     /// The text is not a valid address.
     #[error("`{address}` is not an address in a registry: {why}; write oci://HOST/REPOSITORY:TAG")]
     Address {
@@ -103,7 +103,7 @@ pub enum OciError {
 
 impl OciError {
     /// The stable name, in snake case; none if the source has one.
-    pub fn name(&self) -> Option<&'static str> {
+    pub(crate) fn name(&self) -> Option<&'static str> {
         Some(match self {
             Self::Address { .. } => "bad_address",
             Self::Credentials { .. } | Self::NoPassword => "no_credentials",

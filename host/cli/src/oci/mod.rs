@@ -8,8 +8,8 @@ mod push;
 mod reader;
 mod remote;
 
-pub use address::Address;
-pub use error::OciError;
-pub use pull::pull;
-pub use push::push;
-pub use remote::{Access, Remote};
+pub(crate) use address::Address;
+pub(crate) use error::OciError;
+pub(crate) use pull::pull;
+pub(crate) use push::push;
+pub(crate) use remote::{Access, Remote};

@@ -16,7 +16,7 @@ const BUNDLES_OF_ONE: usize = 4;
 
 /// The result of a pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pulled {
+pub(crate) struct Pulled {
     /// The address of the release.
     pub place: String,
     /// The digest of the signed manifest.
@@ -31,7 +31,11 @@ pub struct Pulled {
 ///
 /// # Errors
 /// [`OciError`]; the folder is then as it was.
-pub async fn pull(remote: &Remote, out: &Path, progress: &Progress) -> Result<Pulled, OciError> {
+pub(crate) async fn pull(
+    remote: &Remote,
+    out: &Path,
+    progress: &Progress,
+) -> Result<Pulled, OciError> {
     let place = remote.address().to_string();
     let bytes = remote.manifest(remote.address().reference()).await?;
     let manifest = Manifest::parse(&bytes).map_err(|source| OciError::Manifest {

@@ -12,7 +12,7 @@ use super::{OciError, Remote};
 
 /// The result of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pushed {
+pub(crate) struct Pushed {
     /// The address of the release.
     pub place: String,
     /// The digest of the signed manifest.
@@ -29,7 +29,7 @@ pub struct Pushed {
 ///
 /// # Errors
 /// [`OciError`].
-pub async fn push(
+pub(crate) async fn push(
     layout: &Layout,
     remote: &Remote,
     progress: &Progress,

@@ -34,7 +34,7 @@ impl RegistryReader {
     ///
     /// # Errors
     /// [`OciDistributionError`].
-    pub async fn open(
+    pub(super) async fn open(
         http: Client,
         server: &str,
         repository: &str,
@@ -63,7 +63,7 @@ impl RegistryReader {
     }
 
     /// The authentication for further requests.
-    pub const fn auth(&self) -> &RegistryAuth {
+    pub(super) const fn auth(&self) -> &RegistryAuth {
         &self.auth
     }
 
@@ -71,7 +71,11 @@ impl RegistryReader {
     ///
     /// # Errors
     /// [`OciDistributionError`]: the registry's own reason if it gave one.
-    pub async fn get(&self, path: &str, accept: &str) -> Result<Response, OciDistributionError> {
+    pub(super) async fn get(
+        &self,
+        path: &str,
+        accept: &str,
+    ) -> Result<Response, OciDistributionError> {
         let url = format!("{}{path}", self.base);
         let request = self.http.get(&url).header(ACCEPT, accept);
         let answer = with(request, &self.auth).send().await?;

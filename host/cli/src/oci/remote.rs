@@ -34,7 +34,7 @@ pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The options for access to a registry.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Access {
+pub(crate) struct Access {
     /// User name; the password is read from HOTSHOE_REGISTRY_PASSWORD [default: the credentials from `docker login` or `oras login`, else none]
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
@@ -44,7 +44,7 @@ pub struct Access {
 }
 
 /// A repository of a registry, with authentication.
-pub struct Remote {
+pub(crate) struct Remote {
     client: Client,
     reader: RegistryReader,
     address: Address,
@@ -55,7 +55,11 @@ impl Remote {
     ///
     /// # Errors
     /// [`OciError::Credentials`], [`OciError::NoPassword`], [`OciError::Registry`].
-    pub async fn open(address: &Address, access: &Access, push: bool) -> Result<Self, OciError> {
+    pub(crate) async fn open(
+        address: &Address,
+        access: &Access,
+        push: bool,
+    ) -> Result<Self, OciError> {
         let registry = address.reference().resolve_registry().to_owned();
         let (protocol, scheme) = if access.plain_http || address.is_loopback() {
             (ClientProtocol::Http, "http")
@@ -107,12 +111,12 @@ impl Remote {
     }
 
     /// The repository's address.
-    pub const fn address(&self) -> &Address {
+    pub(crate) const fn address(&self) -> &Address {
         &self.address
     }
 
     /// Whether the repository already has a blob.
-    pub async fn has(&self, blob: &Blob) -> Result<bool, OciError> {
+    pub(crate) async fn has(&self, blob: &Blob) -> Result<bool, OciError> {
         let digest = blob.digest.to_string();
         self.client
             .blob_exists(self.address.reference(), &digest)
@@ -121,7 +125,7 @@ impl Remote {
     }
 
     /// Sends a blob.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         blob: &Blob,
         bytes: impl AsyncRead + Send + 'static,
@@ -136,7 +140,7 @@ impl Remote {
     }
 
     /// Sends a manifest, byte for byte, under a tag or its digest.
-    pub async fn put_manifest(
+    pub(crate) async fn put_manifest(
         &self,
         at: &Reference,
         bytes: Vec<u8>,
@@ -154,7 +158,7 @@ impl Remote {
     }
 
     /// Reads a manifest's bytes and checks its digest, if `at` has one.
-    pub async fn manifest(&self, at: &Reference) -> Result<Vec<u8>, OciError> {
+    pub(crate) async fn manifest(&self, at: &Reference) -> Result<Vec<u8>, OciError> {
         let what = || format!("cannot get the manifest {at}");
         let name = at.digest().or(at.tag()).unwrap_or("latest");
         let path = format!("manifests/{name}");
@@ -173,7 +177,7 @@ impl Remote {
     }
 
     /// Writes a blob to `out` and checks its size and digest. Never writes more than its size.
-    pub async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         blob: &Blob,
         mut out: impl AsyncWrite + Unpin,
@@ -213,7 +217,7 @@ impl Remote {
     }
 
     /// The referrers of a manifest, by artifact type. Older registries have the list under a tag instead, and may ignore the type.
-    pub async fn referrers(
+    pub(crate) async fn referrers(
         &self,
         subject: Digest,
         artifact_type: Option<&str>,

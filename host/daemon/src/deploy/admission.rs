@@ -16,7 +16,7 @@ use crate::deploy::statement::{CANCELLED, ORDERS, followed, refuse};
 const MAX_REFUSED: usize = 1_024;
 
 /// Owns what this device has heard and refused, and the queue of packages.
-pub struct Admission {
+pub(super) struct Admission {
     packages: PackageQueue,
     /// Packages that were refused since the start.
     refused: BTreeSet<Digest>,
@@ -32,7 +32,7 @@ pub struct Admission {
 
 /// What is to be done about a statement that wants a release.
 #[derive(Debug, PartialEq)]
-pub enum Decision {
+pub(super) enum Decision {
     /// Nothing more: its package waits to be fetched, or the statement says nothing new.
     Done,
     /// Count it as ignored, with this reason.
@@ -51,7 +51,7 @@ pub enum Decision {
 }
 
 /// What is to be done about a package.
-pub enum PackageDecision {
+pub(super) enum PackageDecision {
     /// It could not be fetched, and is fetched again later.
     Retry(Cause),
     /// It is not valid by the device's clock. It is fetched again later.
@@ -68,7 +68,7 @@ pub enum PackageDecision {
 
 impl Admission {
     /// Takes over what the ledger has heard.
-    pub fn new(ledger: &Ledger, clock: Clock) -> Self {
+    pub(super) fn new(ledger: &Ledger, clock: Clock) -> Self {
         Self {
             packages: PackageQueue::new(clock),
             refused: BTreeSet::new(),
@@ -80,12 +80,12 @@ impl Admission {
     }
 
     /// The time of the newest valid statement.
-    pub const fn newest_heard(&self) -> Option<Time> {
+    pub(super) const fn newest_heard(&self) -> Option<Time> {
         self.newest_heard
     }
 
     /// Notes a valid statement. Refuses one that is older than the followed one.
-    pub fn hear(&mut self, issued: Time, ledger: &Ledger) -> Result<(), CommandError> {
+    pub(super) fn hear(&mut self, issued: Time, ledger: &Ledger) -> Result<(), CommandError> {
         self.newest_heard = self.newest_heard.max(Some(issued));
         if followed(ledger).is_some_and(|followed| issued < followed) {
             let message = "the device already follows a newer statement";
@@ -95,7 +95,7 @@ impl Admission {
     }
 
     /// Refuses an order that was carried out already, also before a restart, or that is older than one.
-    pub fn check_order(&self, issued: Time, ledger: &Ledger) -> Result<(), CommandError> {
+    pub(super) fn check_order(&self, issued: Time, ledger: &Ledger) -> Result<(), CommandError> {
         let last = ledger.statement_seen.get(ORDERS);
         if last.is_some_and(|last| issued <= *last) || self.last_order == Some(issued) {
             let message = "the device has already carried out this order or a newer one";
@@ -105,12 +105,12 @@ impl Admission {
     }
 
     /// Notes an order that was carried out.
-    pub const fn carried_out(&mut self, issued: Time) {
+    pub(super) const fn carried_out(&mut self, issued: Time) {
         self.last_order = Some(issued);
     }
 
     /// Judges a statement that wants a release on this device, beside the candidate.
-    pub fn want(
+    pub(super) fn want(
         &mut self,
         wanted: &WantedRelease,
         ledger: &Ledger,
@@ -151,34 +151,34 @@ impl Admission {
     }
 
     /// The statement whose package is to be fetched next.
-    pub fn next_package(&self) -> Option<WantedRelease> {
+    pub(super) fn next_package(&self) -> Option<WantedRelease> {
         self.packages.next()
     }
 
     /// Notes that a package is being fetched.
-    pub fn package_started(&mut self, wanted: &WantedRelease, fetch_id: u64, cancel: Cancel) {
+    pub(super) fn package_started(&mut self, wanted: &WantedRelease, fetch_id: u64, cancel: Cancel) {
         self.packages.start(wanted, fetch_id, cancel);
     }
 
     /// Notes that the fetch of a package could not start.
-    pub fn package_later(&mut self, wanted: &WantedRelease) {
+    pub(super) fn package_later(&mut self, wanted: &WantedRelease) {
         self.packages.retry_later(wanted);
     }
 
     /// Cancels the running fetch of a package if it takes long and others wait. Returns it, once, if no source has answered in time.
-    pub fn check_package(&mut self) -> Option<WantedRelease> {
+    pub(super) fn check_package(&mut self) -> Option<WantedRelease> {
         let unanswered = self.packages.take_unanswered();
         self.packages.preempt();
         unanswered
     }
 
     /// Ends the fetch of a package. `None` if its statement is no longer wanted.
-    pub fn package_ended(&mut self, fetch_id: u64) -> Option<WantedRelease> {
+    pub(super) fn package_ended(&mut self, fetch_id: u64) -> Option<WantedRelease> {
         self.packages.finish(fetch_id)
     }
 
     /// Judges a package that could not be fetched.
-    pub fn judge_error(&mut self, wanted: &WantedRelease, error: &FetchError) -> PackageDecision {
+    pub(super) fn judge_error(&mut self, wanted: &WantedRelease, error: &FetchError) -> PackageDecision {
         let cause = Cause::new(error.name(), super::chain(error));
         if error.is_permanent() {
             return self.refuse_package(wanted, cause);
@@ -190,7 +190,7 @@ impl Admission {
     }
 
     /// Judges a verified or refused package, beside a candidate whose statement was issued then.
-    pub fn judge_package(
+    pub(super) fn judge_package(
         &mut self,
         wanted: &WantedRelease,
         verified: Result<Verified<Release>, VerifyError>,
@@ -225,22 +225,22 @@ impl Admission {
     }
 
     /// Whether the status may show this unverified release: not over the outcome of a newer one.
-    pub fn is_newest(&self, wanted: &WantedRelease) -> bool {
+    pub(super) fn is_newest(&self, wanted: &WantedRelease) -> bool {
         self.judged.is_none_or(|judged| wanted.issued >= judged)
     }
 
     /// The unverified release of the newest statement.
-    pub fn newest(&self) -> Option<Digest> {
+    pub(super) fn newest(&self) -> Option<Digest> {
         self.packages.newest()
     }
 
     /// Removes all statements about a release, and returns the newest.
-    pub fn forget(&mut self, release: Digest) -> Option<WantedRelease> {
+    pub(super) fn forget(&mut self, release: Digest) -> Option<WantedRelease> {
         self.packages.forget(release)
     }
 
     /// Cancels an unverified release, until a newer statement wants it. It is not verified, so its time must not block other releases.
-    pub fn cancel(&mut self, wanted: &WantedRelease) {
+    pub(super) fn cancel(&mut self, wanted: &WantedRelease) {
         if self.cancelled.len() >= MAX_REFUSED {
             self.cancelled.clear();
         }
@@ -248,12 +248,12 @@ impl Admission {
     }
 
     /// Forgets refusals: other keys are trusted, or a floor is lower.
-    pub fn forget_refusals(&mut self) {
+    pub(super) fn forget_refusals(&mut self) {
         self.refused.clear();
     }
 
     /// Cancels the running fetch of a package.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.packages.stop();
     }
 
@@ -285,7 +285,7 @@ const fn is_about_clock(error: &VerifyError) -> bool {
 }
 
 /// The cause of a fetch without a source.
-pub fn no_source() -> Cause {
+pub(super) fn no_source() -> Cause {
     let message = "no source has its package; check that its publisher, or a registry that has it, is connected";
     Cause::new("no_source", message)
 }

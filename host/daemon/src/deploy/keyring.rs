@@ -13,7 +13,7 @@ use crate::deploy::error::{DeployError, StoredTrustError};
 pub const MAX_TRUST_BYTES: u64 = 1 << 20;
 
 /// The trusted keys of the higher version; the operator's if both versions are equal.
-pub fn open(config: &Config, store: &Store) -> Result<TrustRoot, DeployError> {
+pub(super) fn open(config: &Config, store: &Store) -> Result<TrustRoot, DeployError> {
     let own = read_trust(&config.trust)?;
     if config.development {
         tracing::warn!(
@@ -59,7 +59,7 @@ fn read_trust(path: &Path) -> Result<TrustRoot, DeployError> {
 }
 
 /// Reads new trusted keys, which enough of the old and of the new keys must have signed. The error is the stable name of the refusal.
-pub fn rotated(current: &TrustRoot, bytes: &[u8]) -> Result<NewTrust, &'static str> {
+pub(super) fn rotated(current: &TrustRoot, bytes: &[u8]) -> Result<NewTrust, &'static str> {
     let update = TrustUpdate::parse(bytes).map_err(|error| error.name())?;
     rotate(current, &update).map_err(|error| error.name())
 }

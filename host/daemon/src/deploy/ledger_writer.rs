@@ -13,10 +13,10 @@ use crate::deploy::wall_time;
 use crate::events::EventLog;
 
 /// Pause before a failed write of the ledger is retried.
-pub const WRITE_RETRY: Duration = Duration::from_secs(1);
+pub(super) const WRITE_RETRY: Duration = Duration::from_secs(1);
 
 /// Owns the data folder and its ledger.
-pub struct LedgerWriter {
+pub(super) struct LedgerWriter {
     store: Store,
     clock: Clock,
     events: Arc<EventLog>,
@@ -32,7 +32,7 @@ pub struct LedgerWriter {
 
 /// Why a release could not be staged.
 #[derive(Debug, thiserror::Error)]
-pub enum StageError {
+pub(super) enum StageError {
     /// Its manifest, config or signatures could not be stored.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -43,7 +43,7 @@ pub enum StageError {
 
 impl LedgerWriter {
     /// Takes over an open data folder, and the transitions that the start could not write.
-    pub fn new(
+    pub(super) fn new(
         store: Store,
         pending: VecDeque<Transition>,
         catalogue: Catalogue,
@@ -62,33 +62,33 @@ impl LedgerWriter {
     }
 
     /// The ledger. It lacks the transitions that are not written yet.
-    pub fn ledger(&self) -> &Ledger {
+    pub(super) fn ledger(&self) -> &Ledger {
         self.store.ledger()
     }
 
     /// The data folder, to read from.
-    pub const fn store(&self) -> &Store {
+    pub(super) const fn store(&self) -> &Store {
         &self.store
     }
 
     /// Whether the ledger has every transition that has happened.
-    pub fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.pending.is_empty()
     }
 
     /// Applies a transition that must be in the ledger before it happens. After an error, nothing has changed.
-    pub fn apply(&mut self, transition: &Transition) -> Result<(), ApplyError> {
+    pub(super) fn apply(&mut self, transition: &Transition) -> Result<(), ApplyError> {
         self.store.apply(transition, wall_time(&self.clock))
     }
 
     /// Writes transitions that have already happened. If that fails, it is retried later, and no new step begins meanwhile.
-    pub fn record(&mut self, happened: impl IntoIterator<Item = Transition>) {
+    pub(super) fn record(&mut self, happened: impl IntoIterator<Item = Transition>) {
         self.pending.extend(happened);
         self.write_pending();
     }
 
     /// Writes the pending transitions, unless a write failed a moment ago. True if the ledger has changed.
-    pub fn write_pending(&mut self) -> bool {
+    pub(super) fn write_pending(&mut self) -> bool {
         let before = self.pending.len();
         if self.due > self.clock.now() {
             return false;
@@ -118,7 +118,7 @@ impl LedgerWriter {
     }
 
     /// Writes the pending transitions for the last time.
-    pub fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.due = self.clock.now();
         self.write_pending();
         if !self.is_settled() {
@@ -130,7 +130,7 @@ impl LedgerWriter {
     }
 
     /// Records the time of a followed statement, so that older ones are refused.
-    pub fn seen(&mut self, name: &str, issued: Time) {
+    pub(super) fn seen(&mut self, name: &str, issued: Time) {
         if self.ledger().statement_seen.get(name) == Some(&issued) {
             return;
         }
@@ -144,7 +144,7 @@ impl LedgerWriter {
     }
 
     /// Removes unused blobs as far as `quota_mib` requires. Blobs of this release stay.
-    pub fn make_room(
+    pub(super) fn make_room(
         &mut self,
         release: &Verified<Release>,
         quota_bytes: u64,
@@ -181,7 +181,7 @@ impl LedgerWriter {
     }
 
     /// Removes blobs that neither a slot nor the coming release needs.
-    pub fn clear(&mut self, coming: Option<Digest>) {
+    pub(super) fn clear(&mut self, coming: Option<Digest>) {
         match self.store.collect_garbage(coming.as_slice(), None) {
             Ok(freed) => tracing::debug!(files = freed.files, bytes = freed.bytes, "freed"),
             Err(error) => {
@@ -191,7 +191,7 @@ impl LedgerWriter {
     }
 
     /// Stages a release whose blobs are all on disk.
-    pub fn stage(
+    pub(super) fn stage(
         &mut self,
         release: &Verified<Release>,
         activate: bool,
@@ -206,7 +206,7 @@ impl LedgerWriter {
     }
 
     /// Drops a release, if it is the staged one.
-    pub fn unstage(&mut self, release: Digest, cause: &Cause) {
+    pub(super) fn unstage(&mut self, release: Digest, cause: &Cause) {
         let staged = self.ledger().staged.as_ref();
         let is_dropped = |told: &Transition| matches!(told, Transition::Unstage(_));
         if staged.is_some_and(|slot| slot.release == release)
@@ -217,7 +217,7 @@ impl LedgerWriter {
     }
 
     /// Records that the staged release is to be activated, so that it is after a restart without a network too.
-    pub fn note_activation(&mut self, release: Digest) {
+    pub(super) fn note_activation(&mut self, release: Digest) {
         let ledger = self.ledger();
         let staged = ledger.staged.as_ref().map(|slot| slot.release);
         if staged != Some(release) || ledger.activate == staged {
@@ -229,7 +229,7 @@ impl LedgerWriter {
     }
 
     /// Records that the daemon survived the self-test.
-    pub fn end_proof(&mut self) {
+    pub(super) fn end_proof(&mut self) {
         if self.ledger().proofs == 0 {
             return;
         }
@@ -239,7 +239,7 @@ impl LedgerWriter {
     }
 
     /// Stores new trusted keys. The error is one sentence.
-    pub fn replace_trust(&mut self, new: &NewTrust) -> Result<(), String> {
+    pub(super) fn replace_trust(&mut self, new: &NewTrust) -> Result<(), String> {
         let stored = self.store.blobs().put(new.text.as_bytes());
         let file = stored.map_err(|error| super::chain(&error))?.digest;
         let transition = Transition::ReplaceTrust {
@@ -252,14 +252,14 @@ impl LedgerWriter {
     }
 
     /// Removes the state of a trial that was rolled back.
-    pub fn drop_state(&self, release: Digest) {
+    pub(super) fn drop_state(&self, release: Digest) {
         if let Err(error) = self.store.drop_state(release) {
             tracing::warn!(%error, "cannot remove the state of the trial");
         }
     }
 
     /// Makes the catalogue list the releases in the slots.
-    pub fn share_slots(&mut self) {
+    pub(super) fn share_slots(&mut self) {
         let ledger = self.store.ledger();
         let held: BTreeSet<Digest> = ledger.slots().map(|slot| slot.release).collect();
         for gone in self.shared.difference(&held) {

@@ -30,7 +30,7 @@ const STEPS: usize = 16;
 const OVERLAP: usize = 3;
 
 /// Loads releases on this device.
-pub struct Loader {
+pub(super) struct Loader {
     engine: Engine,
     models: Models,
     host: semver::Version,
@@ -100,7 +100,7 @@ impl LoadFailure {
 
 impl Loader {
     /// Sets up the engine, with its cache of compiled code in `aot`.
-    pub fn new(
+    pub(super) fn new(
         config: &Config,
         aot: &Path,
         trust: TrustRoot,
@@ -125,37 +125,37 @@ impl Loader {
     }
 
     /// The mode of component memories, with its reason.
-    pub const fn memory(&self) -> &MemoryChoice {
+    pub(super) const fn memory(&self) -> &MemoryChoice {
         self.engine.memory()
     }
 
     /// Ends compilations. None where they cannot be ended.
-    pub fn compile_interrupt(&self) -> Option<CompileInterrupt> {
+    pub(super) fn compile_interrupt(&self) -> Option<CompileInterrupt> {
         self.engine.compile_interrupt()
     }
 
     /// The identity of this device.
-    pub const fn device(&self) -> &Device {
+    pub(super) const fn device(&self) -> &Device {
         &self.device
     }
 
     /// Number of worker threads.
-    pub const fn threads(&self) -> usize {
+    pub(super) const fn threads(&self) -> usize {
         self.threads
     }
 
     /// The trusted keys.
-    pub const fn trust(&self) -> &TrustRoot {
+    pub(super) const fn trust(&self) -> &TrustRoot {
         &self.trust
     }
 
     /// Replaces the trusted keys. What is loaded stays loaded.
-    pub fn replace_trust(&mut self, trust: TrustRoot) {
+    pub(super) fn replace_trust(&mut self, trust: TrustRoot) {
         self.trust = trust;
     }
 
     /// Verifies a release that has just arrived.
-    pub fn admit(
+    pub(super) fn admit(
         &self,
         package: &Package,
         floor: &Floor,
@@ -165,7 +165,7 @@ impl Loader {
     }
 
     /// Verifies an installed release again.
-    pub fn verified(&self, store: &Store, slot: &Slot) -> Result<Verified<Release>, LoadFailure> {
+    pub(super) fn verified(&self, store: &Store, slot: &Slot) -> Result<Verified<Release>, LoadFailure> {
         let package = store.read_package(slot).map_err(LoadFailure::Package)?;
         hotshoe_trust::verify_installed(
             &package,
@@ -178,7 +178,7 @@ impl Loader {
     }
 
     /// Loads a verified release with its saved state, and selects the backends of its models.
-    pub fn load(
+    pub(super) fn load(
         &self,
         store: &Store,
         release: Verified<Release>,
@@ -233,7 +233,7 @@ impl Loader {
     }
 
     /// Stores which backends were replaced after a failure, for the next start.
-    pub fn remember_switches(&self, store: &Store, pipeline: &Pipeline) {
+    pub(super) fn remember_switches(&self, store: &Store, pipeline: &Pipeline) {
         if pipeline.has_switched() {
             let mut backends = Backends::open(store.folder(), &self.inference);
             pipeline.remember_switches(&mut backends);
@@ -242,7 +242,7 @@ impl Loader {
     }
 
     /// Verifies and loads the release in a slot.
-    pub fn load_slot(
+    pub(super) fn load_slot(
         &self,
         store: &Store,
         slot: &Slot,
@@ -253,7 +253,7 @@ impl Loader {
 
     /// Loads the release to roll back to; `None` if there is none. If the live release is damaged on disk, the previous one with the
     /// transition that makes it live.
-    pub fn load_rollback(
+    pub(super) fn load_rollback(
         &self,
         store: &Store,
     ) -> (Option<Arc<ServingRelease>>, Option<Transition>) {
@@ -278,7 +278,7 @@ impl Loader {
     }
 
     /// Loads the successor of `serving` with a copy of its state, and runs its self-test.
-    pub fn prove(
+    pub(super) fn prove(
         &self,
         store: &Store,
         slot: &Slot,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::command::{Command, CommandError};
 
 /// A message to the deploy thread.
-pub enum Message {
+pub(super) enum Message {
     /// A statement of what the site should run.
     Statement(Vec<u8>),
     /// An order to this device.
@@ -29,7 +29,7 @@ pub enum Message {
 }
 
 /// Destination of an answer.
-pub struct Reply {
+pub(super) struct Reply {
     /// The channel of the waiting caller.
     pub to: SyncSender<Result<Value, CommandError>>,
     /// When the caller stops waiting.
@@ -40,7 +40,7 @@ pub struct Reply {
 
 impl Reply {
     /// Sends an answer. The caller may have stopped waiting.
-    pub fn answer(&self, answer: Result<Value, CommandError>) {
+    pub(super) fn answer(&self, answer: Result<Value, CommandError>) {
         let _ = self.to.send(answer);
     }
 }

@@ -24,7 +24,7 @@ const LONGEST_PAUSE_S: u64 = 30;
 
 /// A release that a statement asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WantedRelease {
+pub(super) struct WantedRelease {
     /// The release, as the statement names it.
     pub subject: Subject,
     /// Its signature bundles.
@@ -40,7 +40,7 @@ pub struct WantedRelease {
 impl WantedRelease {
     /// The digest of all that the statement claims about the release. Statements with the same claims share one entry, so a false
     /// statement does not affect a true one about the same release.
-    pub fn claims(&self) -> Digest {
+    pub(super) fn claims(&self) -> Digest {
         let Subject {
             release,
             name,
@@ -58,7 +58,7 @@ impl WantedRelease {
 
 /// Waiting statements by their claims, and the running fetch.
 #[derive(Debug)]
-pub struct PackageQueue {
+pub(super) struct PackageQueue {
     clock: Clock,
     statements: BTreeMap<Digest, PendingStatement>,
     fetch: Option<PackageFetch>,
@@ -95,7 +95,7 @@ struct PackageFetch {
 }
 
 /// The pause after this number of consecutive failures.
-pub fn pause(failures: u32) -> Duration {
+pub(super) fn pause(failures: u32) -> Duration {
     Duration::from_millis(FIRST_PAUSE_MS)
         .saturating_mul(2_u32.saturating_pow(failures.min(16)))
         .min(Duration::from_secs(LONGEST_PAUSE_S))
@@ -103,7 +103,7 @@ pub fn pause(failures: u32) -> Duration {
 
 impl PackageQueue {
     /// An empty queue.
-    pub const fn new(clock: Clock) -> Self {
+    pub(super) const fn new(clock: Clock) -> Self {
         Self {
             clock,
             statements: BTreeMap::new(),
@@ -112,7 +112,7 @@ impl PackageQueue {
     }
 
     /// Adds a statement. If one with the same claims is waiting, that one is updated.
-    pub fn add(&mut self, wanted: WantedRelease) {
+    pub(super) fn add(&mut self, wanted: WantedRelease) {
         let claims = wanted.claims();
         if let Some(pending) = self.statements.get_mut(&claims) {
             let known = &mut pending.wanted;
@@ -140,13 +140,13 @@ impl PackageQueue {
     }
 
     /// The statement with the highest rank that is due.
-    pub fn next(&self) -> Option<WantedRelease> {
+    pub(super) fn next(&self) -> Option<WantedRelease> {
         let first = self.due().max_by_key(|pending| pending.rank())?;
         Some(first.wanted.clone())
     }
 
     /// Cancels the running fetch if it takes long and other statements wait.
-    pub fn preempt(&self) {
+    pub(super) fn preempt(&self) {
         let Some(fetch) = &self.fetch else {
             return;
         };
@@ -168,7 +168,7 @@ impl PackageQueue {
     }
 
     /// The release of the newest statement.
-    pub fn newest(&self) -> Option<Digest> {
+    pub(super) fn newest(&self) -> Option<Digest> {
         let newest = self
             .statements
             .values()
@@ -177,7 +177,7 @@ impl PackageQueue {
     }
 
     /// Records that the package of `wanted` is being fetched.
-    pub fn start(&mut self, wanted: &WantedRelease, fetch_id: u64, cancel: Cancel) {
+    pub(super) fn start(&mut self, wanted: &WantedRelease, fetch_id: u64, cancel: Cancel) {
         self.fetch = Some(PackageFetch {
             claims: wanted.claims(),
             release: wanted.subject.release,
@@ -189,7 +189,7 @@ impl PackageQueue {
     }
 
     /// Returns the running fetch, once, if no source has answered in time.
-    pub fn take_unanswered(&mut self) -> Option<WantedRelease> {
+    pub(super) fn take_unanswered(&mut self) -> Option<WantedRelease> {
         let waits = Duration::from_secs(ANSWER_S);
         let fetch = self.fetch.as_mut()?;
         if fetch.is_reported || self.clock.elapsed(fetch.since) < waits {
@@ -201,14 +201,14 @@ impl PackageQueue {
     }
 
     /// Ends the fetch with this id. `None` if its statement is no longer wanted.
-    pub fn finish(&mut self, fetch_id: u64) -> Option<WantedRelease> {
+    pub(super) fn finish(&mut self, fetch_id: u64) -> Option<WantedRelease> {
         let fetch = self.fetch.take_if(|fetch| fetch.fetch_id == fetch_id)?;
         let pending = self.statements.get(&fetch.claims)?;
         Some(pending.wanted.clone())
     }
 
     /// Schedules a retry.
-    pub fn retry_later(&mut self, wanted: &WantedRelease) {
+    pub(super) fn retry_later(&mut self, wanted: &WantedRelease) {
         let now = self.clock.now();
         if let Some(pending) = self.statements.get_mut(&wanted.claims()) {
             pending.due = now + pause(pending.failures);
@@ -217,18 +217,18 @@ impl PackageQueue {
     }
 
     /// Removes the statement. Others about the same release stay, since their claims differ.
-    pub fn refused(&mut self, wanted: &WantedRelease) {
+    pub(super) fn refused(&mut self, wanted: &WantedRelease) {
         self.statements.remove(&wanted.claims());
     }
 
     /// Removes all statements about a release that is now verified.
-    pub fn done(&mut self, wanted: &WantedRelease) {
+    pub(super) fn done(&mut self, wanted: &WantedRelease) {
         self.statements
             .retain(|_, pending| pending.wanted.subject.release != wanted.subject.release);
     }
 
     /// Removes all statements about a release, and returns the newest.
-    pub fn forget(&mut self, release: Digest) -> Option<WantedRelease> {
+    pub(super) fn forget(&mut self, release: Digest) -> Option<WantedRelease> {
         if let Some(fetch) = &self.fetch
             && fetch.release == release
         {
@@ -244,7 +244,7 @@ impl PackageQueue {
     }
 
     /// Removes the statements that are older than the followed one.
-    pub fn forget_before(&mut self, issued: Time) {
+    pub(super) fn forget_before(&mut self, issued: Time) {
         self.statements
             .retain(|_, pending| pending.wanted.issued >= issued);
         if let Some(fetch) = &self.fetch
@@ -255,7 +255,7 @@ impl PackageQueue {
     }
 
     /// Cancels the running fetch.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         if let Some(fetch) = &self.fetch {
             fetch.cancel.cancel();
         }

@@ -10,7 +10,7 @@ const CHECK_INTERVAL_MS: u64 = 1_000;
 const CONNECT_GRACE_S: u64 = 10;
 
 /// State of the check.
-pub struct PeerMonitor {
+pub(super) struct PeerMonitor {
     clock: Clock,
     started: Instant,
     checked_at: Instant,
@@ -21,7 +21,7 @@ pub struct PeerMonitor {
 
 impl PeerMonitor {
     /// Without peers yet.
-    pub fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         let now = clock.now();
         Self {
             clock,
@@ -34,7 +34,7 @@ impl PeerMonitor {
 
     /// Logs the first connection. Returns the cause and what to do about it when the last one is lost, and once if no configured peer can
     /// be reached.
-    pub fn check(
+    pub(super) fn check(
         &mut self,
         peers: impl FnOnce() -> usize,
         connect: &[String],

@@ -14,7 +14,7 @@ use crate::deploy::reporter::Subject;
 use crate::serving::ServingRelease;
 
 /// A verified release that does not serve yet.
-pub struct PendingRelease {
+pub(super) struct PendingRelease {
     wanted: WantedRelease,
     release: Verified<Release>,
     candidate: Candidate,
@@ -28,7 +28,7 @@ pub struct PendingRelease {
 
 impl PendingRelease {
     /// A release that has just been verified.
-    pub fn verified(wanted: WantedRelease, release: Verified<Release>, now: Instant) -> Self {
+    pub(super) fn verified(wanted: WantedRelease, release: Verified<Release>, now: Instant) -> Self {
         Self {
             wanted,
             release,
@@ -40,7 +40,7 @@ impl PendingRelease {
     }
 
     /// The release that was staged before the daemon started, if there is one.
-    pub fn staged(
+    pub(super) fn staged(
         store: &Store,
         loader: &Loader,
         now: Instant,
@@ -66,37 +66,37 @@ impl PendingRelease {
     }
 
     /// The release, as its statement wants it.
-    pub const fn wanted(&self) -> &WantedRelease {
+    pub(super) const fn wanted(&self) -> &WantedRelease {
         &self.wanted
     }
 
     /// The release, for reports.
-    pub const fn subject(&self) -> &Subject {
+    pub(super) const fn subject(&self) -> &Subject {
         &self.wanted.subject
     }
 
     /// The verified release.
-    pub const fn release(&self) -> &Verified<Release> {
+    pub(super) const fn release(&self) -> &Verified<Release> {
         &self.release
     }
 
     /// The digest of its manifest.
-    pub fn digest(&self) -> Digest {
+    pub(super) fn digest(&self) -> Digest {
         self.release.digest()
     }
 
     /// Its slot, once it is staged.
-    pub const fn slot(&self) -> Option<&Slot> {
+    pub(super) const fn slot(&self) -> Option<&Slot> {
         self.slot.as_ref()
     }
 
     /// The loaded release.
-    pub const fn loaded(&self) -> Option<&Arc<ServingRelease>> {
+    pub(super) const fn loaded(&self) -> Option<&Arc<ServingRelease>> {
         self.loaded.as_ref()
     }
 
     /// A slot for the record of its failure.
-    pub fn failed_slot(&self, now: Time) -> Slot {
+    pub(super) fn failed_slot(&self, now: Time) -> Slot {
         Slot {
             release: self.digest(),
             bundles: self.wanted.bundles.clone(),
@@ -107,7 +107,7 @@ impl PendingRelease {
     }
 
     /// Takes over a further statement about the same release, if it is not older.
-    pub fn update(&mut self, wanted: &WantedRelease) {
+    pub(super) fn update(&mut self, wanted: &WantedRelease) {
         if wanted.issued >= self.wanted.issued {
             self.wanted.activate |= wanted.activate;
             self.wanted.issued = wanted.issued;
@@ -116,60 +116,60 @@ impl PendingRelease {
     }
 
     /// Marks it for activation.
-    pub const fn order_activation(&mut self) {
+    pub(super) const fn order_activation(&mut self) {
         self.wanted.activate = true;
     }
 
     /// Whether it has passed its self-test and waits for its trial.
-    pub fn is_proven(&self) -> bool {
+    pub(super) fn is_proven(&self) -> bool {
         self.candidate.state() == CandidateState::Proven
     }
 
     /// Whether it runs in shadow.
-    pub fn is_in_shadow(&self) -> bool {
+    pub(super) fn is_in_shadow(&self) -> bool {
         self.candidate.state() == CandidateState::Shadow
     }
 
     /// Whether the fetch with this id is its own.
-    pub fn is_fetched_by(&self, fetch_id: u64) -> bool {
+    pub(super) fn is_fetched_by(&self, fetch_id: u64) -> bool {
         self.candidate.state() == CandidateState::Fetching { fetch_id }
     }
 
     /// See [`Candidate::step`].
-    pub fn step(&self, facts: &Facts, now: Instant) -> Step {
+    pub(super) fn step(&self, facts: &Facts, now: Instant) -> Step {
         self.candidate.step(facts, now)
     }
 
     /// Takes the outcome of a step.
-    pub fn note(&mut self, outcome: Outcome, now: Instant) {
+    pub(super) fn note(&mut self, outcome: Outcome, now: Instant) {
         self.candidate = self.candidate.after(outcome, now);
     }
 
     /// The fetch of its blobs has started.
-    pub fn fetching(&mut self, fetch_id: u64, cancel: Cancel, now: Instant) {
+    pub(super) fn fetching(&mut self, fetch_id: u64, cancel: Cancel, now: Instant) {
         self.cancel = Some(cancel);
         self.note(Outcome::FetchStarted(fetch_id), now);
     }
 
     /// It is in this slot.
-    pub fn staged_in(&mut self, slot: Slot, now: Instant) {
+    pub(super) fn staged_in(&mut self, slot: Slot, now: Instant) {
         self.slot = Some(slot);
         self.note(Outcome::Staged, now);
     }
 
     /// It has passed its self-test.
-    pub fn proven(&mut self, loaded: Arc<ServingRelease>, now: Instant) {
+    pub(super) fn proven(&mut self, loaded: Arc<ServingRelease>, now: Instant) {
         self.loaded = Some(loaded);
         self.note(Outcome::Proven, now);
     }
 
     /// Removes it from memory.
-    pub fn unload(&mut self) {
+    pub(super) fn unload(&mut self) {
         self.loaded = None;
     }
 
     /// Cancels the fetch of its blobs, if it runs.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         if let Some(cancel) = &self.cancel {
             cancel.cancel();
         }

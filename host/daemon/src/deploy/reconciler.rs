@@ -44,7 +44,7 @@ use crate::serving::Service;
 const TICK: Duration = Duration::from_millis(100);
 
 /// The deploy thread's owners, and what it reports to.
-pub struct Reconciler {
+pub(super) struct Reconciler {
     clock: Clock,
     started: Instant,
     running: Arc<RunningConfig>,
@@ -63,7 +63,7 @@ pub struct Reconciler {
 }
 
 /// The parts of the daemon that the deploy thread uses.
-pub struct Dependencies {
+pub(super) struct Dependencies {
     /// The configuration.
     pub running: Arc<RunningConfig>,
     /// The service with the workers.
@@ -82,7 +82,7 @@ pub struct Dependencies {
 
 impl Reconciler {
     /// Takes over the state of the start, and resumes from the ledger.
-    pub fn new(startup: StartupState, with: Dependencies) -> Self {
+    pub(super) fn new(startup: StartupState, with: Dependencies) -> Self {
         let clock = startup.clock;
         let admission = Admission::new(startup.store.ledger(), clock.clone());
         let (reporter, parts) = (with.reporter, with.parts);
@@ -151,7 +151,7 @@ impl Reconciler {
     }
 
     /// Runs until [`Message::Stop`].
-    pub fn run(mut self, messages: &Receiver<Message>) {
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
         if let Err(error) = low_priority() {
             tracing::warn!(%error, "cannot lower the priority of the deploy thread; it runs at the priority of the workers");
         }

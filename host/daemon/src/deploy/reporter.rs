@@ -19,7 +19,7 @@ const PROGRESS_MS: u64 = 250;
 
 /// The subject of a report: a release, as the statement claims it until it is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
+pub(super) struct Subject {
     /// The digest of its manifest.
     pub release: Digest,
     /// Its name.
@@ -32,7 +32,7 @@ pub struct Subject {
 
 impl Subject {
     /// The release in a slot.
-    pub fn of(slot: &Slot) -> Self {
+    pub(super) fn of(slot: &Slot) -> Self {
         Self {
             release: slot.release,
             name: slot.name.clone(),
@@ -43,7 +43,7 @@ impl Subject {
 }
 
 /// Publishes reports. Shared with the thread that fetches.
-pub struct Reporter {
+pub(super) struct Reporter {
     published_status: Arc<PublishedStatus>,
     link: Arc<Link>,
     site: String,
@@ -53,7 +53,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    pub fn new(
+    pub(super) fn new(
         published_status: Arc<PublishedStatus>,
         link: Arc<Link>,
         site: String,
@@ -71,17 +71,17 @@ impl Reporter {
     }
 
     /// The published status.
-    pub fn published_status(&self) -> &PublishedStatus {
+    pub(super) fn published_status(&self) -> &PublishedStatus {
         &self.published_status
     }
 
     /// Number of connected peers.
-    pub fn peers(&self) -> usize {
+    pub(super) fn peers(&self) -> usize {
         self.link.status().peers
     }
 
     /// Reports the start of a fetch of a package, if it is the first.
-    pub fn begins(&self, subject: &Subject) {
+    pub(super) fn begins(&self, subject: &Subject) {
         let deploy = self.published_status.view().deploy;
         if deploy.release != Some(subject.release) || deploy.phase != Phase::Fetching {
             self.phase(subject, Phase::Fetching, None);
@@ -89,7 +89,7 @@ impl Reporter {
     }
 
     /// Reports a new phase of a release.
-    pub fn phase(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
+    pub(super) fn phase(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
         let mut before = phase;
         let mut bytes = (0, 0);
         self.published_status.change(|view| {
@@ -112,7 +112,7 @@ impl Reporter {
     }
 
     /// Reports what a release waits for, if it is the one in the status.
-    pub fn waiting(&self, subject: &Subject, waiting: WaitReason) {
+    pub(super) fn waiting(&self, subject: &Subject, waiting: WaitReason) {
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
                 view.deploy.waiting = Some(waiting);
@@ -121,7 +121,7 @@ impl Reporter {
     }
 
     /// Reports a failed attempt that will be retried.
-    pub fn retry(&self, subject: &Subject, cause: Cause) {
+    pub(super) fn retry(&self, subject: &Subject, cause: Cause) {
         self.record(KnownKind::ReleaseRetried, subject, Some(cause.clone()));
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
@@ -132,26 +132,26 @@ impl Reporter {
     }
 
     /// Reports the duration of a swap of the release that serves.
-    pub fn swapped(&self, took: Duration) {
+    pub(super) fn swapped(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.published_status
             .change(|view| view.last_swap_ns = Some(nanos));
     }
 
     /// Counts a trial that has begun.
-    pub fn trial_begun(&self) {
+    pub(super) fn trial_begun(&self) {
         self.published_status.change(|view| view.swaps += 1);
         metrics::counter!("hotshoe_swaps_total").increment(1);
     }
 
     /// Counts a trial that was rolled back.
-    pub fn trial_rolled_back(&self) {
+    pub(super) fn trial_rolled_back(&self) {
         metrics::counter!("hotshoe_rollbacks_total").increment(1);
         self.published_status.change(|view| view.rollbacks += 1);
     }
 
     /// Reports fetched bytes.
-    pub fn progress(&self, subject: &Subject, fetched: u64, total: u64) {
+    pub(super) fn progress(&self, subject: &Subject, fetched: u64, total: u64) {
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
                 (view.deploy.fetched, view.deploy.total) = (fetched, total);
@@ -168,7 +168,7 @@ impl Reporter {
     }
 
     /// Reports a refused or failed release, with its phase.
-    pub fn refused(&self, subject: &Subject, phase: Phase, cause: Cause) {
+    pub(super) fn refused(&self, subject: &Subject, phase: Phase, cause: Cause) {
         metrics::counter!("hotshoe_refused_total", "reason" => cause.name.clone()).increment(1);
         self.published_status
             .change(|view| count(&mut view.refused, &cause.name));
@@ -176,14 +176,14 @@ impl Reporter {
     }
 
     /// Counts a statement or order that is ignored. There is no event, because there may be floods of them.
-    pub fn ignored(&self, reason: &str) {
+    pub(super) fn ignored(&self, reason: &str) {
         tracing::debug!(reason, "ignored a statement");
         self.published_status
             .change(|view| count(&mut view.ignored, reason));
     }
 
     /// Reports that no peer is connected.
-    pub fn no_peers(&self, cause: &str, message: &str) {
+    pub(super) fn no_peers(&self, cause: &str, message: &str) {
         let cause = EventCause::new(cause, message);
         let events = self.published_status.events();
         let device = event::Subject::Device;

@@ -14,7 +14,7 @@ use crate::serving::{Observed, Service, ServingRelease, ShadowMirror};
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Owns the pointer that the workers read; no other part writes it.
-pub struct Serving {
+pub(super) struct Serving {
     service: Arc<Service>,
     clock: Clock,
     current: Option<Arc<ServingRelease>>,
@@ -35,7 +35,7 @@ struct SavedState {
 }
 
 /// What a swap to a trial leaves.
-pub struct TrialSwap {
+pub(super) struct TrialSwap {
     /// Last counts of the release before.
     pub before: Option<Observed>,
     /// Duration of the swap of the pointer.
@@ -44,7 +44,7 @@ pub struct TrialSwap {
 
 impl Serving {
     /// Takes over what the start has loaded.
-    pub const fn new(
+    pub(super) const fn new(
         service: Arc<Service>,
         current: Option<Arc<ServingRelease>>,
         old: Option<Arc<ServingRelease>>,
@@ -61,25 +61,25 @@ impl Serving {
     }
 
     /// The release that serves.
-    pub const fn current(&self) -> Option<&Arc<ServingRelease>> {
+    pub(super) const fn current(&self) -> Option<&Arc<ServingRelease>> {
         self.current.as_ref()
     }
 
     /// Gives a shadow copies of samples, or ends that.
-    pub fn mirror(&self, mirror: Option<Arc<ShadowMirror>>) {
+    pub(super) fn mirror(&self, mirror: Option<Arc<ShadowMirror>>) {
         self.service.shadow(mirror);
     }
 
     /// Gives a release that is about to go on trial the current state, on disk too, and returns it. Called before the ledger names the
     /// trial: after a restart it would otherwise start without state.
-    pub fn prepare_trial(&self, store: &Store, trial: &ServingRelease) -> Option<StateSnapshot> {
+    pub(super) fn prepare_trial(&self, store: &Store, trial: &ServingRelease) -> Option<StateSnapshot> {
         let state = self.hand_over_state(trial);
         keep_state(store, trial, state.as_ref(), None);
         state
     }
 
     /// Swaps a trial in. `on_disk` is the state that [`Self::prepare_trial`] saved.
-    pub fn begin_trial(
+    pub(super) fn begin_trial(
         &mut self,
         store: &Store,
         trial: &Arc<ServingRelease>,
@@ -102,13 +102,13 @@ impl Serving {
     }
 
     /// Ends a trial that is confirmed: the release before is no longer needed.
-    pub fn confirm_trial(&mut self) {
+    pub(super) fn confirm_trial(&mut self) {
         let old = self.old.take();
         self.retire(old);
     }
 
     /// The release before the trial, if it is in memory.
-    pub fn take_old(&mut self) -> Option<Arc<ServingRelease>> {
+    pub(super) fn take_old(&mut self) -> Option<Arc<ServingRelease>> {
         let old = self.old.take()?;
         // As after loading from disk: its models have not seen the samples of the trial.
         old.pipeline().forget_sources();
@@ -116,21 +116,21 @@ impl Serving {
     }
 
     /// Makes another release serve, and returns the duration of the swap of the pointer.
-    pub fn replace(&mut self, next: Option<Arc<ServingRelease>>) -> Duration {
+    pub(super) fn replace(&mut self, next: Option<Arc<ServingRelease>>) -> Duration {
         let (before, took) = self.swap(next);
         self.retire(before);
         took
     }
 
     /// Drops the retired releases that no worker uses any more, so that this thread drops them and not a worker.
-    pub fn drop_unused(&mut self) {
+    pub(super) fn drop_unused(&mut self) {
         self.retired.retain(|served| {
             Arc::strong_count(served) > 1 || Arc::strong_count(served.pipeline()) > 1
         });
     }
 
     /// Saves the state of the serving components from time to time, if it has changed.
-    pub fn save_state_if_due(&mut self, store: &Store) {
+    pub(super) fn save_state_if_due(&mut self, store: &Store) {
         let is_due = |saved: &SavedState| self.clock.elapsed(saved.at) >= SAVE_INTERVAL;
         if self.saved.as_ref().is_none_or(is_due) {
             self.save_state(store);
@@ -138,7 +138,7 @@ impl Serving {
     }
 
     /// Saves the state of the serving components, if it has changed.
-    pub fn save_state(&mut self, store: &Store) {
+    pub(super) fn save_state(&mut self, store: &Store) {
         let Some(current) = &self.current else {
             return;
         };

@@ -9,12 +9,12 @@ use hotshoe_trust::{
 use crate::command::CommandError;
 
 /// Key of the time of the last order in `statement_seen`. No release can have this name.
-pub const ORDERS: &str = "@orders";
+pub(super) const ORDERS: &str = "@orders";
 /// Key of the time of the last cancelled statement.
-pub const CANCELLED: &str = "@cancelled";
+pub(super) const CANCELLED: &str = "@cancelled";
 
 /// A statement that was read and verified.
-pub struct ParsedStatement {
+pub(super) struct ParsedStatement {
     /// The statement.
     pub statement: Statement,
     /// Whether a trusted key signed it.
@@ -24,7 +24,7 @@ pub struct ParsedStatement {
 }
 
 /// Reads a statement, which must be for this site and this device.
-pub fn parse(
+pub(super) fn parse(
     bytes: &[u8],
     config: &Config,
     device: &Device,
@@ -52,7 +52,7 @@ pub fn parse(
 }
 
 /// The time of the newest followed statement.
-pub fn followed(ledger: &Ledger) -> Option<Time> {
+pub(super) fn followed(ledger: &Ledger) -> Option<Time> {
     let releases = ledger.statement_seen.iter();
     releases
         .filter(|(name, _)| !name.starts_with('@'))
@@ -61,7 +61,7 @@ pub fn followed(ledger: &Ledger) -> Option<Time> {
 }
 
 /// A refusal of a statement or an order, with its stable name.
-pub fn refuse(name: &'static str, message: impl Into<String>) -> CommandError {
+pub(super) fn refuse(name: &'static str, message: impl Into<String>) -> CommandError {
     CommandError::Order {
         name,
         message: message.into(),

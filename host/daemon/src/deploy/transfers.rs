@@ -15,7 +15,7 @@ use crate::deploy::package_queue::WantedRelease;
 use crate::deploy::reporter::{Reporter, Subject};
 
 /// Owns the fetcher and the flags of what runs.
-pub struct Transfers {
+pub(super) struct Transfers {
     fetcher: Arc<Fetcher>,
     reporter: Arc<Reporter>,
     parts: Supervisor,
@@ -27,7 +27,7 @@ pub struct Transfers {
 
 impl Transfers {
     /// Without a fetch. `sender` takes the ends of the fetches.
-    pub const fn new(
+    pub(super) const fn new(
         fetcher: Arc<Fetcher>,
         reporter: Arc<Reporter>,
         parts: Supervisor,
@@ -45,17 +45,17 @@ impl Transfers {
     }
 
     /// Whether a fetch of a package runs.
-    pub const fn is_fetching_package(&self) -> bool {
+    pub(super) const fn is_fetching_package(&self) -> bool {
         self.is_fetching_package
     }
 
     /// Whether a fetch of blobs runs.
-    pub const fn is_fetching_blobs(&self) -> bool {
+    pub(super) const fn is_fetching_blobs(&self) -> bool {
         self.is_fetching_blobs
     }
 
     /// Starts the fetch of a package. Returns its id, and the way to cancel it.
-    pub fn fetch_package(&mut self, wanted: &WantedRelease) -> io::Result<(u64, Cancel)> {
+    pub(super) fn fetch_package(&mut self, wanted: &WantedRelease) -> io::Result<(u64, Cancel)> {
         let (fetch_id, cancel) = self.next_fetch();
         let (fetcher, sender) = (Arc::clone(&self.fetcher), self.sender.clone());
         let (release, bundles) = (wanted.subject.release, wanted.bundles.clone());
@@ -71,7 +71,7 @@ impl Transfers {
     }
 
     /// Starts the fetch of a release's blobs. Returns its id, and the way to cancel it.
-    pub fn fetch_blobs(
+    pub(super) fn fetch_blobs(
         &mut self,
         release: Verified<Release>,
         subject: Subject,
@@ -92,22 +92,22 @@ impl Transfers {
     }
 
     /// The fetch of a package has ended.
-    pub const fn package_ended(&mut self) {
+    pub(super) const fn package_ended(&mut self) {
         self.is_fetching_package = false;
     }
 
     /// The fetch of blobs has ended.
-    pub const fn blobs_ended(&mut self) {
+    pub(super) const fn blobs_ended(&mut self) {
         self.is_fetching_blobs = false;
     }
 
     /// Limits the rate, in bytes per second.
-    pub fn limit(&self, max_bytes_per_second: Option<u64>) {
+    pub(super) fn limit(&self, max_bytes_per_second: Option<u64>) {
         self.fetcher.limit(max_bytes_per_second);
     }
 
     /// Closes partial files, which would keep their disk space after removal.
-    pub fn withdraw_partials(&self) {
+    pub(super) fn withdraw_partials(&self) {
         self.fetcher.withdraw_partials();
     }
 

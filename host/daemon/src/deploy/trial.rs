@@ -17,7 +17,7 @@ use crate::deploy::reporter::Subject;
 use crate::serving::{Comparison, DeployView, Observed, ShadowMirror, ShadowScore};
 
 /// Owns the running trial and the running shadow.
-pub struct Trial {
+pub(super) struct Trial {
     clock: Clock,
     probation: Option<Probation>,
     shadow: Option<Arc<ShadowScore>>,
@@ -36,7 +36,7 @@ struct Probation {
 
 /// What a check of the trial asks for.
 #[derive(Debug, PartialEq)]
-pub enum TrialVerdict {
+pub(super) enum TrialVerdict {
     /// Nothing yet, or there is no trial.
     Wait,
     /// Make it live. The cause is the exceeded limit of a release with `on-failure = "keep"`.
@@ -47,7 +47,7 @@ pub enum TrialVerdict {
 
 impl Trial {
     /// Without a trial.
-    pub const fn new(clock: Clock) -> Self {
+    pub(super) const fn new(clock: Clock) -> Self {
         Self {
             clock,
             probation: None,
@@ -56,7 +56,7 @@ impl Trial {
     }
 
     /// Starts the probation of the serving release. `before` has the last counts of the release before it.
-    pub fn begin(&mut self, subject: Subject, gate: HealthGate, before: Option<Observed>) {
+    pub(super) fn begin(&mut self, subject: Subject, gate: HealthGate, before: Option<Observed>) {
         let now = self.clock.now();
         self.probation = Some(Probation {
             subject,
@@ -68,12 +68,12 @@ impl Trial {
     }
 
     /// Whether a trial runs.
-    pub const fn is_running(&self) -> bool {
+    pub(super) const fn is_running(&self) -> bool {
         self.probation.is_some()
     }
 
     /// The trial, as a candidate with this release sees it.
-    pub fn beside(&self, candidate: &Release, activate: bool) -> BesideTrial {
+    pub(super) fn beside(&self, candidate: &Release, activate: bool) -> BesideTrial {
         match &self.probation {
             None => BesideTrial::None,
             Some(probation)
@@ -88,7 +88,7 @@ impl Trial {
     }
 
     /// Checks the trial by the counts of the serving release.
-    pub fn check(&self, seen: impl FnOnce() -> Option<Observed>) -> TrialVerdict {
+    pub(super) fn check(&self, seen: impl FnOnce() -> Option<Observed>) -> TrialVerdict {
         let Some(probation) = &self.probation else {
             return TrialVerdict::Wait;
         };
@@ -110,7 +110,7 @@ impl Trial {
     }
 
     /// Delays the next check: its confirmation could not be written.
-    pub fn postpone(&mut self) {
+    pub(super) fn postpone(&mut self) {
         let due = self.clock.now() + WRITE_RETRY;
         if let Some(probation) = &mut self.probation {
             probation.due = due;
@@ -118,12 +118,12 @@ impl Trial {
     }
 
     /// Ends the probation, and returns what was on trial.
-    pub fn end(&mut self) -> Option<Subject> {
+    pub(super) fn end(&mut self) -> Option<Subject> {
         Some(self.probation.take()?.subject)
     }
 
     /// Adds the trial to the view.
-    pub fn show(&self, view: &mut DeployView) {
+    pub(super) fn show(&self, view: &mut DeployView) {
         view.probation_since = self.probation.as_ref().map(|probation| probation.since);
         if let (Some(trial), Some(probation)) = (&mut view.slots.trial, &self.probation) {
             trial.wanted_samples = probation.gate.min_samples;
@@ -132,7 +132,7 @@ impl Trial {
     }
 
     /// Starts a shadow, and returns the way to it.
-    pub fn open_shadow(
+    pub(super) fn open_shadow(
         &mut self,
         pipeline: &Arc<Pipeline>,
         shadow: &Shadow,
@@ -145,14 +145,14 @@ impl Trial {
     }
 
     /// The shadow's comparisons so far; none without a shadow.
-    pub fn compared(&self) -> Comparison {
+    pub(super) fn compared(&self) -> Comparison {
         self.shadow
             .as_ref()
             .map_or_else(Comparison::default, |score| score.compared())
     }
 
     /// Ends the shadow.
-    pub fn close_shadow(&mut self) {
+    pub(super) fn close_shadow(&mut self) {
         if let Some(score) = self.shadow.take() {
             let (samples, skipped) = (score.compared().samples, score.skipped());
             tracing::info!(samples, skipped, "the shadow has ended");

@@ -57,7 +57,7 @@ pub(super) enum RecordError {
 }
 
 impl RecordError {
-    pub fn body(&self) -> RefusalBody {
+    pub(super) fn body(&self) -> RefusalBody {
         let name = match self {
             Self::Request(_) => "invalid_request",
             Self::NoRelease => "no_release",

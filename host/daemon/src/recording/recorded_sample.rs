@@ -29,7 +29,7 @@ enum Content {
 
 impl RecordedSample {
     /// The parts of a sample for a recording of this stage and these kinds.
-    pub fn of(
+    pub(super) fn of(
         stage: RecordStage,
         kinds: &BTreeSet<RecordKind>,
         sample: &Sample,
@@ -74,7 +74,7 @@ impl RecordedSample {
     }
 
     /// Its files.
-    pub fn files(self) -> Result<Vec<(RecordedPart, Vec<u8>)>, NpzError> {
+    pub(super) fn files(self) -> Result<Vec<(RecordedPart, Vec<u8>)>, NpzError> {
         let parts = self.parts.into_iter();
         parts
             .map(|(part, content)| Ok((part, content.written()?)))

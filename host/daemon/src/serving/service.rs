@@ -29,7 +29,8 @@ use crate::serving::{PublishedStatus, ServingRelease, ShadowMirror};
 use crate::watched::FailedFiles;
 
 pub use local_client::{CallError, CallOutput, CallRelease, LocalClient};
-pub use worker_pool::{DrainReport, WorkerPool};
+pub use worker_pool::DrainReport;
+pub(crate) use worker_pool::WorkerPool;
 
 /// An accepted sample that has not ended.
 struct Job {

@@ -8,11 +8,11 @@ use super::Availability;
 /// Initial window of a source, in bytes: 256 KiB.
 const FIRST_WINDOW: u64 = 256 << 10;
 /// First back-off of a source that was busy or delivered nothing; it doubles each time.
-pub const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
+pub(super) const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-pub struct Source {
+pub(super) struct Source {
     /// What it is expected to have.
     pub availability: Availability,
     /// Bytes per batch.
@@ -31,7 +31,7 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn new(availability: Availability) -> Self {
+    pub(super) fn new(availability: Availability) -> Self {
         Self {
             availability,
             window: FIRST_WINDOW,
@@ -45,7 +45,7 @@ impl Source {
     }
 
     /// Starts a back-off, and halves the window.
-    pub fn back_off(&mut self, now: Instant) {
+    pub(super) fn back_off(&mut self, now: Instant) {
         self.backs_off_until = Some(now + self.pause);
         self.pause = (self.pause * 2).min(LONGEST_BACK_OFF);
         self.window = (self.window / 2).max(1);

@@ -67,7 +67,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub fn load(path: &Path) -> Result<Self, RegistryError> {
+    pub(super) fn load(path: &Path) -> Result<Self, RegistryError> {
         let failed = |source| RegistryError::Record {
             path: path.to_owned(),
             source,
@@ -90,12 +90,12 @@ impl Record {
         }
     }
 
-    pub fn save(&self, path: &Path) -> Result<(), BlobError> {
+    pub(super) fn save(&self, path: &Path) -> Result<(), BlobError> {
         replace_file(path, &serde_json::to_vec(self).unwrap_or_default())
     }
 
     /// Adds a statement. False if there is a newer one of its kind, or there are too many.
-    pub fn add_statement(
+    pub(super) fn add_statement(
         &mut self,
         statement: &ReadStatement,
         envelope: String,
@@ -139,19 +139,19 @@ impl Record {
         true
     }
 
-    pub fn add_release(&mut self, held: StoredRelease) {
+    pub(super) fn add_release(&mut self, held: StoredRelease) {
         self.releases.retain(|other| other.release != held.release);
         self.releases.push(held);
     }
 
-    pub fn update_trust(&mut self, update: String) {
+    pub(super) fn update_trust(&mut self, update: String) {
         self.updates.push(update);
         let over = self.updates.len().saturating_sub(MAX_UPDATES);
         self.updates.drain(..over);
     }
 
     /// Removes and returns all but the newest `keep` releases of each name.
-    pub fn surplus(&mut self, keep: usize) -> Vec<StoredRelease> {
+    pub(super) fn surplus(&mut self, keep: usize) -> Vec<StoredRelease> {
         let mut generations: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for held in &self.releases {
             generations
@@ -174,7 +174,7 @@ impl Record {
     }
 
     /// Removes and returns the release with the oldest signature, but never the newest of a name.
-    pub fn oldest(&mut self) -> Option<StoredRelease> {
+    pub(super) fn oldest(&mut self) -> Option<StoredRelease> {
         let newest = |held: &StoredRelease| {
             !self
                 .releases

@@ -73,7 +73,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub const fn new(record: Record, trust: TrustRoot) -> Self {
+    pub(super) const fn new(record: Record, trust: TrustRoot) -> Self {
         Self {
             record,
             trust,
@@ -89,7 +89,7 @@ impl State {
 }
 
 impl RegistryWorker {
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -97,7 +97,7 @@ impl RegistryWorker {
         self.quota.load(Ordering::Relaxed)
     }
 
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         if let Some((_, cancel)) = &state.in_progress {
@@ -108,7 +108,7 @@ impl RegistryWorker {
     }
 
     /// Checks a statement. A valid one is stored, and its release is queued.
-    pub fn on_statement(&self, said: &RawNotice) {
+    pub(super) fn on_statement(&self, said: &RawNotice) {
         let now = time_of(self.clock.wall());
         let mut state = self.lock();
         let read = Envelope::parse(&said.bytes).and_then(|envelope| {
@@ -174,7 +174,7 @@ impl RegistryWorker {
     }
 
     /// Applies a new version of `trust.toml` if it follows the current one.
-    pub fn on_trust_update(&self, bytes: &[u8]) {
+    pub(super) fn on_trust_update(&self, bytes: &[u8]) {
         let Ok(update) = TrustUpdate::parse(bytes) else {
             return self.refuse("trust.toml", "malformed");
         };
@@ -202,7 +202,7 @@ impl RegistryWorker {
     }
 
     /// Fetches one release after the other, until the registry is closed.
-    pub fn run(&self, fetcher: &Fetcher, site: &Site) {
+    pub(super) fn run(&self, fetcher: &Fetcher, site: &Site) {
         // A job on which this thread panicked is dropped; the next statement queues it again.
         self.lock().in_progress = None;
         while let Some((job, cancel)) = self.next() {
@@ -389,7 +389,7 @@ impl RegistryWorker {
     }
 
     /// Lists the stored releases in the catalogue; damaged ones are fetched again.
-    pub fn list(&self) {
+    pub(super) fn list(&self) {
         let mut state = self.lock();
         let mut damaged = BTreeMap::new();
         for held in &state.record.releases {

@@ -9,26 +9,26 @@ use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, Progress, Publisher, Tra
 use hotshoe_link::Link;
 use hotshoe_store::{BlobStore, Catalogue, Layout};
 use hotshoe_tests::Signer;
-pub use hotshoe_tests::{DEADLINE, noise, until};
+pub(crate) use hotshoe_tests::{DEADLINE, noise, until};
 use hotshoe_trust::{Digest, Release, Time};
 use tempfile::TempDir;
 use zenoh::Wait;
 use zenoh::query::Query;
 
-pub const SITE: &str = "lab";
+pub(crate) const SITE: &str = "lab";
 
-pub fn now() -> Time {
+pub(crate) fn now() -> Time {
     Time::now()
 }
 
 /// A deployer: a folder of sources, and a trusted key.
-pub struct Deployer {
+pub(crate) struct Deployer {
     pub folder: TempDir,
     pub signer: Signer,
 }
 
 /// A release that was packed and signed.
-pub struct Made {
+pub(crate) struct Made {
     pub layout: Layout,
     pub release: Release,
     pub digest: Digest,
@@ -36,7 +36,7 @@ pub struct Made {
 }
 
 impl Deployer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("stage.wasm"), noise(7, 20_000)).unwrap();
         Self {
@@ -45,14 +45,14 @@ impl Deployer {
         }
     }
 
-    pub fn trust_file(&self) -> PathBuf {
+    pub(crate) fn trust_file(&self) -> PathBuf {
         let path = self.folder.path().join("trust.toml");
         fs::write(&path, &self.signer.trust).unwrap();
         path
     }
 
     /// A release with a model of these bytes.
-    pub fn release(&self, name: &str, generation: u64, model: &[u8]) -> Made {
+    pub(crate) fn release(&self, name: &str, generation: u64, model: &[u8]) -> Made {
         let at = |file: &str| self.folder.path().join(file);
         fs::write(at("model.onnx"), model).unwrap();
         let description = format!(
@@ -83,21 +83,21 @@ impl Deployer {
     }
 }
 
-pub fn listening() -> ZenohConfig {
+pub(crate) fn listening() -> ZenohConfig {
     ZenohConfig {
         listen: vec!["tcp/127.0.0.1:0".to_owned()],
         ..ZenohConfig::default()
     }
 }
 
-pub fn connecting(locators: &[String]) -> ZenohConfig {
+pub(crate) fn connecting(locators: &[String]) -> ZenohConfig {
     ZenohConfig {
         connect: locators.to_vec(),
         ..ZenohConfig::default()
     }
 }
 
-pub fn publisher(config: &ZenohConfig, made: &Made) -> Publisher {
+pub(crate) fn publisher(config: &ZenohConfig, made: &Made) -> Publisher {
     let mut publisher = Publisher::open(config, SITE).unwrap();
     let served = publisher.serve(&made.layout).unwrap();
     assert_eq!(
@@ -108,7 +108,7 @@ pub fn publisher(config: &ZenohConfig, made: &Made) -> Publisher {
 }
 
 /// A device that fetches and shares, without a pipeline.
-pub struct Device {
+pub(crate) struct Device {
     _folder: TempDir,
     pub link: Arc<Link>,
     pub catalogue: Catalogue,
@@ -117,7 +117,7 @@ pub struct Device {
 }
 
 impl Device {
-    pub fn new(name: &str, config: &ZenohConfig, delivery: DeliveryConfig) -> Self {
+    pub(crate) fn new(name: &str, config: &ZenohConfig, delivery: DeliveryConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let link = Arc::new(Link::open(config, SITE, name).unwrap());
         let catalogue = Catalogue::new();
@@ -130,12 +130,12 @@ impl Device {
         }
     }
 
-    pub fn locators(&self) -> Vec<String> {
+    pub(crate) fn locators(&self) -> Vec<String> {
         self.link.status().locators
     }
 
     /// Fetches a release whole, checks it, and lists it.
-    pub fn fetch(&self, made: &Made) -> TransferStats {
+    pub(crate) fn fetch(&self, made: &Made) -> TransferStats {
         let cancel = Cancel::after(DEADLINE);
         let package = self
             .fetcher
@@ -157,7 +157,7 @@ impl Device {
         moved
     }
 
-    pub fn blobs_of(
+    pub(crate) fn blobs_of(
         &self,
         made: &Made,
         progress: impl Fn(Progress) + Sync,
@@ -175,14 +175,14 @@ impl Device {
 }
 
 /// A source with a custom answer to every request.
-pub struct Rogue {
+pub(crate) struct Rogue {
     _session: zenoh::Session,
     _queryable: zenoh::query::Queryable<()>,
     _token: zenoh::liveliness::LivelinessToken,
 }
 
 impl Rogue {
-    pub fn new(
+    pub(crate) fn new(
         connect: &[String],
         source: &str,
         answer: impl Fn(&Query, Vec<Digest>) + Send + Sync + 'static,
@@ -196,7 +196,7 @@ impl Rogue {
     }
 
     /// The same, for these keys.
-    pub fn under(
+    pub(crate) fn under(
         connect: &[String],
         source: &str,
         keys: &str,
@@ -239,7 +239,7 @@ impl Rogue {
 }
 
 /// The key of an object in the reply to a query.
-pub fn object_key(query: &Query, digest: Digest) -> String {
+pub(crate) fn object_key(query: &Query, digest: Digest) -> String {
     let key = query.key_expr().as_str();
     let (start, _) = key.rsplit_once('/').unwrap();
     format!("{start}/{}", digest.hex())

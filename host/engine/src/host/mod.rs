@@ -28,11 +28,14 @@ use crate::state::KeptState;
 pub(crate) use services::Services;
 
 /// A tensor that counts against the budget of its component.
+#[allow(unreachable_pub, reason = "`bindgen!` exports it again")]
 pub type CountedTensor = Counted<Tensor>;
 /// An image that counts against the budget of its component.
+#[allow(unreachable_pub, reason = "`bindgen!` exports it again")]
 pub type CountedImage = Counted<Image>;
 
 /// A model of the release that the component has opened.
+#[allow(unreachable_pub, reason = "`bindgen!` exports it again")]
 pub struct OpenModel(Arc<NamedModel>);
 
 /// The host's side of one instance of a component.

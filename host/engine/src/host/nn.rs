@@ -19,22 +19,26 @@ use crate::limits::Counted;
 use crate::lists::HostList;
 
 /// A model that the component has loaded by its name.
+#[allow(unreachable_pub, reason = "`bindgen!` exports it again")]
 pub struct Graph(Arc<NamedModel>);
 
 /// An execution context. It has no state, since `compute` takes all inputs and returns all outputs.
+#[allow(unreachable_pub, reason = "`bindgen!` exports it again")]
 pub struct Context(Arc<NamedModel>);
 
 /// An error, which is a resource in `wasi:nn`.
+#[allow(unreachable_pub, reason = "`bindgen!` exports it again")]
 pub struct NnError {
     code: errors::ErrorCode,
     message: String,
 }
 
 /// A tensor that counts against the budget of its component.
+#[allow(unreachable_pub, reason = "`bindgen!` exports it again")]
 pub type NnTensor = Counted<NnValue>;
 
 /// A tensor of a component or a model.
-pub enum NnValue {
+pub(crate) enum NnValue {
     /// A tensor that models take.
     Supported(Tensor),
     /// A tensor that no model takes. Its constructor has no error, so `compute` reports it.
@@ -42,7 +46,7 @@ pub enum NnValue {
 }
 
 /// An unsupported tensor, and what is wrong with it.
-pub struct UnsupportedTensor {
+pub(crate) struct UnsupportedTensor {
     dimensions: Vec<u32>,
     ty: TensorType,
     data: Arc<[u8]>,

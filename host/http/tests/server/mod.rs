@@ -10,16 +10,16 @@ use bytes::Bytes;
 use hotshoe_http::{
     Answer, Body, Bound, Front, Handler, Limits, Options, Refusal, TlsFiles, is_stalled,
 };
-pub use hotshoe_tests::{Authority, DEADLINE};
+pub(crate) use hotshoe_tests::{Authority, DEADLINE};
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 /// The timeouts in these tests.
-pub const SHORT: Duration = Duration::from_millis(1500);
+pub(crate) const SHORT: Duration = Duration::from_millis(1500);
 /// More bytes than fit into the buffers of a local connection.
-pub const BIG: usize = 32 << 20;
+pub(crate) const BIG: usize = 32 << 20;
 
 /// `/` answers `ok`, `/big` sends a large body, `/wait` answers when released, `/count` answers with the length of the body.
 struct Service {
@@ -65,14 +65,14 @@ impl Handler for Service {
 }
 
 /// A running server.
-pub struct TestServer {
+pub(crate) struct TestServer {
     pub front: Front,
     pub released: Arc<Notify>,
     runtime: Runtime,
 }
 
 impl TestServer {
-    pub fn open(options: &Options) -> Self {
+    pub(crate) fn open(options: &Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -95,31 +95,31 @@ impl TestServer {
     }
 
     /// A server with these limits and without authentication.
-    pub fn with(limits: Limits) -> Self {
+    pub(crate) fn with(limits: Limits) -> Self {
         Self::open(&Options {
             limits,
             ..Options::default()
         })
     }
 
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         connect(self.front.address())
     }
 
     /// The whole answer to one request on a new connection.
-    pub fn get(&self, head: &str) -> String {
+    pub(crate) fn get(&self, head: &str) -> String {
         let mut stream = self.connect();
         ask(&mut stream, &format!("{head}Connection: close\r\n"));
         rest(&mut stream)
     }
 
-    pub fn is_answering(&self) -> bool {
+    pub(crate) fn is_answering(&self) -> bool {
         self.get("GET / HTTP/1.1\r\nHost: localhost\r\n")
             .starts_with("HTTP/1.1 200")
     }
 
     /// Waits for this number of connections.
-    pub fn wait_for(&self, connections: usize) {
+    pub(crate) fn wait_for(&self, connections: usize) {
         let started = Instant::now();
         while self.front.connections() != connections {
             assert!(
@@ -131,14 +131,14 @@ impl TestServer {
         }
     }
 
-    pub fn close(self) {
+    pub(crate) fn close(self) {
         self.runtime
             .block_on(async { tokio::time::timeout(DEADLINE, self.front.join()).await })
             .unwrap();
     }
 }
 
-pub fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -146,12 +146,12 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// Writes a head. Ignores a closed connection, because reading fails then.
-pub fn ask(stream: &mut impl Write, head: &str) {
+pub(crate) fn ask(stream: &mut impl Write, head: &str) {
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
 }
 
 /// Whether the error means that the other end closed the connection.
-pub fn is_end(error: &io::Error) -> bool {
+pub(crate) fn is_end(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(
         error.kind(),
@@ -160,7 +160,7 @@ pub fn is_end(error: &io::Error) -> bool {
 }
 
 /// Reads to the end of the connection.
-pub fn rest(stream: &mut impl Read) -> String {
+pub(crate) fn rest(stream: &mut impl Read) -> String {
     let mut answer = Vec::new();
     if let Err(error) = stream.read_to_end(&mut answer) {
         assert!(is_end(&error), "{error}");
@@ -169,7 +169,7 @@ pub fn rest(stream: &mut impl Read) -> String {
 }
 
 /// Reads one answer on a persistent connection, up to `end`.
-pub fn answer(stream: &mut impl Read, end: &str) -> String {
+pub(crate) fn answer(stream: &mut impl Read, end: &str) -> String {
     let (mut answer, mut byte) = (Vec::new(), [0]);
     while !answer.ends_with(end.as_bytes()) {
         stream.read_exact(&mut byte).unwrap();
@@ -179,7 +179,7 @@ pub fn answer(stream: &mut impl Read, end: &str) -> String {
 }
 
 /// The files of a party that `authority` knows.
-pub fn issue(authority: &Authority, name: &str) -> TlsFiles {
+pub(crate) fn issue(authority: &Authority, name: &str) -> TlsFiles {
     let issued = authority.issue(name);
     TlsFiles {
         certificate: issued.certificate,

@@ -7,7 +7,7 @@ use hotshoe_infer::{BackendChoice, LoadError, Model, ModelOptions, Models, Optio
 use hotshoe_trust::Digest;
 
 /// Loads a model with a backend of its own.
-pub fn load(
+pub(crate) fn load(
     bytes: &[u8],
     backend: BackendChoice,
     options: Options,
@@ -20,7 +20,7 @@ pub fn load(
 }
 
 /// Options with this library of ONNX Runtime.
-pub fn with_library(path: PathBuf) -> Options {
+pub(crate) fn with_library(path: PathBuf) -> Options {
     Options {
         ort: OrtOptions {
             library: Some(path),

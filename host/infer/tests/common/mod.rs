@@ -1,8 +1,8 @@
 //! Tiny models, encoded in the test itself.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-pub mod choice;
-pub mod refused;
+pub(crate) mod choice;
+pub(crate) mod refused;
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ use tract_onnx::pb::{
 };
 
 /// A named value; a negative size is open.
-pub fn value(name: &str, element_type: DataType, shape: &[i64]) -> ValueInfoProto {
+pub(crate) fn value(name: &str, element_type: DataType, shape: &[i64]) -> ValueInfoProto {
     let dim = shape.iter().enumerate().map(|(at, &size)| Dimension {
         value: Some(if size < 0 {
             Size::DimParam(format!("{name}_{at}"))
@@ -45,7 +45,7 @@ pub fn value(name: &str, element_type: DataType, shape: &[i64]) -> ValueInfoProt
     }
 }
 
-pub fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
+pub(crate) fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
         name: format!("make_{output}"),
         op_type: operator.to_owned(),
@@ -55,7 +55,7 @@ pub fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
     }
 }
 
-pub fn weight(name: &str, shape: &[i64], elements: &[f32]) -> TensorProto {
+pub(crate) fn weight(name: &str, shape: &[i64], elements: &[f32]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: shape.to_vec(),
@@ -65,7 +65,7 @@ pub fn weight(name: &str, shape: &[i64], elements: &[f32]) -> TensorProto {
     }
 }
 
-pub fn file(graph: GraphProto) -> Vec<u8> {
+pub(crate) fn file(graph: GraphProto) -> Vec<u8> {
     let model = ModelProto {
         ir_version: 8,
         opset_import: vec![OperatorSetIdProto {
@@ -83,7 +83,7 @@ pub fn file(graph: GraphProto) -> Vec<u8> {
 }
 
 /// `sum = x + y`, `positive = Relu(x - 1)`; `x` is `[?, 2]`, `y` is `[2]` of f32.
-pub fn arithmetic() -> Vec<u8> {
+pub(crate) fn arithmetic() -> Vec<u8> {
     file(GraphProto {
         name: "arithmetic".to_owned(),
         input: vec![
@@ -104,7 +104,7 @@ pub fn arithmetic() -> Vec<u8> {
     })
 }
 
-pub fn integer(name: &str, number: i64) -> AttributeProto {
+pub(crate) fn integer(name: &str, number: i64) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         i: number,
@@ -114,12 +114,12 @@ pub fn integer(name: &str, number: i64) -> AttributeProto {
 }
 
 /// ONNX Runtime's library, where there is one.
-pub fn library() -> Option<PathBuf> {
+pub(crate) fn library() -> Option<PathBuf> {
     extra(Extra::OnnxRuntime)
 }
 
 /// How a model is loaded for this backend, if it is there.
-pub fn on(backend: Backend) -> Option<(BackendChoice, Options)> {
+pub(crate) fn on(backend: Backend) -> Option<(BackendChoice, Options)> {
     let mut options = Options::default();
     match backend {
         Backend::Tract => Some((BackendChoice::Tract, options)),

@@ -11,19 +11,19 @@ use super::choice::{load, with_library};
 use super::{file, integer, library, node, value};
 
 /// What is found of a file that tract must not get.
-pub struct Found {
+pub(crate) struct Found {
     pub error: String,
     /// What ONNX Runtime makes of the input, where it is there and takes the file.
     pub ort: Option<Vec<f32>>,
 }
 
-pub fn x() -> Tensor {
+pub(crate) fn x() -> Tensor {
     Tensor::from_f32(&[2, 2], vec![0.0, 1.0, 2.0, 4.0]).unwrap()
 }
 
 /// Nothing that goes through tract takes the file: neither a load for it, nor an inspection, nor the automatic choice.
 #[track_caller]
-pub fn refused(bytes: &[u8]) -> Found {
+pub(crate) fn refused(bytes: &[u8]) -> Found {
     let error = load(bytes, BackendChoice::Tract, Options::default()).unwrap_err();
     assert!(
         matches!(
@@ -58,7 +58,7 @@ pub fn refused(bytes: &[u8]) -> Found {
 }
 
 #[track_caller]
-pub fn near(found: &Found, want: &[f32]) {
+pub(crate) fn near(found: &Found, want: &[f32]) {
     let Some(got) = &found.ort else { return };
     assert_eq!(got.len(), want.len(), "{got:?}");
     for (got, want) in got.iter().zip(want) {
@@ -66,7 +66,7 @@ pub fn near(found: &Found, want: &[f32]) {
     }
 }
 
-pub fn graph(nodes: Vec<NodeProto>) -> GraphProto {
+pub(crate) fn graph(nodes: Vec<NodeProto>) -> GraphProto {
     GraphProto {
         name: "graph".to_owned(),
         input: vec![value("x", DataType::Float, &[2, 2])],
@@ -76,30 +76,30 @@ pub fn graph(nodes: Vec<NodeProto>) -> GraphProto {
     }
 }
 
-pub fn changed(graph: GraphProto, change: impl FnOnce(&mut ModelProto)) -> Vec<u8> {
+pub(crate) fn changed(graph: GraphProto, change: impl FnOnce(&mut ModelProto)) -> Vec<u8> {
     let mut model = ModelProto::decode(file(graph).as_slice()).unwrap();
     change(&mut model);
     model.encode_to_vec()
 }
 
-pub fn set(domain: &str, version: i64) -> OperatorSetIdProto {
+pub(crate) fn set(domain: &str, version: i64) -> OperatorSetIdProto {
     OperatorSetIdProto {
         domain: domain.to_owned(),
         version,
     }
 }
 
-pub fn of(domain: &str, mut node: NodeProto) -> NodeProto {
+pub(crate) fn of(domain: &str, mut node: NodeProto) -> NodeProto {
     node.domain = domain.to_owned();
     node
 }
 
-pub fn with(mut node: NodeProto, attributes: Vec<AttributeProto>) -> NodeProto {
+pub(crate) fn with(mut node: NodeProto, attributes: Vec<AttributeProto>) -> NodeProto {
     node.attribute = attributes;
     node
 }
 
-pub fn text(name: &str, text: &str) -> AttributeProto {
+pub(crate) fn text(name: &str, text: &str) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         s: text.as_bytes().to_vec(),
@@ -108,7 +108,7 @@ pub fn text(name: &str, text: &str) -> AttributeProto {
     }
 }
 
-pub fn number(name: &str, number: f32) -> AttributeProto {
+pub(crate) fn number(name: &str, number: f32) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         f: number,
@@ -117,7 +117,7 @@ pub fn number(name: &str, number: f32) -> AttributeProto {
     }
 }
 
-pub fn numbers(name: &str, numbers: &[i64]) -> AttributeProto {
+pub(crate) fn numbers(name: &str, numbers: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         ints: numbers.to_vec(),
@@ -126,7 +126,7 @@ pub fn numbers(name: &str, numbers: &[i64]) -> AttributeProto {
     }
 }
 
-pub fn body(name: &str, graph: GraphProto) -> AttributeProto {
+pub(crate) fn body(name: &str, graph: GraphProto) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         g: Some(graph),
@@ -135,6 +135,6 @@ pub fn body(name: &str, graph: GraphProto) -> AttributeProto {
     }
 }
 
-pub fn softmax(axis: i64) -> NodeProto {
+pub(crate) fn softmax(axis: i64) -> NodeProto {
     with(node("Softmax", &["x"], "y"), vec![integer("axis", axis)])
 }

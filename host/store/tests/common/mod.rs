@@ -5,20 +5,20 @@ use std::{error::Error, fs, path::Path};
 
 use hotshoe_store::{Layout, Packed, Slot, Store, pack};
 #[allow(unused_imports, reason = "each test file uses its own part")]
-pub use hotshoe_tests::noise;
+pub(crate) use hotshoe_tests::noise;
 use hotshoe_trust::{
     Blob, ChunkIndex, Device, Floor, Release, SigningKey, Time, TrustRoot, Verified, verify,
     verify_installed,
 };
 
-pub const FILES: [(&str, &[u8]); 4] = [
+pub(crate) const FILES: [(&str, &[u8]); 4] = [
     ("stage.wasm", b"stage wasm"),
     ("policy.wasm", b"policy wasm"),
     ("detect.onnx", b"some weights"),
     ("characters.txt", b"abc"),
 ];
 
-pub fn release_toml(generation: u64) -> String {
+pub(crate) fn release_toml(generation: u64) -> String {
     format!(
         r#"
         name = "ocr"
@@ -46,23 +46,23 @@ pub fn release_toml(generation: u64) -> String {
     )
 }
 
-pub fn now() -> Time {
+pub(crate) fn now() -> Time {
     "2026-06-01T00:00:00Z".parse().unwrap()
 }
 
-pub fn host() -> semver::Version {
+pub(crate) fn host() -> semver::Version {
     "0.1.0".parse().unwrap()
 }
 
 /// A deployer: a folder of sources, and a key that a trust root holds.
-pub struct Deployer {
+pub(crate) struct Deployer {
     pub folder: tempfile::TempDir,
     pub key: SigningKey,
     pub trust: TrustRoot,
 }
 
 impl Deployer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, bytes) in FILES {
             fs::write(folder.path().join(name), bytes).unwrap();
@@ -74,12 +74,12 @@ impl Deployer {
     }
 
     /// A release that differs from other generations in its model too.
-    pub fn signed(&self, generation: u64) -> Layout {
+    pub(crate) fn signed(&self, generation: u64) -> Layout {
         self.signed_model(generation, format!("weights {generation}").as_bytes())
     }
 
     /// A release with this model.
-    pub fn signed_model(&self, generation: u64, model: &[u8]) -> Layout {
+    pub(crate) fn signed_model(&self, generation: u64, model: &[u8]) -> Layout {
         fs::write(self.folder.path().join("detect.onnx"), model).unwrap();
         let packed = self.packed(generation);
         let bundle = self
@@ -90,7 +90,7 @@ impl Deployer {
         packed.layout
     }
 
-    pub fn packed(&self, generation: u64) -> Packed {
+    pub(crate) fn packed(&self, generation: u64) -> Packed {
         let description = self.folder.path().join("release.toml");
         fs::write(&description, release_toml(generation)).unwrap();
         pack(
@@ -101,7 +101,7 @@ impl Deployer {
         .unwrap()
     }
 
-    pub fn verify(&self, layout: &Layout, floor: &Floor) -> Verified<Release> {
+    pub(crate) fn verify(&self, layout: &Layout, floor: &Floor) -> Verified<Release> {
         verify(
             &layout.package().unwrap(),
             &self.trust,
@@ -113,13 +113,13 @@ impl Deployer {
         .unwrap()
     }
 
-    pub fn install(&self, store: &mut Store, layout: &Layout) -> Slot {
+    pub(crate) fn install(&self, store: &mut Store, layout: &Layout) -> Slot {
         let verified = self.verify(layout, &store.ledger().floor());
         store.install(layout, &verified, now()).unwrap()
     }
 
     /// What a daemon does with a slot when it starts.
-    pub fn start(&self, store: &Store, slot: &Slot) -> Verified<Release> {
+    pub(crate) fn start(&self, store: &Store, slot: &Slot) -> Verified<Release> {
         let package = store.read_package(slot).unwrap();
         let verified = verify_installed(
             &package,
@@ -135,7 +135,7 @@ impl Deployer {
 }
 
 /// Every blob file under `root`.
-pub fn blob_files(root: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn blob_files(root: &Path) -> Vec<std::path::PathBuf> {
     let folder = root.join("blobs/sha256");
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
@@ -145,14 +145,14 @@ pub fn blob_files(root: &Path) -> Vec<std::path::PathBuf> {
     files
 }
 
-pub fn flip_a_bit(path: &Path) {
+pub(crate) fn flip_a_bit(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(path, bytes).unwrap();
 }
 
-pub fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -162,20 +162,20 @@ pub fn names(folder: &Path) -> Vec<String> {
 }
 
 /// The chunk index of `blob`, as `layout` has it.
-pub fn index_of(layout: &Layout, release: &Release, blob: &Blob) -> ChunkIndex {
+pub(crate) fn index_of(layout: &Layout, release: &Release, blob: &Blob) -> ChunkIndex {
     let bytes = layout.read(&release.chunks[&blob.digest]).unwrap();
     ChunkIndex::parse(&bytes, *blob).unwrap()
 }
 
 /// The bytes of one chunk.
-pub fn piece(index: &ChunkIndex, whole: &[u8], number: usize) -> Vec<u8> {
+pub(crate) fn piece(index: &ChunkIndex, whole: &[u8], number: usize) -> Vec<u8> {
     let (offset, chunk) = index.offsets().nth(number).unwrap();
     let start = usize::try_from(offset).unwrap();
     whole[start..start + usize::try_from(chunk.size).unwrap()].to_vec()
 }
 
 /// What a device does with a release from the network: its package, then its blobs, large ones in chunks.
-pub fn deliver(
+pub(crate) fn deliver(
     store: &Store,
     layout: &Layout,
     release: &Verified<Release>,

@@ -9,14 +9,14 @@ use hotshoe_trust::{
     World, manifest::Manifest, verify,
 };
 
-pub const NOW: &str = "2026-06-01T00:00:00Z";
+pub(crate) const NOW: &str = "2026-06-01T00:00:00Z";
 
-pub fn time(text: &str) -> Time {
+pub(crate) fn time(text: &str) -> Time {
     text.parse().unwrap()
 }
 
 /// A valid release: one stage that runs a model and reads data, then a policy.
-pub fn release() -> Release {
+pub(crate) fn release() -> Release {
     let component = |bytes: &[u8], world| Component {
         blob: Blob::of(bytes),
         world,
@@ -78,7 +78,7 @@ pub fn release() -> Release {
 }
 
 /// Everything that one call of `verify` takes.
-pub struct Case {
+pub(crate) struct Case {
     pub package: Package,
     pub trust: TrustRoot,
     pub floor: Floor,
@@ -88,7 +88,7 @@ pub struct Case {
 }
 
 impl Case {
-    pub fn verify(&self) -> Result<Verified<Release>, VerifyError> {
+    pub(crate) fn verify(&self) -> Result<Verified<Release>, VerifyError> {
         verify(
             &self.package,
             &self.trust,
@@ -100,7 +100,7 @@ impl Case {
     }
 }
 
-pub fn unsigned(release: &Release) -> Package {
+pub(crate) fn unsigned(release: &Release) -> Package {
     let config = serde_json::to_vec(release).unwrap();
     let manifest = Manifest::of(release, &config).to_bytes().unwrap();
     Package {
@@ -110,7 +110,7 @@ pub fn unsigned(release: &Release) -> Package {
     }
 }
 
-pub fn sign(package: &mut Package, keys: &[&SigningKey]) {
+pub(crate) fn sign(package: &mut Package, keys: &[&SigningKey]) {
     package.bundles = keys
         .iter()
         .map(|key| key.sign_bundle(&package.manifest).unwrap())
@@ -118,7 +118,7 @@ pub fn sign(package: &mut Package, keys: &[&SigningKey]) {
 }
 
 /// A trust root with the keys under the names a, b, c, ..., each of which may sign `ocr`.
-pub fn trust(threshold: usize, keys: &[&SigningKey]) -> TrustRoot {
+pub(crate) fn trust(threshold: usize, keys: &[&SigningKey]) -> TrustRoot {
     let entry = |(key, name): (&&SigningKey, char)| {
         TrustRoot::key_entry(&name.to_string(), &key.public_key().unwrap(), &["ocr"])
     };
@@ -127,7 +127,7 @@ pub fn trust(threshold: usize, keys: &[&SigningKey]) -> TrustRoot {
 }
 
 /// A case that passes: `release` signed by `key`, the only one trusted.
-pub fn case(release: &Release, key: &SigningKey) -> Case {
+pub(crate) fn case(release: &Release, key: &SigningKey) -> Case {
     let mut package = unsigned(release);
     sign(&mut package, &[key]);
     Case {
@@ -145,7 +145,7 @@ pub fn case(release: &Release, key: &SigningKey) -> Case {
 }
 
 /// A `release.toml` that makes [`release`].
-pub const RELEASE_TOML: &str = r#"name = "ocr"
+pub(crate) const RELEASE_TOML: &str = r#"name = "ocr"
 generation = 7
 expires-in = "90d"
 hotshoe = ">=0.1"
@@ -176,7 +176,7 @@ policy = "label"
 "#;
 
 /// The blobs of the files that [`RELEASE_TOML`] names.
-pub fn blobs() -> BTreeMap<String, Blob> {
+pub(crate) fn blobs() -> BTreeMap<String, Blob> {
     let files: [(&str, &[u8]); 4] = [
         ("stage.wasm", b"stage wasm"),
         ("policy.wasm", b"policy wasm"),

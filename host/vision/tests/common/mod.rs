@@ -12,11 +12,11 @@ use hotshoe_vision::{
     VisionError,
 };
 
-pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, DecodeError> {
+pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, DecodeError> {
     hotshoe_vision::decode(bytes, limits, &Budget::unlimited())
 }
 
-pub fn resize(
+pub(crate) fn resize(
     image: &Image,
     width: u32,
     height: u32,
@@ -25,15 +25,15 @@ pub fn resize(
     hotshoe_vision::resize(image, width, height, filter, &Budget::unlimited())
 }
 
-pub fn crop(image: &Image, x: f32, y: f32, width: f32, height: f32) -> Result<Image, VisionError> {
+pub(crate) fn crop(image: &Image, x: f32, y: f32, width: f32, height: f32) -> Result<Image, VisionError> {
     hotshoe_vision::crop(image, x, y, width, height, &Budget::unlimited())
 }
 
-pub fn rotate(image: &Image, rotation: Rotation) -> Result<Image, VisionError> {
+pub(crate) fn rotate(image: &Image, rotation: Rotation) -> Result<Image, VisionError> {
     hotshoe_vision::rotate(image, rotation, &Budget::unlimited())
 }
 
-pub fn warp(
+pub(crate) fn warp(
     image: &Image,
     quad: [[f32; 2]; 4],
     width: u32,
@@ -43,11 +43,11 @@ pub fn warp(
     hotshoe_vision::warp(image, quad, width, height, filter, &Budget::unlimited())
 }
 
-pub fn blur(image: &Image, regions: &[Region], radius: u32) -> Result<Image, VisionError> {
+pub(crate) fn blur(image: &Image, regions: &[Region], radius: u32) -> Result<Image, VisionError> {
     hotshoe_vision::blur(image, regions, radius, &Budget::unlimited())
 }
 
-pub fn normalise(
+pub(crate) fn normalise(
     images: &[&Image],
     width: u32,
     height: u32,
@@ -56,12 +56,12 @@ pub fn normalise(
     hotshoe_vision::normalise(images, width, height, how, &Budget::unlimited())
 }
 
-pub fn encode(image: &Image, format: Format, quality: u8) -> Result<Vec<u8>, VisionError> {
+pub(crate) fn encode(image: &Image, format: Format, quality: u8) -> Result<Vec<u8>, VisionError> {
     hotshoe_vision::encode(image, format, quality, &Budget::unlimited())
 }
 
 /// One operation on a picture, and the kind of its error.
-pub type Operation = fn(&Image, &Budget<'_>) -> Result<(), VisionError>;
+pub(crate) type Operation = fn(&Image, &Budget<'_>) -> Result<(), VisionError>;
 
 const WHOLE: Region = Region {
     x: 0.0,
@@ -86,7 +86,7 @@ fn turned(image: &Image, filter: Filter, budget: &Budget<'_>) -> Result<(), Visi
 }
 
 /// Every public operation that takes a picture. A test holds that none is missing.
-pub const OPERATIONS: [(&str, Operation); 20] = [
+pub(crate) const OPERATIONS: [(&str, Operation); 20] = [
     ("resize nearest", |i, b| {
         hotshoe_vision::resize(i, 1500, 1500, Filter::Nearest, b).map(drop)
     }),
@@ -146,7 +146,7 @@ pub const OPERATIONS: [(&str, Operation); 20] = [
 ];
 
 /// A picture of noise, the same at every run.
-pub fn noise(width: u32, height: u32) -> Image {
+pub(crate) fn noise(width: u32, height: u32) -> Image {
     let mut state = 7_u32;
     let byte = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -162,14 +162,14 @@ pub fn noise(width: u32, height: u32) -> Image {
 }
 
 /// A picture that changes slowly.
-pub fn slope(width: u32, height: u32) -> Image {
+pub(crate) fn slope(width: u32, height: u32) -> Image {
     let len = width as usize * height as usize * 3;
     let bytes = (0..len).map(|at| (at / 700) as u8).collect();
     Image::from_rgb(width, height, bytes).unwrap()
 }
 
 /// A grey PNG file of one colour: a thousandth of its pixels.
-pub fn grey_png(width: u32, height: u32, grey: u8) -> Vec<u8> {
+pub(crate) fn grey_png(width: u32, height: u32, grey: u8) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);
     encoder.set_color(png::ColorType::Grayscale);
@@ -183,7 +183,7 @@ pub fn grey_png(width: u32, height: u32, grey: u8) -> Vec<u8> {
 }
 
 /// EXIF data with an orientation, in either order of bytes.
-pub fn exif(orientation: u8, big_endian: bool) -> Vec<u8> {
+pub(crate) fn exif(orientation: u8, big_endian: bool) -> Vec<u8> {
     let two = |value: u16| match big_endian {
         true => value.to_be_bytes(),
         false => value.to_le_bytes(),
@@ -199,14 +199,14 @@ pub fn exif(orientation: u8, big_endian: bool) -> Vec<u8> {
 }
 
 /// The same JPEG file with an EXIF segment.
-pub fn with_exif(file: &[u8], exif: &[u8]) -> Vec<u8> {
+pub(crate) fn with_exif(file: &[u8], exif: &[u8]) -> Vec<u8> {
     let segment = [b"Exif\0\0", exif].concat();
     let length = (segment.len() as u16 + 2).to_be_bytes();
     [&file[..2], &[0xFF, 0xE1], &length, &segment, &file[2..]].concat()
 }
 
 /// The same JPEG file without the segments of this kind before its scan.
-pub fn without_segments(file: &[u8], kind: u8) -> Vec<u8> {
+pub(crate) fn without_segments(file: &[u8], kind: u8) -> Vec<u8> {
     let mut out = file[..2].to_vec();
     let mut at = 2;
     loop {
@@ -224,7 +224,7 @@ pub fn without_segments(file: &[u8], kind: u8) -> Vec<u8> {
 }
 
 /// A PNG file of 16-bit values.
-pub fn png16(width: u32, height: u32, colour: png::ColorType, values: &[u16]) -> Vec<u8> {
+pub(crate) fn png16(width: u32, height: u32, colour: png::ColorType, values: &[u16]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);
     encoder.set_color(colour);
@@ -240,7 +240,7 @@ pub fn png16(width: u32, height: u32, colour: png::ColorType, values: &[u16]) ->
 }
 
 /// A BMP file of RGB or RGBA bytes.
-pub fn bmp(width: u32, height: u32, colour: image::ExtendedColorType, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn bmp(width: u32, height: u32, colour: image::ExtendedColorType, bytes: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = image::codecs::bmp::BmpEncoder::new(&mut file);
     encoder.encode(bytes, width, height, colour).unwrap();
@@ -248,19 +248,19 @@ pub fn bmp(width: u32, height: u32, colour: image::ExtendedColorType, bytes: &[u
 }
 
 /// A chunk of a PNG file.
-pub fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+pub(crate) fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let named = [kind, data].concat();
     let length = (data.len() as u32).to_be_bytes();
     [&length[..], &named, &crc(&named).to_be_bytes()].concat()
 }
 
 /// The same file with more chunks after its header.
-pub fn with_chunks(file: &[u8], chunks: &[u8]) -> Vec<u8> {
+pub(crate) fn with_chunks(file: &[u8], chunks: &[u8]) -> Vec<u8> {
     [&file[..33], chunks, &file[33..]].concat()
 }
 
 /// A PNG file of these filtered rows, which are not compressed.
-pub fn raw_png(header: &[u8; 13], rows: &[u8], chunks: &[u8]) -> Vec<u8> {
+pub(crate) fn raw_png(header: &[u8; 13], rows: &[u8], chunks: &[u8]) -> Vec<u8> {
     let mut data = vec![0x78, 0x01];
     let mut blocks = rows.chunks(65_535).peekable();
     while let Some(block) = blocks.next() {
@@ -287,7 +287,7 @@ pub fn raw_png(header: &[u8; 13], rows: &[u8], chunks: &[u8]) -> Vec<u8> {
 }
 
 /// The CRC-32 of PNG (ISO 3309).
-pub fn crc(bytes: &[u8]) -> u32 {
+pub(crate) fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |mut crc: u32, &byte| {
         crc ^= u32::from(byte);
         for _ in 0..8 {
@@ -302,7 +302,7 @@ pub fn crc(bytes: &[u8]) -> u32 {
 }
 
 /// A progressive JPEG file of one component, whose scans have 4 bytes of data each and go over the whole picture.
-pub fn progressive_jpeg(width: u16, height: u16, scans: usize) -> Vec<u8> {
+pub(crate) fn progressive_jpeg(width: u16, height: u16, scans: usize) -> Vec<u8> {
     let [h1, h0] = height.to_be_bytes();
     let [w1, w0] = width.to_be_bytes();
     let table = |class: u8, symbol: u8| {

@@ -9,7 +9,7 @@ use hotshoe_engine::{CompileLimits, Engine, EngineError, MemoryChoice};
 use super::{Finding, State};
 
 /// Starts the engine as the daemon does: the only way to know whether its memory fits.
-pub fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
+pub(super) fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
     const WHAT: &str = "engine";
     let threads = config.map_or_else(|| WorkersConfig::default().threads, |it| it.workers.threads);
     match Engine::new(engine_options(threads, CompileLimits::default(), None)) {

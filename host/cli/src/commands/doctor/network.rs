@@ -8,7 +8,7 @@ use super::{Finding, State};
 
 const WHAT: &str = "zenoh";
 
-pub fn network(config: &Config) -> Finding {
+pub(super) fn network(config: &Config) -> Finding {
     let zenoh = &config.zenoh;
     match (judge(zenoh), zenoh.insecure) {
         (Err(exposed), false) => Finding::bad(

@@ -10,7 +10,7 @@ use hotshoe_oip::{Bound, FrontError, OipError};
 use super::{Finding, State};
 
 /// Binds each port as `hotshoe run` does, and closes it again. If a daemon uses the data folder, a port in use is its own.
-pub fn ports(config: &Config, is_used: bool) -> Vec<Finding> {
+pub(super) fn ports(config: &Config, is_used: bool) -> Vec<Finding> {
     let oip = config.oip.as_ref().map(|oip| {
         let taken = Bound::bind(oip).map(drop);
         let busy = matches!(taken, Err(OipError::Front(FrontError::Listen { .. })));

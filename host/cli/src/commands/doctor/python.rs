@@ -11,7 +11,7 @@ const ASK: &str = "import importlib.util as u, platform
 print(platform.python_version(), *[n for n in ('onnxruntime', 'onnx') if u.find_spec(n) is None])";
 
 /// Checks the Python interpreter.
-pub fn python() -> Finding {
+pub(super) fn python() -> Finding {
     const WHAT: &str = "Python";
     let named = env::var_os("HOTSHOE_PYTHON").filter(|it| !it.is_empty());
     let python = named

@@ -7,7 +7,7 @@ use hotshoe_infer::{Backend, BackendChoice, Options, OrtOptions, ort_library};
 use super::{Finding, State};
 
 /// Checks ONNX Runtime and the configured execution providers.
-pub fn runtime(config: Option<&Config>) -> Vec<Finding> {
+pub(super) fn runtime(config: Option<&Config>) -> Vec<Finding> {
     const WHAT: &str = "ONNX Runtime";
     let options = config.map_or_else(Options::default, |config| config.inference.options());
     let library = ort_library(&options.ort);

@@ -13,7 +13,7 @@ use hotshoe_release::terminal::{Terminal, size};
 
 /// The contents of a component.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(super) struct Report {
     /// The digest and size.
     #[serde(flatten)]
     pub blob: Blob,
@@ -45,7 +45,7 @@ impl Report {
     ///
     /// # Errors
     /// [`InterfaceError`]: the bytes are not a component.
-    pub fn of(
+    pub(super) fn of(
         name: &str,
         bytes: &[u8],
         spec: Option<&Component>,
@@ -78,7 +78,7 @@ impl Report {
     }
 
     /// The tree for people.
-    pub fn tree(&self, name: &str, terminal: &Terminal) -> Tree<String> {
+    pub(super) fn tree(&self, name: &str, terminal: &Terminal) -> Tree<String> {
         let worlds = match self.worlds.as_slice() {
             [] => "not of a Hotshoe world".to_owned(),
             worlds => join(worlds),
@@ -92,7 +92,7 @@ impl Report {
     }
 
     /// The leaves below the component's name.
-    pub fn leaves(&self, terminal: &Terminal) -> Vec<Tree<String>> {
+    pub(super) fn leaves(&self, terminal: &Terminal) -> Vec<Tree<String>> {
         let mut leaves = vec![Tree::new(self.blob.digest.to_string())];
         if !self.languages.is_empty() {
             let languages = self.languages.iter().cloned().collect::<Vec<_>>();

@@ -16,7 +16,7 @@ use hotshoe_release::terminal::{Terminal, size};
 
 /// The contents of a release, not verified.
 #[derive(Debug, Serialize)]
-pub struct Inspection {
+pub(super) struct Inspection {
     /// Always false.
     pub verified: bool,
     /// The digest of the manifest.
@@ -34,7 +34,7 @@ pub struct Inspection {
 /// The contents of a component, or why they cannot be read.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum ComponentReport {
+pub(super) enum ComponentReport {
     /// The component can be read.
     Readable(Box<Report>),
     /// The bytes are missing, damaged or not a component.
@@ -46,7 +46,7 @@ pub enum ComponentReport {
 
 /// The claims of a signature bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Signature {
+pub(super) struct Signature {
     /// The hint of the key, if the bundle has one.
     pub key_hint: Option<String>,
     /// The bundle's size in bytes.
@@ -54,7 +54,7 @@ pub struct Signature {
 }
 
 /// Reads a release without verifying it.
-pub fn inspect(path: &Path, allowed: Option<&Allowed>) -> anyhow::Result<Inspection> {
+pub(super) fn inspect(path: &Path, allowed: Option<&Allowed>) -> anyhow::Result<Inspection> {
     let cannot = || format!("cannot read {}", path.display());
     let layout = Layout::open(path).with_context(cannot)?;
     let package = layout.package().with_context(cannot)?;
@@ -128,7 +128,7 @@ fn signature(bundle: &[u8]) -> Signature {
 
 impl Inspection {
     /// The tree for people.
-    pub fn tree(&self, terminal: &Terminal) -> Tree<String> {
+    pub(super) fn tree(&self, terminal: &Terminal) -> Tree<String> {
         let release = &self.release;
         let title = format!("{} {}", release.name, release.generation);
         Tree::new(terminal.bold(&title)).with_leaves([

@@ -14,7 +14,7 @@ const SUM_TOLERANCE: f64 = 0.02;
 /// The metric of an output's agreement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Measure {
+pub(super) enum Measure {
     /// The share of rows with the same top class.
     #[serde(rename = "top-1")]
     Top1,
@@ -28,7 +28,7 @@ pub enum Measure {
 
 impl Measure {
     /// The name in tables.
-    pub fn text(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             Self::Top1 => "top-1",
             Self::Equal => "equal",
@@ -39,7 +39,7 @@ impl Measure {
 
 /// The agreement of one output over all samples.
 #[derive(Debug, Clone, Serialize)]
-pub struct Agreement {
+pub(super) struct Agreement {
     /// The name of the output.
     pub output: String,
     /// The metric of `agreement`.
@@ -62,7 +62,7 @@ pub struct Agreement {
 }
 
 /// Accumulates the agreement of one output over samples.
-pub struct Tally {
+pub(super) struct Tally {
     output: String,
     /// Whether `--classes` names the output.
     is_classes: bool,
@@ -81,7 +81,7 @@ pub struct Tally {
 
 impl Tally {
     /// An empty tally of the output.
-    pub fn new(output: &str, classes: &BTreeSet<String>) -> Self {
+    pub(super) fn new(output: &str, classes: &BTreeSet<String>) -> Self {
         Self {
             output: output.to_owned(),
             is_classes: classes.contains(output),
@@ -101,7 +101,7 @@ impl Tally {
     ///
     /// # Errors
     /// The two types and shapes, if they differ.
-    pub fn add(&mut self, a: &Tensor, b: &Tensor) -> Result<(), (String, String)> {
+    pub(super) fn add(&mut self, a: &Tensor, b: &Tensor) -> Result<(), (String, String)> {
         if a.shape() != b.shape() || a.element_type() != b.element_type() {
             let kind = |it: &Tensor| format!("{} {:?}", it.element_type(), it.shape());
             return Err((kind(a), kind(b)));
@@ -156,7 +156,7 @@ impl Tally {
     }
 
     /// The agreement of all samples.
-    pub fn finish(self) -> Agreement {
+    pub(super) fn finish(self) -> Agreement {
         let count = self.cosines.len().max(1) as f64;
         let cosine_mean = self.cosines.iter().sum::<f64>() / count;
         let measure = self.measure.unwrap_or(Measure::Cosine);

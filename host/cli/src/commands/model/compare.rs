@@ -40,7 +40,7 @@ Example: the two backends
 
 A sample is a .npz with an array for each input, a .npy for a model with one input, or a folder with input_0.pb as in ONNX's test
 sets. Exit code 1 past --max-drop, if a model fails, and if an output is not a number.")]
-pub struct Args {
+pub(super) struct Args {
     /// The reference model
     #[arg(value_name = "A")]
     first: PathBuf,
@@ -61,7 +61,7 @@ pub struct Args {
 
 /// The options for samples.
 #[derive(Debug, Clone, clap::Args)]
-pub struct SourceArgs {
+pub(super) struct SourceArgs {
     /// A folder of samples, such as DIR/MODEL of `hotshoe exec --save-inputs DIR`, or a recording of `hotshoe record`
     #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
     pub inputs: Option<PathBuf>,
@@ -74,7 +74,7 @@ pub struct SourceArgs {
 
 impl SourceArgs {
     /// Reads or generates the samples.
-    pub fn samples(&self, model: &Model, otherwise: u32) -> anyhow::Result<Vec<Sample>> {
+    pub(super) fn samples(&self, model: &Model, otherwise: u32) -> anyhow::Result<Vec<Sample>> {
         if let Some(folder) = &self.inputs {
             return samples::read(folder, model);
         }
@@ -85,7 +85,7 @@ impl SourceArgs {
 
 /// The options for the comparison and its limit.
 #[derive(Debug, Clone, clap::Args)]
-pub struct GateArgs {
+pub(super) struct GateArgs {
     /// Maximum drop of the agreement, such as 2%; exit code 1 past it
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub max_drop: Option<f64>,
@@ -116,7 +116,7 @@ impl GateArgs {
     }
 }
 
-pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let side = |file: &Path, backend: Option<BackendArg>| Side {
         file: file.to_owned(),
         title: file.to_owned(),
@@ -139,7 +139,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 }
 
 /// A model that is loaded for a comparison.
-pub struct LoadedModel {
+pub(super) struct LoadedModel {
     side: Side,
     /// The model, and its size on disk in bytes.
     model: (Arc<Model>, u64),
@@ -147,21 +147,21 @@ pub struct LoadedModel {
 
 impl LoadedModel {
     /// Loads the model.
-    pub fn load(side: Side, gate: &GateArgs) -> anyhow::Result<Self> {
+    pub(super) fn load(side: Side, gate: &GateArgs) -> anyhow::Result<Self> {
         let model = load(&side, gate.threads as usize, &gate.ort.options())?;
         Ok(Self { side, model })
     }
 }
 
 /// The samples and settings of a comparison. Made with the first model, so that errors show before any work.
-pub struct ComparisonPlan {
+pub(super) struct ComparisonPlan {
     samples: Vec<Sample>,
     settings: Settings,
 }
 
 impl ComparisonPlan {
     /// `otherwise` is the number of noise samples if the user gives none.
-    pub fn new(
+    pub(super) fn new(
         first: &LoadedModel,
         source: &SourceArgs,
         gate: &GateArgs,
@@ -174,7 +174,7 @@ impl ComparisonPlan {
     }
 
     /// Runs and compares both models.
-    pub fn compare(
+    pub(super) fn compare(
         &self,
         first: &LoadedModel,
         second: &LoadedModel,

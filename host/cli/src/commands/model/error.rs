@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// Errors of the `model` commands.
 #[derive(Debug, Error)]
-pub enum ModelError {
+pub(crate) enum ModelError {
     /// The file is larger than a model of a release may be.
     #[error("{} has {bytes} bytes, over the limit of {limit}; use a smaller model", path.display())]
     TooLarge {
@@ -117,7 +117,7 @@ fn listed(paths: &[PathBuf]) -> String {
 
 impl ModelError {
     /// A stable error code.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "too_large",
             Self::Load { .. } => "not_loadable",

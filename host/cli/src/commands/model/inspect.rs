@@ -23,7 +23,7 @@ Example:
   hotshoe model inspect detect.onnx --json | jq '.backends[] | select(.runs | not)'
 
 Exit code 1 if no backend can run it.")]
-pub struct Args {
+pub(super) struct Args {
     /// The ONNX file
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -41,7 +41,7 @@ struct Report<'a> {
     inspection: Inspection,
 }
 
-pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let bytes = read_model(&args.file)?;
     let inspection = inspect(&bytes, &args.shape.shapes()?, &args.ort.options())
         .with_context(|| format!("cannot inspect {}", args.file.display()))?;

@@ -19,7 +19,7 @@ use super::{ModelError, memory, read_model};
 
 /// A model file and its backend.
 #[derive(Debug, Clone)]
-pub struct Side {
+pub(super) struct Side {
     /// The ONNX file.
     pub file: PathBuf,
     /// The path in messages: where the file will be, if it is still temporary.
@@ -30,7 +30,7 @@ pub struct Side {
 
 /// The settings of a comparison.
 #[derive(Debug)]
-pub struct Settings {
+pub(super) struct Settings {
     /// Timed runs per model.
     pub runs: usize,
     /// Threads per run.
@@ -46,7 +46,7 @@ pub struct Settings {
 
 /// The result of a comparison.
 #[derive(Debug, Serialize)]
-pub struct Comparison {
+pub(super) struct Comparison {
     pub first: MeasuredModel,
     pub second: MeasuredModel,
     pub samples: usize,
@@ -68,7 +68,7 @@ pub struct Comparison {
 
 /// The measurements of one model.
 #[derive(Debug, Serialize)]
-pub struct MeasuredModel {
+pub(super) struct MeasuredModel {
     pub file: PathBuf,
     pub backend: Backend,
     pub provider: String,
@@ -82,7 +82,11 @@ pub struct MeasuredModel {
 }
 
 /// Loads a model on its backend. Returns it with its size on disk in bytes.
-pub fn load(side: &Side, threads: usize, ort: &OrtOptions) -> anyhow::Result<(Arc<Model>, u64)> {
+pub(super) fn load(
+    side: &Side,
+    threads: usize,
+    ort: &OrtOptions,
+) -> anyhow::Result<(Arc<Model>, u64)> {
     let bytes = read_model(&side.file)?;
     let size = bytes.len() as u64;
     let digest = Digest::of(&bytes);
@@ -116,7 +120,7 @@ pub fn load(side: &Side, threads: usize, ort: &OrtOptions) -> anyhow::Result<(Ar
 }
 
 /// Runs both models on all samples, then times them alternately.
-pub fn compare(
+pub(super) fn compare(
     sides: [&Side; 2],
     models: [&(Arc<Model>, u64); 2],
     samples: &[Sample],
@@ -233,7 +237,7 @@ fn check_inputs(first: &Model, second: &Model) -> Result<(), ModelError> {
 }
 
 /// Checks that the model has the named outputs.
-pub fn check_classes(model: &Model, classes: &BTreeSet<String>) -> Result<(), ModelError> {
+pub(super) fn check_classes(model: &Model, classes: &BTreeSet<String>) -> Result<(), ModelError> {
     let known = || model.outputs().iter().map(|it| &it.name);
     match classes.iter().find(|name| !known().any(|it| it == *name)) {
         None => Ok(()),

@@ -17,7 +17,7 @@ use hotshoe_release::terminal::Terminal;
 
 /// Load a model, run it once, and print the growth of resident memory
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The sample
@@ -38,7 +38,7 @@ struct Growth {
     bytes: Option<u64>,
 }
 
-pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let backend: Backend = args.backend.into();
     let side = Side {
         file: args.file.clone(),
@@ -70,7 +70,7 @@ fn resident_bytes() -> Option<u64> {
 }
 
 /// Runs this program again, for one model.
-pub fn measure(
+pub(super) fn measure(
     side: &Side,
     backend: Backend,
     sample: &Sample,

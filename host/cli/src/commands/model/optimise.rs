@@ -32,7 +32,7 @@ Example:
   hotshoe model optimise recognise.onnx -o recognise-int8.onnx --int8 --inputs samples/recognise --max-drop 2%
 
 Exit code 1 past --max-drop; OUT is then not written, unless --keep is given. --int8 needs: pip install onnxruntime onnx")]
-pub struct Args {
+pub(super) struct Args {
     /// The ONNX file
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -78,7 +78,7 @@ struct Report<'a> {
     comparison: Comparison,
 }
 
-pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     check_out(&args.out, args.force)?;
     let before = read_model(&args.file)?;
     let folded = fold(&before, &args.source.shape.shapes()?)

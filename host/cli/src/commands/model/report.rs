@@ -7,7 +7,11 @@ use hotshoe_release::terminal::{Terminal, size};
 const MAX_DECIMALS: usize = 17;
 
 /// Prints the tables and the verdict, with these names for the two models.
-pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> anyhow::Result<()> {
+pub(super) fn print(
+    comparison: &Comparison,
+    names: [&str; 2],
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
     let outputs = comparison.outputs.iter().map(|it| {
         vec![
             it.output.clone(),
@@ -87,7 +91,7 @@ fn row(name: &str, measured: &MeasuredModel) -> Vec<String> {
 }
 
 /// `1 sample`, `4 samples`.
-pub fn many(amount: usize, what: &str) -> String {
+pub(super) fn many(amount: usize, what: &str) -> String {
     let ending = if amount == 1 { "" } else { "s" };
     format!("{amount} {what}{ending}")
 }

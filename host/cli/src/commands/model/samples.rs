@@ -22,7 +22,7 @@ const MAX_FILE_BYTES: u64 = 1 << 30;
 const SEED: u64 = 1;
 
 /// The inputs of one run of a model.
-pub struct Sample {
+pub(super) struct Sample {
     /// The file, or the number of the noise sample.
     pub name: String,
     /// The inputs, with their names.
@@ -31,7 +31,7 @@ pub struct Sample {
 
 impl Sample {
     /// The inputs, borrowed for a run.
-    pub fn inputs(&self) -> Vec<(&str, &Tensor)> {
+    pub(super) fn inputs(&self) -> Vec<(&str, &Tensor)> {
         self.inputs
             .iter()
             .map(|(name, tensor)| (name.as_str(), tensor))
@@ -40,7 +40,7 @@ impl Sample {
 }
 
 /// Reads all samples of a folder, in the order of their names. The folder may itself be a sample, with `input_0.pb`.
-pub fn read(folder: &Path, model: &Model) -> anyhow::Result<Vec<Sample>> {
+pub(super) fn read(folder: &Path, model: &Model) -> anyhow::Result<Vec<Sample>> {
     if folder.is_file() {
         let path = folder.to_owned();
         return Err(ModelError::SamplesFile { path }.into());
@@ -135,7 +135,7 @@ fn is_sample(path: &Path) -> bool {
 }
 
 /// Reads a sample from one file.
-pub fn read_file(path: &Path, model: &Model) -> anyhow::Result<Sample> {
+pub(super) fn read_file(path: &Path, model: &Model) -> anyhow::Result<Sample> {
     let bytes = read_bytes(path)?;
     let wrong = |reason: String| ModelError::Sample {
         path: path.to_owned(),
@@ -194,7 +194,11 @@ fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Generates samples of noise: from -1 to 1 for floating point, any `u8` and `i8`, and 1 for `bool`, `i32` and `i64`.
-pub fn synthetic(count: usize, model: &Model, shapes: &InputShapes) -> anyhow::Result<Vec<Sample>> {
+pub(super) fn synthetic(
+    count: usize,
+    model: &Model,
+    shapes: &InputShapes,
+) -> anyhow::Result<Vec<Sample>> {
     let mut random = Random::new(SEED);
     (0..count)
         .map(|number| {
@@ -258,7 +262,7 @@ fn noise(
 
 /// Writes recorded inputs of models as `FOLDER/MODEL/0000.npz` and so on, after existing files.
 #[derive(Debug)]
-pub struct InputsWriter<'a> {
+pub(crate) struct InputsWriter<'a> {
     folder: &'a Path,
     models: BTreeMap<String, ModelFolder>,
 }
@@ -276,7 +280,7 @@ struct ModelFolder {
 
 impl<'a> InputsWriter<'a> {
     /// A writer to this folder, which has written nothing yet.
-    pub fn new(folder: &'a Path) -> Self {
+    pub(crate) fn new(folder: &'a Path) -> Self {
         Self {
             folder,
             models: BTreeMap::new(),
@@ -284,7 +288,11 @@ impl<'a> InputsWriter<'a> {
     }
 
     /// Writes the inputs of one model.
-    pub fn write(&mut self, model: &str, runs: &[Vec<(String, Tensor)>]) -> anyhow::Result<()> {
+    pub(crate) fn write(
+        &mut self,
+        model: &str,
+        runs: &[Vec<(String, Tensor)>],
+    ) -> anyhow::Result<()> {
         let it = match self.models.entry(model.to_owned()) {
             Entry::Occupied(it) => it.into_mut(),
             Entry::Vacant(it) => it.insert(ModelFolder::at(self.folder.join(model))?),
@@ -301,7 +309,7 @@ impl<'a> InputsWriter<'a> {
     }
 
     /// A summary on one line.
-    pub fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let of = |it: &ModelFolder| {
             let after = match it.before {
                 0 => String::new(),

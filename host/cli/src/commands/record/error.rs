@@ -6,7 +6,7 @@ use super::session::MAX_FILES;
 
 /// Why a recording failed or is incomplete.
 #[derive(Debug, Error)]
-pub enum RecordError {
+pub(crate) enum RecordError {
     /// It ended without a sample.
     #[error(
         "no sample was recorded ({} gave no result, {} did not fit into [record] buffer-mib, {} were larger than it); send samples to the device, or wait longer",
@@ -60,7 +60,7 @@ pub enum RecordError {
 
 impl RecordError {
     /// A stable error code.
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Nothing(_) => "nothing_recorded",
             Self::OtherDevice { .. } => "other_device",

@@ -19,10 +19,10 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The number of attempts per request.
 const TRIES: usize = 3;
 /// The most files of one sample: one per model, and a few more.
-pub const MAX_FILES: usize = 128;
+pub(super) const MAX_FILES: usize = 128;
 
 /// One recording of one device.
-pub struct Session<'a> {
+pub(super) struct Session<'a> {
     client: &'a Client,
     site: &'a str,
     device: &'a str,
@@ -37,7 +37,7 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Starts a recording.
-    pub fn open(
+    pub(super) fn open(
         client: &'a Client,
         site: &'a str,
         device: &'a str,
@@ -65,13 +65,13 @@ impl<'a> Session<'a> {
     }
 
     /// Ends the recording.
-    pub fn end(&self) -> anyhow::Result<()> {
+    pub(super) fn end(&self) -> anyhow::Result<()> {
         let session = self.id.clone();
         self.bytes(&Request::End { session }).map(drop)
     }
 
     /// The next message of the device.
-    pub fn next(&mut self) -> anyhow::Result<NextItem> {
+    pub(super) fn next(&mut self) -> anyhow::Result<NextItem> {
         let Next { what, counts } = self.ask(&Request::Next {
             session: self.id.clone(),
             after: self.after,
@@ -81,12 +81,12 @@ impl<'a> Session<'a> {
     }
 
     /// Acknowledges a sample that is written, so that the device can drop it.
-    pub const fn arrived(&mut self, number: u64) {
+    pub(super) const fn arrived(&mut self, number: u64) {
         self.after = number;
     }
 
     /// Fetches the files of a sample and checks their digests.
-    pub fn files(
+    pub(super) fn files(
         &self,
         number: u64,
         heads: Vec<FileHead>,

@@ -29,7 +29,7 @@ Example:
 
 Example: a device that has already started; its public key is DATA/device.pub
   hotshoe site add --site-dir lab --device line-4 --key device.pub")]
-pub struct Args {
+pub(super) struct Args {
     /// The site's folder
     #[arg(long, value_name = "DIR")]
     site_dir: PathBuf,
@@ -55,7 +55,7 @@ struct Report {
 
 /// A device that was added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Added {
+pub(super) struct Added {
     /// The device's name.
     pub device: String,
     /// The folder of its bundle.
@@ -64,7 +64,7 @@ pub struct Added {
     pub fingerprint: Digest,
 }
 
-pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let site = SiteDir::open(&args.site_dir)?;
     ensure!(
         args.key.is_none() || args.device.len() == 1,
@@ -110,7 +110,7 @@ fn read_public(path: &Path) -> anyhow::Result<PublicKey> {
 }
 
 /// Adds a device to the list, and creates its bundle.
-pub fn add(
+pub(super) fn add(
     site: &SiteDir,
     device: &str,
     key: Option<&PublicKey>,
@@ -177,7 +177,7 @@ pub fn add(
 }
 
 /// Writes the registry's access rules for the listed devices.
-pub fn write_rules(site: &SiteDir) -> anyhow::Result<()> {
+pub(super) fn write_rules(site: &SiteDir) -> anyhow::Result<()> {
     let options = AclOptions {
         devices: site.devices()?.names().map(str::to_owned).collect(),
         deployers: vec![DEPLOYER.to_owned()],

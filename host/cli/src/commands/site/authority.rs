@@ -15,12 +15,12 @@ use hotshoe_release::files::read_text;
 /// The lifetime of the authority, in years.
 const AUTHORITY_YEARS: i16 = 20;
 /// The lifetime of a certificate, in years; long, because people rarely visit devices. `hotshoe site add --force` issues a new one.
-pub const CERTIFICATE_YEARS: i16 = 10;
+pub(super) const CERTIFICATE_YEARS: i16 = 10;
 /// Names in every certificate, because commands on the same machine connect to a listener over loopback.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// A certificate and its secret key, in PEM.
-pub struct Issued {
+pub(super) struct Issued {
     /// The certificate.
     pub certificate: String,
     /// The secret key.
@@ -28,13 +28,13 @@ pub struct Issued {
 }
 
 /// The authority of one site.
-pub struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
     /// A new authority, with its own certificate.
-    pub fn new(site: &str) -> anyhow::Result<(Self, Issued)> {
+    pub(super) fn new(site: &str) -> anyhow::Result<(Self, Issued)> {
         let key = KeyPair::generate().context("cannot create the authority's key")?;
         let params = authority(site)?;
         let certificate = params
@@ -50,7 +50,7 @@ impl Authority {
     }
 
     /// Opens the authority of a site by its secret key.
-    pub fn open(site: &str, key: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(site: &str, key: &Path) -> anyhow::Result<Self> {
         let pem = Zeroizing::new(read_text(key)?);
         let key = KeyPair::from_pem(&pem)
             .with_context(|| format!("cannot use the authority's key {}", key.display()))?;
@@ -60,7 +60,7 @@ impl Authority {
     }
 
     /// Issues a certificate with this common name, for clients and for servers at these hosts.
-    pub fn issue(&self, name: &str, hosts: &[String]) -> anyhow::Result<Issued> {
+    pub(super) fn issue(&self, name: &str, hosts: &[String]) -> anyhow::Result<Issued> {
         let cannot = || format!("cannot issue the certificate of {name}");
         let mut names: Vec<String> = LOOPBACK.map(str::to_owned).to_vec();
         names.extend(

@@ -43,7 +43,7 @@ Example: releases with other signers
   hotshoe site init --site lab --out lab --server 192.0.2.7 --trust trust.toml
 
 The signing key is encrypted with a passphrase, which is asked for or read from HOTSHOE_PASSPHRASE.")]
-pub struct Args {
+pub(super) struct Args {
     /// The site's name
     #[arg(long, value_name = "SITE")]
     site: String,
@@ -82,7 +82,7 @@ struct Report<'a> {
     devices: Vec<Added>,
 }
 
-pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     check_name("site", &args.site)?;
     if fs::read_dir(&args.out).is_ok_and(|mut entries| entries.next().is_some())
         || args.out.is_file()

@@ -16,7 +16,7 @@ use hotshoe_release::files::read_limited;
 const MIN_AGREEMENT: f64 = 0.99;
 
 /// A test case: one sample with its expected result.
-pub struct Case {
+pub(super) struct Case {
     /// Its name.
     pub name: String,
     /// The sample.
@@ -34,7 +34,7 @@ pub struct Case {
 }
 
 /// A case that is not loaded yet.
-pub enum PendingCase {
+pub(super) enum PendingCase {
     /// An entry of `[[tests]]` with its own files.
     Written(Case),
     /// An entry of a recording, on the disk.
@@ -42,7 +42,7 @@ pub enum PendingCase {
 }
 
 /// An entry of a recording that is not read yet.
-pub struct RecordedCase {
+pub(super) struct RecordedCase {
     name: String,
     recording: Arc<Recording>,
     entry: RecordedEntry,
@@ -64,7 +64,7 @@ impl PendingCase {
     }
 
     /// Reads the files of the case.
-    pub fn load(self) -> anyhow::Result<Case> {
+    pub(super) fn load(self) -> anyhow::Result<Case> {
         match self {
             Self::Written(case) => Ok(case),
             Self::Recorded(entry) => entry.load(),
@@ -73,7 +73,7 @@ impl PendingCase {
 }
 
 /// Cases that run one after another and share their state.
-pub struct Group {
+pub(super) struct Group {
     /// `[[tests]]`, or the recording's folder.
     pub title: String,
     /// In their order.
@@ -81,7 +81,7 @@ pub struct Group {
 }
 
 /// Reads all cases whose name contains `filter`.
-pub fn read(
+pub(super) fn read(
     description: &ReleaseToml,
     release_toml: &Path,
     recorded: &[PathBuf],

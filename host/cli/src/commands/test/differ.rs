@@ -22,14 +22,14 @@ const MAX_TEXT: usize = 200;
 
 /// A difference between two results, as the text of both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub(super) struct Difference {
     expected: String,
     result: String,
 }
 
 impl Difference {
     /// The difference between a decision and the expected one; none if they are equal within `tolerance`.
-    pub fn of(expected: &Expectation, decision: &Decision, tolerance: f64) -> Option<Self> {
+    pub(super) fn of(expected: &Expectation, decision: &Decision, tolerance: f64) -> Option<Self> {
         let actions = expected.actions.is_some();
         let side = |insight: &Insight, decided: Option<&Vec<Action>>| {
             let mut sides = Map::new();
@@ -50,7 +50,7 @@ impl Difference {
     }
 
     /// The differing lines, with `-` for expected and `+` for actual ones, and a legend.
-    pub fn text(&self, terminal: &Terminal) -> String {
+    pub(super) fn text(&self, terminal: &Terminal) -> String {
         let diff = TextDiff::from_lines(&self.expected, &self.result);
         let mut lines = Vec::new();
         for group in diff.grouped_ops(CONTEXT) {
@@ -199,7 +199,7 @@ fn write(value: &Value, depth: usize, text: &mut String) {
 }
 
 /// The differences between actual and recorded tensors: one line per tensor that is not equal within `tolerance`.
-pub fn tensors(result: &[(String, Tensor)], recorded: &[u8], tolerance: f64) -> Vec<String> {
+pub(super) fn tensors(result: &[(String, Tensor)], recorded: &[u8], tolerance: f64) -> Vec<String> {
     let recorded = match npz::read(recorded, Limits::FILE) {
         Ok(arrays) => arrays,
         Err(error) => return vec![format!("the recorded tensors cannot be read: {error}")],

@@ -13,11 +13,11 @@ const MAX_LINES: usize = 200;
 
 /// The lines since the last [`Self::take`].
 #[derive(Debug, Clone, Default)]
-pub struct LogLines(Arc<Mutex<Vec<String>>>);
+pub(super) struct LogLines(Arc<Mutex<Vec<String>>>);
 
 impl LogLines {
     /// Takes the lines.
-    pub fn take(&self) -> Vec<String> {
+    pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -59,7 +59,7 @@ struct Stage {
 }
 
 /// Prints the results.
-pub fn print(run: &TestRun, terminal: &Terminal) -> anyhow::Result<()> {
+pub(super) fn print(run: &TestRun, terminal: &Terminal) -> anyhow::Result<()> {
     let passed = run.tests.iter().filter(|(_, it)| it.passed()).count();
     let failed = run.tests.len() - passed;
     if terminal.json {

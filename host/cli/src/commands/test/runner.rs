@@ -23,7 +23,7 @@ use hotshoe_release::files::{Readers, write_new};
 use hotshoe_release::throwaway;
 
 /// The options of a test run.
-pub struct TestOptions {
+pub(super) struct TestOptions {
     /// The release.toml to test.
     pub release_toml: PathBuf,
     /// The folders of recordings.
@@ -45,7 +45,7 @@ pub struct TestOptions {
 }
 
 /// The results of all tests.
-pub struct TestRun {
+pub(super) struct TestRun {
     /// The packed release.
     pub release: Verified<Release>,
     /// Each test, with the title of its group.
@@ -55,7 +55,7 @@ pub struct TestRun {
 }
 
 /// The result of one test.
-pub struct TestResult {
+pub(super) struct TestResult {
     /// The test's name.
     pub name: String,
     /// Its outcome.
@@ -67,7 +67,7 @@ pub struct TestResult {
 }
 
 /// The outcome of a test.
-pub enum TestOutcome {
+pub(super) enum TestOutcome {
     /// The pipeline gave a result.
     Result {
         /// Whether the test passed.
@@ -91,7 +91,7 @@ pub enum TestOutcome {
 
 impl TestResult {
     /// Whether the test passed.
-    pub const fn passed(&self) -> bool {
+    pub(super) const fn passed(&self) -> bool {
         matches!(
             self.outcome,
             TestOutcome::Result { passed: true, .. } | TestOutcome::Updated(_)
@@ -99,7 +99,7 @@ impl TestResult {
     }
 
     /// The total time, in microseconds.
-    pub fn micros(&self) -> u64 {
+    pub(super) fn micros(&self) -> u64 {
         let whole = |stage: &&StageTime| !stage.name.contains('/');
         self.stages
             .iter()
@@ -111,13 +111,13 @@ impl TestResult {
 
 impl TestRun {
     /// Whether all tests passed.
-    pub fn passed(&self) -> bool {
+    pub(super) fn passed(&self) -> bool {
         self.tests.iter().all(|(_, result)| result.passed())
     }
 }
 
 /// Packs, signs and loads the release, and runs the tests.
-pub fn run(options: &TestOptions, description: &ReleaseToml) -> anyhow::Result<TestRun> {
+pub(super) fn run(options: &TestOptions, description: &ReleaseToml) -> anyhow::Result<TestRun> {
     let path = &options.release_toml;
     let groups = cases::read(
         description,

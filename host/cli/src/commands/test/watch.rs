@@ -28,7 +28,11 @@ const MADE: [&str; 6] = [
 ];
 
 /// Runs the tests now and after each change, until the process ends.
-pub fn run(options: &TestOptions, yes: bool, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    options: &TestOptions,
+    yes: bool,
+    terminal: &Terminal,
+) -> anyhow::Result<ExitCode> {
     let (sender, changes) = channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         // The receiver is gone when the process ends.

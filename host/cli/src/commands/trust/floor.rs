@@ -17,7 +17,7 @@ use hotshoe_release::terminal::Terminal;
 #[command(after_help = "\
 Example: generation 12 is bad, and 11 will be published again
   hotshoe trust floor labels 11 --config hotshoe.toml")]
-pub struct Args {
+pub(super) struct Args {
     /// The release's name
     #[arg(value_name = "NAME")]
     name: String,
@@ -32,7 +32,7 @@ pub struct Args {
     yes: bool,
 }
 
-pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let Args {
         name, generation, ..
     } = args;

@@ -31,7 +31,7 @@ Example:
   hotshoe trust publish update.json --site-dir lab
 
 Exit code 1 if a device does not accept it in time; the device's log says why.")]
-pub struct Args {
+pub(super) struct Args {
     /// The update from `hotshoe trust sign`
     #[arg(value_name = "UPDATE.JSON")]
     update: PathBuf,
@@ -66,7 +66,7 @@ struct Report<'a> {
     claimed: bool,
 }
 
-pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let listening = Some(args.listen.as_slice());
     let (zenoh, site) =
         args.network

@@ -21,7 +21,7 @@ Example: replace the key of mallory by that of carol
   hotshoe trust --key alice=alice.pub --key carol=carol.pub --version 2 --out new.toml
   hotshoe trust sign new.toml --key alice.key --out update.json --current trust.toml
   hotshoe trust publish update.json --site lab --connect tcp/192.0.2.7:7447")]
-pub struct Args {
+pub(super) struct Args {
     /// The new trust.toml
     #[arg(value_name = "NEW.TOML")]
     new: PathBuf,
@@ -49,7 +49,7 @@ struct Report<'a> {
     missing: Option<String>,
 }
 
-pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let current = args.current.as_deref().map(trust_root).transpose()?;
     let (update, root) = sign(&args.new, &args.out, &read_key(&args.key)?)?;
     let judged = current.map(|current| rotate(&current, &update));
@@ -94,7 +94,11 @@ fn is_incomplete(error: &RotationError) -> bool {
 }
 
 /// Adds a signature to the update in a file, which is created if missing.
-pub fn sign(new: &Path, out: &Path, key: &SigningKey) -> anyhow::Result<(TrustUpdate, TrustRoot)> {
+pub(super) fn sign(
+    new: &Path,
+    out: &Path,
+    key: &SigningKey,
+) -> anyhow::Result<(TrustUpdate, TrustRoot)> {
     let text = read_text(new)?;
     let root = TrustRoot::parse(&text).with_context(|| format!("cannot use {}", new.display()))?;
     let mut update = if out.exists() {
@@ -122,6 +126,6 @@ pub fn sign(new: &Path, out: &Path, key: &SigningKey) -> anyhow::Result<(TrustUp
 }
 
 /// Reads an update.
-pub fn read_update(path: &Path) -> anyhow::Result<TrustUpdate> {
+pub(super) fn read_update(path: &Path) -> anyhow::Result<TrustUpdate> {
     TrustUpdate::parse(&read_bytes(path)?).with_context(|| format!("cannot use {}", path.display()))
 }
