@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hotshoe_tests::{Need, skip};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -16,7 +16,7 @@ use crate::support::{Workspace, environment, failure, hotshoe, json_lines, succe
 static SOURCES: Mutex<()> = Mutex::new(());
 
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    SOURCES.lock().unwrap_or_else(PoisonError::into_inner)
+    SOURCES.lock()
 }
 
 const WORLDS: [&str; 4] = ["preprocessor", "postprocessor", "policy", "stage"];

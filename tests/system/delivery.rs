@@ -309,13 +309,14 @@ fn a_transfer_that_is_cut_goes_on_where_it_was() {
     let cable = Cable::to(port);
     let device = site.device_at("cam", &first, &cable.endpoint(), "");
     let mut daemon = device.run();
-    let size = 12 << 20;
+    // More than the 8 MiB that may be on their way at a cut, and are fetched twice.
+    let size = 32 << 20;
     fs::write(site.workspace.path("filler"), noise(7, size)).unwrap();
     let second = site.pack(&light(
         2,
         &data_file("filler", &site.workspace.path("filler")),
     ));
-    cable.cut_after(5 << 20);
+    cable.cut_after(24 << 20);
     site.publish(&second);
     let started = Instant::now();
     while cable.is_connected() {
@@ -329,7 +330,7 @@ fn a_transfer_that_is_cut_goes_on_where_it_was() {
     daemon.feed_until(settled_on(2));
     let carried = cable.carried();
     assert!(
-        carried < (size as u64) * 5 / 4,
+        carried < (size as u64) * 3 / 2,
         "{carried} bytes were carried for {size}"
     );
 }

@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How often a cable that is held looks whether it still is.
 const HELD: Duration = Duration::from_millis(50);
@@ -93,7 +95,7 @@ impl Cable {
 impl State {
     fn cut(&self) {
         self.connected.store(false, Ordering::SeqCst);
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = self.streams.lock();
         for stream in streams.drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -110,7 +112,7 @@ impl State {
         let (Ok(near_end), Ok(far_end)) = clones else {
             return;
         };
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = self.streams.lock();
         streams.extend([near.try_clone(), far.try_clone()].into_iter().flatten());
         drop(streams);
         let delay = self.delay;

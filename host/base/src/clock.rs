@@ -1,9 +1,11 @@
 //! The clock that a part asks for the time, and waits by: the system's, or one that only moves when a test tells it to.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Condvar, MutexGuard};
 
 pub use r#virtual::VirtualClock;
 use r#virtual::{POLL, Virtual};
@@ -70,21 +72,14 @@ impl Clock {
     }
 
     /// Waits for a notification, or until `until`. As with every [`Condvar`], the caller checks its condition again: the wait may end early.
-    pub fn wait_until<'a, T>(
-        &self,
-        condvar: &Condvar,
-        guard: MutexGuard<'a, T>,
-        until: Instant,
-    ) -> MutexGuard<'a, T> {
-        let wait = |guard, time| {
-            condvar
-                .wait_timeout(guard, time)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0
-        };
+    pub fn wait_until<T>(&self, condvar: &Condvar, guard: &mut MutexGuard<'_, T>, until: Instant) {
         match &self.0 {
-            None => wait(guard, self.left(until)),
-            Some(clock) => clock.waiting(until, || wait(guard, POLL)),
+            None => {
+                condvar.wait_for(guard, self.left(until));
+            }
+            Some(clock) => clock.waiting(until, || {
+                condvar.wait_for(guard, POLL);
+            }),
         }
     }
 

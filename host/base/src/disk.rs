@@ -8,10 +8,12 @@ use std::{
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// File extension of a file until it is completely written.
 pub const PART: &str = "part";
@@ -111,7 +113,7 @@ impl Faults {
     }
 
     fn unsynced(&self) -> MutexGuard<'_, HashMap<u64, File>> {
-        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unsynced.lock()
     }
 }
 

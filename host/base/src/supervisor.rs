@@ -10,10 +10,11 @@ mod panics;
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::Clock;
@@ -368,10 +369,7 @@ impl Supervisor {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock()
     }
 }
 
@@ -429,7 +427,7 @@ impl Registration {
         let until = clock.now() + pause;
         let mut state = self.supervisor.lock();
         while !state.closing && clock.now() < until {
-            state = clock.wait_until(&self.supervisor.shared.closed, state, until);
+            clock.wait_until(&self.supervisor.shared.closed, &mut state, until);
         }
         if let Some(thread) = state.threads.get_mut(&self.id) {
             thread.restarting = false;

@@ -16,8 +16,7 @@ use serde_json::json;
 
 use super::neighbours;
 use super::report::{Counts, Row, Unit};
-use super::setup::{BenchSetup, TOTAL};
-use super::site::PackedRelease;
+use super::setup::{BenchSetup, PackedRelease, TOTAL};
 use super::timings::{alternate, timing};
 use hotshoe_release::daemon_process::free_endpoint;
 use hotshoe_release::device::host_version;

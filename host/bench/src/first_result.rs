@@ -17,8 +17,8 @@ use serde_json::Value;
 
 use super::lines::first_line;
 use super::report::{Row, Unit};
-use super::setup::{BenchSetup, TOTAL, process, sample};
-use super::site::{PackedRelease, Site};
+use super::setup::{BenchSetup, PackedRelease, TOTAL, process, sample};
+use super::site::Site;
 use super::timings::{Timings, alternate, timing};
 use hotshoe_devkit::with_doc_string;
 use hotshoe_release::daemon_process::free_endpoint;

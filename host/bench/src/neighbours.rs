@@ -16,8 +16,7 @@ use hotshoe_store::{Layout, Phase, SharedRelease};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, Statement, Time};
 
 use super::report::{Row, Unit};
-use super::setup::{BenchSetup, TRUST};
-use super::site::PackedRelease;
+use super::setup::{BenchSetup, PackedRelease, TRUST};
 use hotshoe_release::daemon_process::{DaemonProcess, free_endpoint};
 use hotshoe_release::period::after;
 

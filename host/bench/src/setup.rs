@@ -14,7 +14,6 @@ use hotshoe_store::Layout;
 use hotshoe_trust::{Device, Digest, Floor, Release, Time, TrustRoot, Verified};
 use tempfile::TempDir;
 
-use super::site::PackedRelease;
 use super::timings::{Timings, timing};
 use hotshoe_release::{keys, pack, sign, trust_file, verify};
 
@@ -25,6 +24,14 @@ const APPLICATION: &str = "examples/label-reader";
 pub(crate) const TRUST: &str = "trust.toml";
 /// Name of the time of a whole run.
 pub(crate) const TOTAL: &str = "total";
+
+/// A packed and signed release.
+pub(crate) struct PackedRelease {
+    /// Its folder.
+    pub layout: PathBuf,
+    /// Its parsed `release.json`.
+    pub release: Release,
+}
 
 /// Signed releases of the label reader in a temporary folder, with an engine and a model cache.
 pub(crate) struct BenchSetup<'a> {

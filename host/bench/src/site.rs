@@ -9,9 +9,9 @@ use hotshoe_config::{Config, ZenohConfig};
 use hotshoe_link::Client;
 use hotshoe_protocol::status::Status;
 use hotshoe_store::Phase;
-use hotshoe_trust::{Release, Time};
+use hotshoe_trust::Time;
 
-use super::setup::{BenchSetup, TRUST};
+use super::setup::{BenchSetup, PackedRelease, TRUST};
 use hotshoe_release::daemon_process::{DaemonProcess, free_endpoint};
 use hotshoe_release::deliver::{Deployer, Published, Step};
 use hotshoe_release::device::Identity;
@@ -19,14 +19,6 @@ use hotshoe_release::install;
 
 /// Timeout of one release.
 const DEADLINE: Duration = Duration::from_secs(120);
-
-/// A packed and signed release.
-pub(crate) struct PackedRelease {
-    /// Its folder.
-    pub layout: PathBuf,
-    /// Its parsed `release.json`.
-    pub release: Release,
-}
 
 /// A device that serves and a publisher.
 pub(crate) struct Site {

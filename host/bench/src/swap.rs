@@ -14,8 +14,8 @@ use serde_json::json;
 
 use super::first_result;
 use super::report::{Counts, Row, Unit};
-use super::setup::BenchSetup;
-use super::site::{PackedRelease, Site};
+use super::setup::{BenchSetup, PackedRelease};
+use super::site::Site;
 use super::stream::{Record, Span, Stream};
 use super::timings::median;
 use hotshoe_release::terminal::Terminal;

@@ -7,14 +7,15 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_base::{Clock, chain};
 use hotshoe_http::LogThrottle;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -242,7 +243,7 @@ struct CallerPermit(Arc<Callers>);
 
 impl Callers {
     fn lock(&self) -> MutexGuard<'_, usize> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+        self.count.lock()
     }
 
     fn take(self: &Arc<Self>) -> Option<CallerPermit> {
@@ -257,7 +258,7 @@ impl Callers {
         let until = clock.now() + most;
         let mut count = self.lock();
         while *count > 0 && clock.now() < until {
-            count = clock.wait_until(&self.fewer, count, until);
+            clock.wait_until(&self.fewer, &mut count, until);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use hotshoe_base::Clock;
 use hotshoe_base::supervisor::{PartEnd, Supervisor};
@@ -11,6 +11,7 @@ use hotshoe_protocol::event::{
     ClockQuality, EVENT_FORMAT, Event, EventCause, Kind, KnownKind, MAX_EVENTS, Severity, Subject,
 };
 use hotshoe_trust::time_of;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 
 /// The folder of systemd's time client, which has the file `synchronized` once the clock was set.
@@ -121,7 +122,7 @@ impl EventLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -3,11 +3,12 @@
 mod endpoint;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hotshoe_infer::NamedModel;
 use hotshoe_store::Phase;
 use hotshoe_trust::{Digest, Release, Verified};
+use parking_lot::Mutex;
 
 pub use endpoint::{Endpoint, MetricsError, check, serve};
 
@@ -131,7 +132,7 @@ const COUNTED: [&str; 4] = [
 impl ModelMeter {
     /// Adds the difference since the last call. A model that replaces another one begins at zero.
     pub fn update(&self, models: &BTreeMap<String, Arc<NamedModel>>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         for (name, named) in models {
             let (model, usage) = (named.active().digest(), named.active().usage());
             let fallbacks = named.fallbacks().len() as u64;

@@ -9,7 +9,6 @@ mod wire;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
@@ -18,6 +17,7 @@ use hotshoe_engine::Sample;
 use hotshoe_pipeline::{Decision, Trace};
 use hotshoe_store::{MAX_RECORDED, MAX_RECORDED_BYTES, RecordStage, RecordedPart, RecordedRelease};
 use hotshoe_trust::{Blob, Device, Digest, PipelineInput, RecordKind, Release, Step, Verified};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use uuid::Uuid;
 
 use self::error::RecordError;
@@ -105,7 +105,7 @@ impl Recorder {
     }
 
     fn lock_config(&self) -> MutexGuard<'_, RecordConfig> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+        self.config.lock()
     }
 
     /// Whether any recording wants samples.
@@ -346,7 +346,7 @@ impl Recorder {
             if self.clock.now() >= until {
                 return Ok(session.reply(NextItem::Waiting));
             }
-            sessions = self.clock.wait_until(&self.came, sessions, until);
+            self.clock.wait_until(&self.came, &mut sessions, until);
         }
     }
 
@@ -404,7 +404,7 @@ impl Recorder {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Session>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sessions.lock()
     }
 }
 

@@ -5,7 +5,7 @@
 //! certificate, counts as part of the key.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
@@ -15,6 +15,7 @@ use hotshoe_config::{
 };
 use hotshoe_protocol::status::ReloadStatus;
 use hotshoe_trust::time_of;
+use parking_lot::{Mutex, MutexGuard};
 
 /// The keys of `[oip]` that name files: the token, the certificate, its key, and the callers' authority.
 const OIP_FILES: [&str; 4] = [
@@ -233,7 +234,7 @@ impl RunningConfig {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Threads that decompress, check and store the objects that arrive.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
 use hotshoe_protocol::wire::expand;
+use parking_lot::Mutex;
 
-use super::run::{Event, StoreFn, Stored, lock};
+use super::context::{Event, StoreFn, Stored};
 
 /// A received object, not checked yet.
 pub(crate) struct ReceivedObject {
@@ -27,7 +27,7 @@ pub(crate) fn check(
     verdicts: &Sender<Event>,
 ) {
     loop {
-        let Ok(Some(object)) = lock(arrived).recv() else {
+        let Ok(Some(object)) = arrived.lock().recv() else {
             return;
         };
         if over.load(Ordering::Relaxed) {

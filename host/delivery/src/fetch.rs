@@ -1,17 +1,19 @@
 //! Fetching one release: its package, then its blobs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use hotshoe_base::Clock;
 use hotshoe_link::{Link, LinkError, Site, Sources};
 use hotshoe_store::{BlobStore, Catalogue, Partial, PartialError};
 use hotshoe_trust::manifest::Manifest;
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Package, Release, ReleaseLimits};
+use parking_lot::Mutex;
 
+use super::context::{FetchContext, Stored};
 use super::neighbours::{Chunks, Neighbours};
 use super::plan::Want;
-use super::run::{FetchContext, Stored, fetch};
+use super::run::fetch;
 use super::source_reputation::SourceReputation;
 use super::token_bucket::TokenBucket;
 use super::{Cancel, DeliveryConfig, FetchError, MAX_WHOLE_BYTES, Progress, TransferStats};
@@ -39,10 +41,6 @@ struct PartialBlobs {
     left: Vec<Mutex<usize>>,
     wants: Vec<Want>,
     chunks: Vec<Chunks>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Fetcher {
@@ -82,7 +80,7 @@ impl Fetcher {
 
     /// Changes the bandwidth limit, in bytes per second; `None` for no limit.
     pub fn limit(&self, max_bytes_per_second: Option<u64>) {
-        *lock(&self.rate_limit) = TokenBucket::new(max_bytes_per_second, self.clock.now());
+        *self.rate_limit.lock() = TokenBucket::new(max_bytes_per_second, self.clock.now());
     }
 
     /// Fetches a release's manifest, config and bundles, and waits until a source has them. Digests and size limits are checked,
@@ -166,11 +164,11 @@ impl Fetcher {
             if numbers.get(number) != Some(&digest) {
                 return Ok(Stored::Invalid);
             }
-            lock(&found).insert(digest, bytes.to_vec());
+            found.lock().insert(digest, bytes.to_vec());
             Ok(Stored::Kept)
         };
         fetch(&self.context(state, cancel), left, None, &keep, &|_, _| {})?;
-        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut found = found.into_inner();
         found.retain(|digest, _| digests.contains(digest));
         Ok(found)
     }
@@ -208,7 +206,7 @@ impl Fetcher {
         let (absent, present): (Vec<Blob>, Vec<Blob>) =
             release.blobs().partition(|blob| blobs.prove(blob).is_err());
         let here = total - absent.iter().map(|blob| blob.size).sum::<u64>();
-        lock(&state.stats).bytes_reused = here;
+        state.stats.lock().bytes_reused = here;
         let (chunked, whole): (Vec<Blob>, Vec<Blob>) = absent
             .into_iter()
             .partition(|blob| release.chunks.contains_key(&blob.digest));
@@ -241,12 +239,12 @@ impl Fetcher {
             self.withdraw_partials();
             return Err(error);
         }
-        Ok(std::mem::take(&mut lock(&state.stats)))
+        Ok(std::mem::take(&mut state.stats.lock()))
     }
 
     /// Stops advertising the partial blobs of the last fetch. Add the release to the catalogue first.
     pub fn withdraw_partials(&self) {
-        for blob in std::mem::take(&mut *lock(&self.advertised)) {
+        for blob in std::mem::take(&mut *self.advertised.lock()) {
             self.catalogue.remove_partial(blob);
         }
         self.site.withdraw_indexes();
@@ -312,17 +310,17 @@ impl Fetcher {
             let missing = self.fill(&index, &partial)?;
             self.site.advertise_index(at.digest, bytes);
             self.catalogue.add_partial(&partial);
-            lock(&self.advertised).insert(blob.digest);
+            self.advertised.lock().insert(blob.digest);
             if missing.is_empty() {
                 partial.finish()?;
-                lock(&state.stats).bytes_reused += blob.size;
+                state.stats.lock().bytes_reused += blob.size;
                 continue;
             }
             partial_blobs.enter(*at, &index, partial, &missing, &mut numbers);
         }
         let lacking: u64 = partial_blobs.wants.iter().map(|want| want.most).sum();
         let open: u64 = partial_blobs.partials.iter().map(|p| p.blob().size).sum();
-        lock(&state.stats).bytes_reused += open.saturating_sub(lacking);
+        state.stats.lock().bytes_reused += open.saturating_sub(lacking);
         Ok(partial_blobs)
     }
 
@@ -436,7 +434,7 @@ impl PartialBlobs {
                 Err(error) if is_wrong(&error) => return Ok(Stored::Invalid),
                 other => other?,
             }
-            let mut left = lock(left);
+            let mut left = left.lock();
             *left = left.saturating_sub(1);
             if *left == 0 {
                 // Two threads may have written the same chunk at once, and counted it twice.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod context;
 mod error;
 mod fetch;
 mod neighbours;

@@ -1,12 +1,13 @@
 //! The publisher of a deployer: it serves a release's objects, and publishes statements and trusted keys.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hotshoe_config::ZenohConfig;
 use hotshoe_link::{Client, LinkError, Notice, NoticeResponder, RawNotice, Sharing, Site};
 use hotshoe_protocol::wire::PUBLISHER;
 use hotshoe_store::{Catalogue, CatalogueError, Layout, SharedRelease};
+use parking_lot::Mutex;
 
 /// Characters of a publisher's name after [`PUBLISHER`].
 const NAME_CHARS: usize = 8;
@@ -134,7 +135,7 @@ fn answer(
 ) -> Result<NoticeResponder, LinkError> {
     let said = Arc::clone(said);
     site.answer(notice, move || {
-        let said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = said.lock();
         let desired = |(name, bytes): (&String, &Vec<u8>)| RawNotice {
             name: name.clone(),
             bytes: bytes.clone(),
@@ -150,8 +151,6 @@ fn publish(
     name: &str,
     bytes: Vec<u8>,
 ) -> Result<(), LinkError> {
-    said.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(name.to_owned(), bytes.clone());
+    said.lock().insert(name.to_owned(), bytes.clone());
     site.publish(notice, name, &bytes)
 }

@@ -9,8 +9,8 @@ mod work;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use hotshoe_protocol::wire::REGISTRY;
 use hotshoe_store::{BlobStore, Catalogue, OpenError};
 use hotshoe_trust::toml_file::{self, TomlError};
 use hotshoe_trust::{Digest, MAX_TRUST_BYTES, TrustError, TrustRoot, TrustUpdate, rotate};
+use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 
 use crate::{DeliveryConfig, Fetcher};
@@ -348,7 +349,7 @@ impl Registry {
             if clock.now() >= until {
                 return false;
             }
-            state = clock.wait_until(&self.work.changed, state, until);
+            clock.wait_until(&self.work.changed, &mut state, until);
         }
     }
 
@@ -368,7 +369,7 @@ impl Registry {
     /// [`RegistryError::Config`] if the new one is not valid; then nothing changes.
     pub fn reload(&self, new: &RegistryConfig) -> Result<Reloaded, RegistryError> {
         new.check()?;
-        let mut running = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.config.lock();
         let config = in_effect(&running, new);
         let mut reloaded = Reloaded {
             applied: changed(&*running, &config),

@@ -4,23 +4,22 @@
 //! store the objects, so that hashing and receiving overlap.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hotshoe_base::Clock;
 use hotshoe_base::supervisor::scoped;
-use hotshoe_link::{ObjectReply, PendingRequest, Site, Sources};
+use hotshoe_link::{ObjectReply, PendingRequest};
 use hotshoe_protocol::wire::is_origin;
+use parking_lot::Mutex;
 
+use super::FetchError;
 use super::check::{ReceivedObject, check};
+use super::context::{Event, FetchContext, ProgressFn, StoreFn, Stored};
 use super::neighbours::Neighbours;
 use super::plan::{Batch, BatchEnd, Bounds, Plan, Want};
 use super::source_discovery::SourceDiscovery;
-use super::source_reputation::SourceReputation;
-use super::token_bucket::TokenBucket;
-use super::{Cancel, DeliveryConfig, FetchError, TransferStats};
 
 /// Threads that decompress, check and store objects.
 const CHECKERS: usize = 2;
@@ -32,50 +31,6 @@ const TICK: Duration = Duration::from_millis(20);
 const HAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval of progress reports.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
-
-/// Result of checking an object.
-pub(crate) enum Stored {
-    /// It is valid and stored.
-    Kept,
-    /// It does not match its digest or size.
-    Invalid,
-}
-
-/// What all fetches of a device share.
-pub(crate) struct FetchContext<'a> {
-    pub site: &'a Site,
-    pub own: &'a str,
-    pub sources: &'a Sources,
-    pub config: &'a DeliveryConfig,
-    pub cancel: &'a Cancel,
-    pub stats: &'a Mutex<TransferStats>,
-    /// Sources that sent only bad data in this fetch.
-    pub banned: &'a Mutex<BTreeSet<String>>,
-    pub clock: &'a Clock,
-    pub rate_limit: &'a Mutex<TokenBucket>,
-    /// Sources that are asked last.
-    pub reputation: &'a SourceReputation,
-}
-
-/// Checks and stores an object, given the number of its want.
-pub(crate) type StoreFn<'a> = &'a (dyn Fn(usize, &[u8]) -> Result<Stored, FetchError> + Sync);
-/// Called with the bytes that have arrived, and the number of usable sources.
-pub(crate) type ProgressFn<'a> = &'a (dyn Fn(u64, usize) + Sync);
-
-pub(super) enum Event {
-    Reply(u64, ObjectReply),
-    /// An object that is dropped unchecked: its sender is ignored, or too many are waiting.
-    Ignored(u64),
-    Checked {
-        batch: u64,
-        number: usize,
-        from: u128,
-        size: u64,
-        stored: Stored,
-    },
-    Have(String, ObjectReply),
-    Failed(FetchError),
-}
 
 /// The running request of a batch.
 struct BatchRequest {
@@ -131,7 +86,7 @@ pub(crate) fn fetch(
             timeout: context.config.batch_timeout,
         },
     );
-    for source in lock(context.banned).iter() {
+    for source in context.banned.lock().iter() {
         plan.ban(source);
     }
     plan.demote(context.reputation.demoted(context.clock.now()));
@@ -166,10 +121,6 @@ pub(crate) fn fetch(
         }
         result
     })
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Run<'_> {
@@ -261,11 +212,11 @@ impl Run<'_> {
         if self.neighbours.as_ref().is_some_and(early) {
             return Ok(());
         }
-        while lock(self.context.rate_limit).allows(now) {
+        while self.context.rate_limit.lock().allows(now) {
             let Some(batch) = self.plan.next(now) else {
                 return Ok(());
             };
-            lock(self.context.rate_limit).spend(batch.bytes);
+            self.context.rate_limit.lock().spend(batch.bytes);
             self.send(batch)?;
         }
         Ok(())
@@ -292,7 +243,9 @@ impl Run<'_> {
                     bytes,
                 } => {
                     let number = numbers.get(&digest).copied();
-                    let is_ignored = lock(&ignored_senders).contains(&(from_source.clone(), from));
+                    let is_ignored = ignored_senders
+                        .lock()
+                        .contains(&(from_source.clone(), from));
                     let object = number.filter(|_| !is_ignored).map(|number| ReceivedObject {
                         batch: id,
                         number,
@@ -404,7 +357,7 @@ impl Run<'_> {
         };
         request.checked += 1;
         let source = request.source.clone();
-        let mut stats = lock(self.context.stats);
+        let mut stats = self.context.stats.lock();
         stats.bytes_received += size;
         match stored {
             Stored::Kept => {
@@ -418,7 +371,7 @@ impl Run<'_> {
                 request.bad = true;
                 *stats.refused.entry(source.clone()).or_default() += 1;
                 drop(stats);
-                if lock(&self.ignored_senders).insert((source.clone(), from)) {
+                if self.ignored_senders.lock().insert((source.clone(), from)) {
                     tracing::warn!(
                         source,
                         "a source sent an object that does not match its digest"
@@ -455,11 +408,14 @@ impl Run<'_> {
                 source = request.source,
                 "a source sent only bad data; it is demoted for this fetch"
             );
-            *lock(self.context.stats)
+            *self
+                .context
+                .stats
+                .lock()
                 .refused
                 .entry(request.source.clone())
                 .or_default() += 1;
-            lock(self.context.banned).insert(request.source.clone());
+            self.context.banned.lock().insert(request.source.clone());
             for batch in self.plan.ban(&request.source) {
                 self.requests.remove(&batch);
             }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use hotshoe_link::{MAX_BROADCAST_BYTES, PendingRequest};
 
 use super::FetchError;
+use super::context::FetchContext;
 use super::plan::Plan;
-use super::run::FetchContext;
 
 /// Interval of broadcasts.
 const EVERY: Duration = Duration::from_secs(2);

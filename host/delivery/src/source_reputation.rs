@@ -2,8 +2,9 @@
 //! each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How long a source stays demoted.
 const DEMOTION_TIME: Duration = Duration::from_secs(300);
@@ -17,14 +18,14 @@ pub(crate) struct SourceReputation(Mutex<BTreeMap<String, Instant>>);
 impl SourceReputation {
     /// The sources that are demoted at `now`.
     pub(crate) fn demoted(&self, now: Instant) -> BTreeSet<String> {
-        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = self.0.lock();
         since.retain(|_, since| now.saturating_duration_since(*since) < DEMOTION_TIME);
         since.keys().cloned().collect()
     }
 
     /// Demotes sources.
     pub(crate) fn remember(&self, demoted: &BTreeSet<String>, now: Instant) {
-        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = self.0.lock();
         for name in demoted {
             if since.len() < MAX_DEMOTED {
                 since.entry(name.clone()).or_insert(now);

@@ -15,10 +15,7 @@ use hotshoe_release::terminal::Terminal;
 use hotshoe_release::trust_file::write_trust;
 use hotshoe_trust::Time;
 
-use super::versions::{self, Version};
-
-/// The label-reader application in the checkout.
-pub(crate) const APPLICATION: &str = "examples/label-reader";
+use super::versions::{self, APPLICATION, Version};
 
 /// The files that the demo creates; other commands can be tried on them.
 pub(crate) struct DemoFiles {

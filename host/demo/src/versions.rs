@@ -11,7 +11,8 @@ use hotshoe_release::sign::sign;
 use hotshoe_trust::{Release, Time};
 use toml::{Table, Value};
 
-use super::prepare::APPLICATION;
+/// The application of the demo, in the checkout.
+pub(crate) const APPLICATION: &str = "examples/label-reader";
 
 /// Enough for a short demo; a device in production should observe a new release for longer.
 const HEALTH: &str = "min-samples = 6\nmin-seconds = 1";

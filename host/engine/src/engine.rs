@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use hotshoe_trust::Limits;
+use parking_lot::Mutex;
 
 use crate::cache::CodeCache;
 use crate::compiler::{CompileInterrupt, CompileLimits, Compiler};
@@ -144,10 +145,7 @@ impl Engine {
         limits: &Limits,
         largest: &Largest,
     ) -> Result<ModeEngine, EngineError> {
-        let mut all = self
-            .engines
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut all = self.engines.lock();
         let fuel = limits.fuel.is_some();
         let mut key = EngineKey { fuel, pooled: true };
         let first = match all.get(&key) {

@@ -1,9 +1,11 @@
 //! Instances per source of samples, for components whose `instance` is `per-source`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Most sources of one component that keep their instances. With more sources, the least recently used instance ends.
 pub const MAX_SOURCE_INSTANCES: usize = 16;
@@ -105,8 +107,7 @@ impl<T> Sources<T> {
         let mut table = self.lock();
         while table.by_name.get(source).is_some_and(Entry::busy) {
             let left = until.checked_duration_since(Instant::now())?;
-            let waited = self.ended.wait_timeout(table, left);
-            table = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.ended.wait_for(&mut table, left);
         }
         table.clock += 1;
         let used = table.clock;
@@ -148,7 +149,7 @@ impl<T> Sources<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, SourceTable<T>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hotshoe_base::format::{FileFormat, NewerFormat};
 use hotshoe_trust::ReleaseLimits;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::insight::base64_bytes;
@@ -185,7 +185,7 @@ impl KeptState {
     }
 
     fn lock(&self) -> MutexGuard<'_, StateEntries> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

@@ -9,13 +9,8 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Request, Uri};
 use subtle::ConstantTimeEq;
 
-use crate::error::FrontError;
+use crate::error::{FrontError, LEAST_TOKEN_BYTES, MAX_TOKEN_FILE};
 use crate::options::{Options, is_loopback};
-
-/// The minimum length of a token, in bytes.
-pub const LEAST_TOKEN_BYTES: usize = 16;
-/// The maximum size of a token file, in bytes.
-pub(crate) const MAX_TOKEN_FILE: u64 = 4 << 10;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -18,8 +18,8 @@ use crate::Body;
 use crate::activity::{ActiveRequest, End};
 use crate::body::{RequestBody, ResponseBody, discard};
 use crate::connections::ConnectionGuard;
-use crate::front::{Closing, Shared};
 use crate::options::Limits;
+use crate::shared::{Closing, Shared};
 use crate::write_timeout::WriteTimeout;
 
 /// The smallest buffer that hyper takes, in bytes.

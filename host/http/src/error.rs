@@ -4,9 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::access::{LEAST_TOKEN_BYTES, MAX_TOKEN_FILE};
 use crate::options::Exposure;
 use crate::tls::TlsError;
+
+/// The minimum length of a token, in bytes.
+pub(crate) const LEAST_TOKEN_BYTES: usize = 16;
+/// The maximum size of a token file, in bytes.
+pub(crate) const MAX_TOKEN_FILE: u64 = 4 << 10;
 
 /// Why a front cannot start, or its options cannot be applied. `section` is its section in the configuration.
 #[derive(Debug, thiserror::Error)]

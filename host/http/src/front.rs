@@ -10,16 +10,14 @@ use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
-use tokio_rustls::TlsAcceptor;
 
 use crate::Handler;
-use crate::access::Access;
 use crate::connection::Connection;
 use crate::connections::{Admission, ConnectionGuard, Connections};
 use crate::error::FrontError;
 use crate::log_throttle::LogThrottle;
-use crate::options::{Limits, Options, exposure};
-use crate::tls;
+use crate::options::{Limits, Options};
+use crate::shared::{Closing, Settings, Shared};
 
 /// The first pause after `accept` failed, for example for lack of file descriptors.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -27,54 +25,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The answer to a refused connection without TLS.
 const ADDRESS_FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 38\r\nretry-after: 10\r\nconnection: close\r\n\r\ntoo many connections from this address";
-
-/// The settings from the options.
-pub(crate) struct Settings {
-    pub(crate) acceptor: Option<TlsAcceptor>,
-    pub(crate) access: Access,
-    pub(crate) limits: Limits,
-}
-
-impl Settings {
-    fn read(
-        section: &'static str,
-        listen: SocketAddr,
-        options: &Options,
-    ) -> Result<Self, FrontError> {
-        if let Some(exposure) = exposure(listen, options) {
-            return Err(FrontError::Exposed {
-                section,
-                listen,
-                exposure,
-            });
-        }
-        let acceptor = options.tls.as_ref().map(tls::acceptor).transpose();
-        Ok(Self {
-            acceptor: acceptor.map_err(|source| FrontError::Tls { section, source })?,
-            access: Access::read(section, listen, options)?,
-            limits: options.limits,
-        })
-    }
-}
-
-/// The state that all connections of a front share.
-pub(crate) struct Shared {
-    pub(crate) section: &'static str,
-    pub(crate) settings: ArcSwap<Settings>,
-    pub(crate) handler: Arc<dyn Handler>,
-}
-
-/// Tells a connection that the front is closing.
-#[derive(Clone)]
-pub(crate) struct Closing(watch::Receiver<bool>);
-
-impl Closing {
-    /// Waits for it.
-    pub(crate) async fn wait(&mut self) {
-        // A dropped front is closed too.
-        let _ = self.0.wait_for(|closed| *closed).await;
-    }
-}
 
 /// A bound port. Requests are not answered yet.
 pub struct Bound {

@@ -13,6 +13,7 @@ mod error;
 mod front;
 mod log_throttle;
 mod options;
+mod shared;
 mod tls;
 mod write_timeout;
 
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{Request, Response};
 
-pub use access::{LEAST_TOKEN_BYTES, Refusal};
+pub use access::Refusal;
 pub use body::{discard, is_stalled};
 pub use error::FrontError;
 pub use front::{Bound, Front, Renewal};

@@ -1,9 +1,10 @@
 //! Backends, and their interface to the rest of the crate.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::{RunError, Stats, Tensor};
@@ -120,12 +121,7 @@ impl Stop {
     /// Cancels the run.
     pub(crate) fn stop(&self) {
         self.0.stopped.store(true, Ordering::SeqCst);
-        if let Some(callback) = &*self
-            .0
-            .callback
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
+        if let Some(callback) = &*self.0.callback.lock() {
             callback();
         }
     }
@@ -133,11 +129,7 @@ impl Stop {
     /// Calls `callback` when the run is cancelled, or at once if it already is. Unregistered when the result is dropped.
     #[cfg(feature = "ort")]
     pub(crate) fn on_stop(&self, callback: impl Fn() + Send + 'static) -> StopHook<'_> {
-        *self
-            .0
-            .callback
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Box::new(callback));
+        *self.0.callback.lock() = Some(Box::new(callback));
         if self.is_stopped() {
             self.stop();
         }
@@ -156,12 +148,7 @@ pub(crate) struct StopHook<'a>(&'a Stop);
 #[cfg(feature = "ort")]
 impl Drop for StopHook<'_> {
     fn drop(&mut self) {
-        let mut callback = self
-            .0
-            .0
-            .callback
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut callback = self.0.0.callback.lock();
         *callback = None;
     }
 }

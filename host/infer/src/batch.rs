@@ -15,10 +15,11 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_trust::Digest;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 use crate::backend::{Session, Stop};
@@ -213,8 +214,7 @@ impl Batcher {
                 return false;
             }
             let changed = open.changed.clone();
-            let woken = changed.wait_timeout(batches, left);
-            batches = woken.unwrap_or_else(PoisonError::into_inner).0;
+            changed.wait_for(&mut batches, left);
         }
     }
 
@@ -368,13 +368,11 @@ impl Batcher {
     }
 
     fn open_batches(&self) -> MutexGuard<'_, OpenBatches> {
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+        self.batches.lock()
     }
 
     fn eligibility(&self) -> MutexGuard<'_, Eligibility> {
-        self.eligibility
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.eligibility.lock()
     }
 }
 

@@ -3,11 +3,12 @@
 mod standby;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hotshoe_base::chain;
 use hotshoe_trust::Digest;
+use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
@@ -154,14 +155,14 @@ impl Model {
 
     /// The backends that have loaded the model, the active one first. There are two only before an automatic choice is made.
     pub fn backends(&self) -> Vec<Backend> {
-        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let loaded = self.loaded.read();
         let both = std::iter::once(&loaded.serving).chain(&loaded.other);
         both.map(|(backend, _)| *backend).collect()
     }
 
     /// The active backend.
     pub fn backend(&self) -> Backend {
-        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let loaded = self.loaded.read();
         loaded.serving.0
     }
 
@@ -182,7 +183,7 @@ impl Model {
 
     /// Makes this backend active for the next runs. False if it has not loaded the model.
     pub fn use_backend(&self, backend: Backend) -> bool {
-        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.write();
         let Loaded { serving, other } = &mut *loaded;
         if serving.0 == backend {
             return true;
@@ -201,7 +202,7 @@ impl Model {
     /// Makes this backend active and unloads the other one. Does nothing if it has not loaded the model.
     pub fn settle(&self, backend: Backend) {
         if self.use_backend(backend) {
-            let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+            let mut loaded = self.loaded.write();
             // Another call may have switched meanwhile.
             if loaded.serving.0 == backend {
                 let dropped = loaded.other.take();
@@ -213,7 +214,7 @@ impl Model {
 
     /// Records the inputs of the next `most` runs for [`Model::take_recorded`]. Earlier recordings are dropped.
     pub fn record(&self, most: usize) {
-        *self.recorder.lock().unwrap_or_else(PoisonError::into_inner) = Recorder {
+        *self.recorder.lock() = Recorder {
             wanted: most,
             runs: VecDeque::new(),
         };
@@ -221,8 +222,7 @@ impl Model {
 
     /// Takes the recorded inputs, oldest first, and stops recording.
     pub fn take_recorded(&self) -> Vec<Vec<(String, Tensor)>> {
-        let recorder =
-            std::mem::take(&mut *self.recorder.lock().unwrap_or_else(PoisonError::into_inner));
+        let recorder = std::mem::take(&mut *self.recorder.lock());
         recorder.runs.into()
     }
 
@@ -319,7 +319,7 @@ impl Model {
     }
 
     fn session(&self) -> Arc<dyn Session> {
-        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let loaded = self.loaded.read();
         loaded.serving.1.clone()
     }
 
@@ -337,7 +337,7 @@ impl Model {
             }
         }
         self.check_shapes(ordered.iter().map(|tensor| tensor.shape()))?;
-        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recorder = self.recorder.lock();
         if recorder.runs.len() < recorder.wanted {
             let named = self.inputs.iter().zip(&ordered);
             let run = named.map(|(info, &tensor)| (info.name.clone(), tensor.clone()));

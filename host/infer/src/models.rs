@@ -1,9 +1,10 @@
 //! Models by digest, each loaded once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use hotshoe_trust::Digest;
+use parking_lot::Mutex;
 
 use crate::executor::Executor;
 use crate::{LoadError, Model, ModelOptions, Options};
@@ -50,7 +51,7 @@ impl Models {
         options: &ModelOptions,
     ) -> Result<Arc<Model>, LoadError> {
         let slot = self.slot((digest, options.clone()));
-        let mut held = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = slot.lock();
         if let Some(model) = held.upgrade() {
             return Ok(model);
         }
@@ -66,10 +67,10 @@ impl Models {
     }
 
     fn slot(&self, key: Key) -> Slot {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.lock();
         // A slot that is being loaded or is locked has a second owner.
         slots.retain(|_, slot| {
-            let loaded = slot.try_lock().is_ok_and(|held| held.strong_count() > 0);
+            let loaded = slot.try_lock().is_some_and(|held| held.strong_count() > 0);
             loaded || Arc::strong_count(slot) > 1
         });
         slots.entry(key).or_default().clone()

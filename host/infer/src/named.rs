@@ -1,10 +1,11 @@
 //! A model of a release: one or several variants, of which one serves.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use hotshoe_base::chain;
+use parking_lot::Mutex;
 
 use crate::{Model, RunError, Tensor, TensorInfo, VariantError};
 
@@ -138,10 +139,7 @@ impl NamedModel {
 
     /// Variants that no longer serve, with the reason, in order of failure.
     pub fn fallbacks(&self) -> Vec<Fallback> {
-        self.fallbacks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.fallbacks.lock().clone()
     }
 
     /// Runs the serving variant, as [`Model::run_by`]. If it fails by its own fault, the next ones are tried on the same input until one
@@ -202,20 +200,14 @@ impl NamedModel {
     /// Makes the preferred variant serve again and forgets failed runs; variants that never loaded stay failed. For use after trying
     /// backends that may fail.
     pub fn restart(&self) {
-        let mut fallbacks = self
-            .fallbacks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut fallbacks = self.fallbacks.lock();
         fallbacks.retain(|noted| self.variants().all(|(variant, _)| variant != noted.variant));
         self.serving.store(0, Ordering::Release);
     }
 
     /// Does nothing if another run has already fallen back.
     fn fall_back(&self, from: usize, to: usize, causes: Vec<String>) {
-        let mut fallbacks = self
-            .fallbacks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut fallbacks = self.fallbacks.lock();
         let known = self.serving.load(Ordering::Acquire);
         for (position, cause) in (from..to).zip(causes).filter(|&(at, _)| at >= known) {
             let variant = self.at(position).0.clone();

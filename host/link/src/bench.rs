@@ -1,9 +1,10 @@
 //! Plain Zenoh as the baseline of benches: one value under one key, and a query for it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_config::ZenohConfig;
+use parking_lot::Mutex;
 use zenoh::bytes::ZBytes;
 use zenoh::query::Queryable;
 use zenoh::{Session, Wait};
@@ -28,7 +29,7 @@ pub struct RawQueryable {
 impl RawQueryable {
     /// Replaces the value.
     pub fn set(&self, bytes: Vec<u8>) {
-        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = ZBytes::from(bytes);
+        *self.value.lock() = ZBytes::from(bytes);
     }
 }
 
@@ -51,7 +52,7 @@ impl RawSession {
         let value = Arc::new(Mutex::new(ZBytes::from(bytes)));
         let held = Arc::clone(&value);
         let queryable = outgoing::answer_queries(&self.session, key, move |query| {
-            let value = held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let value = held.lock().clone();
             let answer = Outgoing::new(&name, value, BYTES);
             warn_if_unanswered(answer.and_then(|answer| query.answer(answer)));
         })?;

@@ -1,13 +1,14 @@
 //! The client side of a device's keys, for commands and applications.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hotshoe_config::{MESSAGE_OVERHEAD, ZenohConfig};
 use hotshoe_protocol::status::Status;
 use hotshoe_trust::PayloadKind;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use serde_json::Value;
 use zenoh::handlers::RingChannelHandler;
 use zenoh::pubsub::Subscriber;
@@ -294,10 +295,8 @@ struct Window {
 
 impl Window {
     fn enter(&self) {
-        let mut open = self
-            .closed
-            .wait_while(self.lock(), |open| *open >= self.most)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.lock();
+        self.closed.wait_while(&mut open, |open| *open >= self.most);
         *open += 1;
     }
 
@@ -307,7 +306,7 @@ impl Window {
     }
 
     fn lock(&self) -> MutexGuard<'_, usize> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 }
 

@@ -13,7 +13,8 @@ use super::device_message::Signer;
 use super::objects::Sharing;
 use super::outbox::Outbox;
 use super::outgoing::{self, IncomingQuery, JSON, Outgoing, QosClass};
-use super::site::{Notice, NoticeSubscription, RawNotice, Site};
+use super::pending::RawNotice;
+use super::site::{Notice, NoticeSubscription, Site};
 use super::{Link, LinkError, warn_if_unanswered};
 
 /// Last part of the key for requests of recorders.

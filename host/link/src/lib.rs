@@ -51,10 +51,9 @@ pub use fleet::{DeviceKey, Events, OrderError};
 pub use objects::{ObjectReply, PendingRequest, Sharing, WAITING_REQUESTS};
 pub use outbox::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
-pub use pending::MAX_PENDING;
+pub use pending::{MAX_PENDING, RawNotice};
 pub use site::{
-    MAX_STATEMENT_MESSAGE, Notice, NoticeResponder, NoticeSubscription, QUERY_INTERVAL, RawNotice,
-    Site,
+    MAX_STATEMENT_MESSAGE, Notice, NoticeResponder, NoticeSubscription, QUERY_INTERVAL, Site,
 };
 pub use sources::{MAX_BROADCAST_BYTES, MAX_SOURCES, MAX_UNKNOWN_SOURCES, Sources};
 

@@ -1,8 +1,8 @@
 //! Transfer of objects by digest: requests to one source, and the server for requests of others.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use hotshoe_protocol::have;
 use hotshoe_protocol::wire::{Kind, MAX_ASKED, Request, digest_bytes, parse_digests, shrink};
 use hotshoe_store::Catalogue;
 use hotshoe_trust::Digest;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use zenoh::Wait;
 use zenoh::cancellation::CancellationToken;
 use zenoh::liveliness::LivelinessToken;
@@ -20,7 +21,7 @@ use zenoh::sample::{Locality, Sample};
 use super::LinkError;
 use super::outgoing::{self, BYTES, IncomingQuery, Outgoing, QosClass};
 use super::settings::send_timeout;
-use super::site::{Site, last_part};
+use super::site::{Site, last_part, sender_of};
 
 /// The encoding of a compressed object.
 pub(super) const ZSTD: &str = "application/zstd";
@@ -79,13 +80,6 @@ impl Drop for PendingRequest {
     }
 }
 
-/// The sender of a reply, as it claims; 0 if unknown.
-pub(super) fn sender_of(reply: &Reply) -> u128 {
-    reply
-        .replier_id()
-        .map_or(0, |id| u128::from_le_bytes(id.zid().to_le_bytes()))
-}
-
 /// Passes on the replies to a request, with a limit per sender, and reports the end.
 struct ReplyCollector<F: Fn(ObjectReply)> {
     each: F,
@@ -116,7 +110,7 @@ impl<F: Fn(ObjectReply)> ReplyCollector<F> {
 
     /// Counts a reply of this sender. False beyond the limit.
     fn is_within_limit(&self, from: u128) -> bool {
-        let mut senders = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut senders = self.left.lock();
         if senders.len() >= MAX_REPLIERS && !senders.contains_key(&from) {
             return false;
         }
@@ -363,7 +357,7 @@ impl RequestQueueState {
 
 impl RequestQueue {
     fn lock(&self) -> MutexGuard<'_, RequestQueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Called on Zenoh's threads, so it must not block.
@@ -393,10 +387,7 @@ impl RequestQueue {
                 match state.next() {
                     Some(next) => break next,
                     None => {
-                        state = self
-                            .work
-                            .wait(state)
-                            .unwrap_or_else(PoisonError::into_inner);
+                        self.work.wait(&mut state);
                     }
                 }
             };

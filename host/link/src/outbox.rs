@@ -1,10 +1,11 @@
 //! The queue of outgoing messages and answers. One thread passes them to Zenoh in order, so their producers never wait for a peer.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hotshoe_base::supervisor::Supervisor;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use zenoh::Session;
 
 use super::LinkError;
@@ -148,7 +149,7 @@ impl Outbox {
         let clock = self.shared.supervisor.clock();
         let until = clock.deadline(timeout);
         while state.has_thread && (state.busy || !state.waiting.is_empty()) && clock.now() < until {
-            state = clock.wait_until(&self.shared.changed, state, until);
+            clock.wait_until(&self.shared.changed, &mut state, until);
         }
         let left = state.waiting.len();
         drop(state);
@@ -160,7 +161,7 @@ impl Outbox {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn run(&self) {
@@ -184,10 +185,7 @@ impl Shared {
             if state.closed {
                 return None;
             }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
         }
     }
 

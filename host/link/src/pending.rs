@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::site::RawNotice;
-
 /// Most release names with waiting statements, per sender.
 pub const MAX_PENDING: usize = 64;
 /// Most waiting statements per name: publishers may disagree or address different devices, and the device decides which it follows.
@@ -14,6 +12,15 @@ const MAX_SENDER_BYTES: usize = 8 << 20;
 const MAX_SENDERS: usize = 256;
 /// Most waiting bytes of all senders: 128 MiB.
 const MAX_ALL_BYTES: usize = 128 << 20;
+
+/// A statement or trust update as it arrived, before any check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawNotice {
+    /// The name of the release in the key. For a trust update, a number.
+    pub name: String,
+    /// The message with its signatures.
+    pub bytes: Vec<u8>,
+}
 
 /// Waiting statements by sender. A publication has no sender id, so all publications count as one sender's.
 #[derive(Debug, Default)]

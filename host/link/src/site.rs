@@ -1,8 +1,8 @@
 //! The keys that all devices, publishers and registries of a site share: statements, trusted keys, and sources of objects.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::ZenohConfig;
 use hotshoe_protocol::status::SessionStatus;
 use hotshoe_trust::Digest;
+use parking_lot::{Mutex, MutexGuard};
 use zenoh::key_expr::KeyExpr;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
 use zenoh::qos::Priority;
-use zenoh::query::{ConsolidationMode, QueryTarget, Queryable};
+use zenoh::query::{ConsolidationMode, QueryTarget, Queryable, Reply};
 use zenoh::sample::{Locality, Sample, SampleKind};
 use zenoh::{Session, Wait};
 
-use super::objects::sender_of;
 use super::outbox::Outbox;
 use super::outgoing::{self, JSON, Outgoing, QosClass};
-use super::pending::PendingNotices;
+use super::pending::{PendingNotices, RawNotice};
 use super::{LinkError, settings, warn_if_unanswered};
 
 /// Interval of queries for statements: a publication may be lost, and the token of a publisher may be missed.
@@ -58,15 +58,6 @@ pub enum Notice {
     Desired,
     /// A new `trust.toml`.
     Trust,
-}
-
-/// A statement or trust update as it arrived, before any check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RawNotice {
-    /// The name of the release in the key. For a trust update, a number.
-    pub name: String,
-    /// The message with its signatures.
-    pub bytes: Vec<u8>,
 }
 
 impl Site {
@@ -126,7 +117,7 @@ impl Site {
     }
 
     fn lock_indexes(&self) -> MutexGuard<'_, BTreeMap<Digest, Vec<u8>>> {
-        self.indexes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.indexes.lock()
     }
 
     /// The site's name.
@@ -250,6 +241,13 @@ impl Site {
     }
 }
 
+/// The sender of a reply, as it claims; 0 if unknown.
+pub(super) fn sender_of(reply: &Reply) -> u128 {
+    reply
+        .replier_id()
+        .map_or(0, |id| u128::from_le_bytes(id.zid().to_le_bytes()))
+}
+
 /// The last part of a key.
 pub(super) fn last_part(key: &KeyExpr<'_>) -> Option<String> {
     key.as_str().rsplit('/').next().map(str::to_owned)
@@ -320,7 +318,7 @@ struct InboxState {
 
 impl Inbox {
     fn lock(&self) -> MutexGuard<'_, InboxState> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard.lock()
     }
 
     /// One pending wake-up is enough.

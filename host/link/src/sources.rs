@@ -4,14 +4,15 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
 use hotshoe_protocol::wire::is_origin;
 use hotshoe_protocol::wire::{Kind, Request, expand};
 use hotshoe_trust::Digest;
+use parking_lot::{Mutex, MutexGuard};
 use zenoh::pubsub::Subscriber;
 use zenoh::query::Reply;
 use zenoh::sample::{Sample, SampleKind};
@@ -142,7 +143,7 @@ impl SourceTable {
 }
 
 fn lock(table: &Mutex<SourceTable>) -> MutexGuard<'_, SourceTable> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
+    table.lock()
 }
 
 impl Sources {

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::{Clock, micros};
 use hotshoe_engine::{Failure, Fault};
 use hotshoe_protocol::status::BackOffStatus;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Consecutive traps of a component after which it is paused.
 pub const FAULTS_IN_A_ROW: u32 = 5;
@@ -142,7 +143,7 @@ impl BackOffs {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, FaultStreak>> {
-        self.streaks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streaks.lock()
     }
 }
 

@@ -1,9 +1,9 @@
 //! Latency of stages over the most recent samples.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use hotshoe_protocol::status::StageLatency;
+use parking_lot::Mutex;
 
 /// Most recent durations that are kept for each stage.
 pub const WINDOW: usize = 1_024;
@@ -32,7 +32,7 @@ impl Latency {
         )]
         let seconds = micros as f64 / 1e6;
         metrics::histogram!("hotshoe_stage_seconds", "stage" => stage.to_owned()).record(seconds);
-        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stages = self.stages.lock();
         if let Some(recent) = stages.get_mut(stage) {
             recent.add(micros);
         } else if stages.len() < MAX_STAGES {
@@ -44,7 +44,7 @@ impl Latency {
 
     /// Every stage, by name.
     pub fn snapshot(&self) -> Vec<StageLatency> {
-        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let stages = self.stages.lock();
         stages
             .iter()
             .map(|(name, recent)| recent.summary(name))

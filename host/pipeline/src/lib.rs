@@ -20,7 +20,7 @@ mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use hotshoe_config::InferenceConfig;
 use hotshoe_engine::{
@@ -28,6 +28,7 @@ use hotshoe_engine::{
 };
 use hotshoe_infer::{Models, NamedModel};
 use hotshoe_trust::{Allowed, Blob, Digest, Release, StageFailure, Verified};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use self::infer::InferStep;

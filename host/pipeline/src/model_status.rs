@@ -1,9 +1,8 @@
 //! Status of the models of a pipeline.
 
-use std::sync::{MutexGuard, PoisonError};
-
 use hotshoe_infer::{BackendChoice, Model, NO_RUNTIME};
 use hotshoe_protocol::status::{FallbackStatus, ModelStatus};
+use parking_lot::MutexGuard;
 
 use super::choice::switch_text;
 use super::{Pipeline, Reasons};
@@ -78,6 +77,6 @@ impl Pipeline {
     }
 
     pub(super) fn reasons(&self) -> MutexGuard<'_, Reasons> {
-        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reasons.lock()
     }
 }

@@ -1,12 +1,12 @@
 //! State of recurrent models: tensors that each run takes and returns, kept per source of samples.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use hotshoe_engine::{Failure, Fault};
 use hotshoe_infer::{NamedModel, Tensor, TensorError, TensorInfo};
 use hotshoe_trust::Model;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Most sources with state, per model. With more sources, the least recently used state is dropped.
 pub const MAX_SOURCES: usize = 256;
@@ -160,11 +160,7 @@ impl Recurrent {
                 let message = "the previous sample of the same source did not finish in time";
                 return Err(Failure::new(Fault::Deadline, message));
             }
-            let (woken, _) = self
-                .ended
-                .wait_timeout(sources, left)
-                .unwrap_or_else(PoisonError::into_inner);
-            sources = woken;
+            self.ended.wait_for(&mut sources, left);
         }
         sources.clock += 1;
         let used = sources.clock;
@@ -195,7 +191,7 @@ impl Recurrent {
     }
 
     fn lock(&self) -> MutexGuard<'_, SourceTable> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sources.lock()
     }
 }
 

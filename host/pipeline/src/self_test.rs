@@ -1,7 +1,7 @@
 //! Tests of a release before it serves: its self-tests, and a first instance of every component.
 
 use std::error::Error;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hotshoe_base::micros;
@@ -197,16 +197,13 @@ impl Pipeline {
         let reached = self.runs().into_iter().zip(before);
         let reached = reached.filter(|((_, after), (_, before))| after > before);
         let reached = reached.map(|((name, _), _)| name);
-        self.tested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(reached);
+        self.tested.lock().extend(reached);
         Ok(passed)
     }
 
     /// Models that no self-test has run.
     pub fn untested(&self) -> Vec<String> {
-        let tested = self.tested.lock().unwrap_or_else(PoisonError::into_inner);
+        let tested = self.tested.lock();
         let names = self.models.keys().filter(|name| !tested.contains(*name));
         names.cloned().collect()
     }

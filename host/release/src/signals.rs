@@ -2,10 +2,11 @@
 
 use std::io;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context;
 use hotshoe_base::supervisor::{DeadPart, Supervisor};
+use parking_lot::{Condvar, Mutex};
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{self, SignalKind};
@@ -82,11 +83,9 @@ struct State {
 impl Inbox {
     /// Waits for a task.
     pub fn next(&self) -> Task {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self
-            .changed
-            .wait_while(state, |state| !state.reload && state.end.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
+        let is_idle = |state: &mut State| !state.reload && state.end.is_none();
+        self.changed.wait_while(&mut state, is_idle);
         match state.end.take() {
             Some(end) => Task::End(end),
             None => {
@@ -108,7 +107,7 @@ impl Inbox {
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.state.lock());
         self.changed.notify_one();
     }
 }

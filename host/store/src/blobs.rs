@@ -7,13 +7,14 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use hotshoe_base::disk::{Disk, Faults, PART};
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Hasher, IndexError, Release, ReleaseLimits};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     blob_error::{BlobError, OpenFile, open_below, open_file},
@@ -129,18 +130,15 @@ impl BlobStore {
     }
 
     pub(crate) fn arriving(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
-        let lock = self.shared.arriving.lock();
-        lock.unwrap_or_else(PoisonError::into_inner)
+        self.shared.arriving.lock()
     }
 
     fn proven(&self) -> MutexGuard<'_, HashMap<Digest, FileStamp>> {
-        let lock = self.shared.proven.lock();
-        lock.unwrap_or_else(PoisonError::into_inner)
+        self.shared.proven.lock()
     }
 
     fn indexed(&self) -> MutexGuard<'_, BTreeSet<(Digest, Digest)>> {
-        let lock = self.shared.indexed.lock();
-        lock.unwrap_or_else(PoisonError::into_inner)
+        self.shared.indexed.lock()
     }
 
     /// The file of a blob.

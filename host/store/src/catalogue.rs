@@ -1,16 +1,12 @@
 //! The objects that a process can serve: small blobs whole, large blobs in chunks, and the chunks received so far.
 
-use std::{
-    collections::HashMap,
-    io,
-    os::unix::fs::FileExt as _,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-};
+use std::{collections::HashMap, io, os::unix::fs::FileExt as _, sync::Arc};
 
 use hotshoe_trust::{
     Blob, ChunkIndex, Digest, IndexError, Release, ReleaseLimits, check_bundle,
     strict_json::{self, JsonError},
 };
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::{
     blob_error::BlobError,
@@ -230,11 +226,11 @@ impl Catalogue {
     }
 
     fn sources(&self) -> RwLockReadGuard<'_, HashMap<Digest, Vec<BlobSource>>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.read()
     }
 
     fn sources_mut(&self) -> RwLockWriteGuard<'_, HashMap<Digest, Vec<BlobSource>>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.write()
     }
 }
 

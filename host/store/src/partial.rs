@@ -5,14 +5,12 @@ use std::{
     io,
     os::unix::fs::FileExt as _,
     path::PathBuf,
-    sync::{
-        Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use hotshoe_base::disk::Disk;
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Hasher};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{blob_error::BlobError, blobs::BlobStore};
 
@@ -291,7 +289,7 @@ impl Partial {
     }
 
     fn prefix(&self) -> MutexGuard<'_, Prefix> {
-        self.prefix.lock().unwrap_or_else(PoisonError::into_inner)
+        self.prefix.lock()
     }
 
     fn size_file(&self, disk: &Disk) -> Result<(), BlobError> {
@@ -319,10 +317,8 @@ impl Partial {
     /// Adds a chunk to the hash of the whole blob while its bytes are in memory, if it is next in order. Does not wait for another
     /// thread that does so: skipped chunks are read again later.
     fn hash_along(&self, index: usize, bytes: &[u8]) -> Result<(), PartialError> {
-        let mut prefix = match self.prefix.try_lock() {
-            Ok(prefix) => prefix,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(()),
+        let Some(mut prefix) = self.prefix.try_lock() else {
+            return Ok(());
         };
         prefix.take(index, bytes);
         self.catch_up(&mut prefix, CATCH_UP)

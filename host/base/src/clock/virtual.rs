@@ -1,10 +1,12 @@
 //! A clock for tests. It stands still until the test advances it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Clock;
 
@@ -104,7 +106,7 @@ impl VirtualClock {
                 "{} of {threads} threads wait on the clock",
                 state.deadlines().count()
             );
-            state = self.0.wait_change(state, limit);
+            self.0.wait_change(&mut state, limit);
         }
     }
 }
@@ -134,10 +136,7 @@ impl Virtual {
         self.waiting(until, || {
             let mut state = self.lock();
             while self.start + state.now < until {
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                self.changed.wait(&mut state);
             }
         });
     }
@@ -188,7 +187,7 @@ impl Virtual {
             .any(|thread| matches!(thread, Thread::Runs))
             && Instant::now() < limit
         {
-            state = self.wait_change(state, limit);
+            self.wait_change(&mut state, limit);
         }
         state
             .threads
@@ -202,7 +201,7 @@ impl Virtual {
         let limit = Instant::now() + GRACE;
         let now = state.now;
         while state.deadlines().any(|until| until <= now) && Instant::now() < limit {
-            state = self.wait_change(state, limit);
+            self.wait_change(&mut state, limit);
         }
         // One that still waits needs something that others hold. It is not waited for again.
         state
@@ -211,19 +210,12 @@ impl Virtual {
         state
     }
 
-    fn wait_change<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        limit: Instant,
-    ) -> MutexGuard<'a, State> {
+    fn wait_change(&self, state: &mut MutexGuard<'_, State>, limit: Instant) {
         let left = limit.saturating_duration_since(Instant::now());
-        self.changed
-            .wait_timeout(state, left)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+        self.changed.wait_for(state, left);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

@@ -4,8 +4,9 @@ use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::BTreeMap;
 use std::panic::{self, PanicHookInfo};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
+
+use parking_lot::Mutex;
 
 use super::PREFIX;
 use super::{PartState, PartStatus};
@@ -30,7 +31,7 @@ fn report(info: &PanicHookInfo<'_>) {
     let name = current.name().unwrap_or("unnamed");
     let message = message(info.payload());
     if is_of_library(name) {
-        let mut all = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = LIBRARIES.lock();
         if all.len() < MAX_THREADS || all.contains_key(name) {
             let (count, last) = all.entry(name.to_owned()).or_default();
             *count += 1;
@@ -55,7 +56,7 @@ fn is_of_library(name: &str) -> bool {
 
 /// The status of the library threads that panicked.
 pub(super) fn of_libraries() -> Vec<PartStatus> {
-    let all = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
+    let all = LIBRARIES.lock();
     let part = |(name, (count, message)): (&String, &(u64, String))| PartStatus {
         name: format!("library thread {name}"),
         state: PartState::Panicked,

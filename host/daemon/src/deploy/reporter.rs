@@ -1,7 +1,7 @@
 //! The deploy thread's reports: status, events over Zenoh, metrics, log.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
@@ -10,6 +10,7 @@ use hotshoe_protocol::event::{self, EventCause, KnownKind};
 use hotshoe_protocol::status::{DeployEvent, WaitReason};
 use hotshoe_store::{Cause, Phase, Slot};
 use hotshoe_trust::Digest;
+use parking_lot::Mutex;
 
 use crate::deploy::wall_time;
 use crate::serving::PublishedStatus;
@@ -157,7 +158,7 @@ impl Reporter {
                 (view.deploy.fetched, view.deploy.total) = (fetched, total);
             }
         });
-        let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.progress.lock();
         let interval = Duration::from_millis(PROGRESS_MS);
         let due = last.is_none_or(|last| self.clock.elapsed(last) >= interval);
         if due || fetched == total {

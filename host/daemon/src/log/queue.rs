@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::supervisor::Supervisor;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::{Limiter, TARGET, count_lost};
@@ -100,22 +101,16 @@ impl Queue {
     /// Reports left-out lines, and waits at most `limit` until all is written. Returns whether it is.
     pub fn flush(&self, limit: Duration) -> bool {
         self.shared.limiter.report(true);
-        let state = self.lock();
-        let (state, _) = self
-            .shared
+        let mut state = self.lock();
+        let is_busy = |state: &mut State| state.writing || !state.lines.is_empty();
+        self.shared
             .changed
-            .wait_timeout_while(state, limit, |state| {
-                state.writing || !state.lines.is_empty()
-            })
-            .unwrap_or_else(PoisonError::into_inner);
+            .wait_while_for(&mut state, is_busy, limit);
         !state.writing && state.lines.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock()
     }
 
     fn write_all(&self, file: &mut impl Write) {
@@ -145,10 +140,11 @@ impl Queue {
             }
             let changed = &self.shared.changed;
             if self.shared.limiter.has_unreported() {
-                drop(changed.wait_timeout(state, CHECK_INTERVAL));
+                changed.wait_for(&mut state, CHECK_INTERVAL);
+                drop(state);
                 self.shared.limiter.report(false);
             } else {
-                drop(changed.wait(state));
+                changed.wait(&mut state);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Counts of one release while it serves.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use hotshoe_pipeline::latency::{RecentDurations, nearest_rank};
+use parking_lot::Mutex;
 
 pub use hotshoe_protocol::status::Observed;
 
@@ -46,7 +46,7 @@ impl Observer {
                 count(&self.errors);
             }
         }
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.lock();
         recent.add(micros);
         drop(recent);
         self.samples.fetch_add(1, Ordering::Release);
@@ -60,7 +60,7 @@ impl Observer {
     /// All counts, and the 95th percentile of recent times.
     pub fn read(&self) -> Observed {
         let samples = self.samples();
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = self.recent.lock();
         let sorted = recent.sorted();
         drop(recent);
         Observed {

@@ -1,12 +1,13 @@
 //! The deploy thread's part of the status. The deploy thread writes it, other threads read it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hotshoe_base::Clock;
 use hotshoe_engine::MemoryChoice;
 use hotshoe_protocol::status::{DeployStatus, RollbackStatus, SlotsStatus};
+use parking_lot::Mutex;
 
 use crate::events::EventLog;
 
@@ -70,7 +71,7 @@ impl PublishedStatus {
         change(&mut self.lock());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, DeployView> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, DeployView> {
+        self.view.lock()
     }
 }

@@ -1,11 +1,11 @@
 //! A bounded queue between many senders and many workers, with a policy for a full queue.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hotshoe_base::Clock;
 use hotshoe_config::{IntakeConfig, WhenFull};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// First in, first out, with a fixed capacity.
 #[derive(Debug)]
@@ -173,10 +173,7 @@ impl<T> Queue<T> {
                 self.filled.notify_all();
                 return None;
             }
-            state = self
-                .filled
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.filled.wait(&mut state);
         }
     }
 
@@ -212,13 +209,10 @@ impl<T> Queue<T> {
         while state.items.len() >= self.capacity && !state.closed {
             match until {
                 None => {
-                    state = self
-                        .freed
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    self.freed.wait(&mut state);
                 }
                 Some(until) if self.clock.now() >= until => break,
-                Some(until) => state = self.clock.wait_until(&self.freed, state, until),
+                Some(until) => self.clock.wait_until(&self.freed, &mut state, until),
             }
         }
         state
@@ -226,6 +220,6 @@ impl<T> Queue<T> {
 
     // Each change under the lock is a single step, so the state is consistent even after a panic in `place`.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

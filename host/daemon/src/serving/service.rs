@@ -8,7 +8,7 @@ mod status;
 mod work;
 mod worker_pool;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -19,6 +19,7 @@ use hotshoe_link::Link;
 use hotshoe_pipeline::latency::Latency;
 use hotshoe_protocol::event::{KnownKind, Subject};
 use hotshoe_trust::Device;
+use parking_lot::Mutex;
 
 use crate::metrics::ModelMeter;
 use crate::recording::Recorder;

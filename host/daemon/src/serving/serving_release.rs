@@ -1,6 +1,6 @@
 //! A loaded release with its counts while it serves.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hotshoe_base::Clock;
@@ -8,6 +8,7 @@ use hotshoe_engine::{Component, Fault};
 use hotshoe_pipeline::{BackOffs, Outcome, Pipeline, Worker};
 use hotshoe_protocol::status::ComponentStatus;
 use hotshoe_trust::{Release, Verified};
+use parking_lot::Mutex;
 
 use crate::serving::observed::{Observer, SampleOutcome};
 
@@ -92,8 +93,8 @@ impl ServingRelease {
         &self.observer
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Worker>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Vec<Worker>> {
+        self.ready.lock()
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_engine::{Insight, Sample, agreement, low_priority};
 use hotshoe_pipeline::Pipeline;
 use hotshoe_trust::{Device, Shadow};
+use parking_lot::Mutex;
 
 /// Most copies that wait for the shadow. Beyond it, samples are skipped.
 const QUEUE: usize = 4;
@@ -98,7 +99,7 @@ fn is_selected(before: u64, share: f64) -> bool {
 impl ShadowScore {
     /// The comparisons so far.
     pub fn compared(&self) -> Comparison {
-        *self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.sums.lock()
     }
 
     /// Number of skipped samples.
@@ -107,7 +108,7 @@ impl ShadowScore {
     }
 
     fn add(&self, agreement: f64) {
-        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = self.sums.lock();
         sums.samples += 1;
         sums.agreement += agreement;
     }

@@ -1,9 +1,10 @@
 //! The counts of samples. An accepted sample ends exactly once: as a result, as a drop with a reason, or as a failure with a fault.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use hotshoe_protocol::status::Counters;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::serving::answer::ReplyTo;
 
@@ -112,7 +113,7 @@ impl Tally {
     }
 
     fn lock(&self) -> MutexGuard<'_, Counters> {
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counters.lock()
     }
 }
 
@@ -140,7 +141,7 @@ fn observe(settlement: Settlement<'_>) {
 impl Ticket {
     /// Records that a worker begins with the sample.
     pub fn begin(&self) {
-        let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answer = self.answer.lock();
         if let Some(ReplyTo::File(file)) = answer.as_mut() {
             file.begin();
         }
@@ -149,11 +150,7 @@ impl Ticket {
     /// Settles the sample. Only the first call counts, and returns the [`ReplyTo`]. After a later call, which returns `None`, nothing
     /// may be published.
     pub fn settle(&self, settlement: Settlement<'_>) -> Option<ReplyTo> {
-        let answer = self
-            .answer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()?;
+        let answer = self.answer.lock().take()?;
         self.tally.settle(settlement);
         Some(answer)
     }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use hotshoe_base::chain;
@@ -16,6 +16,7 @@ use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::WatchStatus;
 use hotshoe_store::replace_file;
 use hotshoe_trust::Digest;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -303,7 +304,7 @@ impl FailedFiles {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
@@ -14,6 +13,7 @@ use hotshoe_trust::{
     Digest, Envelope, Order, Release, Signatures, Time, TrustRoot, TrustUpdate, Verified,
     read_statement, rotate, time_of, verify_for_registry,
 };
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::record::{Record, StoredRelease, StoredStatement};
 use crate::{Cancel, FetchError, Fetcher, Progress};
@@ -90,7 +90,7 @@ impl State {
 
 impl RegistryWorker {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn quota(&self) -> u64 {
@@ -253,7 +253,7 @@ impl RegistryWorker {
             }
             let soonest = state.jobs.iter().map(|job| job.not_before).min();
             let until = soonest.unwrap_or(now + LONGEST_DELAY);
-            state = self.clock.wait_until(&self.changed, state, until);
+            self.clock.wait_until(&self.changed, &mut state, until);
         }
     }
 
@@ -333,7 +333,7 @@ impl RegistryWorker {
         let stop = cancel.child();
         let moved = Mutex::new((0, self.clock.now()));
         let watch = |progress: Progress| {
-            let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut moved = moved.lock();
             if progress.fetched != moved.0 {
                 *moved = (progress.fetched, self.clock.now());
             } else if self.clock.elapsed(moved.1) > STALL_TIMEOUT {

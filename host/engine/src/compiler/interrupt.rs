@@ -1,6 +1,8 @@
 //! Ends a compilation from another thread.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// While it is raised, no component is compiled: the compilation that runs ends, and each later one is refused. Clones are the same.
 #[derive(Clone, Default)]
@@ -47,7 +49,7 @@ impl CompileInterrupt {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

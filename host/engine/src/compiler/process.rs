@@ -6,10 +6,11 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::process::Signal;
 
 use super::wire::{Code, Request, Response};
@@ -86,7 +87,7 @@ impl Worker {
     }
 
     pub(super) fn compile(&self, codegen: Codegen, bytes: &[u8]) -> Result<Code, Failure> {
-        let _one = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.busy.lock();
         let request = Request {
             codegen,
             memory_mib: self.limits.memory_mib,

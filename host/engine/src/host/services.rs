@@ -1,12 +1,13 @@
 //! `log`, `metrics`, `clock`, `config` and `data`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hotshoe_infer::NamedModel;
 use hotshoe_trust::{Allowed, MAX_TOPIC_BYTES, PIPELINE, is_topic, printable};
+use parking_lot::Mutex;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
@@ -223,11 +224,7 @@ impl Services {
     /// Writes one line of the component to the log, as far as `log-lines` lets it.
     pub(crate) fn write_log(&self, level: log::Level, message: String) {
         let component = self.component.as_str();
-        let (allowed, suppressed) = self
-            .log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take(Instant::now());
+        let (allowed, suppressed) = self.log.lock().take(Instant::now());
         if suppressed > 0 {
             tracing::warn!(target: "component", component, suppressed, "log lines were suppressed");
         }
@@ -281,11 +278,7 @@ impl MetricNames {
 impl State {
     fn metric(&self, name: &str) -> Option<(String, String)> {
         let component = self.services.component.clone();
-        let mut names = self
-            .services
-            .metric_names
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.services.metric_names.lock();
         if names.allow(name) {
             return Some((format!("hotshoe_component_{name}"), component));
         }

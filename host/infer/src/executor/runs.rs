@@ -1,10 +1,11 @@
 //! Tracking of the runs of a model: every run gets exactly one result and is counted exactly once.
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use serde::Serialize;
 
 use crate::backend::Stop;
@@ -69,7 +70,7 @@ impl Run {
     }
 
     fn phase(&self) -> MutexGuard<'_, RunPhase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        self.phase.lock()
     }
 
     /// Waits for the outcome until the deadline.
@@ -79,20 +80,16 @@ impl Run {
             if matches!(*phase, RunPhase::Done(_)) {
                 return take(&mut phase);
             }
-            phase = match self.deadline {
-                None => self
-                    .done
-                    .wait(phase)
-                    .unwrap_or_else(PoisonError::into_inner),
+            match self.deadline {
+                None => self.done.wait(&mut phase),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return None;
                     }
-                    let woken = self.done.wait_timeout(phase, left);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
+                    self.done.wait_for(&mut phase, left);
                 }
-            };
+            }
         }
     }
 }
@@ -115,7 +112,7 @@ pub(crate) struct RunTracker {
 
 impl RunTracker {
     fn usage(&self) -> MutexGuard<'_, Usage> {
-        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+        self.usage.lock()
     }
 
     pub(crate) fn read(&self) -> Usage {

@@ -4,7 +4,7 @@
 //! then loaded from the file and tried on the same inputs; if it succeeds, it serves from then on.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::chain;
@@ -88,7 +88,7 @@ impl Model {
         let other = self.backends().into_iter().find(|it| *it != backend);
         self.settle(backend);
         if let Some(other) = other.filter(|_| self.backends() == [backend]) {
-            *self.standby.lock().unwrap_or_else(PoisonError::into_inner) = Some(Standby {
+            *self.standby.lock() = Some(Standby {
                 backend: other,
                 read,
                 session: None,
@@ -100,7 +100,7 @@ impl Model {
     /// The switch to the standby, if there was one.
     pub fn switched(&self) -> Option<BackendSwitch> {
         let switch = self.switched.lock();
-        switch.unwrap_or_else(PoisonError::into_inner).clone()
+        switch.clone()
     }
 
     /// Runs inputs on the standby after `failed` has failed on them. If it succeeds, it serves from then on. `None` if there is no
@@ -113,7 +113,7 @@ impl Model {
         deadline: Option<Instant>,
     ) -> Option<Vec<Tensor>> {
         // Only one run tries it; others return their errors meanwhile.
-        let mut standby = self.standby.try_lock().ok()?;
+        let mut standby = self.standby.try_lock()?;
         let serving = self.session();
         if !Arc::ptr_eq(&serving, failed) {
             // Another run has already switched.
@@ -138,7 +138,7 @@ impl Model {
                 this.backend = switch.from;
                 self.serve(switch.to, session);
                 tracing::warn!(digest = %self.digest, from = %switch.from, to = %switch.to, cause = switch.cause, "backend failed; the standby serves");
-                *self.switched.lock().unwrap_or_else(PoisonError::into_inner) = Some(switch);
+                *self.switched.lock() = Some(switch);
                 Some(outputs)
             }
             Err(other) if other.is_own_fault() => {
@@ -183,7 +183,7 @@ impl Model {
 
     fn serve(&self, backend: Backend, session: Arc<dyn Session>) {
         let most = session.at_once().or(self.options.model.max_runs);
-        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.write();
         *loaded = Loaded {
             serving: (backend, session),
             other: None,

@@ -5,10 +5,10 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{self, Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use ort::LoadDynamicError;
 use ort::environment::Environment;
+use parking_lot::Mutex;
 
 use super::{NotFound, OrtLibrary, providers};
 use crate::OrtOptions;
@@ -59,7 +59,7 @@ pub(super) fn found(options: &OrtOptions) -> OrtLibrary {
 
 /// The library, which is loaded on the first call.
 pub(super) fn loaded(options: &OrtOptions) -> Result<LoadedLibrary, NotFound> {
-    let mut held = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut held = LOADED.lock();
     if let Some(loaded) = &*held {
         return Ok(loaded.clone());
     }

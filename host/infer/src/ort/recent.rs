@@ -1,6 +1,6 @@
 //! Recently used input signatures, for a backend without explicit plans.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::backend::InputSignature;
 use crate::{Stats, Tensor};
@@ -73,7 +73,7 @@ impl RecentSignatures {
     }
 
     fn kept(&self) -> MutexGuard<'_, Entries> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ort::ErrorCode;
 use ort::environment::Environment;
 use ort::ep::ExecutionProviderDispatch;
 use ort::logging::LogLevel;
 use ort::session::{RunOptions, Session as Raw, SessionInputValue};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
@@ -135,15 +136,12 @@ impl OrtSession {
                 self.give(None);
                 return Err(error);
             }
-            pool = self
-                .freed
-                .wait(pool)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.freed.wait(&mut pool);
         }
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pool.lock()
     }
 
     /// Returns a session to the pool; without one, the next run creates it.

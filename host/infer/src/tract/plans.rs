@@ -2,8 +2,9 @@
 
 use std::error::Error;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::{Mutex, MutexGuard};
 use tract_onnx::pb::GraphProto;
 use tract_onnx::prelude::{
     InferenceFact, InferenceModel, InferenceModelExt, IntoArcTensor, IntoRunnable, TractResult,
@@ -165,7 +166,7 @@ impl Plans {
     }
 
     fn kept(&self) -> MutexGuard<'_, Entries> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Thread pools for parallel runs.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tract_onnx::prelude::multithread::Executor;
 
@@ -16,7 +17,7 @@ pub(super) fn pool(threads: usize) -> Result<Option<Executor>, LoadError> {
     if threads <= 1 {
         return Ok(None);
     }
-    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pools = POOLS.lock();
     let pools = pools.get_or_insert_default();
     if let Some(pool) = pools.get(&threads).and_then(Weak::upgrade) {
         return Ok(Some(Executor::MultiThread(pool)));

@@ -1,7 +1,8 @@
 //! Collects the log lines of components for each test.
 use std::fmt::{Debug, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -18,7 +19,7 @@ pub(super) struct LogLines(Arc<Mutex<Vec<String>>>);
 impl LogLines {
     /// Takes the lines.
     pub(super) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.lock())
     }
 }
 
@@ -29,7 +30,7 @@ impl<S: Subscriber> Layer<S> for LogLines {
         }
         let mut line = Line::default();
         event.record(&mut line);
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         if lines.len() < MAX_LINES {
             let level = event.metadata().level();
             lines.push(format!(

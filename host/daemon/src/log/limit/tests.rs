@@ -121,7 +121,7 @@ impl<S: Subscriber> Layer<S> for Counting {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = LineStart(String::new());
         event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
+        self.0.lock().push(line.0);
     }
 }
 
@@ -141,14 +141,7 @@ fn lines_are_limited_by_their_place_and_errors_by_what_they_say_too() {
     let limiter = Arc::new(Limiter::new());
     let layer = Counting(Arc::clone(&lines)).with_filter(Limited(Arc::clone(&limiter)));
     let subscriber = tracing_subscriber::registry().with(layer);
-    let count = |text: &str| {
-        lines
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|it| it.contains(text))
-            .count()
-    };
+    let count = |text: &str| lines.lock().iter().filter(|it| it.contains(text)).count();
     tracing::subscriber::with_default(subscriber, || {
         for number in 0..1_000 {
             tracing::warn!("garbage {number}");

@@ -1,7 +1,7 @@
 //! The work of one thread: it takes jobs, and processes each with the release that serves.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hotshoe_base::micros;
@@ -116,7 +116,7 @@ impl Service {
     fn running_jobs(&self) -> Vec<Arc<Job>> {
         let worker_slots = self.worker_slots.iter();
         worker_slots
-            .filter_map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .filter_map(|slot| slot.lock().clone())
             .collect()
     }
 
@@ -134,7 +134,7 @@ impl Service {
         let left = self
             .worker_slots
             .get(slot)
-            .and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+            .and_then(|slot| slot.lock().take());
         if let Some(job) = left {
             let serving = self.serving.load();
             let release = serving.as_deref().map(ServingRelease::release);
@@ -144,7 +144,7 @@ impl Service {
 
     fn set_slot(&self, slot: usize, job: Option<Arc<Job>>) {
         if let Some(slot) = self.worker_slots.get(slot) {
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = job;
+            *slot.lock() = job;
         }
     }
 }

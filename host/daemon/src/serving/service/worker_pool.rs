@@ -1,8 +1,8 @@
 //! The start and the end of the worker threads.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ impl Service {
     fn drop_running(&self) -> u64 {
         let mut dropped = 0;
         for slot in &self.worker_slots {
-            let job = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let job = slot.lock().take();
             if let Some(job) = job {
                 dropped += u64::from(self.drop_job(&job, DropReason::DrainDeadline));
             }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hotshoe_trust::HostPort;
+use parking_lot::Mutex;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 use super::super::Services;
@@ -52,7 +53,7 @@ impl NetworkAccess {
             self.services.write_log(Level::Warn, message);
             return;
         }
-        let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resolved = self.resolved.lock();
         for listed in self.hosts().iter().filter(|listed| listed.host == name) {
             if resolved.len() < MAX_ADDRESSES {
                 resolved.insert(SocketAddr::new(address, listed.port));
@@ -80,7 +81,7 @@ impl NetworkAccess {
             host: address.ip().to_string(),
             port: address.port(),
         };
-        let resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        let resolved = self.resolved.lock();
         let allowed = self.lists(&listed) || resolved.contains(&address);
         drop(resolved);
         if !allowed {

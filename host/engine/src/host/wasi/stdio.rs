@@ -1,10 +1,11 @@
 //! Standard output and standard error of a component, as lines of the log.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -40,7 +41,7 @@ impl LogLines {
 
 impl Output {
     fn take(&self, bytes: &[u8]) {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = self.begun.lock();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             for part in piece.chunks(MAX_LINE_BYTES) {
                 if begun.len() + part.len() > MAX_LINE_BYTES {
@@ -67,8 +68,7 @@ impl Output {
 impl Drop for Output {
     /// Writes the last line, which may have no line end.
     fn drop(&mut self) {
-        let mut begun =
-            std::mem::take(self.begun.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let mut begun = std::mem::take(self.begun.get_mut());
         self.write(&mut begun);
     }
 }
