@@ -81,7 +81,6 @@ pub(crate) fn read(
 }
 
 /// Whether a media type says more than what clients send when they know nothing.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "of a filter")]
 fn says_something(media_type: &&str) -> bool {
     let unknown = [
         "application/octet-stream",
