@@ -10,7 +10,10 @@ import threading
 import numpy as np
 import tritonclient.grpc as grpc
 import tritonclient.http as http
+from grpc import RpcError
 from tritonclient.grpc import service_pb2
+from tritonclient.grpc._utils import raise_error_grpc
+from tritonclient.http._utils import _raise_if_error as raise_if_error
 from tritonclient.utils import InferenceServerException
 
 
@@ -133,6 +136,17 @@ def pipeline(given):
     }
 
 
+def nothing(form, client):
+    """A call that the protocol does not have."""
+    if form == "http":
+        raise_if_error(client._get("v2/nothing", None, None))
+        return None
+    try:
+        return client._channel.unary_unary("/inference.GRPCInferenceService/Nothing")(b"")
+    except RpcError as error:
+        raise_error_grpc(error)
+
+
 def errors(given):
     """Every refusal, over HTTP and over gRPC."""
     right = np.zeros(given["shape"], dtype=np.float32)
@@ -162,7 +176,7 @@ def errors(given):
             "sample_for_a_model": call(inputs=[sample(protocol, b"x")]),
             "sequence": call(sequence_id=5),
             "metadata": said(lambda: client.get_model_metadata("nothing")),
-            "not_there": said(lambda: client.get_inference_statistics(model)),
+            "not_there": said(lambda: nothing(form, client)),
         }
     return found
 

@@ -4,6 +4,8 @@
 mod guarded;
 #[path = "oip/swapped.rs"]
 mod swapped;
+#[path = "oip/triton.rs"]
+mod triton;
 
 pub(crate) use guarded::raw;
 
@@ -59,9 +61,13 @@ impl Python {
     }
 
     fn command(&self, scenario: &str, given: &Value) -> Command {
+        self.script("tests/system/oip.py", scenario, given)
+    }
+
+    fn script(&self, script: &str, scenario: &str, given: &Value) -> Command {
         let mut command = Command::new("python3");
         command
-            .arg(environment().root.join("tests/system/oip.py"))
+            .arg(environment().root.join(script))
             .args([scenario, &given.to_string()])
             .env("PYTHONPATH", &self.packages)
             .stdin(Stdio::null());
@@ -69,7 +75,11 @@ impl Python {
     }
 
     fn call(&self, scenario: &str, given: &Value) -> Value {
-        let output = self.command(scenario, given).output().unwrap();
+        Self::answer(scenario, self.command(scenario, given))
+    }
+
+    fn answer(scenario: &str, mut command: Command) -> Value {
+        let output = command.output().unwrap();
         assert!(
             output.status.success(),
             "{scenario}: {}",

@@ -15,13 +15,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 use tonic::{Code, Status};
 
+use crate::compression::Coding;
 use crate::error::RequestError;
 use crate::slot_body::SlotBody;
-use crate::{grpc, http};
+use crate::wire::WireError;
+use crate::{grpc, http, unserved};
 
 /// The maximum body of a gRPC request other than inference, in bytes: it contains only names. The number of these requests is not
 /// limited.
-const MAX_SMALL_BYTES: usize = 64 << 10;
+pub(crate) const MAX_SMALL_BYTES: usize = 64 << 10;
+/// The error of a longer one.
+const TOO_LARGE_FOR_METHOD: RequestError = RequestError::TooLargeForMethod {
+    limit: MAX_SMALL_BYTES,
+};
 /// The end of the path of an inference request over HTTP.
 const INFER: &str = "/infer";
 /// The path of an inference request over gRPC.
@@ -56,9 +62,7 @@ impl AdmissionControl {
 
     fn admit(&self, request: &Request) -> Result<Admitted, RequestError> {
         let headers = request.headers();
-        if text(headers.get(CONTENT_ENCODING)).is_some_and(|coding| coding != "identity") {
-            return Err(RequestError::Compressed);
-        }
+        Coding::parse(text(headers.get(CONTENT_ENCODING)))?;
         let length = text(headers.get(CONTENT_LENGTH)).and_then(|l| l.parse::<usize>().ok());
         if length.is_some_and(|length| length > self.max_body) {
             return Err(RequestError::TooLarge {
@@ -89,6 +93,7 @@ pub(crate) async fn watch(
 ) -> Response {
     let over_grpc = is_grpc(request.headers());
     let inference = is_inference(&request);
+    let path = request.uri().path().to_owned();
     let response = match admission.admit(&request) {
         Ok(admitted) => {
             let small = over_grpc && !inference;
@@ -99,12 +104,14 @@ pub(crate) async fn watch(
             };
             let slot = admitted.slot.clone();
             let response = serve(admitted, request, next, over_grpc).await;
-            // Only tonic uses this status, for a message that is too long.
-            let too_long =
-                over_grpc && Status::from_header_map(response.headers()).is_some_and(is_too_long);
-            let response = if too_long {
-                let limit = admission.max_body;
-                answer(&RequestError::TooLarge { limit }, over_grpc)
+            let response = if over_grpc {
+                let too_large = if small {
+                    TOO_LARGE_FOR_METHOD
+                } else {
+                    let limit = admission.max_body;
+                    RequestError::TooLarge { limit }
+                };
+                explained(response, &path, &too_large)
             } else {
                 response
             };
@@ -143,12 +150,35 @@ async fn serve(admitted: Admitted, mut request: Request, next: Next, over_grpc: 
     service.unwrap_or_else(|_| answer(&RequestError::Deadline, over_grpc))
 }
 
-fn is_too_long(status: Status) -> bool {
-    status.code() == Code::OutOfRange
+/// Gives each status of the gRPC library a message and a stable name, as the service's own ones have.
+fn explained(response: Response, path: &str, too_large: &RequestError) -> Response {
+    let Some(status) = Status::from_header_map(response.headers()) else {
+        return response;
+    };
+    if status.code() == Code::Ok || status.metadata().contains_key(grpc::NAME_KEY) {
+        return response;
+    }
+    match status.code() {
+        // A message that is too long, and one that is once it is decompressed.
+        Code::OutOfRange | Code::ResourceExhausted => answer(too_large, true),
+        Code::Unimplemented if status.message().is_empty() => {
+            answer(&unserved::over_grpc(path), true)
+        }
+        // A message that is not one, or a compression that is not known.
+        code => {
+            let name = RequestError::Wire(WireError::Malformed);
+            let message = format!("{}: {}", name.name(), status.message());
+            let mut status = Status::with_metadata(code, message, status.metadata().clone());
+            if let Ok(value) = name.name().parse() {
+                status.metadata_mut().insert(grpc::NAME_KEY, value);
+            }
+            status.into_http()
+        }
+    }
 }
 
 fn small_body(body: Body) -> Body {
-    let too_long = |_| Status::resource_exhausted("the request is too large for this method");
+    let too_long = |_| grpc::status(&TOO_LARGE_FOR_METHOD);
     Body::new(Limited::new(body, MAX_SMALL_BYTES).map_err(too_long))
 }
 

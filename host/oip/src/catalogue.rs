@@ -119,6 +119,12 @@ impl Catalogue {
         }
     }
 
+    /// The version of all that can be called now.
+    pub(crate) fn version(&self) -> Option<String> {
+        let pipeline = self.client.pipeline();
+        pipeline.map(|pipeline| pipeline.release().generation.to_string())
+    }
+
     /// The names that can be called now, each with its version.
     pub(crate) fn index(&self) -> Vec<(String, String)> {
         let Some(pipeline) = self.client.pipeline() else {
@@ -156,6 +162,17 @@ impl CallTarget {
         }
     }
 
+    /// What runs it, as a configuration names it.
+    pub(crate) fn backend(&self) -> &'static str {
+        match &self.callable {
+            Callable::Pipeline => "hotshoe",
+            Callable::Model(model) => match model.active().backend() {
+                Backend::Tract => "tract",
+                Backend::Ort => "onnxruntime",
+            },
+        }
+    }
+
     pub(crate) fn inputs(&self) -> Vec<TensorDescription> {
         match &self.callable {
             Callable::Pipeline => vec![text(SAMPLE)],
@@ -175,12 +192,17 @@ fn text(name: &str) -> TensorDescription {
     TensorDescription {
         name: name.to_owned(),
         datatype: datatype::BYTES,
+        // One sample, so that clients make one by default; the sample's input also takes `[N]`.
         shape: vec![1],
     }
 }
 
+/// A size in the protocol's form: -1 is any size.
+pub(crate) fn size(size: &Option<usize>) -> i64 {
+    size.and_then(|size| i64::try_from(size).ok()).unwrap_or(-1)
+}
+
 fn describe(info: &TensorInfo) -> TensorDescription {
-    let size = |size: &Option<usize>| size.and_then(|s| i64::try_from(s).ok()).unwrap_or(-1);
     TensorDescription {
         name: info.name.clone(),
         datatype: datatype::name(info.element_type),

@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::post;
 use bytes::Buf;
 use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder};
 use tonic::codegen::BoxFuture;
 use tonic::server::UnaryService;
 use tonic_prost::{ProstDecoder, ProstEncoder};
@@ -29,6 +29,12 @@ pub(crate) fn routes(grpc: Arc<Grpc>, max_body: usize) -> Router {
         .with_state(infer)
 }
 
+/// The compressions of messages.
+const ENCODINGS: [(&str, CompressionEncoding); 2] = [
+    ("gzip", CompressionEncoding::Gzip),
+    ("deflate", CompressionEncoding::Deflate),
+];
+
 #[derive(Clone)]
 struct Infer {
     grpc: Arc<Grpc>,
@@ -41,8 +47,17 @@ async fn answer(State(infer): State<Infer>, request: Request) -> Response {
         list_bytes: infer.max_body,
     });
     let mut server = tonic::server::Grpc::new(codec)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate)
         .max_decoding_message_size(infer.max_body)
         .max_encoding_message_size(usize::MAX);
+    // Every client accepts gzip, so an answer is compressed as its request is.
+    for (name, encoding) in ENCODINGS {
+        let requested = request.headers().get("grpc-encoding");
+        if requested.is_some_and(|requested| requested == name) {
+            server = server.send_compressed(encoding);
+        }
+    }
     server.unary(infer, request).await.map(Body::new)
 }
 

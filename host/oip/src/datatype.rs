@@ -2,6 +2,8 @@
 
 use hotshoe_infer::ElementType;
 
+use crate::proto::DataType;
+
 /// The protocol's datatype of elements without a fixed size: here, a sample, or an output of a pipeline.
 pub(crate) const BYTES: &str = "BYTES";
 
@@ -36,4 +38,10 @@ pub(crate) fn parse(name: &str) -> Option<ElementType> {
         "FP64" => ElementType::F64,
         _ => return None,
     })
+}
+
+/// The name of a datatype in a model's configuration: `TYPE_` in front, and `TYPE_STRING` for BYTES.
+pub(crate) fn in_config(name: &str) -> DataType {
+    let name = if name == BYTES { "STRING" } else { name };
+    DataType::from_str_name(&format!("TYPE_{name}")).unwrap_or(DataType::TypeInvalid)
 }

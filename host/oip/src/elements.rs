@@ -1,34 +1,33 @@
 //! The elements of tensors as JSON: read from flat or nested lists, written as a flat list.
 
+mod samples;
+
 use std::fmt;
 
 use bytes::Bytes;
+use half::f16;
 use hotshoe_infer::{ElementType, Tensor};
+use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use serde::ser::{SerializeSeq, Serializer};
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::datatype;
 use crate::error::TensorFault;
 use crate::request::{self, Data};
 
-/// Reads the elements of one input. Lists may be nested in any way; the order is row-major.
+/// Reads the elements of one input. Lists may be nested in any way; the order is row-major. Of BYTES, `is_base64` says that texts are the
+/// base64 of the elements.
 pub(crate) fn from_json(
     datatype: &str,
     shape: Vec<usize>,
     json: &RawValue,
+    is_base64: bool,
 ) -> Result<Data, TensorFault> {
     if datatype == datatype::BYTES {
-        request::check_one(&shape)?;
-        let (sample,): (String,) =
-            Deserialize::deserialize(&mut reader(json)).map_err(TensorFault::Json)?;
-        return Ok(Data::Sample(sample.into()));
+        return samples::from_json(shape, json, is_base64);
     }
     let element_type = request::element_type(datatype)?;
-    if element_type == ElementType::F16 {
-        return Err(TensorFault::Half);
-    }
     let product = shape
         .iter()
         .try_fold(1_usize, |p, &size| p.checked_mul(size));
@@ -142,7 +141,10 @@ fn put(bytes: &mut Vec<u8>, element_type: ElementType, scalar: Scalar) -> Option
             bytes.extend(value.to_le_bytes());
         }
         ElementType::F64 => bytes.extend(float?.to_le_bytes()),
-        ElementType::F16 => return None,
+        ElementType::F16 => {
+            let value = Some(f16::from_f64(float?)).filter(|value| value.is_finite())?;
+            bytes.extend(value.to_le_bytes());
+        }
     }
     Some(())
 }
@@ -190,7 +192,10 @@ impl<'de> Visitor<'de> for Flat<'_> {
 pub(crate) fn check_json(tensor: &Tensor) -> Result<(), TensorFault> {
     let wrong = |position, value| TensorFault::NotFinite { position, value };
     match tensor.element_type() {
-        ElementType::F16 => Err(TensorFault::Half),
+        ElementType::F16 => match halves(tensor).enumerate().find(|(_, x)| !x.is_finite()) {
+            Some((position, value)) => Err(wrong(position, value.into())),
+            None => Ok(()),
+        },
         ElementType::F32 => match floats(tensor).enumerate().find(|(_, x)| !x.is_finite()) {
             Some((position, value)) => Err(wrong(position, value.into())),
             None => Ok(()),
@@ -206,6 +211,10 @@ pub(crate) fn check_json(tensor: &Tensor) -> Result<(), TensorFault> {
 fn chunks<const N: usize>(tensor: &Tensor) -> impl Iterator<Item = [u8; N]> {
     let (chunks, _) = tensor.bytes().as_chunks::<N>();
     chunks.iter().copied()
+}
+
+fn halves(tensor: &Tensor) -> impl Iterator<Item = f32> {
+    chunks(tensor).map(|bytes| f16::from_le_bytes(bytes).to_f32())
 }
 
 fn floats(tensor: &Tensor) -> impl Iterator<Item = f32> {
@@ -230,7 +239,7 @@ impl Serialize for Json<'_> {
             ElementType::I64 => list(serializer, chunks(tensor).map(i64::from_le_bytes)),
             ElementType::F32 => list(serializer, floats(tensor)),
             ElementType::F64 => list(serializer, doubles(tensor)),
-            ElementType::F16 => Err(serde::ser::Error::custom("JSON cannot represent FP16")),
+            ElementType::F16 => list(serializer, halves(tensor)),
         }
     }
 }

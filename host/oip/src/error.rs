@@ -1,4 +1,6 @@
-//! Errors of requests, and their form in the protocol: `{"error": ".."}` with an HTTP status, or a gRPC status.
+//! Errors of requests, and their form in the protocol: `{"error": "..", "name": ".."}` with an HTTP status, or a gRPC status.
+
+use std::io;
 
 use axum::http::StatusCode;
 use hotshoe_daemon::CallError;
@@ -8,7 +10,7 @@ use hotshoe_infer::{ErrorKind, RunError, TensorError};
 use tonic::Code;
 
 use crate::datatype;
-use crate::request::{MAX_ENTRIES, MAX_RANK};
+use crate::request::{MAX_ENTRIES, MAX_RANK, MAX_SAMPLES};
 use crate::wire::WireError;
 
 /// Why an input is not a tensor, or an output cannot be returned.
@@ -24,12 +26,32 @@ pub(crate) enum TensorFault {
     Negative { size: i64 },
     #[error("a tensor of shape {shape:?} does not fit into memory")]
     Overflow { shape: Vec<usize> },
-    #[error("a BYTES tensor must have the shape [1], one sample; this one has {shape:?}")]
-    NotSingle { shape: Vec<usize> },
     #[error(
-        "its raw bytes must be the length of the one element, in 4 bytes, and the element; {found} bytes follow the length"
+        "a BYTES tensor must have the shape [N] or [N, 1], at least one sample; this one has {shape:?}"
     )]
-    Prefix { found: usize },
+    NotSingle { shape: Vec<usize> },
+    #[error("it has {count} samples; send at most {MAX_SAMPLES} in one request")]
+    Samples { count: usize },
+    #[error(
+        "its raw bytes must be {count} elements, each with its length in 4 bytes in front, little-endian; they end in element {position}"
+    )]
+    Prefix { count: usize, position: usize },
+    #[error(
+        "its raw bytes must be {count} elements, each with its length in 4 bytes in front, little-endian; {left} bytes follow the last"
+    )]
+    Behind { count: usize, left: usize },
+    #[error("element {position} is not valid base64")]
+    Base64 { position: usize },
+    #[error(
+        "a raw body of {bytes} bytes does not give the shape {shape:?} of {datatype} (-1 is any size); send exactly its elements, or JSON with the shape"
+    )]
+    RawLength {
+        datatype: &'static str,
+        shape: Vec<i64>,
+        bytes: usize,
+    },
+    #[error("`classification` needs an output of numbers")]
+    NoClasses,
     #[error("element {position} is not a valid {datatype}")]
     Element {
         position: usize,
@@ -51,22 +73,22 @@ pub(crate) enum TensorFault {
     BinarySize,
     #[error("its `binary_data_size` of {size} exceeds the {left} bytes left in the body")]
     Beyond { size: u64, left: usize },
-    #[error("JSON cannot represent FP16; send and request it as binary data")]
-    Half,
     #[error("the contents have no list for FP16; send it as raw contents")]
     HalfContents,
     #[error("its contents are in the list of another datatype")]
     OtherContents,
     #[error("element {position} is {value}, which JSON cannot represent; request binary data")]
     NotFinite { position: usize, value: f64 },
-    #[error("{0} is not supported")]
+    #[error("{0} is not supported; send the elements in the request")]
     Unsupported(&'static str),
 }
 
 /// Why a request fails.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
-    #[error("the request is not the JSON of an inference request")]
+    #[error(
+        "the request is not the JSON of an inference request; for a body that is the one input itself, send its media type, or `Inference-Header-Content-Length: 0`"
+    )]
     Json(#[source] serde_json::Error),
     #[error(
         "`Inference-Header-Content-Length` must be the length of the JSON at the start of the body, which has {body} bytes"
@@ -100,11 +122,20 @@ pub(crate) enum RequestError {
     },
     #[error("the parameter `{0}` has an invalid value")]
     Parameter(String),
-    #[error("{0} are not supported")]
+    #[error(
+        "{0} are not supported; a model with a state keeps one for each value of the parameter `source`"
+    )]
     Unsupported(&'static str),
+    #[error("{what} is not implemented; {instead}")]
+    NotImplemented {
+        what: &'static str,
+        instead: &'static str,
+    },
+    #[error("the body is the one input, but the model has {inputs} inputs; send JSON")]
+    RawInputs { inputs: usize },
     #[error("there is no output \"{name}\"; the outputs are {known}")]
     UnknownOutput { name: String, known: String },
-    #[error("the pipeline takes one input, \"sample\", of datatype BYTES and shape [1]")]
+    #[error("the pipeline takes one input, \"sample\", of datatype BYTES and shape [N]")]
     NoSample,
     #[error("there is no model \"{name}\"; the models are {known}")]
     UnknownModel { name: String, known: String },
@@ -120,6 +151,13 @@ pub(crate) enum RequestError {
     Run(#[from] RunError),
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error("sample {number} of {count} failed")]
+    Sample {
+        number: usize,
+        count: usize,
+        #[source]
+        source: CallError,
+    },
     #[error("the request exceeded its deadline")]
     Deadline,
     #[error("the request body did not arrive in time")]
@@ -136,8 +174,18 @@ pub(crate) enum RequestError {
     Busy { limit: usize },
     #[error(transparent)]
     Refused(#[from] Refusal),
-    #[error("compressed bodies are not supported; send the body uncompressed")]
+    #[error("this `Content-Encoding` is not supported; send gzip, deflate, or the body as it is")]
     Compressed,
+    #[error("the body is not valid {coding}")]
+    Decompress {
+        coding: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the request is too large for this method: it has more than {limit} bytes")]
+    TooLargeForMethod { limit: usize },
+    #[error("there is no service \"{0}\"; ask for \"\" or \"inference.GRPCInferenceService\"")]
+    UnknownService(String),
     #[error("there is no resource at {0}")]
     NoPath(String),
     #[error("{0} does not support this method")]
@@ -154,6 +202,7 @@ pub(crate) enum Kind {
     Unauthenticated,
     Forbidden,
     Method,
+    NotImplemented,
     Slow,
     TooLarge,
     MediaType,
@@ -171,6 +220,7 @@ impl Kind {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -186,7 +236,7 @@ impl Kind {
             Self::NotFound => Code::NotFound,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Forbidden => Code::PermissionDenied,
-            Self::Method => Code::Unimplemented,
+            Self::Method | Self::NotImplemented => Code::Unimplemented,
             Self::Slow | Self::Deadline => Code::DeadlineExceeded,
             Self::TooLarge | Self::Busy => Code::ResourceExhausted,
             Self::Internal => Code::Internal,
@@ -202,22 +252,79 @@ impl RequestError {
             Self::Run(RunError::Busy { .. }) => Kind::Busy,
             Self::Run(error) => run_kind(error.kind()),
             Self::Tensor { source, .. } => run_kind(source.kind()),
-            Self::Call(error) => call_kind(error),
-            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::NoPath(_) => {
-                Kind::NotFound
-            }
+            Self::Call(error) | Self::Sample { source: error, .. } => call_kind(error),
+            Self::UnknownModel { .. }
+            | Self::UnknownVersion { .. }
+            | Self::UnknownService(_)
+            | Self::NoPath(_) => Kind::NotFound,
             Self::NoRelease => Kind::Unavailable,
             Self::Deadline => Kind::Deadline,
             Self::Slow => Kind::Slow,
             Self::Wire(WireError::Malformed) => Kind::Invalid,
-            Self::TooLarge { .. } | Self::Members | Self::Wire(_) => Kind::TooLarge,
+            Self::TooLarge { .. }
+            | Self::TooLargeForMethod { .. }
+            | Self::Members
+            | Self::Wire(_) => Kind::TooLarge,
             Self::Busy { .. } => Kind::Busy,
             Self::Refused(Refusal::Unauthenticated) => Kind::Unauthenticated,
             Self::Refused(Refusal::Foreign | Refusal::WebPage) => Kind::Forbidden,
             Self::Compressed => Kind::MediaType,
             Self::Method(_) => Kind::Method,
+            Self::NotImplemented { .. } => Kind::NotImplemented,
             Self::Panicked => Kind::Internal,
             _ => Kind::Invalid,
+        }
+    }
+
+    /// The stable name, in snake case. A failed sample has the one under which the daemon counts it.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Call(CallError::Ended { fault, .. })
+            | Self::Sample {
+                source: CallError::Ended { fault, .. },
+                ..
+            } => fault,
+            Self::Call(error) | Self::Sample { source: error, .. } => match error {
+                CallError::Deadline => "deadline",
+                _ => "abandoned",
+            },
+            Self::Json(_)
+            | Self::HeaderLength { .. }
+            | Self::Rest { .. }
+            | Self::RawCount { .. }
+            | Self::RawInputs { .. }
+            | Self::Broken
+            | Self::Decompress { .. }
+            | Self::Wire(WireError::Malformed) => "invalid_request",
+            Self::Members | Self::Wire(_) => "too_many_entries",
+            Self::Input { .. } | Self::Tensor { .. } | Self::NoSample => "invalid_input",
+            Self::Output { .. } => "invalid_output",
+            Self::Parameter(_) => "invalid_parameter",
+            Self::UnknownOutput { .. } => "unknown_output",
+            Self::UnknownModel { .. } => "unknown_model",
+            Self::UnknownVersion { .. } => "unknown_version",
+            Self::UnknownService(_) => "unknown_service",
+            Self::NoRelease => "no_release",
+            Self::Run(RunError::Busy { .. }) | Self::Busy { .. } => "busy",
+            Self::Run(error) => match error.kind() {
+                ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::NotFound => {
+                    "invalid_input"
+                }
+                ErrorKind::LimitExceeded => "too_large",
+                ErrorKind::DeadlineExceeded => "deadline",
+                ErrorKind::Internal => "model_failed",
+            },
+            Self::Deadline => "deadline",
+            Self::Slow => "slow_body",
+            Self::TooLarge { .. } | Self::TooLargeForMethod { .. } => "too_large",
+            Self::Refused(Refusal::Unauthenticated) => "unauthenticated",
+            Self::Refused(Refusal::Foreign) => "foreign_host",
+            Self::Refused(Refusal::WebPage) => "web_page",
+            Self::Compressed => "unknown_encoding",
+            Self::NoPath(_) => "unknown_path",
+            Self::Method(_) => "unknown_method",
+            Self::Unsupported(_) | Self::NotImplemented { .. } => "not_implemented",
+            Self::Panicked => "panicked",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `inference.GRPCInferenceService`.
 
+mod describe;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,25 +16,35 @@ use crate::proto::grpc_inference_service_server::GrpcInferenceService;
 use crate::proto::infer_parameter::ParameterChoice;
 use crate::proto::model_infer_request::InferInputTensor;
 use crate::proto::model_infer_response::InferOutputTensor;
-use crate::proto::model_metadata_response::TensorMetadata;
 use crate::proto::repository_index_response::ModelIndex;
 use crate::proto::{
-    InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
-    ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse,
+    InferParameter, InferTensorContents, ModelConfigRequest, ModelConfigResponse,
+    ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse,
+    ModelReadyRequest, ModelReadyResponse, ModelStatisticsRequest, ModelStatisticsResponse,
     RepositoryIndexRequest, RepositoryIndexResponse, ServerLiveRequest, ServerLiveResponse,
     ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
 };
 use crate::request::{
-    self, Data, InferRequest, InferResponse, Input, Parameter, Parameters, RequestedOutput,
+    self, CLASSIFICATION, Data, InferRequest, InferResponse, Input, Parameter, Parameters,
+    RequestedOutput,
 };
 use crate::service::{EXTENSIONS, SERVER, Service, VERSION};
 
 /// The gRPC service.
 pub(crate) struct Grpc(pub(crate) Arc<Service>);
 
-/// The gRPC status of an error.
+/// The key of the stable name of an error in the metadata of a status.
+pub(crate) const NAME_KEY: &str = "hotshoe-error";
+
+/// The gRPC status of an error. The stable name is at the start of the message, and in the metadata.
 pub(crate) fn status(error: &RequestError) -> Status {
-    Status::new(error.kind().grpc(), chain(error))
+    let name = error.name();
+    let mut status = Status::new(error.kind().grpc(), format!("{name}: {}", chain(error)));
+    // The fault of a sample is text of the daemon's own, so it parses.
+    if let Ok(value) = name.parse() {
+        status.metadata_mut().insert(NAME_KEY, value);
+    }
+    status
 }
 
 #[tonic::async_trait]
@@ -80,20 +92,30 @@ impl GrpcInferenceService for Grpc {
         let ModelMetadataRequest { name, version } = request.into_inner();
         let target = self.0.catalogue().find(&name, Some(&version));
         let target = target.map_err(|error| status(&error))?;
-        let tensors = |described: Vec<crate::catalogue::TensorDescription>| {
-            let tensors = described.into_iter().map(|tensor| TensorMetadata {
-                name: tensor.name,
-                datatype: tensor.datatype.to_owned(),
-                shape: tensor.shape,
-            });
-            tensors.collect()
-        };
-        Ok(Response::new(ModelMetadataResponse {
-            platform: target.platform().to_owned(),
-            inputs: tensors(target.inputs()),
-            outputs: tensors(target.outputs()),
-            name: target.name,
-            versions: vec![target.version],
+        Ok(Response::new(describe::metadata(target)))
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<ModelConfigRequest>,
+    ) -> Result<Response<ModelConfigResponse>, Status> {
+        let ModelConfigRequest { name, version } = request.into_inner();
+        let target = self.0.catalogue().find(&name, Some(&version));
+        let target = target.map_err(|error| status(&error))?;
+        Ok(Response::new(ModelConfigResponse {
+            config: Some(describe::config(target)),
+        }))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<ModelStatisticsRequest>,
+    ) -> Result<Response<ModelStatisticsResponse>, Status> {
+        let ModelStatisticsRequest { name, version } = request.into_inner();
+        let counted = self.0.statistics(&name, Some(&version));
+        let counted = counted.map_err(|error| status(&error))?;
+        Ok(Response::new(ModelStatisticsResponse {
+            model_stats: counted.into_iter().map(describe::statistics).collect(),
         }))
     }
 
@@ -125,8 +147,12 @@ impl GrpcInferenceService for Grpc {
             .blocking(&admitted, move |service, deadline| {
                 let version = Some(message.model_version.as_str());
                 let target = service.catalogue().find(&message.model_name, version)?;
-                let response = service.infer(&target, read(message)?, deadline)?;
-                Ok(write(response))
+                service.infer(
+                    &target,
+                    deadline,
+                    || read(message),
+                    |response, _| Ok(write(response)),
+                )
             })
             .await;
         answer.map(Response::new).map_err(|error| status(&error))
@@ -150,10 +176,16 @@ pub(crate) fn read(message: ModelInferRequest) -> Result<InferRequest, RequestEr
     });
     let outputs = message.outputs.into_iter().map(|output| {
         let name = output.name;
-        match request::check_tensor_parameters(output.parameters.keys()) {
-            Ok(()) => Ok(RequestedOutput { name, binary: None }),
-            Err(source) => Err(RequestError::Output { name, source }),
+        if let Err(source) = request::check_tensor_parameters(output.parameters.keys()) {
+            return Err(RequestError::Output { name, source });
         }
+        let mut parameters = output.parameters;
+        let classes = parameters.remove(CLASSIFICATION).map(parameter);
+        Ok(RequestedOutput {
+            name,
+            binary: None,
+            classes: request::classes(classes.as_ref())?,
+        })
     });
     Ok(InferRequest {
         inputs: inputs.collect::<Result<_, _>>()?,
@@ -164,14 +196,17 @@ pub(crate) fn read(message: ModelInferRequest) -> Result<InferRequest, RequestEr
 }
 
 fn read_parameters(given: HashMap<String, InferParameter>) -> Result<Parameters, RequestError> {
-    let value = |parameter: InferParameter| match parameter.parameter_choice {
+    Parameters::read(given.into_iter().map(|(name, p)| (name, parameter(p))))
+}
+
+fn parameter(given: InferParameter) -> Parameter {
+    match given.parameter_choice {
         Some(ParameterChoice::BoolParam(value)) => Parameter::Bool(value),
         Some(ParameterChoice::Int64Param(value)) => Parameter::Whole(value.into()),
         Some(ParameterChoice::Uint64Param(value)) => Parameter::Whole(value.into()),
         Some(ParameterChoice::StringParam(value)) => Parameter::Text(value),
         Some(ParameterChoice::DoubleParam(_)) | None => Parameter::Other,
-    };
-    Parameters::read(given.into_iter().map(|(name, p)| (name, value(p))))
+    }
 }
 
 fn read_input(input: InferInputTensor, raw: Option<Bytes>) -> Result<Data, TensorFault> {
@@ -194,11 +229,16 @@ fn from_contents(
     use hotshoe_infer::ElementType as E;
     let lists = lists(&contents);
     if datatype == datatype::BYTES {
-        request::check_one(&shape)?;
-        return match <[Bytes; 1]>::try_from(contents.bytes_contents) {
-            Ok([sample]) if lists == 1 => Ok(Data::Sample(sample)),
-            _ => Err(TensorFault::NotSingle { shape }),
-        };
+        let want = request::samples(&shape)?;
+        let elements = contents.bytes_contents;
+        if lists > usize::from(!elements.is_empty()) {
+            return Err(TensorFault::OtherContents);
+        }
+        if elements.len() != want {
+            let got = elements.len().to_string();
+            return Err(TensorFault::Count { shape, want, got });
+        }
+        return Ok(Data::Samples { shape, elements });
     }
     let element_type = request::element_type(datatype)?;
     let (list, bytes): (usize, Vec<u8>) = match element_type {

@@ -1,5 +1,7 @@
 //! The protocol over HTTP.
 
+mod describe;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,7 +10,7 @@ use std::vec;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -23,10 +25,11 @@ use serde_json::json;
 use tokio::time::timeout_at;
 
 use crate::admission::{self, Admitted};
-use crate::catalogue::{CallTarget, TensorDescription};
+use crate::catalogue::CallTarget;
+use crate::compression::Coding;
 use crate::error::RequestError;
-use crate::json;
 use crate::service::{EXTENSIONS, SERVER, Service, VERSION};
+use crate::{json, raw, unserved};
 
 /// The header with the length of the JSON at the start of a body, if bytes follow it.
 const HEADER_LENGTH: &str = "inference-header-content-length";
@@ -64,10 +67,13 @@ pub(crate) fn routes(http: Http) -> Router {
         .route("/v2", get(server))
         .route("/v2/health/live", get(live))
         .route("/v2/health/ready", get(ready))
-        .route("/v2/repository/index", post(index));
+        .route("/v2/repository/index", post(index))
+        .route("/v2/models/stats", get(all_statistics));
     for path in [model, version] {
         router = router
             .route(path, get(metadata))
+            .route(&format!("{path}/config"), get(config))
+            .route(&format!("{path}/stats"), get(statistics))
             .route(&format!("{path}/ready"), get(model_ready))
             .route(&format!("{path}/infer"), post(infer));
     }
@@ -77,11 +83,11 @@ pub(crate) fn routes(http: Http) -> Router {
 /// The fallback for unknown paths, over HTTP or gRPC.
 pub(crate) async fn nothing(request: Request) -> Response {
     let over_grpc = admission::is_grpc(request.headers());
-    let path = request.uri().path().to_owned();
+    let path = request.uri().path();
     let error = if over_grpc {
-        RequestError::Method(path)
+        unserved::over_grpc(path)
     } else {
-        RequestError::NoPath(path)
+        unserved::over_http(path)
     };
     admission::answer(&error, over_grpc)
 }
@@ -98,7 +104,7 @@ pub(crate) fn refuse(error: &RequestError) -> Response {
     if status.is_server_error() {
         tracing::debug!(%status, message, "request failed");
     }
-    reply(status, &json!({ "error": message }))
+    reply(status, &json!({ "error": message, "name": error.name() }))
 }
 
 fn reply(status: StatusCode, body: &impl Serialize) -> Response {
@@ -143,26 +149,30 @@ const fn is_ready(ready: bool) -> StatusCode {
 }
 
 async fn metadata(State(http): State<Http>, path: ModelPath) -> Response {
-    match http.find(&path) {
-        Ok(target) => reply(StatusCode::OK, &describe(&target)),
-        Err(error) => refuse(&error),
-    }
+    described(http.find(&path).map(|target| describe::metadata(&target)))
 }
 
-fn describe(target: &CallTarget) -> serde_json::Value {
-    let tensors = |described: Vec<TensorDescription>| -> Vec<serde_json::Value> {
-        let tensors = described.into_iter();
-        tensors
-            .map(|t| json!({ "name": t.name, "datatype": t.datatype, "shape": t.shape }))
-            .collect()
-    };
-    json!({
-        "name": target.name,
-        "versions": [target.version],
-        "platform": target.platform(),
-        "inputs": tensors(target.inputs()),
-        "outputs": tensors(target.outputs()),
-    })
+async fn config(State(http): State<Http>, path: ModelPath) -> Response {
+    described(http.find(&path).map(|target| describe::config(&target)))
+}
+
+async fn statistics(State(http): State<Http>, path: ModelPath) -> Response {
+    let counted = http
+        .service
+        .statistics(&path.model, path.version.as_deref());
+    described(counted.map(|counted| describe::statistics(&counted)))
+}
+
+async fn all_statistics(State(http): State<Http>) -> Response {
+    let counted = http.service.statistics("", None);
+    described(counted.map(|counted| describe::statistics(&counted)))
+}
+
+fn described(described: Result<serde_json::Value, RequestError>) -> Response {
+    match described {
+        Ok(body) => reply(StatusCode::OK, &body),
+        Err(error) => refuse(&error),
+    }
 }
 
 async fn index(State(http): State<Http>) -> Response {
@@ -197,19 +207,50 @@ impl Http {
         admitted: &Admitted,
         request: Request,
     ) -> Result<json::Body, RequestError> {
-        let length = request.headers().get(HEADER_LENGTH).cloned();
-        let body = read(request.into_body(), self.max_body, admitted.deadline).await?;
+        let headers = request.headers();
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let coding = Coding::parse(header(CONTENT_ENCODING))?;
+        let media_type = header(CONTENT_TYPE).map(str::to_owned);
+        let accepted = header(ACCEPT_ENCODING).map(str::to_owned);
+        let length = headers.get(HEADER_LENGTH).cloned();
+        let limit = self.max_body;
+        let body = read(request.into_body(), limit, admitted.deadline).await?;
         // After the body, because a client that still sends does not read the answer.
         let target = self.find(path)?;
         let work = move |service: &Service, deadline| {
-            let length = header_length(length.as_ref(), body.len())?;
-            let request = json::read(&body, length)?;
-            drop(body);
-            let (requested, binary) = (request.outputs.clone(), request.parameters.binary_output);
-            let response = service.infer(&target, request, deadline)?;
-            json::write(&response, &requested, binary)
+            let read = || {
+                let body = match coding {
+                    Some(coding) => coding.decompress(&body, limit)?,
+                    None => body,
+                };
+                let length = header_length(length.as_ref(), body.len())?;
+                let media_type = media_type.as_deref();
+                if raw::is_raw(length, media_type, &body) {
+                    return raw::read(&target, media_type, body);
+                }
+                json::read(&body, length)
+            };
+            service.infer(&target, deadline, read, |response, form| {
+                let body = json::write(&response, &form.outputs, form.binary)?;
+                Ok(compressed(body, accepted.as_deref()))
+            })
         };
         self.service.blocking(admitted, work).await
+    }
+}
+
+/// Compresses an answer if the client accepts it and it becomes shorter.
+fn compressed(body: json::Body, accepted: Option<&str>) -> json::Body {
+    let length = body.pieces.iter().map(Bytes::len).sum();
+    let coding = Coding::accepted(accepted, length);
+    let packed = coding.and_then(|coding| coding.compress(&body.pieces).ok());
+    match packed.filter(|packed| packed.len() < length) {
+        Some(packed) => json::Body {
+            pieces: vec![packed.into()],
+            header_length: body.header_length,
+            coding: coding.map(Coding::as_header),
+        },
+        None => body,
     }
 }
 
@@ -238,12 +279,15 @@ impl IntoResponse for json::Body {
             Some(_) => "application/octet-stream",
             None => "application/json",
         };
-        let header_length = self.header_length;
+        let (header_length, coding) = (self.header_length, self.coding);
         let mut response = Response::new(Body::new(PiecewiseBody::new(self.pieces)));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         if let Some(length) = header_length {
             headers.insert(HEADER_LENGTH, HeaderValue::from(length));
+        }
+        if let Some(coding) = coding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
         }
         response
     }

@@ -6,15 +6,15 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::ser::{SerializeMap, SerializeSeq, Serializer};
+use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::elements;
 use crate::error::{RequestError, TensorFault};
 use crate::request::{
-    self, Data, InferRequest, InferResponse, Input, MAX_ENTRIES, MAX_RANK, Output, Parameter,
-    Parameters, RawParameters, RequestedOutput,
+    self, CLASSIFICATION, Data, InferRequest, InferResponse, Input, MAX_ENTRIES, MAX_RANK, Output,
+    Parameter, Parameters, RawParameters, RequestedOutput,
 };
 
 /// The parameter that says how many bytes of a tensor follow the JSON.
@@ -29,6 +29,8 @@ pub(crate) struct Body {
     pub(crate) pieces: Vec<Bytes>,
     /// The length of the JSON, if bytes follow it.
     pub(crate) header_length: Option<usize>,
+    /// The `Content-Encoding`, if the pieces are compressed. The length is that of the JSON before.
+    pub(crate) coding: Option<&'static str>,
 }
 
 #[derive(Deserialize)]
@@ -121,7 +123,11 @@ fn read_input(input: InputHead<'_>, rest: &mut Bytes) -> Result<Data, TensorFaul
     match (input.parameters.get(BINARY_SIZE), input.data) {
         (Some(_), Some(_)) => Err(TensorFault::Twice),
         (None, None) => Err(TensorFault::NoData),
-        (None, Some(json)) => elements::from_json(&input.datatype, shape, json),
+        (None, Some(json)) => {
+            let content = input.parameters.get("content_type");
+            let is_base64 = matches!(content, Some(Parameter::Text(text)) if text == "base64");
+            elements::from_json(&input.datatype, shape, json, is_base64)
+        }
         (Some(Parameter::Whole(size)), None) => {
             let size = u64::try_from(*size).map_err(|_| TensorFault::BinarySize)?;
             let left = rest.len();
@@ -143,7 +149,12 @@ fn read_output(output: OutputHead) -> Result<RequestedOutput, RequestError> {
         Some(_) => return Err(RequestError::Parameter(BINARY.to_owned())),
         None => None,
     };
-    Ok(RequestedOutput { name, binary })
+    let classes = request::classes(output.parameters.get(CLASSIFICATION))?;
+    Ok(RequestedOutput {
+        name,
+        binary,
+        classes,
+    })
 }
 
 /// Writes the body of an answer.
@@ -187,6 +198,7 @@ pub(crate) fn write(
     Ok(Body {
         pieces,
         header_length,
+        coding: None,
     })
 }
 
@@ -218,19 +230,9 @@ impl Serialize for OutputBody<'_> {
             (None, Output::Tensor(tensor)) => {
                 map.serialize_entry("data", &elements::Json(tensor))?;
             }
-            (None, Output::Text(text)) => map.serialize_entry("data", &SingleElement(text))?,
+            (None, Output::Bytes { elements, .. }) => map.serialize_entry("data", elements)?,
         }
         map.end()
-    }
-}
-
-struct SingleElement<'a>(&'a str);
-
-impl Serialize for SingleElement<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(1))?;
-        list.serialize_element(self.0)?;
-        list.end()
     }
 }
 

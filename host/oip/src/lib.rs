@@ -10,18 +10,24 @@
 mod admission;
 mod call;
 mod catalogue;
+mod classify;
 mod codec;
+mod compression;
 mod datatype;
 mod elements;
 mod error;
 mod grpc;
+mod health;
 mod http;
 mod json;
 mod proto;
+mod raw;
 mod request;
 mod server;
 mod service;
 mod slot_body;
+mod stats;
+mod unserved;
 mod wire;
 
 #[cfg(test)]

@@ -13,9 +13,14 @@ use crate::error::{RequestError, TensorFault};
 pub(crate) const MAX_SOURCE_BYTES: usize = 256;
 /// The most dimensions of a tensor, as in numpy.
 pub(crate) const MAX_RANK: usize = 64;
+/// The most samples of one BYTES tensor. They are processed one after the other.
+pub(crate) const MAX_SAMPLES: usize = 256;
 /// The most entries of one request: the members of all objects in its JSON, or the fields of its message. Each entry takes far more memory
 /// than its bytes.
 pub(crate) const MAX_ENTRIES: usize = 1 << 16;
+
+/// The parameter of an output that requests its highest values.
+pub(crate) const CLASSIFICATION: &str = "classification";
 
 /// One value of a `parameters` object.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,8 +61,11 @@ pub(crate) enum Data {
         shape: Vec<usize>,
         bytes: Bytes,
     },
-    /// The one element of a BYTES tensor.
-    Sample(Bytes),
+    /// The elements of a BYTES tensor: samples of a pipeline.
+    Samples {
+        shape: Vec<usize>,
+        elements: Vec<Bytes>,
+    },
 }
 
 /// A requested output.
@@ -66,6 +74,8 @@ pub(crate) struct RequestedOutput {
     pub(crate) name: String,
     /// `binary_data`, in JSON.
     pub(crate) binary: Option<bool>,
+    /// `classification`: the number of highest values that are returned in place of the output.
+    pub(crate) classes: Option<usize>,
 }
 
 /// One inference request.
@@ -83,8 +93,11 @@ pub(crate) struct InferRequest {
 #[derive(Debug, Clone)]
 pub(crate) enum Output {
     Tensor(Tensor),
-    /// The one element of a BYTES tensor, which is JSON.
-    Text(String),
+    /// The elements of a BYTES tensor: JSON of the pipeline, or classes.
+    Bytes {
+        shape: Vec<usize>,
+        elements: Vec<String>,
+    },
 }
 
 /// The answer to one inference request.
@@ -100,14 +113,14 @@ impl Output {
     pub(crate) fn datatype(&self) -> &'static str {
         match self {
             Self::Tensor(tensor) => datatype::name(tensor.element_type()),
-            Self::Text(_) => datatype::BYTES,
+            Self::Bytes { .. } => datatype::BYTES,
         }
     }
 
     pub(crate) fn shape(&self) -> &[usize] {
         match self {
             Self::Tensor(tensor) => tensor.shape(),
-            Self::Text(_) => &[1],
+            Self::Bytes { shape, .. } => shape,
         }
     }
 
@@ -115,7 +128,13 @@ impl Output {
     pub(crate) fn raw(&self) -> Bytes {
         match self {
             Self::Tensor(tensor) => Bytes::from_owner(Elements(tensor.clone())),
-            Self::Text(text) => with_length(text.as_bytes()),
+            Self::Bytes { elements, .. } => {
+                let mut bytes = Vec::new();
+                for element in elements {
+                    put_element(&mut bytes, element.as_bytes());
+                }
+                bytes.into()
+            }
         }
     }
 }
@@ -129,10 +148,11 @@ impl AsRef<[u8]> for Elements {
     }
 }
 
-/// The raw form of a BYTES element: its length in 4 bytes, little-endian, and the element.
-fn with_length(bytes: &[u8]) -> Bytes {
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    [&length.to_le_bytes(), bytes].concat().into()
+/// Appends the raw form of a BYTES element: its length in 4 bytes, little-endian, and the element.
+fn put_element(bytes: &mut Vec<u8>, element: &[u8]) {
+    let length = u32::try_from(element.len()).unwrap_or(u32::MAX);
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(element);
 }
 
 impl Parameters {
@@ -175,9 +195,6 @@ pub(crate) fn check_tensor_parameters<'a>(
         if name.starts_with("shared_memory_") {
             return Err(TensorFault::Unsupported("shared memory"));
         }
-        if name == "classification" {
-            return Err(TensorFault::Unsupported("classification"));
-        }
     }
     Ok(())
 }
@@ -200,13 +217,9 @@ pub(crate) fn from_raw(
     bytes: Bytes,
 ) -> Result<Data, TensorFault> {
     if datatype == datatype::BYTES {
-        check_one(&shape)?;
-        let length = bytes.first_chunk::<4>().map(|l| u32::from_le_bytes(*l));
-        let found = bytes.len().saturating_sub(4);
-        if length.map(u64::from) != Some(found as u64) {
-            return Err(TensorFault::Prefix { found });
-        }
-        return Ok(Data::Sample(bytes.slice(4..)));
+        let count = samples(&shape)?;
+        let elements = split_elements(bytes, count)?;
+        return Ok(Data::Samples { shape, elements });
     }
     let element_type = element_type(datatype)?;
     Ok(Data::Elements {
@@ -216,13 +229,47 @@ pub(crate) fn from_raw(
     })
 }
 
-/// Checks that a BYTES tensor has the shape of one sample.
-pub(crate) fn check_one(shape: &[usize]) -> Result<(), TensorFault> {
-    (shape == [1])
-        .then_some(())
-        .ok_or_else(|| TensorFault::NotSingle {
+/// Splits raw bytes into the elements of a BYTES tensor, each with its length in front.
+fn split_elements(mut rest: Bytes, count: usize) -> Result<Vec<Bytes>, TensorFault> {
+    let mut elements = Vec::with_capacity(count);
+    for position in 0..count {
+        let fault = || TensorFault::Prefix { count, position };
+        let length = *rest.first_chunk::<4>().ok_or_else(fault)?;
+        let length = usize::try_from(u32::from_le_bytes(length)).map_err(|_| fault())?;
+        let mut element = rest.split_off(4);
+        if length > element.len() {
+            return Err(fault());
+        }
+        rest = element.split_off(length);
+        elements.push(element);
+    }
+    if rest.is_empty() {
+        return Ok(elements);
+    }
+    let left = rest.len();
+    Err(TensorFault::Behind { count, left })
+}
+
+/// The number of samples of a BYTES tensor: its shape is `[N]`, or `[N, 1]` as clients make batches.
+pub(crate) fn samples(shape: &[usize]) -> Result<usize, TensorFault> {
+    match *shape {
+        [count] | [count, 1] if count > MAX_SAMPLES => Err(TensorFault::Samples { count }),
+        [count] | [count, 1] if count > 0 => Ok(count),
+        _ => Err(TensorFault::NotSingle {
             shape: shape.to_vec(),
-        })
+        }),
+    }
+}
+
+/// The value of `classification`: 0 is none, as for Triton.
+pub(crate) fn classes(value: Option<&Parameter>) -> Result<Option<usize>, RequestError> {
+    match value {
+        None => Ok(None),
+        Some(Parameter::Whole(count)) if *count >= 0 => {
+            Ok(usize::try_from(*count).ok().filter(|&count| count > 0))
+        }
+        Some(_) => Err(RequestError::Parameter(CLASSIFICATION.to_owned())),
+    }
 }
 
 pub(crate) fn element_type(datatype: &str) -> Result<ElementType, TensorFault> {

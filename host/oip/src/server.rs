@@ -16,15 +16,18 @@ use hotshoe_http::{
 use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
-use crate::admission::{self, AdmissionControl};
+use crate::admission::{self, AdmissionControl, MAX_SMALL_BYTES};
 use crate::catalogue::Catalogue;
 use crate::codec;
 use crate::grpc::Grpc;
+use crate::health::Health;
 use crate::http::{self, Http};
 use crate::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
+use crate::proto::health::health_server::HealthServer;
 use crate::service::Service;
 
 /// The section of the configuration, for errors and logs.
@@ -200,7 +203,17 @@ fn router(config: &OipConfig, service: &Arc<Service>, admission: Arc<AdmissionCo
         service: Arc::clone(service),
         max_body: config.max_body_bytes(),
     };
-    Routes::new(GrpcInferenceServiceServer::from_arc(grpc))
+    // As for inference, within the limit after it, too.
+    let inference = GrpcInferenceServiceServer::from_arc(grpc)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate)
+        .max_decoding_message_size(MAX_SMALL_BYTES);
+    let health = HealthServer::new(Health(Arc::clone(service)))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate)
+        .max_decoding_message_size(MAX_SMALL_BYTES);
+    Routes::new(inference)
+        .add_service(health)
         .into_axum_router()
         .merge(infer)
         .merge(http::routes(http))

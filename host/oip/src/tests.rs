@@ -6,6 +6,8 @@
     reason = "tests"
 )]
 
+#[path = "tests/extensions.rs"]
+mod extensions;
 #[path = "tests/limits.rs"]
 mod limits;
 
@@ -80,7 +82,7 @@ fn tensors_of(request: &InferRequest) -> Vec<(ElementType, Vec<usize>, Vec<u8>)>
             shape,
             bytes,
         } => (*element_type, shape.clone(), bytes.to_vec()),
-        Data::Sample(_) => panic!("no sample"),
+        Data::Samples { .. } => panic!("no sample"),
     });
     inputs.collect()
 }
@@ -114,7 +116,10 @@ proptest! {
         let request = json::read(&bytes, None).unwrap();
         let (found, requested) = (tensors_of(&request), parts(&tensors));
         // JSON has one zero.
-        let float = matches!(tensors[0].element_type(), ElementType::F32 | ElementType::F64);
+        let float = matches!(
+            tensors[0].element_type(),
+            ElementType::F16 | ElementType::F32 | ElementType::F64
+        );
         prop_assert!(found == requested || float, "{:?} {:?}", found, requested);
         prop_assert_eq!(&found[0].1, &requested[0].1);
         prop_assert_eq!(found[0].2.len(), requested[0].2.len());
@@ -159,8 +164,11 @@ proptest! {
         // The bytes of an input are part of the body, so memory does not depend on the shape.
         if let Ok(request) = json::read(&body, Some(length)) {
             for input in request.inputs {
-                let (Data::Elements { bytes, .. } | Data::Sample(bytes)) = input.data;
-                prop_assert!(bytes.len() <= body.len());
+                let bytes: usize = match input.data {
+                    Data::Elements { bytes, .. } => bytes.len(),
+                    Data::Samples { elements, .. } => elements.iter().map(Bytes::len).sum(),
+                };
+                prop_assert!(bytes <= body.len());
             }
         }
     }
@@ -225,8 +233,8 @@ fn every_fault_of_an_input_is_named() {
         TensorFault::Datatype(_)
     ));
     assert!(matches!(
-        of("FP16", json!([2]), ones.clone()),
-        TensorFault::Half
+        of("FP16", json!([2]), json!([1, 65520])),
+        TensorFault::Element { position: 1, .. }
     ));
     assert!(matches!(
         of("FP32", json!([-1]), ones.clone()),
@@ -269,7 +277,7 @@ fn every_fault_of_an_input_is_named() {
         TensorFault::Json(_)
     ));
     assert!(matches!(
-        of("BYTES", json!([2]), json!(["a", "b"])),
+        of("BYTES", json!([1, 2]), json!(["a", "b"])),
         TensorFault::NotSingle { .. }
     ));
     assert!(matches!(
@@ -341,6 +349,7 @@ fn an_output_has_the_requested_form() {
         ["t0", "t1"].map(|name| RequestedOutput {
             name: name.to_owned(),
             binary,
+            classes: None,
         })
     };
     let error = json::write(&response, &requested(None), false).unwrap_err();
