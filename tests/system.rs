@@ -102,5 +102,7 @@ mod site;
 mod voice;
 #[path = "system/wasip2.rs"]
 mod wasip2;
+#[path = "system/watched.rs"]
+mod watched;
 #[path = "system/wit.rs"]
 mod wit;

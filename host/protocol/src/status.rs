@@ -148,9 +148,31 @@ pub struct MemoryStatus {
     pub peak_resident_mib: Option<u64>,
 }
 
-/// Files of the watched folder that are set aside.
+/// How the changes of a watched folder are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchMode {
+    /// The system reports them.
+    Events,
+    /// The folder is listed from time to time.
+    Polling,
+    /// The folder is not there, or cannot be listed. It is watched when it is there again.
+    #[serde(other)]
+    Missing,
+}
+
+/// The watched folder, and the files in it that are not read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchStatus {
+    /// How changes are found. `None` from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<WatchMode>,
+    /// Why the mode is not `events`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Entries that are not read: links, devices, and files without the right to read them.
+    #[serde(default)]
+    pub skipped: u64,
     /// Files that killed the daemon twice, or that the release refused twice.
     pub set_aside: u64,
     /// The last of them.
