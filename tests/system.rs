@@ -24,6 +24,8 @@ mod bad_release;
 mod capabilities;
 #[path = "system/classic.rs"]
 mod classic;
+#[path = "system/conflicts.rs"]
+mod conflicts;
 #[path = "system/crash.rs"]
 mod crash;
 #[path = "system/delivery.rs"]

@@ -147,6 +147,10 @@ pub enum KnownKind {
     FolderPolled,
     /// The last peer disconnected, or none was reached.
     PeersLost,
+    /// Another daemon has the name of this device.
+    NameConflict,
+    /// No other daemon has the name of this device any more.
+    NameConflictEnded,
     /// No valid statement is as recent as the configuration requires.
     StatementsStale,
     /// A file in the data folder could not be written.
@@ -295,7 +299,8 @@ impl KnownKind {
             | Self::ReleaseLive
             | Self::ReleaseSwapped
             | Self::ComponentRecovered
-            | Self::FolderWatched => Severity::Notice,
+            | Self::FolderWatched
+            | Self::NameConflictEnded => Severity::Notice,
             Self::ReleaseRefused
             | Self::ReleaseFailed
             | Self::ReleaseRolledBack
@@ -306,6 +311,7 @@ impl KnownKind {
             | Self::FolderLost
             | Self::FolderPolled
             | Self::PeersLost
+            | Self::NameConflict
             | Self::StatementsStale => Severity::Warning,
             Self::PartRestarted | Self::PartDied | Self::DiskWriteFailed => Severity::Error,
         }
@@ -339,6 +345,8 @@ impl KnownKind {
                 "the watched folder has no file events and is listed from time to time"
             }
             Self::PeersLost => "no peer is connected",
+            Self::NameConflict => "another daemon has the name of this device",
+            Self::NameConflictEnded => "no other daemon has the name of this device any more",
             Self::StatementsStale => {
                 "no valid statement is as recent as `deploy.fresh-within-hours` requires"
             }

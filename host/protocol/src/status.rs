@@ -73,6 +73,12 @@ pub struct Status {
     pub memory: Option<MemoryStatus>,
     /// The Zenoh session.
     pub session: SessionStatus,
+    /// The ids of other sessions that have the name of this device: two devices have one name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub same_name: Vec<String>,
+    /// The device's clock. `None` from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
     /// The supervised threads of the daemon, and library threads that panicked.
     #[serde(default)]
     pub parts: Vec<PartStatus>,
@@ -431,6 +437,11 @@ pub struct DeployEvent {
     pub statement: Option<Digest>,
     /// When, by the device's clock.
     pub at: Time,
+}
+
+impl DeployEvent {
+    /// The cause of [`Phase::Live`] while another release waits to be tried at once.
+    pub const REPLACED_NEXT: &str = "replaced_next";
 }
 
 impl Default for DeployStatus {

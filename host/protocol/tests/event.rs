@@ -124,6 +124,8 @@ fn the_names_are_stable() {
             "folder_watched",
             "folder_polled",
             "peers_lost",
+            "name_conflict",
+            "name_conflict_ended",
             "statements_stale",
             "disk_write_failed",
         ]
