@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use hotshoe_tests::until;
 use hotshoe_trust::{DeviceSelector, Order, SigningKey};
 use serde_json::Value;
 
 use super::site::{Packed, Site, light, recipe, settled_on, signed, statement};
-use super::support::{Device, free_endpoint, success};
+use super::support::{Device, free_endpoint, hotshoe, json_lines, success};
 
 /// A copy of a device, as of its card: the same name and releases, in a folder of its own. It connects to the first one.
 fn copy(site: &Site, of: &Device) -> Device {
@@ -151,6 +153,48 @@ fn a_deployer_whose_clock_is_ahead_does_not_shut_out_the_others() {
 }
 
 #[test]
+fn a_publisher_whose_release_is_replaced_at_once_is_told_so() {
+    let mut site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let named =
+        |name: &str| light(1, "").replace("name = \"light\"", &format!("name = \"{name}\""));
+    let (one, two) = (site.pack(&named("one")), site.pack(&named("two")));
+    let daemon = site.device("cam", &first, "").run();
+    let endpoint = daemon.status().session.locators[0].clone();
+    let folder = one.folder.display().to_string();
+    let publisher = thread::spawn(move || {
+        hotshoe([
+            "publish",
+            &folder,
+            "--site",
+            "lab",
+            "--connect",
+            &endpoint,
+            "--timeout",
+            "100",
+            "--json",
+        ])
+    });
+    daemon.wait_until(|state| state["slots"]["trial"]["slot"]["name"] == "one");
+    site.publish(&two);
+    daemon.wait_until(|state| {
+        state["deploy"]["name"] == "two" && state["deploy"]["waiting"] == "probation"
+    });
+    daemon.feed_until(|state| {
+        state["slots"]["live"]["name"] == "two" && state["slots"]["trial"].is_null()
+    });
+    let output = publisher.join().unwrap();
+    let told = json_lines(&String::from_utf8(output.stdout).unwrap());
+    let summary = &told.last().unwrap()["summary"];
+    let device = &summary["devices"][0];
+    assert_eq!(device["outcome"], "displaced", "{summary:#}");
+    assert_eq!(device["cause"]["name"], "displaced");
+    let message = device["cause"]["message"].as_str().unwrap();
+    assert!(message.contains("`two` generation 1"), "{message}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn a_lower_generation_beside_a_trial_is_told_which_release_wins() {
     let mut site = Site::new();
     let (first, lower, higher) = (
@@ -166,7 +210,7 @@ fn a_lower_generation_beside_a_trial_is_told_which_release_wins() {
     site.publish(&lower);
     let mut told = None;
     until("the publisher of the lower generation is told", || {
-        let event = events.next(std::time::Duration::from_millis(100));
+        let event = events.next(Duration::from_millis(100));
         told = event.filter(|event| event["generation"] == 2 && event["phase"] == "absent");
         told.is_some()
     });

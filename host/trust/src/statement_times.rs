@@ -59,7 +59,7 @@ impl StatementTimes {
     }
 
     /// The time to record for a statement that counts from then, so that after a restart it is still newer than those before it.
-    pub fn to_record(&mut self, from: Time) -> Time {
+    pub fn time_to_record(&mut self, from: Time) -> Time {
         let before = self.ahead.iter().rev().find(|(_, other)| **other <= from);
         match before {
             Some((issued, other)) if *issued > from => {
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(times.hear(at(10), at(20)), at(10));
         // Its clock is 4 minutes ahead.
         assert_eq!(times.hear(at(260), at(20)), at(20));
-        assert_eq!(times.to_record(at(20)), at(260));
+        assert_eq!(times.time_to_record(at(20)), at(260));
         // A colleague publishes 10 s later, and is newer.
         assert_eq!(times.hear(at(30), at(31)), at(30));
         assert!(times.counts_from(at(260)) < at(30));
@@ -118,9 +118,9 @@ mod tests {
     fn the_order_holds_after_a_restart() {
         let mut times = StatementTimes::default();
         times.hear(at(260), at(20));
-        let first = times.to_record(at(20));
+        let first = times.time_to_record(at(20));
         let second = times.hear(at(30), at(31));
-        let second = times.to_record(second);
+        let second = times.time_to_record(second);
         assert!(second > first, "the record of the newer one is newer");
         assert_eq!(times.counts_from(second), at(30));
         let mut again = StatementTimes::new([first, second, at(5)], at(100));

@@ -397,10 +397,12 @@ impl DeviceProgress {
 
     /// Ends a confirmed release in whose place another one is live.
     fn take_displaced(&mut self, status: &Status, release: Digest) -> Option<Change> {
-        let last = self
-            .last
-            .as_mut()
-            .filter(|last| last.phase == Phase::Live)?;
+        let previous = status.slots.previous.as_ref();
+        let was_live = previous.is_some_and(|slot| slot.release == release);
+        let last = self.last.as_mut().filter(|last| {
+            // The event of its confirmation may be lost.
+            last.phase == Phase::Live || (last.phase == Phase::Trial && was_live)
+        })?;
         let is_over = self.outcome.is_some_and(|it| it != Outcome::Confirmed);
         let trial = status.slots.trial.as_ref().map(|trial| &trial.slot);
         let is_on_trial = trial.is_some_and(|slot| slot.release == release);

@@ -101,8 +101,8 @@ impl Admission {
     }
 
     /// The time to put into the ledger for a statement that counts from then.
-    pub(super) fn to_record(&mut self, from: Time) -> Time {
-        self.times.to_record(from)
+    pub(super) fn time_to_record(&mut self, from: Time) -> Time {
+        self.times.time_to_record(from)
     }
 
     /// When the newest followed statement counts as issued.

@@ -52,7 +52,7 @@ impl Reconciler {
         self.admission.carried_out(issued);
         // An unsigned order can claim any time, which must not block later ones.
         if signed {
-            let issued = self.admission.to_record(issued);
+            let issued = self.admission.time_to_record(issued);
             self.ledger.seen(ORDERS, issued);
         }
         Ok(answer)
@@ -175,7 +175,7 @@ impl Reconciler {
         let forgotten = self.admission.forget(release);
         if let Some((_, issued)) = pending.filter(|(pending, _)| *pending == release) {
             self.abandon(&Cause::new("cancelled", by));
-            let issued = self.admission.to_record(issued);
+            let issued = self.admission.time_to_record(issued);
             self.ledger.seen(CANCELLED, issued);
         } else if let Some(wanted) = forgotten {
             self.admission.cancel(&wanted);

@@ -209,7 +209,7 @@ impl Reconciler {
 
     fn accept(&mut self, wanted: WantedRelease, release: Verified<Release>) {
         self.abandon(&superseded(&wanted.subject, "which is on its way"));
-        let issued = self.admission.to_record(wanted.issued);
+        let issued = self.admission.time_to_record(wanted.issued);
         self.ledger.seen(&wanted.subject.name, issued);
         self.reporter.phase(&wanted.subject, Phase::Verified, None);
         let now = self.clock.now();
