@@ -24,6 +24,8 @@ mod bad_release;
 mod capabilities;
 #[path = "system/classic.rs"]
 mod classic;
+#[path = "system/conflicts.rs"]
+mod conflicts;
 #[path = "system/crash.rs"]
 mod crash;
 #[path = "system/delivery.rs"]
@@ -102,5 +104,7 @@ mod site;
 mod voice;
 #[path = "system/wasip2.rs"]
 mod wasip2;
+#[path = "system/watched.rs"]
+mod watched;
 #[path = "system/wit.rs"]
 mod wit;

@@ -23,7 +23,7 @@ use hotshoe_config::{
     files_of_link,
 };
 use hotshoe_link::{
-    LinkError, Notice, NoticeResponder, NoticeSubscription, RawNotice, Sharing, Site,
+    LinkError, NameRelay, Notice, NoticeResponder, NoticeSubscription, RawNotice, Sharing, Site,
 };
 use hotshoe_protocol::wire::REGISTRY;
 use hotshoe_store::{BlobStore, Catalogue, OpenError};
@@ -206,6 +206,7 @@ pub struct Registry {
     watches: [NoticeSubscription; 2],
     answering: [NoticeResponder; 2],
     sharing: Sharing,
+    names: NameRelay,
     thread: JoinHandle<()>,
     supervisor: Supervisor,
     fetcher: Arc<Fetcher>,
@@ -298,6 +299,7 @@ impl Registry {
             answer(&site, Notice::Trust, &work)?,
         ];
         let sharing = site.share(&source, work.catalogue.clone())?;
+        let names = site.relay_names()?;
         let (on_trust, on_desired) = (Arc::clone(&work), Arc::clone(&work));
         let watches = [
             site.watch(Notice::Trust, move |said| {
@@ -319,6 +321,7 @@ impl Registry {
             watches,
             answering,
             sharing,
+            names,
             thread,
             supervisor,
             fetcher,
@@ -404,7 +407,7 @@ impl Registry {
         self.work.close();
         drop(self.watches);
         let _ = self.thread.join();
-        drop((self.answering, self.sharing));
+        drop((self.answering, self.sharing, self.names));
         self.site.close();
     }
 }

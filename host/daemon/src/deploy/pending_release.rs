@@ -69,6 +69,11 @@ impl PendingRelease {
         }))
     }
 
+    /// Sets when its statement counts as issued.
+    pub(super) const fn counts_from(&mut self, from: Time) {
+        self.wanted.issued = from;
+    }
+
     /// The release, as its statement wants it.
     pub(super) const fn wanted(&self) -> &WantedRelease {
         &self.wanted

@@ -10,8 +10,8 @@ use hotshoe_base::Clock;
 use hotshoe_link::{Notice, RawNotice, Site};
 use hotshoe_store::{BlobStore, Catalogue};
 use hotshoe_trust::{
-    Digest, Envelope, Order, Release, Signatures, Time, TrustRoot, TrustUpdate, Verified,
-    read_statement, rotate, time_of, verify_for_registry,
+    Digest, Envelope, Order, Release, Signatures, StatementTimes, Time, TrustRoot, TrustUpdate,
+    Verified, read_statement, rotate, time_of, verify_for_registry,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -68,16 +68,18 @@ pub(super) struct State {
     pub record: Record,
     pub trust: TrustRoot,
     pub closed: bool,
+    times: StatementTimes,
     jobs: Vec<Job>,
     in_progress: Option<(Digest, Cancel)>,
 }
 
 impl State {
-    pub(super) const fn new(record: Record, trust: TrustRoot) -> Self {
+    pub(super) fn new(record: Record, trust: TrustRoot) -> Self {
         Self {
             record,
             trust,
             closed: false,
+            times: StatementTimes::default(),
             jobs: Vec::new(),
             in_progress: None,
         }
@@ -121,7 +123,8 @@ impl RegistryWorker {
             Err(error) => return self.refuse(&said.name, error.name()),
         };
         let envelope = String::from_utf8_lossy(&said.bytes).into_owned();
-        if state.record.add_statement(&statement, envelope, now) {
+        let State { record, times, .. } = &mut *state;
+        if record.add_statement(&statement, envelope, now, times) {
             self.save(&state);
         }
         if let Order::Deploy {
