@@ -13,6 +13,7 @@ use crate::bindings::v0_2;
 use crate::bounds;
 use crate::compiler::{Code, Codegen};
 use crate::core_module::core_module;
+use crate::encoding::is_async;
 use crate::engine::{Engine, ModeEngine};
 use crate::host::{Services, State, nn, samples, services, tensors, wasi};
 use crate::instance::kib;
@@ -211,7 +212,13 @@ impl Engine {
             what,
         })?;
         let started = Instant::now();
-        let (component, code) = self.compiler.compile(engine, codegen, name, bytes)?;
+        let compiled = self.compiler.compile(engine, codegen, name, bytes);
+        let (component, code) = compiled.map_err(|error| match error {
+            PrepareError::Compile { component, .. } if is_async(bytes) => {
+                PrepareError::Async { component }
+            }
+            error => error,
+        })?;
         let millis = started.elapsed().as_millis();
         tracing::info!(component = name, millis, "component compiled");
         if let Some(cache) = &self.cache {

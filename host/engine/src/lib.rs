@@ -18,6 +18,7 @@ mod compiler;
 mod component;
 mod convert;
 mod core_module;
+mod encoding;
 mod engine;
 mod fault;
 mod host;
@@ -42,6 +43,7 @@ pub use compiler::{
     MIN_COMPILE_MEMORY_MIB, RaisedInterrupt, WorkerError, compile_worker,
 };
 pub use component::{Component, ComponentAssets};
+pub use encoding::check_encoding;
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
 pub use fault::{ErrorCode, Failure, Fault};
 pub use host::wasi::CaError;

@@ -69,6 +69,15 @@ pub enum PrepareError {
         /// The modules that it imports from.
         imports: BTreeSet<String>,
     },
+    /// The component uses the asynchronous ABI of components, as WASI 0.3 has it.
+    #[error(
+        "component `{component}` uses the asynchronous ABI of components (WASI 0.3), which this host does not serve; build it without: \
+         `componentize-qjs --sync`, `jco componentize --backend qjs --backend-qjs-disable-async`, no `async` in the world and its functions"
+    )]
+    Async {
+        /// Its name in the release.
+        component: String,
+    },
     /// The bytes are not a WebAssembly component that this host can run.
     #[error("component `{component}` cannot be compiled; build it again")]
     Compile {
@@ -177,6 +186,7 @@ impl PrepareError {
             Self::Ca(_) => "network_ca",
             Self::Missing { .. } => "missing_part",
             Self::CoreModule { .. } => "core_module",
+            Self::Async { .. } => "async_component",
             Self::Compile { .. } => "not_a_component",
             Self::TooComplex { .. } => "too_complex",
             Self::TooSlow { .. } => "compile_deadline",
