@@ -156,7 +156,12 @@ impl Admission {
     }
 
     /// Notes that a package is being fetched.
-    pub(super) fn package_started(&mut self, wanted: &WantedRelease, fetch_id: u64, cancel: Cancel) {
+    pub(super) fn package_started(
+        &mut self,
+        wanted: &WantedRelease,
+        fetch_id: u64,
+        cancel: Cancel,
+    ) {
         self.packages.start(wanted, fetch_id, cancel);
     }
 
@@ -178,7 +183,11 @@ impl Admission {
     }
 
     /// Judges a package that could not be fetched.
-    pub(super) fn judge_error(&mut self, wanted: &WantedRelease, error: &FetchError) -> PackageDecision {
+    pub(super) fn judge_error(
+        &mut self,
+        wanted: &WantedRelease,
+        error: &FetchError,
+    ) -> PackageDecision {
         let cause = Cause::new(error.name(), super::chain(error));
         if error.is_permanent() {
             return self.refuse_package(wanted, cause);

@@ -165,7 +165,11 @@ impl Loader {
     }
 
     /// Verifies an installed release again.
-    pub(super) fn verified(&self, store: &Store, slot: &Slot) -> Result<Verified<Release>, LoadFailure> {
+    pub(super) fn verified(
+        &self,
+        store: &Store,
+        slot: &Slot,
+    ) -> Result<Verified<Release>, LoadFailure> {
         let package = store.read_package(slot).map_err(LoadFailure::Package)?;
         hotshoe_trust::verify_installed(
             &package,

@@ -28,7 +28,11 @@ pub(super) struct PendingRelease {
 
 impl PendingRelease {
     /// A release that has just been verified.
-    pub(super) fn verified(wanted: WantedRelease, release: Verified<Release>, now: Instant) -> Self {
+    pub(super) fn verified(
+        wanted: WantedRelease,
+        release: Verified<Release>,
+        now: Instant,
+    ) -> Self {
         Self {
             wanted,
             release,

@@ -72,7 +72,11 @@ impl Serving {
 
     /// Gives a release that is about to go on trial the current state, on disk too, and returns it. Called before the ledger names the
     /// trial: after a restart it would otherwise start without state.
-    pub(super) fn prepare_trial(&self, store: &Store, trial: &ServingRelease) -> Option<StateSnapshot> {
+    pub(super) fn prepare_trial(
+        &self,
+        store: &Store,
+        trial: &ServingRelease,
+    ) -> Option<StateSnapshot> {
         let state = self.hand_over_state(trial);
         keep_state(store, trial, state.as_ref(), None);
         state

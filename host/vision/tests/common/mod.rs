@@ -25,7 +25,13 @@ pub(crate) fn resize(
     hotshoe_vision::resize(image, width, height, filter, &Budget::unlimited())
 }
 
-pub(crate) fn crop(image: &Image, x: f32, y: f32, width: f32, height: f32) -> Result<Image, VisionError> {
+pub(crate) fn crop(
+    image: &Image,
+    x: f32,
+    y: f32,
+    width: f32,
+    height: f32,
+) -> Result<Image, VisionError> {
     hotshoe_vision::crop(image, x, y, width, height, &Budget::unlimited())
 }
 
@@ -240,7 +246,12 @@ pub(crate) fn png16(width: u32, height: u32, colour: png::ColorType, values: &[u
 }
 
 /// A BMP file of RGB or RGBA bytes.
-pub(crate) fn bmp(width: u32, height: u32, colour: image::ExtendedColorType, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn bmp(
+    width: u32,
+    height: u32,
+    colour: image::ExtendedColorType,
+    bytes: &[u8],
+) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = image::codecs::bmp::BmpEncoder::new(&mut file);
     encoder.encode(bytes, width, height, colour).unwrap();
