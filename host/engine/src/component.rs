@@ -8,12 +8,12 @@ use hotshoe_trust::{
 };
 use wasmtime::component::{ComponentExportIndex, HasSelf, InstancePre, Linker};
 
+use crate::asynchronous::is_async;
 use crate::bindings::hotshoe::pipeline as imports;
 use crate::bindings::v0_2;
 use crate::bounds;
 use crate::compiler::{Code, Codegen};
 use crate::core_module::core_module;
-use crate::encoding::is_async;
 use crate::engine::{Engine, ModeEngine};
 use crate::host::{Services, State, nn, samples, services, tensors, wasi};
 use crate::instance::kib;

@@ -9,6 +9,7 @@
 #![deny(unsafe_code)] // allowed in three files: `cache.rs`, to load code that this crate compiled, `vector.rs` and `lists.rs`
 
 mod agreement;
+mod asynchronous;
 mod bare;
 mod bindings;
 mod bounds;
@@ -18,7 +19,6 @@ mod compiler;
 mod component;
 mod convert;
 mod core_module;
-mod encoding;
 mod engine;
 mod fault;
 mod host;
@@ -43,7 +43,6 @@ pub use compiler::{
     MIN_COMPILE_MEMORY_MIB, RaisedInterrupt, WorkerError, compile_worker,
 };
 pub use component::{Component, ComponentAssets};
-pub use encoding::check_encoding;
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
 pub use fault::{ErrorCode, Failure, Fault};
 pub use host::wasi::CaError;
@@ -53,7 +52,7 @@ pub use insight::{
 };
 pub use instance::{Instance, Usage};
 pub use memory::{MemoryChoice, MemoryMode};
-pub use prepare_error::PrepareError;
+pub use prepare_error::{PrepareError, check_encoding};
 pub use priority::low_priority;
 pub use sample::Sample;
 pub use sources::{MAX_SOURCE_INSTANCE_BYTES, MAX_SOURCE_INSTANCES};

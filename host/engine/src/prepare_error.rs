@@ -3,7 +3,9 @@ use std::path::PathBuf;
 
 use hotshoe_trust::{CapabilityError, Digest, WASI_NN, World};
 
+use crate::asynchronous::is_async;
 use crate::compiler::WorkerError;
+use crate::core_module::core_module;
 use crate::engine::EngineError;
 use crate::host::wasi::CaError;
 use crate::work::TooComplex;
@@ -200,6 +202,25 @@ impl PrepareError {
             Self::Engine(_) => "engine",
         }
     }
+}
+
+/// Refuses bytes that no device can load as the component `name`, as far as their encoding shows that. Compiles nothing.
+///
+/// # Errors
+/// [`PrepareError::CoreModule`], [`PrepareError::Async`].
+pub fn check_encoding(name: &str, bytes: &[u8]) -> Result<(), PrepareError> {
+    if let Some(imports) = core_module(bytes) {
+        return Err(PrepareError::CoreModule {
+            component: name.to_owned(),
+            imports,
+        });
+    }
+    if is_async(bytes) {
+        return Err(PrepareError::Async {
+            component: name.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Module name of wasi-nn's older ABI.

@@ -1,28 +1,6 @@
-//! What the bytes of a component show before anything is compiled: that it is a core module, or built for a host with the asynchronous ABI.
+//! Detection of the asynchronous ABI of the component model, without compiling anything.
 
 use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload};
-
-use crate::core_module::core_module;
-use crate::prepare_error::PrepareError;
-
-/// Refuses bytes that no device can load as the component `name`, as far as their encoding shows that. Compiles nothing.
-///
-/// # Errors
-/// [`PrepareError::CoreModule`], [`PrepareError::Async`].
-pub fn check_encoding(name: &str, bytes: &[u8]) -> Result<(), PrepareError> {
-    if let Some(imports) = core_module(bytes) {
-        return Err(PrepareError::CoreModule {
-            component: name.to_owned(),
-            imports,
-        });
-    }
-    if is_async(bytes) {
-        return Err(PrepareError::Async {
-            component: name.to_owned(),
-        });
-    }
-    Ok(())
-}
 
 /// Whether a component uses the asynchronous ABI of the component model. What cannot be read does not count.
 pub(crate) fn is_async(bytes: &[u8]) -> bool {
