@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use hotshoe_config::Config;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -84,6 +86,9 @@ fn a_saved_source_serves_in_the_running_daemon() {
     ]);
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status[0]["development"], true);
+    // What the release's data contract allows may be recorded.
+    let config = Path::new(&folder).join(".hotshoe/dev/hotshoe.toml");
+    assert_eq!(Config::load(&config).unwrap().record.allow.len(), 3);
 
     dev.interrupt();
     assert!(dev.0.wait().unwrap().success());

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use hotshoe_tests::Signer;
 use serde_json::Value;
 
 use crate::hostile::{each_costs_one_sample, fault};
@@ -124,12 +125,18 @@ fn core_module(module: &str) -> Vec<u8> {
 fn a_core_module_is_told_to_become_a_component() {
     let workspace = Workspace::new();
     let plain = environment().component("hostile-nn").display().to_string();
+    // By a device; `hotshoe pack` refuses it as well.
+    let signer = Signer::new("alice");
+    fs::write(workspace.path("trust.toml"), &signer.trust).unwrap();
     let refusal = |module: &str| {
         let file = workspace.path("core.wasm");
         fs::write(&file, core_module(module)).unwrap();
         let recipe =
             Workspace::recipe("hostile-nn.toml").replace(&plain, &file.display().to_string());
-        workspace.refusal(&workspace.release(&recipe))
+        let (manifest, out) = (workspace.path("release.toml"), workspace.path("release"));
+        fs::write(&manifest, recipe).unwrap();
+        signer.pack(&manifest, &out);
+        workspace.refusal(&out)
     };
     let said = refusal("wasi_ephemeral_nn");
     for part in [

@@ -18,7 +18,7 @@ mod strip;
 pub use error::BuildError;
 pub use lang::compile;
 pub use language::{DetectError, Language};
-pub use new::{NewError, new_project};
+pub use new::{Added, NewError, new_in_release, new_project};
 pub use project::{Project, RustTarget};
 pub use strip::strip;
 pub use tools::{Consent, ToolError, Tools};

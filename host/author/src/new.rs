@@ -1,8 +1,13 @@
 //! Creates a project from the templates of a language and a world.
+mod into;
+
+pub use into::{Added, new_in_release};
+
 use crate::Language;
 use crate::embedded::{self, SDK, WIT};
 use crate::project::vendored_sdk;
 use hotshoe_trust::World;
+use hotshoe_trust::toml_file::TomlError;
 use serde::Deserialize;
 use std::fs;
 use std::io;
@@ -30,6 +35,23 @@ pub enum NewError {
     /// The folder is not empty.
     #[error("{0} is not empty; give another folder with --dir, or empty it")]
     NotEmpty(PathBuf),
+    /// The release that it is added to is not valid.
+    #[error("{path} is not valid, or has no room for the component's tables")]
+    Release {
+        /// The `release.toml`.
+        path: PathBuf,
+        /// Line and reason.
+        #[source]
+        source: Box<TomlError>,
+    },
+    /// The release that it is added to has a component of that name.
+    #[error("{path} already has {what}; rename it, or choose another name")]
+    Taken {
+        /// The table.
+        what: String,
+        /// The `release.toml`.
+        path: PathBuf,
+    },
     /// There is no template.
     #[error("there is no template for the world {world} in {language}")]
     NoTemplate {
@@ -64,6 +86,8 @@ impl NewError {
         match self {
             Self::Name(_) | Self::Reserved(_) => "bad_name",
             Self::NotEmpty(_) => "not_empty",
+            Self::Release { source, .. } => source.name(),
+            Self::Taken { .. } => "name_taken",
             Self::NoTemplate { .. } | Self::Template { .. } => "no_template",
             Self::Io { .. } => "io",
         }

@@ -10,9 +10,11 @@ pub mod files;
 pub mod format;
 mod resident;
 pub mod supervisor;
+mod text;
 mod time;
 
 pub use chain::chain;
 pub use clock::{Clock, VirtualClock};
 pub use resident::{Resident, resident};
+pub use text::without_byte_order_mark;
 pub use time::micros;

@@ -14,6 +14,7 @@ use hotshoe_link::device_list::DeviceListError;
 use hotshoe_oip::OipError;
 use hotshoe_release::exit::find;
 
+use crate::commands::call::CallError;
 use crate::commands::model::ModelError;
 use crate::commands::record::RecordError;
 use crate::commands::test::TestError;
@@ -27,6 +28,7 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<ComponentError>(cause).map(ComponentError::name))
         .or_else(|| find::<ToolError>(cause).map(ToolError::name))
         .or_else(|| find::<TestError>(cause).map(TestError::name))
+        .or_else(|| find::<CallError>(cause).map(CallError::name))
         .or_else(|| find::<RecordError>(cause).map(RecordError::name))
         .or_else(|| find::<ModelError>(cause).map(ModelError::name))
         .or_else(|| find::<InspectError>(cause).map(InspectError::name))

@@ -16,9 +16,9 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, build, cancel, dev as dev_loop, doctor, exec, history, inspect, install, keygen,
-    model, new, pack, publish, pull, push, record, registry, rollback, run, sign, site, status,
-    test, trust, verify, wit, zenoh_acl,
+    activate, build, call, cancel, dev as dev_loop, doctor, exec, history, inspect, install,
+    keygen, model, new, pack, publish, pull, push, record, registry, rollback, run, sign, site,
+    status, test, trust, verify, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -49,6 +49,7 @@ Write a component:
   build     Compile, check and strip components
   test      Run a release's tests and recordings
   record    Record a device's samples, tensors and insights
+  call      Run one component on files, without a release or keys
   dev       Rebuild, swap and test on every change
   wit       Show the interfaces that components use
 
@@ -106,6 +107,7 @@ enum Command {
     Model(model::Args),
     Verify(verify::Args),
     Install(install::Args),
+    Call(call::Args),
     Dev(dev_loop::Args),
     Exec(exec::Args),
     Push(push::Args),
@@ -141,6 +143,7 @@ impl Command {
             Self::Model(args) => model::run(args, terminal),
             Self::Verify(args) => verify::run(args, terminal),
             Self::Install(args) => install::run(args, terminal),
+            Self::Call(args) => call::run(args, terminal),
             Self::Dev(args) => dev_loop::run(args, terminal),
             Self::Exec(args) => exec::run(args, terminal),
             Self::Push(args) => push::run(args, terminal),

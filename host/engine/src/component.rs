@@ -8,6 +8,7 @@ use hotshoe_trust::{
 };
 use wasmtime::component::{ComponentExportIndex, HasSelf, InstancePre, Linker};
 
+use crate::asynchronous::is_async;
 use crate::bindings::hotshoe::pipeline as imports;
 use crate::bindings::v0_2;
 use crate::bounds;
@@ -211,7 +212,13 @@ impl Engine {
             what,
         })?;
         let started = Instant::now();
-        let (component, code) = self.compiler.compile(engine, codegen, name, bytes)?;
+        let compiled = self.compiler.compile(engine, codegen, name, bytes);
+        let (component, code) = compiled.map_err(|error| match error {
+            PrepareError::Compile { component, .. } if is_async(bytes) => {
+                PrepareError::Async { component }
+            }
+            error => error,
+        })?;
         let millis = started.elapsed().as_millis();
         tracing::info!(component = name, millis, "component compiled");
         if let Some(cache) = &self.cache {

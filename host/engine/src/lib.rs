@@ -9,6 +9,7 @@
 #![deny(unsafe_code)] // allowed in three files: `cache.rs`, to load code that this crate compiled, `vector.rs` and `lists.rs`
 
 mod agreement;
+mod asynchronous;
 mod bare;
 mod bindings;
 mod bounds;
@@ -51,7 +52,7 @@ pub use insight::{
 };
 pub use instance::{Instance, Usage};
 pub use memory::{MemoryChoice, MemoryMode};
-pub use prepare_error::PrepareError;
+pub use prepare_error::{PrepareError, check_encoding};
 pub use priority::low_priority;
 pub use sample::Sample;
 pub use sources::{MAX_SOURCE_INSTANCE_BYTES, MAX_SOURCE_INSTANCES};

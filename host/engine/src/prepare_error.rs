@@ -3,7 +3,9 @@ use std::path::PathBuf;
 
 use hotshoe_trust::{CapabilityError, Digest, WASI_NN, World};
 
+use crate::asynchronous::is_async;
 use crate::compiler::WorkerError;
+use crate::core_module::core_module;
 use crate::engine::EngineError;
 use crate::host::wasi::CaError;
 use crate::work::TooComplex;
@@ -68,6 +70,15 @@ pub enum PrepareError {
         component: String,
         /// The modules that it imports from.
         imports: BTreeSet<String>,
+    },
+    /// The component uses the asynchronous ABI of components, as WASI 0.3 has it.
+    #[error(
+        "component `{component}` uses the asynchronous ABI of components (WASI 0.3), which this host does not serve; build it without: \
+         `componentize-qjs --sync`, `jco componentize --backend qjs --backend-qjs-disable-async`, no `async` in the world and its functions"
+    )]
+    Async {
+        /// Its name in the release.
+        component: String,
     },
     /// The bytes are not a WebAssembly component that this host can run.
     #[error("component `{component}` cannot be compiled; build it again")]
@@ -177,6 +188,7 @@ impl PrepareError {
             Self::Ca(_) => "network_ca",
             Self::Missing { .. } => "missing_part",
             Self::CoreModule { .. } => "core_module",
+            Self::Async { .. } => "async_component",
             Self::Compile { .. } => "not_a_component",
             Self::TooComplex { .. } => "too_complex",
             Self::TooSlow { .. } => "compile_deadline",
@@ -190,6 +202,25 @@ impl PrepareError {
             Self::Engine(_) => "engine",
         }
     }
+}
+
+/// Refuses bytes that no device can load as the component `name`, as far as their encoding shows that. Compiles nothing.
+///
+/// # Errors
+/// [`PrepareError::CoreModule`], [`PrepareError::Async`].
+pub fn check_encoding(name: &str, bytes: &[u8]) -> Result<(), PrepareError> {
+    if let Some(imports) = core_module(bytes) {
+        return Err(PrepareError::CoreModule {
+            component: name.to_owned(),
+            imports,
+        });
+    }
+    if is_async(bytes) {
+        return Err(PrepareError::Async {
+            component: name.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Module name of wasi-nn's older ABI.

@@ -1,5 +1,6 @@
 //! Expected results of tests, and inputs of pipelines of policies only.
 
+use hotshoe_base::without_byte_order_mark;
 use hotshoe_engine::{Action, Insight, agreement};
 use hotshoe_infer::npz;
 use serde::Deserialize;
@@ -32,7 +33,7 @@ impl Expectation {
                 payload: bytes.to_owned(),
             }));
         }
-        let value: Value = serde_json::from_slice(bytes)?;
+        let value: Value = serde_json::from_slice(without_byte_order_mark(bytes))?;
         if value.get("insight").is_some() {
             return serde_json::from_value(value);
         }

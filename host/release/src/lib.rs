@@ -14,6 +14,8 @@ pub mod throwaway;
 pub mod trust_file;
 pub mod verify;
 
+mod encodings;
+
 // Daemons.
 pub mod daemon_process;
 pub mod serve;

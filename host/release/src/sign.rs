@@ -7,6 +7,7 @@ use hotshoe_store::Layout;
 use hotshoe_trust::{Digest, Package, SigningKey, check_bundle, verify_blob};
 use serde::Serialize;
 
+use crate::encodings;
 use crate::files::read_text;
 
 /// The result of signing.
@@ -27,11 +28,12 @@ pub struct Signed {
     pub added: bool,
 }
 
-/// Signs a release's manifest and attaches the bundle, unless this key has signed it already.
+/// Signs a release's manifest and attaches the bundle, unless this key has signed it already. Refuses a component that no device can load.
 pub fn sign(layout: &Path, key: &SigningKey) -> anyhow::Result<Signed> {
     let cannot = || format!("cannot sign {}", layout.display());
     let layout = Layout::open(layout).with_context(cannot)?;
     let package = layout.package().with_context(cannot)?;
+    encodings::check_packed(&layout, &package).with_context(cannot)?;
     let public_key = key.public_key().with_context(cannot)?;
     let known = package
         .bundles
@@ -57,6 +59,7 @@ pub fn attach(layout: &Path, bundle: &Path) -> anyhow::Result<Signed> {
     let bytes = read_text(bundle)?.into_bytes();
     let layout = Layout::open(layout).with_context(cannot)?;
     let package = layout.package().with_context(cannot)?;
+    encodings::check_packed(&layout, &package).with_context(cannot)?;
     let key_hint = check_bundle(&package.manifest, &bytes)
         .with_context(|| format!("cannot use {}", bundle.display()))?;
     let known = package.bundles.contains(&bytes);

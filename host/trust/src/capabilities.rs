@@ -96,10 +96,25 @@ pub fn check_imports(
                 import: (*import).to_owned(),
                 grant,
                 line: list_line("grants", all.iter()),
+                whole_world: is_whole_world(imports),
             });
         }
     }
     Ok(())
+}
+
+/// The interfaces of the world `imports` that need a grant, which every world includes.
+const WHOLE_WORLD: [&str; 8] = [
+    "log", "metrics", "clock", "config", "data", "state", "vision", "infer",
+];
+
+/// Whether these are all imports of Hotshoe's own worlds.
+fn is_whole_world(imports: &[&str]) -> bool {
+    let own: BTreeSet<&str> = imports
+        .iter()
+        .filter_map(|import| PIPELINE.name_in(import))
+        .collect();
+    WHOLE_WORLD.iter().all(|interface| own.contains(interface))
 }
 
 /// One capability in three columns.

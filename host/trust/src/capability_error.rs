@@ -11,7 +11,8 @@ use crate::{
 pub enum CapabilityError {
     /// It imports an interface whose capability the release does not grant.
     #[error(
-        "component `{component}` imports `{import}`, which the release does not grant; it needs `{grant}`: write in release.toml under [components.{component}]\n\n{line}\n\nor build it without"
+        "component `{component}` imports `{import}`, which the release does not grant; it needs `{grant}`: write in release.toml under [components.{component}]\n\n{line}\n\n{}",
+        without(*whole_world)
     )]
     NotGranted {
         /// Its name in the release.
@@ -22,6 +23,8 @@ pub enum CapabilityError {
         grant: Grant,
         /// The line of `release.toml` with all that its imports need.
         line: String,
+        /// Whether it imports every interface of its world, as some tools do, whatever it calls.
+        whole_world: bool,
     },
     /// It imports an interface that this host does not serve.
     #[error(
@@ -121,6 +124,15 @@ impl CapabilityError {
             Self::FolderNotMapped { .. } => "folder_not_mapped",
             Self::FolderReadOnly { .. } => "folder_read_only",
         }
+    }
+}
+
+/// How a component gets along without what its release does not grant.
+const fn without(whole_world: bool) -> &'static str {
+    if whole_world {
+        "or build it without: its tool (componentize-py, jco and componentize-js do so) imports all of its world, whatever it calls; build it for a world of your own that has only what it calls, as sdk/foreign.md shows"
+    } else {
+        "or build it without"
     }
 }
 

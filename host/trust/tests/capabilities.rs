@@ -61,6 +61,21 @@ fn a_missing_grant_is_named_with_the_whole_line() {
 }
 
 #[test]
+fn a_component_that_imports_its_whole_world_is_told_to_narrow_it() {
+    let whole = [
+        "log", "metrics", "clock", "config", "data", "state", "vision", "infer",
+    ];
+    let imports = whole.map(|name| format!("hotshoe:pipeline/{name}@0.2.0"));
+    let imports: Vec<&str> = imports.iter().map(String::as_str).collect();
+    let said = |imports: &[&str]| {
+        let error = check_imports("a", imports, &[Grant::Log].into()).unwrap_err();
+        error.to_string()
+    };
+    assert!(said(&imports).contains("a world of your own"));
+    assert!(!said(&imports[..7]).contains("a world of your own"));
+}
+
+#[test]
 fn the_device_has_the_last_word() {
     let spec = reaching();
     let mut allowed = Allowed {

@@ -187,7 +187,7 @@ pub(super) fn write_changed(path: &Path, bytes: &[u8]) -> Result<bool, BuildErro
     Ok(true)
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, BuildError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, BuildError> {
     let read = || -> std::io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
         for entry in fs::read_dir(folder)? {

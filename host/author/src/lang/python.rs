@@ -1,5 +1,7 @@
 //! Python: `componentize-py` from PyPI combines CPython, the author's modules and the SDK into one component, with all modules already imported
 //! in its memory.
+mod requirements;
+
 use super::guest::{self, Guest, WHOLE_WORLD, WORLD};
 use crate::tools::{Wheel, WheelFile};
 use crate::{BuildError, Project, Tools};
@@ -14,23 +16,38 @@ const COMPONENTIZE: Wheel = Wheel {
     name: "componentize-py",
     version: "0.25.1",
     what: "the Python component bundler",
-    files: &[WheelFile {
-        os: "linux",
-        arch: "x86_64",
-        built_for: Some(BuiltFor {
-            python: "3.11",
-            abi: "abi3",
-            platform: "manylinux_2_28_x86_64",
-        }),
-        size: 17_122_694,
-        sha256: "8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f",
-    }],
+    files: &[
+        WheelFile {
+            os: "linux",
+            arch: "x86_64",
+            built_for: Some(BuiltFor {
+                python: "3.11",
+                abi: "abi3",
+                platform: "manylinux_2_28_x86_64",
+            }),
+            size: 17_122_694,
+            sha256: "8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f",
+        },
+        WheelFile {
+            os: "linux",
+            arch: "aarch64",
+            built_for: Some(BuiltFor {
+                python: "3.11",
+                abi: "abi3",
+                platform: "manylinux_2_28_aarch64",
+            }),
+            size: 17_143_402,
+            sha256: "7b6a87c520358166843af0daa86d2312d7af4cbcbbf1e598951085cf7f2991ca",
+        },
+    ],
 };
 const ADVICE: &str = "install Python 3 with pip (Debian: python3 python3-pip)";
 /// The author's module.
 const MODULE: &str = "component.py";
 /// The folder of third-party modules below the project: `pip install --target vendor NAME`.
 const VENDORED: &str = "vendor";
+/// An environment without packages: the bundler would take those of the author's own Python, which no file of the project names.
+const NO_PACKAGES: &str = "no-packages";
 /// The module that the host calls, generated for each build.
 const ENTRY: &str = "hotshoe_entry";
 /// The prefix of bindings in Python.
@@ -80,6 +97,8 @@ struct Build<'a> {
     /// The author's module, and the SDK.
     module: PathBuf,
     sdk: PathBuf,
+    /// What `requirements.txt` names.
+    packages: Option<PathBuf>,
     scratch: PathBuf,
 }
 
@@ -95,14 +114,17 @@ impl<'a> Build<'a> {
                 advice: "that file contains the function that the host calls; `hotshoe new` creates an example".to_owned(),
             });
         };
+        let scratch = project.scratch()?.join("python");
+        let python = tools.python()?;
         Ok(Self {
             project,
             guest: Guest::read(project, str::to_owned)?,
-            python: tools.python()?,
             tool: tools.wheel(&COMPONENTIZE)?,
             module,
             sdk: project.sdk()?,
-            scratch: project.scratch()?.join("python"),
+            packages: requirements::packages(&project.folder, &scratch, &python)?,
+            python,
+            scratch,
         })
     }
 
@@ -115,6 +137,7 @@ impl<'a> Build<'a> {
             own,
             Some(self.sdk.clone()),
             vendored,
+            self.packages.clone(),
         ]
         .into_iter()
         .flatten()
@@ -228,6 +251,10 @@ impl<'a> Build<'a> {
     /// A command for `componentize-py` with a world of this folder.
     fn tool(&self, wit: &Path, world: &str) -> Result<Command, BuildError> {
         let mut command = self.script("run.py", RUN)?;
+        let none = self.scratch.join(NO_PACKAGES);
+        let packages = none.join("lib/site-packages");
+        fs::create_dir_all(&packages).map_err(BuildError::io(&packages))?;
+        command.env("VIRTUAL_ENV", none);
         command.arg(&self.tool).arg("-q");
         command.arg("-d").arg(wit).args(["-w", world]);
         Ok(command)

@@ -36,6 +36,9 @@ Example:
 Example: on samples of your own
   hotshoe dev count-people --sample street.jpg --sample square.jpg
 
+Example: record what it serves, if release.toml has a [data-contract]
+  hotshoe record --config count-people/.hotshoe/dev/hotshoe.toml --device dev --stage post --count 1 -o seen
+
 The log of the daemon and of its components is .hotshoe/dev/daemon.log beside release.toml. Ctrl-C ends the command.
 With --json, one line with an object per round.")]
 pub(crate) struct Args {

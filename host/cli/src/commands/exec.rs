@@ -12,7 +12,7 @@ use hotshoe_daemon::serving::intake::UNKNOWN_CONTENT_TYPE;
 use hotshoe_daemon::serving::output::ReleaseName;
 use hotshoe_engine::{Action, Engine, Insight, Sample, agreement};
 use hotshoe_infer::{Backend, BackendChoice, Models, Tensor};
-use hotshoe_pipeline::{Backends, Outcome, Pipeline, SelfTestError, StageTime};
+use hotshoe_pipeline::{Backends, Outcome, Pipeline, SampleError, SelfTestError, StageTime};
 use hotshoe_trust::{Device, Floor, PipelineInput, Time};
 use serde::Serialize;
 use serde_json::json;
@@ -87,8 +87,9 @@ struct Report<'a> {
     stages: Vec<StageTime>,
 }
 
+/// The error of a sample.
 #[derive(Serialize)]
-struct Failure {
+pub(super) struct Failure {
     stage: String,
     fault: &'static str,
     message: String,
@@ -272,6 +273,16 @@ fn has(runs: &[Inputs], inputs: &Inputs) -> bool {
     })
 }
 
+impl Failure {
+    pub(super) fn of(error: SampleError) -> Self {
+        Self {
+            stage: error.stage,
+            fault: error.fault.name(),
+            message: error.message,
+        }
+    }
+}
+
 impl<'a> Report<'a> {
     fn of(input: &'a Path, release: ReleaseName<'a>, outcome: Outcome) -> Self {
         let mut report = Self {
@@ -288,11 +299,7 @@ impl<'a> Report<'a> {
                 report.actions = Some(decision.actions);
             }
             Err(error) => {
-                report.error = Some(Failure {
-                    stage: error.stage,
-                    fault: error.fault.name(),
-                    message: error.message,
-                });
+                report.error = Some(Failure::of(error));
             }
         }
         report
@@ -338,7 +345,7 @@ fn record(path: &Path, insight: &Insight, actions: Option<&Vec<Action>>) -> anyh
 }
 
 /// Reads a file of at most `limit` bytes as a sample: its path is its id and, without a `source`, its source.
-fn read(path: &Path, source: Option<&str>, limit: usize) -> anyhow::Result<Sample> {
+pub(super) fn read(path: &Path, source: Option<&str>, limit: usize) -> anyhow::Result<Sample> {
     let mut payload = Vec::new();
     File::open(path)
         .and_then(|file| {

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use hotshoe_author::{Language, new_project};
+use hotshoe_author::{Language, new_in_release, new_project};
 use hotshoe_trust::World;
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use hotshoe_release::terminal::Terminal;
 /// Create a component project
 ///
 /// Creates a folder that builds and passes its test at once: the sources of a small, complete component, the SDK and the WIT files, a
-/// sample with its expected result, a release.toml, and a one-page README.
+/// sample with its expected result, a release.toml, and a one-page README. With --into, the component is added to a release that is there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Worlds:
@@ -23,7 +23,10 @@ Example:
   hotshoe new count-people --lang python --world policy
   cd count-people
   hotshoe build
-  hotshoe test")]
+  hotshoe test
+
+Example: one more component for a release, in my-release/count-people
+  hotshoe new count-people --lang python --world policy --into my-release")]
 pub(crate) struct Args {
     /// The component's name: lower-case letters, digits and hyphens
     #[arg(value_name = "NAME")]
@@ -37,6 +40,9 @@ pub(crate) struct Args {
     /// The folder to create, or an empty one [default: the name]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Add the component to the release.toml in this folder; its sources go into a folder of its name there
+    #[arg(long, value_name = "RELEASE_FOLDER", conflicts_with = "dir")]
+    into: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -49,8 +55,18 @@ struct Report<'a> {
 }
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let folder = args.dir.unwrap_or_else(|| PathBuf::from(&args.name));
-    let files = new_project(&args.name, args.lang, args.world, &folder)?;
+    let is_added = args.into.is_some();
+    let (folder, files, shared) = match args.into {
+        Some(release) => {
+            let added = new_in_release(&args.name, args.lang, args.world, &release)?;
+            (release, added.files, added.shared)
+        }
+        None => {
+            let folder = args.dir.unwrap_or_else(|| PathBuf::from(&args.name));
+            let files = new_project(&args.name, args.lang, args.world, &folder)?;
+            (folder, files, Vec::new())
+        }
+    };
     if terminal.json {
         terminal.json(&Report {
             name: &args.name,
@@ -67,17 +83,44 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         args.world,
         args.lang.title()
     ))?;
-    let copies = |path: &&PathBuf| path.starts_with("wit") || path.starts_with("hotshoe-sdk");
+    // Below the folder of the component, where it is added to a release.
+    let copies = |path: &&PathBuf| {
+        let path = path.strip_prefix(&args.name).unwrap_or(path);
+        path.starts_with("wit") || path.starts_with("hotshoe-sdk")
+    };
     for path in files.iter().filter(|path| !copies(path)) {
         terminal.print(format!("  {}", path.display()))?;
     }
     let copied = files.iter().filter(copies).count();
     terminal.print(terminal.dim(&format!("  wit, hotshoe-sdk: {copied} files of the SDK")))?;
+    for table in shared {
+        terminal.print(format!(
+            "  {table}: the release has it, and both components use it"
+        ))?;
+    }
+    if is_added && args.world != World::Policy {
+        terminal.print(format!(
+            "\nIts step is yours to place: add `{} = \"{}\"` as a [[pipeline]] entry of {}",
+            step(args.world),
+            args.name,
+            folder.join("release.toml").display()
+        ))?;
+    }
     terminal.print(format!(
         "\nNext:\n  cd {}\n  hotshoe build\n  hotshoe test",
         folder.display()
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The key of a world's step in a pipeline.
+pub(super) const fn step(world: World) -> &'static str {
+    match world {
+        World::Preprocessor => "preprocess",
+        World::Postprocessor => "postprocess",
+        World::Policy => "policy",
+        World::Stage => "stage",
+    }
 }
 
 fn language(word: &str) -> Result<Language, String> {

@@ -1,7 +1,10 @@
+use hotshoe_base::without_byte_order_mark;
 use hotshoe_release::pack::pack;
 use hotshoe_release::terminal::{Terminal, size};
+use hotshoe_store::Packed;
 use hotshoe_trust::{Blob, Digest, Release, Time, Variant};
 use serde::Serialize;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -124,12 +127,25 @@ struct Report<'a> {
 }
 
 /// Warnings about a release.
-fn warnings(release: &Release) -> Vec<String> {
+fn warnings(packed: &Packed) -> Vec<String> {
+    let release = &packed.release;
     let unproven = !release.models.is_empty() && release.tests.is_empty();
     let warning = "the release has a model and no self-test, so a device cannot check that the model gives the same results as here, \
                    or which backend is right if two disagree; add [[tests]], whose expected result \
                    `hotshoe exec RELEASE SAMPLE --record FILE` writes";
-    unproven.then(|| warning.to_owned()).into_iter().collect()
+    let unproven = unproven.then(|| warning.to_owned());
+    let marked = release.data.iter().filter(|(_, data)| {
+        let mut first = [0; 3];
+        let file = packed.layout.open_blob(&data.blob);
+        let read = file.is_ok_and(|mut file| file.read_exact(&mut first).is_ok());
+        read && without_byte_order_mark(&first).is_empty()
+    });
+    let marked = marked.map(|(name, _)| {
+        format!(
+            "the data file `{name}` begins with a byte order mark, which components read as part of the text; save it as UTF-8 without one"
+        )
+    });
+    unproven.into_iter().chain(marked).collect()
 }
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -142,7 +158,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         release: Summary::of(&packed.release, packed.digest),
         contents: contents(&packed.release),
         bytes: packed.release.blobs().map(|blob| blob.size).sum(),
-        warnings: warnings(&packed.release),
+        warnings: warnings(&packed),
     };
     if terminal.json {
         terminal.json(&report)?;

@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// A recording of `hotshoe record` to run as well; may be repeated
     #[arg(long, value_name = "DIR")]
     recorded: Vec<PathBuf>,
-    /// Only tests whose name contains this text
+    /// Show only tests whose name contains this text. Those before them run too, since tests share the state of components
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Write the result of each [[tests]] entry to its `expected` file, if it differs

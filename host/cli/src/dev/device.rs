@@ -221,6 +221,10 @@ allow = [{}]
 [network]
 hosts = [{}]
 
+# What the release's data contract allows too.
+[record]
+allow = [\"sample\", \"tensors\", \"insight\"]
+
 [zenoh]
 listen = [\"{endpoint}\"]
 ",

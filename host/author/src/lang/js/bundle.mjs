@@ -1,5 +1,5 @@
 // Makes one module of the author's files and all that they import, and prints the host's interfaces that are left in it, one a line.
-import { createRequire, SourceMap } from "node:module";
+import { builtinModules, createRequire, SourceMap } from "node:module";
 import { writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 
@@ -42,7 +42,7 @@ try {
   });
 } catch (error) {
   // Its hints are about options that are not used here.
-  const errors = (error.errors ?? [{ text: String(error) }]).map((found) => ({ ...found, notes: [], pluginName: "" }));
+  const errors = (error.errors ?? [{ text: String(error) }]).map((found) => ({ ...found, text: inWords(found.text), notes: [], pluginName: "" }));
   const messages = await esbuild.formatMessages(errors, { kind: "error", color: false });
   process.stderr.write(messages.join("").trim() + "\n");
   process.exit(1);
@@ -54,6 +54,16 @@ writeFileSync(needs.out, text + table(text, map));
 writeFileSync(`${needs.out}.map`, JSON.stringify(map));
 const outputs = Object.values(built.metafile.outputs).flatMap((output) => output.imports ?? []);
 for (const { path } of outputs) if (ids.has(path)) console.log(path);
+
+// What the bundler says of a module of Node.js, for which there is no file.
+function inWords(text) {
+  const name = /^Could not resolve "(?:node:)?([^"]+)"$/.exec(text)?.[1];
+  if (name === undefined) return text;
+  if (!builtinModules.includes(name) && !builtinModules.includes(`node:${name}`)) {
+    return `${text}: it is neither a file of the project nor a package below its node_modules; \`npm install\` adds one`;
+  }
+  return `"${name}" is a module of Node.js, which a component does not have: it has JavaScript itself and the host's interfaces, such as hotshoe/data for files of the release and hotshoe/clock for the time; use a package that runs in browsers`;
+}
 
 // For the messages of exceptions: which of the author's lines each line of the bundle was. The SDK's own lines have none.
 function table(text, map) {

@@ -2,6 +2,10 @@
 
 import re
 import sys
+from pathlib import Path
+
+# The endings of modules that a compiler made for one machine.
+COMPILED = {".so", ".pyd", ".dylib"}
 
 
 def main() -> int:
@@ -33,7 +37,37 @@ def shown(message: str, folders: list[str]) -> str:
         number = int(match[1])
         return f'File "{folders[number]}/' if number < len(folders) else match[0]
 
-    return re.sub(r'File "/(\d+)/', real, message).strip()
+    return not_there(message, folders) or re.sub(r'File "/(\d+)/', real, message).strip() + advice(message)
+
+
+def not_there(message: str, folders: list[str]) -> str:
+    """Why an import fails in a package with compiled parts; else nothing."""
+    if not re.search(r"^(ImportError|ModuleNotFoundError)\b", message, re.MULTILINE):
+        return ""
+    # The module that is missing, and the packages that imported it.
+    names = [name.split(".")[0] for name in re.findall(r"No module named '([^']+)'", message)]
+    names += re.findall(r'File "/\d+/(\w+)[/.]', message)
+    for name in names:
+        for folder in map(Path, folders):
+            inside = [*folder.glob(f"{name}.*"), *folder.glob(f"{name}/**/*")]
+            part = next((path for path in inside if path.suffix in COMPILED), None)
+            if part:
+                return (
+                    f"the package `{name}` needs its compiled part {part.relative_to(folder)}, which is for another machine and cannot run in a component; "
+                    "use a package in pure Python (pictures and models are the host's work, see `vision` and `infer`)"
+                )
+    return ""
+
+
+def advice(message: str) -> str:
+    """What to do about a module that is not there."""
+    missing = re.search(r"^ModuleNotFoundError: No module named '([^'.]+)", message, re.MULTILINE)
+    if not missing:
+        return ""
+    return (
+        f"\na build takes the component's own files, the folder vendor and the packages of requirements.txt, and none that Python itself has: "
+        f"`pip install --target vendor {missing[1]}`, or a line with a hash in requirements.txt"
+    )
 
 
 sys.exit(main())

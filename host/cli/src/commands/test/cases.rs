@@ -56,7 +56,7 @@ pub(super) struct RecordedCase {
 }
 
 impl PendingCase {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match self {
             Self::Written(case) => &case.name,
             Self::Recorded(entry) => &entry.name,
@@ -80,7 +80,8 @@ pub(super) struct Group {
     pub cases: Vec<PendingCase>,
 }
 
-/// Reads all cases whose name contains `filter`.
+/// Reads the groups with a case whose name contains `filter`. Cases before it stay, because a component's state may come from them; those behind
+/// the last one are left out.
 pub(super) fn read(
     description: &ReleaseToml,
     release_toml: &Path,
@@ -122,7 +123,11 @@ pub(super) fn read(
     }
     if let Some(filter) = filter {
         for group in &mut groups {
-            group.cases.retain(|case| case.name().contains(filter));
+            let last = group
+                .cases
+                .iter()
+                .rposition(|case| case.name().contains(filter));
+            group.cases.truncate(last.map_or(0, |last| last + 1));
         }
     }
     groups.retain(|group| !group.cases.is_empty());

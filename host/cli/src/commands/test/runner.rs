@@ -155,8 +155,17 @@ pub(super) fn run(options: &TestOptions, description: &ReleaseToml) -> anyhow::R
         // Log lines of start-up code belong to the first test.
         worker.warm_up().context("a component cannot be started")?;
         for case in group.cases {
-            let result = one(options, &mut worker, case.load()?, &ready.device)?;
-            run.tests.push((group.title.clone(), result));
+            let filter = options.filter.as_deref();
+            let shown = filter.is_none_or(|filter| case.name().contains(filter));
+            let case = case.load()?;
+            if shown {
+                let result = one(options, &mut worker, case, &ready.device)?;
+                run.tests.push((group.title.clone(), result));
+            } else {
+                // For the state that the shown ones find; its result is not judged.
+                worker.observe(&at_issue(case, &worker).sample, &ready.device);
+                options.lines.take();
+            }
         }
         add(&mut run.usage, worker.usage());
     }
@@ -178,14 +187,10 @@ fn add(all: &mut Vec<StageUsage>, more: Vec<StageUsage>) {
 fn one(
     options: &TestOptions,
     worker: &mut Worker,
-    mut case: Case,
+    case: Case,
     device: &Device,
 ) -> anyhow::Result<TestResult> {
-    if case.snapshot.is_some() {
-        // As on a device: the same at every run of the same release.
-        let issued = worker.pipeline().release().issued.as_microsecond();
-        case.sample.timestamp_us = u64::try_from(issued).unwrap_or_default();
-    }
+    let case = at_issue(case, worker);
     let (processed, seen) = worker.observe(&case.sample, device);
     let outcome = match processed.result {
         Ok(decision) => {
@@ -200,6 +205,15 @@ fn one(
         stages: processed.stages,
         log: options.lines.take(),
     })
+}
+
+/// A case of `[[tests]]` at the time at which the release was issued, as on a device: the same at every run of the same release.
+fn at_issue(mut case: Case, worker: &Worker) -> Case {
+    if case.snapshot.is_some() {
+        let issued = worker.pipeline().release().issued.as_microsecond();
+        case.sample.timestamp_us = u64::try_from(issued).unwrap_or_default();
+    }
+    case
 }
 
 fn judge(
