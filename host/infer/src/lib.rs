@@ -24,6 +24,7 @@ mod named;
 pub mod npz;
 mod options;
 mod ort;
+mod served;
 mod stats;
 mod tensor;
 mod tract;
