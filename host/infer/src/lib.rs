@@ -28,6 +28,7 @@ mod served;
 mod stats;
 mod tensor;
 mod tract;
+mod whole;
 
 pub use self::ort::{OrtLibrary, ort_library};
 pub use backend::{Backend, BackendChoice};
@@ -41,3 +42,4 @@ pub use named::{Fallback, NamedModel};
 pub use options::{ModelOptions, Options, OrtOptions, PROVIDERS, Provider};
 pub use stats::Stats;
 pub use tensor::{ElementType, Tensor};
+pub use whole::{WholeError, whole};
