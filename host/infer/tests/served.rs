@@ -19,6 +19,7 @@ use hotshoe_infer::{
     Options, OrtOptions, RunError, Tensor,
 };
 use hotshoe_trust::Digest;
+use proptest::prelude::*;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, NodeProto, ValueInfoProto};
 
@@ -322,4 +323,20 @@ fn a_pointer_of_git_lfs_is_named() {
     let error = inspect(pointer, &InputShapes::new(), &OrtOptions::default()).unwrap_err();
     assert!(matches!(error, InspectError::Pointer), "{error}");
     assert!(error.to_string().contains("git lfs pull"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_changed_file_is_served_or_refused(at: prop::sample::Index, byte: u8) {
+        let mut bytes = with_a_label();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let loaded = load(&bytes, &["y"], (BackendChoice::Tract, Options::default()));
+        if let Ok(model) = loaded {
+            let given = x();
+            let _ = model.run(&[("x", &given)]);
+        }
+    }
 }

@@ -17,6 +17,7 @@ use common::choice::load;
 use common::{arithmetic, file, node, value, weight};
 use hotshoe_base::files::FolderError;
 use hotshoe_infer::{BackendChoice, Options, Tensor, WholeError, whole};
+use proptest::prelude::*;
 use tempfile::TempDir;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{GraphProto, StringStringEntryProto, TensorProto};
@@ -178,4 +179,18 @@ fn a_model_and_its_side_files_are_bounded_together() {
     assert!(whole(folder.path(), &bytes, most).is_ok());
     let error = whole(folder.path(), &bytes, most - 1).unwrap_err();
     assert!(matches!(error, WholeError::TooLarge { .. }), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_changed_file_is_joined_or_refused(at: prop::sample::Index, value: u8) {
+        let (folder, mut bytes) = (folder(), beside(&PLACE));
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        if let Ok(Some(joined)) = whole(folder.path(), &bytes, LIMIT) {
+            prop_assert!(joined.len() as u64 <= LIMIT);
+        }
+    }
 }
