@@ -1,16 +1,12 @@
 //! Models as files: what `pack` takes in, and what it names instead.
 
-#[path = "../../host/pipeline/tests/fixture/onnx.rs"]
-#[allow(dead_code, reason = "the daemon's tests use the rest")]
-mod onnx;
-
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use hotshoe_infer::{Tensor, npz};
-use onnx::Graph;
 
+use crate::model::numbers::onnx::Graph;
 use crate::support::{Workspace, failure, success};
 
 /// A release of the model alone, with these lines more in its table.
