@@ -98,7 +98,8 @@ impl Model {
         if let Some(batcher) = &batcher {
             batcher.check_graph(&file.model, graph);
         }
-        let has_rows = batch::has_rows(&file, graph);
+        // Sizes that overflow cost empty batches, not the model.
+        let has_rows = guard(|| batch::has_rows(&file, graph)).unwrap_or(false);
         let most = loaded.serving.1.at_once().or(model_options.max_runs);
         Ok(Self {
             digest,
