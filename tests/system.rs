@@ -58,6 +58,8 @@ mod logging;
 mod memory;
 #[path = "system/model.rs"]
 mod model;
+#[path = "system/models.rs"]
+mod models;
 #[path = "system/names.rs"]
 mod names;
 #[path = "system/namespace.rs"]

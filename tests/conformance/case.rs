@@ -144,7 +144,7 @@ fn tensor(proto: &TensorProto) -> Result<Tensor, String> {
         Ok(DataType::Int8) => (ElementType::I8, bytes(&proto.int32_data, |v| [v as u8])),
         Ok(DataType::Uint8) => (ElementType::U8, bytes(&proto.int32_data, |v| [v as u8])),
         Ok(DataType::Bool) => (ElementType::Bool, bytes(&proto.int32_data, |v| [v as u8])),
-        Ok(other) => return Err(format!("the case has elements of {}", other.as_str_name())),
+        Ok(narrow) => return widened(proto, narrow),
         Err(_) => return Err("the case has elements of an unknown type".to_owned()),
     };
     let shape: Vec<usize> = proto.dims.iter().map(|&size| size as usize).collect();
@@ -154,6 +154,41 @@ fn tensor(proto: &TensorProto) -> Result<Tensor, String> {
         &proto.raw_data
     };
     Tensor::from_bytes(element_type, &shape, elements).map_err(|error| error.to_string())
+}
+
+/// The tensor of elements whose type tensors do not have, but a wider one.
+fn widened(proto: &TensorProto, narrow: DataType) -> Result<Tensor, String> {
+    let raw = &proto.raw_data;
+    let two = |of: fn(u16) -> i32| -> Vec<i32> {
+        let typed = proto.int32_data.iter().map(|&v| v as u16);
+        let raw = raw.as_chunks().0.iter().map(|&v| u16::from_le_bytes(v));
+        raw.chain(typed).map(of).collect()
+    };
+    let (element_type, elements) = match narrow {
+        DataType::Uint16 => (
+            ElementType::I32,
+            bytes(&two(i32::from), |v| v.to_le_bytes()),
+        ),
+        DataType::Int16 => (
+            ElementType::I32,
+            bytes(&two(|v| i32::from(v as i16)), |v| v.to_le_bytes()),
+        ),
+        // The upper half of an f32.
+        DataType::Bfloat16 => (
+            ElementType::F32,
+            bytes(&two(|v| i32::from(v) << 16), |v| v.to_le_bytes()),
+        ),
+        DataType::Uint32 => {
+            let typed = proto.uint64_data.iter().copied();
+            let raw = raw.as_chunks().0.iter();
+            let raw = raw.map(|&v| u64::from(u32::from_le_bytes(v)));
+            let all: Vec<u64> = raw.chain(typed).collect();
+            (ElementType::I64, bytes(&all, |v| v.to_le_bytes()))
+        }
+        other => return Err(format!("the case has elements of {}", other.as_str_name())),
+    };
+    let shape: Vec<usize> = proto.dims.iter().map(|&size| size as usize).collect();
+    Tensor::from_bytes(element_type, &shape, &elements).map_err(|error| error.to_string())
 }
 
 fn bytes<T: Copy, const N: usize>(values: &[T], encode: impl Fn(T) -> [u8; N]) -> Vec<u8> {

@@ -184,7 +184,7 @@ fn a_model_cut_in_half() {
     let recipe =
         Workspace::recipe("classify-angle.toml").replace(&whole, &half.display().to_string());
     check(
-        &workspace.refusal(&workspace.release(&recipe)),
+        &workspace.refusal(&workspace.release_unchecked(&recipe)),
         &["invalid_model: ", "model `classify-angle`"],
     );
 }
@@ -265,7 +265,7 @@ fn a_release_that_cannot_serve_is_not_installed() {
         (ungranted, "not_granted"),
         (other_world, "wrong_world"),
     ] {
-        let said = failure(install(&workspace.release(&recipe)));
+        let said = failure(install(&workspace.release_unchecked(&recipe)));
         check(&said, &[&format!("{name}: "), "cannot serve"]);
         assert_eq!(ledger(), first, "{name}: the ledger changed");
     }

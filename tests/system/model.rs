@@ -1,7 +1,7 @@
 //! `hotshoe model`, on the real models, and on what is no model.
 
 #[path = "model/numbers.rs"]
-mod numbers;
+pub(crate) mod numbers;
 #[path = "model/refused.rs"]
 mod refused;
 

@@ -10,6 +10,7 @@ use hotshoe_config::Config;
 use hotshoe_link::{Client, FeedReply, Feeder};
 use hotshoe_protocol::status::Status;
 pub(crate) use hotshoe_tests::{DEADLINE, environment, free_endpoint};
+use hotshoe_trust::Time;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -174,6 +175,15 @@ impl Workspace {
     pub(crate) fn sign(&self, release: &Path, key: &str) {
         let key = self.text(&format!("{key}.key"));
         success(["sign", &release.display().to_string(), "--key", &key]);
+    }
+
+    /// Packs and signs a recipe by `alice` as another tool may: its models may be anything.
+    pub(crate) fn release_unchecked(&self, recipe: &str) -> PathBuf {
+        let (from, to) = (self.path("release.toml"), self.path("release"));
+        fs::write(&from, recipe).expect("a recipe");
+        hotshoe_store::pack(&from, Time::now(), &to).expect("a release");
+        self.sign(&to, "alice");
+        to
     }
 
     /// Packs and signs a recipe by `alice`.

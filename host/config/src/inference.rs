@@ -105,6 +105,7 @@ impl InferenceConfig {
             max_runs: own.and_then(|own| own.max_runs).or(self.max_runs),
             max_batch: usize::try_from(model.max_batch).unwrap_or(1),
             max_wait: model.max_wait(),
+            outputs: model.outputs.clone(),
         }
     }
 

@@ -25,6 +25,7 @@ use tract_onnx::pb::{GraphProto, ModelProto};
 use crate::backend::{Session, Stop};
 use crate::executor::{Lane, Outcome, Run, RunTracker};
 use crate::guard::guard;
+use crate::served::ServedFile;
 use crate::{ElementType, ModelOptions, RunError, Tensor, TensorInfo};
 
 /// Whether runs of a model are joined.
@@ -380,6 +381,12 @@ impl std::fmt::Debug for Batcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Batcher(up to {} in {:?})", self.most, self.wait)
     }
+}
+
+/// Whether each row of a file's outputs follows from the same rows of its inputs.
+pub(crate) fn has_rows(file: &ServedFile<'_>, graph: &GraphProto) -> bool {
+    ineligible(&file.inputs, &file.outputs).is_none()
+        && rows::check_rows(&file.model, graph).is_none()
 }
 
 /// Why a model cannot be batched, according to its inputs and outputs.

@@ -12,6 +12,9 @@ use tract_onnx::pb::{
 
 use crate::{ElementType, LoadError};
 
+/// The first line of a file that stands for another one in git LFS.
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
 /// One input or output of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
@@ -55,6 +58,10 @@ fn describe(
     let refuse = |problem: String| LoadError::Tensor {
         tensor: format!("{role} \"{}\"", value.name),
         problem,
+        way_out: match role {
+            "output" => "; choose the others with `outputs = [...]` of the model in release.toml",
+            _ => "",
+        },
     };
     let Some(Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref())
     else {
@@ -77,21 +84,45 @@ fn describe(
 }
 
 fn element_type(tensor: &TensorType) -> Result<ElementType, String> {
-    match DataType::try_from(tensor.elem_type) {
-        Ok(DataType::Bool) => Ok(ElementType::Bool),
-        Ok(DataType::Uint8) => Ok(ElementType::U8),
-        Ok(DataType::Int8) => Ok(ElementType::I8),
-        Ok(DataType::Int32) => Ok(ElementType::I32),
-        Ok(DataType::Int64) => Ok(ElementType::I64),
-        Ok(DataType::Float16) => Ok(ElementType::F16),
-        Ok(DataType::Float) => Ok(ElementType::F32),
-        Ok(DataType::Double) => Ok(ElementType::F64),
-        Ok(other) => Err(format!("has elements of {}", other.as_str_name())),
-        Err(_) => Err(format!(
+    let Ok(in_file) = DataType::try_from(tensor.elem_type) else {
+        return Err(format!(
             "has elements of the unknown type {}",
             tensor.elem_type
-        )),
-    }
+        ));
+    };
+    // Those that tensors do not have are of a wider type for the caller.
+    let kind = of(in_file).or_else(|| of(held(in_file)?));
+    kind.ok_or_else(|| format!("has elements of {}", in_file.as_str_name()))
+}
+
+/// The element type of tensors for a type of ONNX.
+pub(crate) fn of(data_type: DataType) -> Option<ElementType> {
+    Some(match data_type {
+        DataType::Bool => ElementType::Bool,
+        DataType::Uint8 => ElementType::U8,
+        DataType::Int8 => ElementType::I8,
+        DataType::Int32 => ElementType::I32,
+        DataType::Int64 => ElementType::I64,
+        DataType::Float16 => ElementType::F16,
+        DataType::Float => ElementType::F32,
+        DataType::Double => ElementType::F64,
+        _ => return None,
+    })
+}
+
+/// The type of the tensors for a type of ONNX that they do not have, which has all its values.
+pub(crate) fn held(narrow: DataType) -> Option<DataType> {
+    Some(match narrow {
+        DataType::Bfloat16 => DataType::Float,
+        DataType::Int16 | DataType::Uint16 => DataType::Int32,
+        DataType::Uint32 => DataType::Int64,
+        _ => return None,
+    })
+}
+
+/// Whether a file is a pointer of git LFS instead of the file itself.
+pub(crate) fn is_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(POINTER)
 }
 
 /// The file's own metadata.

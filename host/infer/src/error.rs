@@ -134,16 +134,36 @@ pub enum LoadError {
     },
     /// An unsupported kind of input or output.
     #[error(
-        "{tensor} of the model {problem}; only tensors of a known element type and rank are supported"
+        "{tensor} of the model {problem}; only tensors of a known element type and rank are supported{way_out}"
     )]
     Tensor {
         /// `input "x"`, for example.
         tensor: String,
         /// The problem.
         problem: String,
+        /// What to do, if there is more to say.
+        way_out: &'static str,
     },
+    /// A chosen output that the model does not have.
+    #[error(
+        "`outputs` names \"{name}\", but the model's outputs are {}; another tensor can be one if the file states its type",
+        quoted(known)
+    )]
+    NoOutput {
+        /// The chosen name.
+        name: String,
+        /// The outputs of the file.
+        known: Vec<String>,
+    },
+    /// A pointer of git LFS instead of the file.
+    #[error(
+        "the model is a git LFS pointer instead of the file; fetch the file with `git lfs pull`"
+    )]
+    Pointer,
     /// Weights in another file.
-    #[error("the model's weight \"{weight}\" is in another file; export the model into one file")]
+    #[error(
+        "the model's weight \"{weight}\" is in another file; pack it with `hotshoe pack`, which joins them, or export the model into one file"
+    )]
     External {
         /// Its name.
         weight: String,
@@ -237,6 +257,22 @@ pub enum RunError {
         /// The type of the tensor.
         got: Vec<usize>,
     },
+    /// A value that the type of the input in the file does not have.
+    #[error(
+        "the model's input \"{name}\" is {element_type} in its file, which does not have the value {value}; it takes {least} to {most}"
+    )]
+    OutOfRange {
+        /// The input's name.
+        name: String,
+        /// The type in the file.
+        element_type: String,
+        /// The first such value.
+        value: f64,
+        /// The lowest value.
+        least: i64,
+        /// The highest value.
+        most: i64,
+    },
     /// More bytes than one tensor may have.
     #[error(
         "{what} takes {bytes} bytes, over the limit of {limit} for one tensor; make the input smaller"
@@ -300,6 +336,7 @@ impl RunError {
             Self::MissingInput { .. }
             | Self::RepeatedInput { .. }
             | Self::WrongShape { .. }
+            | Self::OutOfRange { .. }
             | Self::Plan { .. } => ErrorKind::InvalidInput,
             Self::TooLarge { .. } | Self::Busy { .. } => ErrorKind::LimitExceeded,
             Self::Deadline => ErrorKind::DeadlineExceeded,

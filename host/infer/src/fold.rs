@@ -16,6 +16,8 @@ use crate::inspect::{
     self, Facts, InputShapes, InspectError, check_shapes, inputs, resolve, to_proto, totals,
 };
 
+pub(crate) use graph::remove_unused;
+
 /// The first version of the file format in which weights need not be inputs as well (ONNX `IR.md`, version 4).
 const IR_OF_FREE_WEIGHTS: i64 = 4;
 

@@ -19,8 +19,8 @@ use thiserror::Error;
 pub use backends::Fit;
 pub use cosine::{NEGLIGIBLE, cosine_similarity};
 pub(crate) use file::{
-    OWN_DOMAIN, calls_function, check_shapes, domain, graph, inner_graphs, inputs, is_own,
-    node_name, open, operator, totals,
+    OWN_DOMAIN, calls_function, check_shapes, domain, element_bits, graph, inner_graphs, inputs,
+    is_own, node_name, open, operator, totals, type_name,
 };
 pub use probe::{ProbeResult, probe};
 pub(crate) use shapes::{Facts, resolve};
@@ -43,6 +43,9 @@ pub enum InspectError {
     /// The file is empty.
     #[error("the file has 0 bytes; export or fetch the model again")]
     Empty,
+    /// A pointer of git LFS instead of the file.
+    #[error("this is a git LFS pointer instead of the file; fetch the file with `git lfs pull`")]
+    Pointer,
     /// It is truncated, damaged, or another kind of file.
     #[error("this is not a complete ONNX file; export or fetch it again")]
     Malformed {
@@ -76,7 +79,7 @@ impl InspectError {
     /// The stable name, in snake case.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Empty | Self::Malformed { .. } => "bad_model",
+            Self::Empty | Self::Pointer | Self::Malformed { .. } => "bad_model",
             Self::UnknownInput { .. } => "unknown_input",
             Self::Shape { .. } => "wrong_shape",
         }

@@ -24,9 +24,11 @@ mod named;
 pub mod npz;
 mod options;
 mod ort;
+mod served;
 mod stats;
 mod tensor;
 mod tract;
+mod whole;
 
 pub use self::ort::{OrtLibrary, ort_library};
 pub use backend::{Backend, BackendChoice};
@@ -40,3 +42,4 @@ pub use named::{Fallback, NamedModel};
 pub use options::{ModelOptions, Options, OrtOptions, PROVIDERS, Provider};
 pub use stats::Stats;
 pub use tensor::{ElementType, Tensor};
+pub use whole::{WholeError, whole};

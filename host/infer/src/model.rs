@@ -1,6 +1,8 @@
 //! A loaded model.
 
+mod empty;
 mod standby;
+mod values;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,14 +11,13 @@ use std::time::Instant;
 use hotshoe_base::chain;
 use hotshoe_trust::Digest;
 use parking_lot::{Mutex, RwLock};
-use prost::Message;
-use tract_onnx::pb::{GraphProto, ModelProto};
 
 use self::standby::{ReopenOptions, Standby};
 use crate::backend::{Backend, BackendChoice, InputSignature, Session};
-use crate::batch::{Batcher, Batching};
+use crate::batch::{self, Batcher, Batching};
 use crate::executor::{Executor, Lane, Usage};
 use crate::guard::guard;
+use crate::served::{ServedFile, ValueRange};
 use crate::tract::TractSession;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
@@ -31,6 +32,10 @@ pub struct Model {
     digest: Digest,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
+    /// The values that each input takes.
+    ranges: Vec<Option<ValueRange>>,
+    /// Whether each row of its outputs follows from the same row of its inputs.
+    has_rows: bool,
     metadata: BTreeMap<String, String>,
     loaded: RwLock<Loaded>,
     refused: Vec<(Backend, String)>,
@@ -86,33 +91,24 @@ impl Model {
         executor: &Arc<Executor>,
     ) -> Result<Self, LoadError> {
         let start = Instant::now();
-        let file =
-            ModelProto::decode(bytes).map_err(|e| LoadError::Malformed { source: e.into() })?;
-        let graph = file.graph.as_ref().ok_or_else(|| LoadError::Malformed {
-            source: "it has no graph".into(),
-        })?;
-        if let Some(weight) = describe::external_weight(&file) {
-            let weight = weight.to_owned();
-            return Err(LoadError::External { weight });
-        }
-        let (inputs, outputs) = (describe::inputs(graph)?, describe::outputs(graph)?);
-        if outputs.is_empty() {
-            return Err(LoadError::Malformed {
-                source: "it has no output".into(),
-            });
-        }
-        let metadata = describe::metadata(&file);
-        let (loaded, refused) = open(&file, graph, bytes, model_options, options)?;
+        let file = ServedFile::read(bytes, &model_options.outputs)?;
+        let graph = file.graph()?;
+        let metadata = describe::metadata(&file.model);
+        let (loaded, refused) = open(&file, model_options, options)?;
         tracing::debug!(%digest, bytes = bytes.len(), elapsed = ?start.elapsed(), "model loaded");
-        let batcher = Batcher::new(digest, model_options, &inputs, &outputs);
+        let batcher = Batcher::new(digest, model_options, &file.inputs, &file.outputs);
         if let Some(batcher) = &batcher {
-            batcher.check_graph(&file, graph);
+            batcher.check_graph(&file.model, graph);
         }
+        // Sizes that overflow cost empty batches, not the model.
+        let has_rows = guard(|| batch::has_rows(&file, graph)).unwrap_or(false);
         let most = loaded.serving.1.at_once().or(model_options.max_runs);
         Ok(Self {
             digest,
-            inputs,
-            outputs,
+            inputs: file.inputs,
+            outputs: file.outputs,
+            ranges: file.ranges,
+            has_rows,
             metadata,
             loaded: RwLock::new(loaded),
             refused,
@@ -133,12 +129,21 @@ impl Model {
         self.digest
     }
 
+    /// The digest of what is served of the file: with chosen outputs, it is not that of the file.
+    pub fn served_digest(&self) -> Digest {
+        let outputs = &self.options.model.outputs;
+        if outputs.is_empty() {
+            return self.digest;
+        }
+        Digest::of(format!("{} {outputs:?}", self.digest).as_bytes())
+    }
+
     /// The inputs in the order of the file.
     pub fn inputs(&self) -> &[TensorInfo] {
         &self.inputs
     }
 
-    /// The outputs in the order of the file.
+    /// The outputs in the order of the file, or of the choice.
     pub fn outputs(&self) -> &[TensorInfo] {
         &self.outputs
     }
@@ -286,6 +291,9 @@ impl Model {
         inputs: &[(&str, &Tensor)],
         deadline: Option<Instant>,
     ) -> Result<Vec<(String, Tensor)>, RunError> {
+        if let Some(results) = self.run_without_rows(inputs, deadline)? {
+            return Ok(results);
+        }
         let ordered = self.checked(inputs)?;
         let session = self.session();
         // Tensors are shared, not copied.
@@ -337,6 +345,7 @@ impl Model {
             }
         }
         self.check_shapes(ordered.iter().map(|tensor| tensor.shape()))?;
+        self.check_values(&ordered)?;
         let mut recorder = self.recorder.lock();
         if recorder.runs.len() < recorder.wanted {
             let named = self.inputs.iter().zip(&ordered);
@@ -409,17 +418,16 @@ impl Model {
 
 /// Loads a file in the chosen backends. With an automatic choice, a backend that cannot load it is reported with its reason.
 fn open(
-    file: &ModelProto,
-    graph: &GraphProto,
-    bytes: &[u8],
+    file: &ServedFile<'_>,
     model_options: &ModelOptions,
     options: &Options,
 ) -> Result<(Loaded, Vec<(Backend, String)>), LoadError> {
+    let graph = file.graph()?;
     let tract = || -> Result<Arc<dyn Session>, LoadError> {
-        let session = TractSession::load(file, graph, model_options.threads, options)?;
+        let session = TractSession::load(&file.model, graph, model_options.threads, options)?;
         Ok(Arc::new(session))
     };
-    let ort = || crate::ort::load(file, graph, bytes, model_options, options);
+    let ort = || crate::ort::load(&file.model, graph, &file.bytes, model_options, options);
     let alone = |backend, session| Loaded {
         serving: (backend, session),
         other: None,

@@ -5,6 +5,9 @@
 //! Python dictionary with `descr`, `fortran_order` and `shape`), the elements. Existing crates include a parser of
 //! Python literals for these three keys.
 
+mod sample;
+
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{Cursor, Read, Seek, Write};
 
@@ -13,6 +16,8 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::{ElementType, Tensor, TensorError};
+
+pub use sample::{Parts, split, with_sample, without_sample};
 
 /// The media type of an archive.
 pub const CONTENT_TYPE: &str = "application/x-npz";
@@ -39,9 +44,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For a sample or a result: 64 arrays, 64 MiB.
+    /// For a sample or a result: 1,024 arrays, 64 MiB. A language model of 100 layers has 200 arrays of keys and values.
     pub const SAMPLE: Self = Self {
-        arrays: 64,
+        arrays: 1_024,
         bytes: 64 << 20,
     };
     /// For a file on the command line: 1,024 arrays, 1 GiB.
@@ -94,7 +99,7 @@ pub enum NpzError {
     Array,
     /// An unsupported element type.
     #[error(
-        "its elements are {found}; supported are bool, u8, i8, and little-endian i32, i64, f16, f32, f64"
+        "its elements are {found}; supported are bool, u8, i8, and little-endian i16, u16, i32, u32, i64, f16, f32, f64"
     )]
     Elements {
         /// The type in NumPy's notation.
@@ -108,7 +113,7 @@ pub enum NpzError {
     Tensor(#[from] TensorError),
 }
 
-/// Reads a `.npy`.
+/// Reads a `.npy`. Tensors do not have `i16`, `u16` and `u32`: the first two become `i32`, the last `i64`.
 ///
 /// # Errors
 /// [`NpzError`]
@@ -129,7 +134,7 @@ pub fn read_array(bytes: &[u8]) -> Result<Tensor, NpzError> {
     }
     let (header, elements) = rest.split_at_checked(length).ok_or_else(broken)?;
     let header = str::from_utf8(header).map_err(|_| broken())?;
-    let element_type = element_type(header)?;
+    let (element_type, widen) = element_type(header)?;
     let shape = shape(header)
         .filter(|shape| shape.len() <= MAX_RANK)
         .ok_or_else(broken)?;
@@ -139,7 +144,23 @@ pub fn read_array(bytes: &[u8]) -> Result<Tensor, NpzError> {
         Some(order) if order.starts_with("True") => return Err(NpzError::Fortran),
         _ => return Err(broken()),
     }
-    Ok(Tensor::from_bytes(element_type, &shape, elements)?)
+    let elements = match widen {
+        None => Cow::Borrowed(elements),
+        Some(widen) => Cow::Owned(widen(elements).ok_or_else(broken)?),
+    };
+    Ok(Tensor::from_bytes(element_type, &shape, &elements)?)
+}
+
+/// Writes elements as those of a wider type; `None` if the last one is incomplete.
+type Widen = fn(&[u8]) -> Option<Vec<u8>>;
+
+fn widened<const N: usize, const M: usize>(
+    bytes: &[u8],
+    each: impl Fn([u8; N]) -> [u8; M],
+) -> Option<Vec<u8>> {
+    let (elements, rest) = bytes.as_chunks::<N>();
+    let wide = || elements.iter().flat_map(|&element| each(element)).collect();
+    rest.is_empty().then(wide)
 }
 
 /// The text after a key of the header.
@@ -148,18 +169,34 @@ fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     Some(rest.trim_start())
 }
 
-fn element_type(header: &str) -> Result<ElementType, NpzError> {
+fn element_type(header: &str) -> Result<(ElementType, Option<Widen>), NpzError> {
     let text = value(header, "descr").ok_or(NpzError::Array)?;
     let name = text.strip_prefix('\'').and_then(|it| it.split('\'').next());
+    let whole = |element_type| (element_type, None);
     Ok(match name {
-        Some("|b1") => ElementType::Bool,
-        Some("|u1") => ElementType::U8,
-        Some("|i1") => ElementType::I8,
-        Some("<i4") => ElementType::I32,
-        Some("<i8") => ElementType::I64,
-        Some("<f2") => ElementType::F16,
-        Some("<f4") => ElementType::F32,
-        Some("<f8") => ElementType::F64,
+        Some("<i2") => {
+            let widen: Widen =
+                |it| widened(it, |it| i32::from(i16::from_le_bytes(it)).to_le_bytes());
+            (ElementType::I32, Some(widen))
+        }
+        Some("<u2") => {
+            let widen: Widen =
+                |it| widened(it, |it| i32::from(u16::from_le_bytes(it)).to_le_bytes());
+            (ElementType::I32, Some(widen))
+        }
+        Some("<u4") => {
+            let widen: Widen =
+                |it| widened(it, |it| i64::from(u32::from_le_bytes(it)).to_le_bytes());
+            (ElementType::I64, Some(widen))
+        }
+        Some("|b1") => whole(ElementType::Bool),
+        Some("|u1") => whole(ElementType::U8),
+        Some("|i1") => whole(ElementType::I8),
+        Some("<i4") => whole(ElementType::I32),
+        Some("<i8") => whole(ElementType::I64),
+        Some("<f2") => whole(ElementType::F16),
+        Some("<f4") => whole(ElementType::F32),
+        Some("<f8") => whole(ElementType::F64),
         _ => {
             let found = name.map_or_else(
                 || "a structure".to_owned(),
@@ -257,11 +294,16 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Vec<(String, Tensor)>, NpzEr
 /// Writes a `.npz` for numpy.load. The bytes are deterministic.
 ///
 /// # Errors
-/// [`NpzError::Archive`]
+/// [`NpzError::Archive`], [`NpzError::Twice`]
 pub fn write(to: impl Write + Seek, arrays: &[(String, Tensor)]) -> Result<(), NpzError> {
     let mut archive = ZipWriter::new(to);
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let mut names = BTreeSet::new();
     for (name, tensor) in arrays {
+        if !names.insert(name) {
+            let name = name.clone();
+            return Err(NpzError::Twice { name });
+        }
         archive
             .start_file(format!("{name}.npy"), options)
             .map_err(NpzError::Archive)?;

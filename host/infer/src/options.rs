@@ -54,6 +54,9 @@ pub struct ModelOptions {
     pub max_batch: usize,
     /// How long a sample waits for others to join its batch. Default 0.
     pub max_wait: Duration,
+    /// The outputs, in this order; only what they need is loaded. Each is an output of the file, or another tensor whose type the file states.
+    /// Inputs that only other outputs need are left out. Default: none, which is the file's outputs.
+    pub outputs: Vec<String>,
 }
 
 impl Default for ModelOptions {
@@ -64,6 +67,7 @@ impl Default for ModelOptions {
             max_runs: None,
             max_batch: 1,
             max_wait: Duration::ZERO,
+            outputs: Vec::new(),
         }
     }
 }

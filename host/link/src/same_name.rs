@@ -4,11 +4,12 @@
 //! under `same-name`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
+use parking_lot::{Mutex, MutexGuard};
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
 use zenoh::sample::{Sample, SampleKind};
@@ -94,7 +95,7 @@ impl OtherSessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(&'static str, String), Instant>> {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+        self.since.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Statistics of the models and of the pipeline, as requests of this protocol give them. Those of one release: another begins at 0.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
 
 /// The number of measurements, and their sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -65,7 +66,7 @@ impl Statistics {
         let key = (name.to_owned(), version.to_owned());
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         if !all.contains_key(&key) {
             all.retain(|(_, known), _| known == version);
         }
@@ -85,7 +86,7 @@ impl Statistics {
 
     /// The statistics of one model; zeros before its first request.
     pub(crate) fn of(&self, name: &str, version: &str) -> Counters {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         let key = (name.to_owned(), version.to_owned());
         all.get(&key).copied().unwrap_or_default()
     }

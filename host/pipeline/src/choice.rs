@@ -94,7 +94,7 @@ impl Pipeline {
     /// Applies the remembered choices. Returns their number, and the models without one.
     fn remembered(&self, backends: &Backends) -> (usize, Vec<TwoBackendModel<'_>>) {
         let (known, unknown): (Vec<_>, Vec<_>) = self.open().into_iter().partition(|open| {
-            let found = backends.get(open.model.digest(), open.threads);
+            let found = backends.get(open.model.served_digest(), open.threads);
             found.is_some_and(|chosen| {
                 let serves = open.model.use_backend(chosen.backend);
                 let reason = format!("remembered: {}", chosen.reason);
@@ -216,7 +216,7 @@ impl Pipeline {
                 );
             }
             if chosen.lasting {
-                backends.remember(open.model.digest(), open.threads, &chosen);
+                backends.remember(open.model.served_digest(), open.threads, &chosen);
             }
             self.note(open, chosen);
         }

@@ -67,6 +67,13 @@ impl InferStep {
         self.model.name()
     }
 
+    /// Whether the model has this input, and no state feeds it.
+    pub(crate) fn takes(&self, name: &str) -> bool {
+        let is_state = |memory: &Arc<Recurrent>| memory.feeds(name);
+        self.model.inputs().iter().any(|info| info.name == name)
+            && !self.memory.as_ref().is_some_and(is_state)
+    }
+
     /// Runs the model on these tensors and on its state of `source`. State inputs do not come from the previous step, and state outputs
     /// are not passed on. All inputs are added to `trace`.
     pub(crate) fn run(

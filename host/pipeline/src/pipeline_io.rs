@@ -1,5 +1,6 @@
 //! Input and output of a pipeline: parsing a sample for the first step, and tensors as the result.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hotshoe_engine::{ErrorCode, Failure, Fault, Insight, Sample};
@@ -21,8 +22,12 @@ pub(super) enum FirstInput {
 }
 
 impl FirstInput {
-    /// Parses a sample for a pipeline with this input.
-    pub(crate) fn read(begin: PipelineInput, sample: &Sample) -> Result<Self, Failure> {
+    /// Parses a sample for a pipeline with this input. `takes` is whether the first step has an input of that name.
+    pub(crate) fn read(
+        begin: PipelineInput,
+        sample: &Sample,
+        takes: impl Fn(&str) -> bool,
+    ) -> Result<Self, Failure> {
         match begin {
             PipelineInput::Sample => Ok(Self::Sample),
             PipelineInput::Tensors | PipelineInput::Outputs => {
@@ -32,7 +37,7 @@ impl FirstInput {
                         "the pipeline begins with tensors, but the sample is not an .npz of tensors: {cause}"
                     ))
                 })?;
-                let (tensors, inner) = split_sample(arrays, sample)?;
+                let (tensors, inner) = split_sample(arrays, sample, takes)?;
                 Ok(Self::Tensors(tensors, inner))
             }
             PipelineInput::Insight => match Expectation::parse(&sample.payload) {
@@ -61,6 +66,11 @@ pub(super) fn tensors_to_insight(tensors: &[(String, Tensor)]) -> Result<Insight
             message,
         ));
     }
+    let mut names = BTreeSet::new();
+    if let Some((name, _)) = tensors.iter().find(|(name, _)| !names.insert(name)) {
+        let message = format!("the pipeline ends with two tensors `{name}`; rename one");
+        return Err(Failure::new(Fault::Guest(ErrorCode::InvalidInput), message));
+    }
     let written = npz::to_bytes(tensors);
     let failed = |error: NpzError| Failure::of(Fault::Guest(ErrorCode::Internal), &error);
     Ok(Insight::Custom {
@@ -73,25 +83,23 @@ pub(super) fn tensors_to_insight(tensors: &[(String, Tensor)]) -> Result<Insight
 fn split_sample(
     arrays: Vec<(String, Tensor)>,
     outer: &Sample,
+    takes: impl Fn(&str) -> bool,
 ) -> Result<(Vec<(String, Tensor)>, Sample), Failure> {
     let mut sample = Sample {
         content_type: UNKNOWN.to_owned(),
         payload: Arc::from([]),
         ..outer.clone()
     };
-    let mut tensors = Vec::with_capacity(arrays.len());
-    for (name, tensor) in arrays {
-        match name.as_str() {
-            npz::SAMPLE => sample.payload = Arc::from(byte_row(&name, &tensor)?),
-            npz::SAMPLE_TYPE => {
-                let text = str::from_utf8(byte_row(&name, &tensor)?)
-                    .map_err(|_| invalid("the array `content-type` is not UTF-8"))?;
-                text.clone_into(&mut sample.content_type);
-            }
-            _ => tensors.push((name, tensor)),
-        }
+    let parts = npz::split(arrays, |name, _| takes(name));
+    if let Some(payload) = &parts.payload {
+        sample.payload = Arc::from(byte_row(npz::SAMPLE, payload)?);
     }
-    Ok((tensors, sample))
+    if let Some(kind) = &parts.content_type {
+        let text = str::from_utf8(byte_row(npz::SAMPLE_TYPE, kind)?)
+            .map_err(|_| invalid("the array `content-type` is not UTF-8"))?;
+        text.clone_into(&mut sample.content_type);
+    }
+    Ok((parts.tensors, sample))
 }
 
 /// The bytes of a one-dimensional `u8` array.

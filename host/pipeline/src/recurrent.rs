@@ -132,6 +132,11 @@ impl Recurrent {
         }
     }
 
+    /// Whether the state feeds this input.
+    pub(crate) fn feeds(&self, input: &str) -> bool {
+        self.slots.iter().any(|slot| slot.input == input)
+    }
+
     /// The same configuration with empty state.
     pub(crate) fn empty_copy(&self) -> Self {
         Self::new(self.slots.clone())

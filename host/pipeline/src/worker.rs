@@ -123,7 +123,11 @@ impl Worker {
             stages,
             tolerated,
         };
-        let inner = match state.begin(self.begin, sample) {
+        let takes = |name: &str| match self.steps.first() {
+            Some(WorkerStep::Infer(step)) => step.takes(name),
+            _ => false,
+        };
+        let inner = match state.begin(self.begin, sample, takes) {
             Ok(inner) => inner,
             Err(failure) => return failed(INPUT, failure, stages, tolerated),
         };
@@ -171,8 +175,13 @@ impl Worker {
 
 impl SampleState {
     /// Parses a sample. Returns the sample for components, if it is a different one.
-    fn begin(&mut self, begin: PipelineInput, sample: &Sample) -> Result<Option<Sample>, Failure> {
-        match FirstInput::read(begin, sample)? {
+    fn begin(
+        &mut self,
+        begin: PipelineInput,
+        sample: &Sample,
+        takes: impl Fn(&str) -> bool,
+    ) -> Result<Option<Sample>, Failure> {
+        match FirstInput::read(begin, sample, takes)? {
             FirstInput::Sample => Ok(None),
             FirstInput::Insight(insight) => {
                 self.insight = Some(insight);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use hotshoe_store::{Layout, pack_changed};
+use hotshoe_trust::release_toml::ReleaseToml;
 use hotshoe_trust::{
     Access, Allowed, Device, DeviceSelector, Floor, Folder, Release, SigningKey, Time, TrustRoot,
     Verified,
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 use crate::device::host_version;
+use crate::pack::whole_model;
 
 /// The name of its only key.
 const KEY: &str = "throw-away";
@@ -76,10 +78,9 @@ pub fn prepare(
     let folder = TempDir::new().context("cannot create a temporary folder")?;
     let now = Time::now();
     let out = folder.path().join("release");
-    let packed = pack_changed(release_toml, now, &out, |description| {
-        description.tests.clear()
-    })
-    .with_context(|| format!("cannot pack {}", release_toml.display()))?;
+    let without_tests = |description: &mut ReleaseToml| description.tests.clear();
+    let packed = pack_changed(release_toml, now, &out, without_tests, &whole_model)
+        .with_context(|| format!("cannot pack {}", release_toml.display()))?;
     let device = matching_device(&packed.release.devices, device)?;
     let (key, trust) = key()?;
     let manifest = packed.layout.package()?.manifest;

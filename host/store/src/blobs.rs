@@ -293,17 +293,13 @@ impl BlobStore {
         self.put_open(open_file(path)?, path, limit)
     }
 
-    /// Stores a file of at most `limit` bytes below `folder`, as [`open_below`] opens it.
-    pub(crate) fn put_below(
+    /// Stores an open file of at most `limit` bytes, which is at `path`.
+    pub(crate) fn put_open(
         &self,
-        folder: &Path,
+        mut open: OpenFile<'_>,
         path: &Path,
         limit: u64,
     ) -> Result<Blob, BlobError> {
-        self.put_open(open_below(folder, path)?, path, limit)
-    }
-
-    fn put_open(&self, mut open: OpenFile<'_>, path: &Path, limit: u64) -> Result<Blob, BlobError> {
         if open.size > limit {
             return Err(BlobError::TooLarge {
                 path: path.to_owned(),

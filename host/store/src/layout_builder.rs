@@ -12,7 +12,7 @@ use oci_spec::image::{ImageIndexBuilder, MediaType, OciLayoutBuilder};
 use tempfile::TempDir;
 
 use crate::{
-    blob_error::BlobError,
+    blob_error::{BlobError, OpenFile},
     chunking::chunk,
     layout::{Layout, LayoutError},
 };
@@ -80,14 +80,14 @@ impl LayoutBuilder {
         self.layout.blobs.put_file(path, limit)
     }
 
-    /// As [`Self::put_file`], for a file below `folder`: a link that leads out of it is refused.
-    pub(crate) fn put_below(
+    /// Adds an open file of at most `limit` bytes, which is at `path`, as a blob.
+    pub(crate) fn put_open(
         &self,
-        folder: &Path,
+        file: OpenFile<'_>,
         path: &Path,
         limit: u64,
     ) -> Result<Blob, BlobError> {
-        self.layout.blobs.put_below(folder, path, limit)
+        self.layout.blobs.put_open(file, path, limit)
     }
 
     /// Adds the chunk index of a blob that was added.

@@ -4,6 +4,7 @@ mod recorded;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    error::Error,
     path::{Component, Path, PathBuf},
 };
 
@@ -16,7 +17,7 @@ use hotshoe_trust::{
 };
 
 use crate::{
-    blob_error::{BlobError, read_file},
+    blob_error::{BlobError, open_below, open_file, read_file},
     layout::{Layout, LayoutError},
 };
 
@@ -64,6 +65,19 @@ pub enum PackError {
         #[source]
         source: Box<BlobError>,
     },
+    /// A model that it names cannot be packed.
+    #[error("{} in {}", which("models", name, key), path.display())]
+    Model {
+        /// The `release.toml`.
+        path: PathBuf,
+        /// The model.
+        name: String,
+        /// Its key, or the name of the variant.
+        key: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// A recording that it names cannot become self-tests.
     #[error("`recorded` of the [[tests]] entry `{name}` in {}", path.display())]
     Recorded {
@@ -100,6 +114,7 @@ impl PackError {
             Self::Text { .. } => "invalid_toml",
             Self::Toml { source, .. } => source.name(),
             Self::File { source, .. } => source.name(),
+            Self::Model { .. } => "invalid_model",
             Self::Recorded { source, .. } => match &**source {
                 RecordedError::Recording(error) => error.name(),
                 RecordedError::NotRecorded(_) => "not_recorded",
@@ -119,6 +134,23 @@ fn which(table: &str, name: &str, key: &str) -> String {
         _ => format!("`{key}` of [{table}.{name}.variants]"),
     }
 }
+
+/// A model's file that is to be packed.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelFile<'a> {
+    /// The model's name in the release.
+    pub model: &'a str,
+    /// Where the file is.
+    pub path: &'a Path,
+    /// The file.
+    pub bytes: &'a [u8],
+    /// The chosen outputs of the model.
+    pub outputs: &'a [String],
+}
+
+/// Checks a model's file. The result is packed in place of the file, if there is one.
+pub type PackModel<'a> =
+    &'a dyn Fn(&ModelFile<'_>) -> Result<Option<Vec<u8>>, Box<dyn Error + Send + Sync>>;
 
 /// A packed release, not yet signed.
 #[derive(Debug)]
@@ -151,15 +183,16 @@ fn stays_below(path: &Path) -> bool {
 /// Paths in the `release.toml` are relative to its folder. A link in that folder may not lead out of it; a path may. A release folder that is already at `out` is
 /// replaced; on failure it stays as it was.
 pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackError> {
-    pack_changed(release_toml, now, out, |_| ())
+    pack_changed(release_toml, now, out, |_| (), &|_| Ok(None))
 }
 
-/// As [`pack`], with `change` applied to the parsed `release.toml`.
+/// As [`pack`], with `change` applied to the parsed `release.toml`, and each model's file packed by `pack_model`.
 pub fn pack_changed(
     release_toml: &Path,
     now: Time,
     out: &Path,
     change: impl FnOnce(&mut ReleaseToml),
+    pack_model: PackModel<'_>,
 ) -> Result<Packed, PackError> {
     let path = || release_toml.to_owned();
     let text = read_file(release_toml, RELEASE_TOML_BYTES).map_err(PackError::Read)?;
@@ -176,24 +209,51 @@ pub fn pack_changed(
     let mut blobs = BTreeMap::new();
     recorded::expand(&mut description, release_toml, &builder, &mut blobs)?;
     for file in description.files() {
-        if !blobs.contains_key(file.file) {
-            let (table, name, key) = (file.table, file.name.to_owned(), file.key.to_owned());
-            let folder = parent(release_toml);
-            let found = folder.join(file.file);
-            let blob = if stays_below(Path::new(file.file)) {
-                builder.put_below(folder, &found, file.max_bytes)
-            } else {
-                builder.put_file(&found, file.max_bytes)
-            };
-            let blob = blob.map_err(|source| PackError::File {
-                path: path(),
-                table,
-                name,
-                key,
-                source: Box::new(source),
-            })?;
-            blobs.insert(file.file.to_owned(), blob);
+        let model = description
+            .models
+            .get(file.name)
+            .filter(|_| file.table == "models");
+        if model.is_none() && blobs.contains_key(file.file) {
+            continue;
         }
+        let (table, name, key) = (file.table, file.name.to_owned(), file.key.to_owned());
+        let folder = parent(release_toml);
+        let found = folder.join(file.file);
+        let opened = if stays_below(Path::new(file.file)) {
+            open_below(folder, &found)
+        } else {
+            open_file(&found)
+        };
+        let unread = |source| PackError::File {
+            path: path(),
+            table,
+            name: name.clone(),
+            key: key.clone(),
+            source: Box::new(source),
+        };
+        let opened = opened.map_err(unread)?;
+        let blob = match model {
+            None => builder
+                .put_open(opened, &found, file.max_bytes)
+                .map_err(unread)?,
+            Some(model) => {
+                let bytes = opened.read(file.max_bytes).map_err(unread)?;
+                let packed = pack_model(&ModelFile {
+                    model: file.name,
+                    path: &found,
+                    bytes: &bytes,
+                    outputs: &model.outputs,
+                });
+                let packed = packed.map_err(|source| PackError::Model {
+                    path: path(),
+                    name: name.clone(),
+                    key: key.clone(),
+                    source,
+                })?;
+                builder.put(packed.as_deref().unwrap_or(&bytes))?
+            }
+        };
+        blobs.insert(file.file.to_owned(), blob);
     }
     let mut chunks = BTreeMap::new();
     for blob in blobs.values().filter(|blob| blob.size > MAX_CHUNK_BYTES) {

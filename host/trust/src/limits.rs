@@ -40,9 +40,11 @@ impl ReleaseLimits {
     pub const BATCH: u64 = 256;
     /// `max-wait-us` of a model: a second.
     pub const BATCH_WAIT_US: u64 = 1_000_000;
-    /// Inputs of one model that hold its state: 64.
-    pub const MODEL_STATES: u64 = 64;
-    /// The name of a tensor in `state`: 256 bytes.
+    /// Inputs of one model that hold its state: 1,024. A language model of 100 layers has 200.
+    pub const MODEL_STATES: u64 = 1_024;
+    /// `outputs` of one model: 1,024.
+    pub const MODEL_OUTPUTS: u64 = 1_024;
+    /// The name of a tensor in `state` or `outputs`: 256 bytes.
     pub const TENSOR_NAME_BYTES: u64 = 256;
     /// Folders of one component: 16.
     pub const FOLDERS: u64 = 16;

@@ -42,6 +42,8 @@ pub struct Model {
     /// The inputs that hold the state of the model, each with the output that feeds it for the next sample of the same
     /// source. Initially zeros. Default: none.
     pub state: BTreeMap<String, String>,
+    /// The outputs that are served, in this order; only what they need is loaded. Default: none, which is the file's outputs.
+    pub outputs: Vec<String>,
 }
 
 impl Model {
@@ -61,6 +63,7 @@ impl Model {
             max_batch: Self::MAX_BATCH,
             max_wait_us: 0,
             state: BTreeMap::new(),
+            outputs: Vec::new(),
         }
     }
 
@@ -120,7 +123,36 @@ impl Model {
             let problem = "`max-wait-us` has no effect while `max-batch` is 1; raise `max-batch`, or leave `max-wait-us` out";
             return Err(Self::refuse(name, problem));
         }
-        self.check_state(name)
+        self.check_state(name)?;
+        self.check_outputs(name)
+    }
+
+    fn check_outputs(&self, name: &str) -> Result<(), ReleaseError> {
+        within(
+            &format!("the number of `outputs` of model `{name}`"),
+            self.outputs.len() as u64,
+            0,
+            ReleaseLimits::MODEL_OUTPUTS,
+        )?;
+        let mut outputs = BTreeSet::new();
+        for output in &self.outputs {
+            within(
+                &format!("the length of a name in `outputs` of model `{name}`"),
+                output.len() as u64,
+                1,
+                ReleaseLimits::TENSOR_NAME_BYTES,
+            )?;
+            if !outputs.insert(output) {
+                let problem = format!("`outputs` names `{output}` twice; leave one out");
+                return Err(Self::refuse(name, problem));
+            }
+        }
+        let left_out = |output: &&String| !outputs.is_empty() && !outputs.contains(output);
+        if let Some(output) = self.state.values().find(left_out) {
+            let problem = format!("`state` uses the output `{output}`; add it to `outputs`");
+            return Err(Self::refuse(name, problem));
+        }
+        Ok(())
     }
 
     fn check_state(&self, name: &str) -> Result<(), ReleaseError> {
@@ -179,6 +211,8 @@ struct ModelJson {
     max_wait_us: Option<u32>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     state: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    outputs: Vec<String>,
 }
 
 impl TryFrom<ModelJson> for Model {
@@ -196,6 +230,7 @@ impl TryFrom<ModelJson> for Model {
             max_batch: json.max_batch.unwrap_or(Self::MAX_BATCH),
             max_wait_us: json.max_wait_us.unwrap_or(0),
             state: json.state,
+            outputs: json.outputs,
         })
     }
 }
@@ -214,6 +249,7 @@ impl From<Model> for ModelJson {
             max_batch: unless(model.max_batch, Model::MAX_BATCH),
             max_wait_us: unless(model.max_wait_us, 0),
             state: model.state,
+            outputs: model.outputs,
         }
     }
 }

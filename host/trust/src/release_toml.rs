@@ -43,6 +43,10 @@
 //! file = "listen.onnx"
 //! state = { h = "h-next" }      # input = the output that feeds it for the next sample of the same source; initially zeros
 //!
+//! [models.sort]
+//! file = "sort.onnx"
+//! outputs = ["scores"]          # those that are served, in this order; only what they need is loaded; default: the file's outputs
+//!
 //! [data.characters]
 //! file = "characters.txt"
 //! media-type = "text/plain"

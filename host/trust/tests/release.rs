@@ -417,6 +417,7 @@ proptest::proptest! {
         names in proptest::collection::btree_set("[a-z][a-z0-9]{0,5}", 1..=8),
         numbers in (1_u32..=600_000, 1_u32..=256, 0_u32..=1_000_000),
         state in proptest::collection::btree_map("[a-z]{1,8}", "[A-Z]{1,8}", 0..6),
+        outputs in proptest::collection::vec("[A-Z]{1,8}", 0..4),
     ) {
         let variants = names.iter().map(|name| Variant {
             name: name.clone(),
@@ -428,6 +429,7 @@ proptest::proptest! {
             max_batch: numbers.1,
             max_wait_us: numbers.2,
             state,
+            outputs,
         };
         let json = serde_json::to_vec(&model).unwrap();
         proptest::prop_assert_eq!(strict_json::parse::<Model>(&json, 1 << 20).unwrap(), model);

@@ -2,7 +2,7 @@
 
 #[path = "../../../host/pipeline/tests/fixture/onnx.rs"]
 #[allow(dead_code, reason = "the daemon's tests use the rest")]
-mod onnx;
+pub(crate) mod onnx;
 
 use std::fs;
 

@@ -1,5 +1,5 @@
 use hotshoe_base::without_byte_order_mark;
-use hotshoe_release::pack::pack;
+use hotshoe_release::pack::pack_checked;
 use hotshoe_release::terminal::{Terminal, size};
 use hotshoe_store::Packed;
 use hotshoe_trust::{Blob, Digest, Release, Time, Variant};
@@ -11,7 +11,8 @@ use std::process::ExitCode;
 /// Pack a release from release.toml
 ///
 /// Reads release.toml and the files that it names, and writes an OCI image layout: a folder that `oras`, `skopeo` and any OCI registry
-/// can store. A link beside release.toml may not lead out of its folder; a path may. The release is not signed yet.
+/// can store. A link beside release.toml may not lead out of its folder; a path may. Each model is loaded, and weights in files beside it
+/// are packed into it. The release is not signed yet.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -34,6 +35,7 @@ release.toml (paths are relative to it; an unknown key is refused):
   limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }
   [models.detect]
   file = \"detect.onnx\"
+  outputs = [\"boxes\"]               # optional: those that are served; only what they need is loaded
   [data.rules]
   file = \"rules.json\"
   media-type = \"application/json\"
@@ -127,7 +129,7 @@ struct Report<'a> {
 }
 
 /// Warnings about a release.
-fn warnings(packed: &Packed) -> Vec<String> {
+fn warnings(packed: &Packed) -> impl Iterator<Item = String> {
     let release = &packed.release;
     let unproven = !release.models.is_empty() && release.tests.is_empty();
     let warning = "the release has a model and no self-test, so a device cannot check that the model gives the same results as here, \
@@ -145,20 +147,20 @@ fn warnings(packed: &Packed) -> Vec<String> {
             "the data file `{name}` begins with a byte order mark, which components read as part of the text; save it as UTF-8 without one"
         )
     });
-    unproven.into_iter().chain(marked).collect()
+    unproven.into_iter().chain(marked)
 }
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let progress = terminal.progress();
     let task = (!terminal.json).then(|| progress.spinner("packing"));
-    let packed = pack(&args.release, &args.out, Time::now())?;
+    let (packed, unloaded) = pack_checked(&args.release, &args.out, Time::now())?;
     drop(task);
     let report = Report {
         layout: &args.out,
         release: Summary::of(&packed.release, packed.digest),
         contents: contents(&packed.release),
         bytes: packed.release.blobs().map(|blob| blob.size).sum(),
-        warnings: warnings(&packed),
+        warnings: warnings(&packed).chain(unloaded).collect(),
     };
     if terminal.json {
         terminal.json(&report)?;

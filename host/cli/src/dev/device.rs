@@ -16,6 +16,7 @@ use hotshoe_release::daemon_process::{DaemonProcess, free_endpoint};
 use hotshoe_release::deliver::Deployer;
 use hotshoe_release::device::Identity;
 use hotshoe_release::install::forget;
+use hotshoe_release::pack::whole_model;
 use hotshoe_release::{install, sign};
 
 /// The site's name, in keys and in the status.
@@ -95,9 +96,8 @@ impl Device {
         self.generation += 1;
         let generation = self.generation;
         let layout = self.folder.join("release");
-        let packed = pack_changed(&self.manifest, Time::now(), &layout, |release| {
-            for_development(release, generation);
-        })?;
+        let change = |release: &mut ReleaseToml| for_development(release, generation);
+        let packed = pack_changed(&self.manifest, Time::now(), &layout, change, &whole_model)?;
         sign::sign(&layout, &self.key)?;
         self.drop_ended()?;
         if self.running.is_none() {

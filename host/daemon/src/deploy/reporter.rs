@@ -126,10 +126,7 @@ impl Reporter {
 
     /// Tells the publisher of a release that another one takes its place, before it was verified. The status stays that of the other.
     pub(super) fn displaced(&self, subject: &Subject, cause: Cause) {
-        let mut last = self
-            .displaced
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.displaced.lock();
         // Unsigned statements can come in floods.
         let interval = Duration::from_millis(PROGRESS_MS);
         if last.is_some_and(|last| self.clock.elapsed(last) < interval) {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hotshoe_engine::{Action, Sample};
-use hotshoe_infer::Tensor;
 use hotshoe_infer::npz::{self, NpzError};
 use hotshoe_pipeline::{Decision, Tensors, Trace};
 use hotshoe_store::{RecordStage, RecordedEntry, RecordedPart};
@@ -140,18 +139,12 @@ impl Content {
         match self {
             Self::Payload(payload) => Ok(payload.to_vec()),
             Self::Json(text) => Ok(text),
-            Self::Tensors(mut tensors, sample) => {
-                if let Some(sample) = sample {
-                    let kind = sample.content_type.into_bytes();
-                    tensors.push((npz::SAMPLE.to_owned(), line(&sample.payload)?));
-                    tensors.push((npz::SAMPLE_TYPE.to_owned(), line(&kind)?));
-                }
-                npz::to_bytes(&tensors)
-            }
+            Self::Tensors(tensors, None) => npz::to_bytes(&tensors),
+            Self::Tensors(tensors, Some(sample)) => npz::to_bytes(&npz::with_sample(
+                tensors,
+                &sample.payload,
+                &sample.content_type,
+            )?),
         }
     }
-}
-
-fn line(bytes: &[u8]) -> Result<Tensor, NpzError> {
-    Ok(Tensor::from_u8(&[bytes.len()], bytes.to_vec())?)
 }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use hotshoe_protocol::status::WatchMode;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// State that the service and the reader of a watched folder share.
 #[derive(Debug, Default)]
@@ -54,8 +54,7 @@ impl FolderState {
     pub(crate) fn await_release(&self, stopped: &AtomicBool) {
         let mut state = self.lock();
         while state.is_paused && !stopped.load(Ordering::Acquire) {
-            let woken = self.changed.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
         }
     }
 
@@ -94,6 +93,6 @@ impl FolderState {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

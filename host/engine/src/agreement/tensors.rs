@@ -34,8 +34,7 @@ pub(super) fn tensors(a: &[u8], b: &[u8]) -> f64 {
 }
 
 fn sorted(bytes: &[u8]) -> Option<Vec<(String, Tensor)>> {
-    let mut arrays = npz::read(bytes, Limits::SAMPLE).ok()?;
-    arrays.retain(|(name, _)| name != npz::SAMPLE && name != npz::SAMPLE_TYPE);
+    let mut arrays = npz::without_sample(npz::read(bytes, Limits::SAMPLE).ok()?);
     arrays.sort_by(|a, b| a.0.cmp(&b.0));
     Some(arrays)
 }

@@ -119,7 +119,7 @@ fn rename(node: &mut NodeProto, renamed: &HashMap<String, String>) {
 }
 
 /// Removes nodes and weights that no output needs. Returns their number.
-pub(super) fn remove_unused(graph: &mut GraphProto) -> usize {
+pub(crate) fn remove_unused(graph: &mut GraphProto) -> usize {
     let before = graph.node.len() + graph.initializer.len();
     let mut needed: HashSet<String> = graph.output.iter().map(|it| it.name.clone()).collect();
     let mut kept: Vec<NodeProto> = Vec::new();

@@ -71,7 +71,7 @@ fn fit(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Fit {
             .map(String::as_str)
             .collect();
         let reason = format!(
-            "it keeps weights in {}, but a release has one file per model; join them, with `onnx.save(onnx.load(\"model.onnx\"), \"whole.onnx\")` in Python, for example",
+            "it keeps weights in {}, but a release has one file per model; `hotshoe pack` joins them, and so does `onnx.save(onnx.load(\"model.onnx\"), \"whole.onnx\")` in Python",
             files.join(", ")
         );
         return Fit::refused(backend, reason, None);

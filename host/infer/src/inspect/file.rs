@@ -8,6 +8,8 @@ use tract_onnx::pb::tensor_shape_proto::dimension::Value as Size;
 use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
+use crate::describe::is_pointer;
+
 use super::{Dimension, InputShapes, InspectError, Parameters, Port, shape_text};
 
 /// The domain of ONNX's own operators; most files leave it empty.
@@ -17,6 +19,9 @@ pub(crate) const OWN_DOMAIN: &str = "ai.onnx";
 pub(crate) fn open(bytes: &[u8]) -> Result<ModelProto, InspectError> {
     if bytes.is_empty() {
         return Err(InspectError::Empty);
+    }
+    if is_pointer(bytes) {
+        return Err(InspectError::Pointer);
     }
     let model =
         ModelProto::decode(bytes).map_err(|e| InspectError::Malformed { source: e.into() })?;
@@ -204,7 +209,9 @@ impl GraphTotals {
         });
         let bytes = match DataType::try_from(tensor.data_type) {
             Ok(DataType::String) => tensor.string_data.iter().map(|it| it.len() as u64).sum(),
-            _ => count.saturating_mul(bits(tensor.data_type)).div_ceil(8),
+            _ => count
+                .saturating_mul(element_bits(tensor.data_type))
+                .div_ceil(8),
         };
         let parameters = &mut self.parameters;
         parameters.count = parameters.count.saturating_add(count);
@@ -226,7 +233,7 @@ fn is_external(tensor: &TensorProto) -> bool {
 }
 
 /// The short name of an element type of ONNX: `f32`, `i64`, `bf16`, `string`.
-pub(super) fn type_name(data_type: i32) -> String {
+pub(crate) fn type_name(data_type: i32) -> String {
     let Ok(kind) = DataType::try_from(data_type) else {
         return format!("type {data_type}");
     };
@@ -250,7 +257,7 @@ pub(super) fn type_name(data_type: i32) -> String {
 }
 
 /// Bits of one element; 0 if variable.
-fn bits(data_type: i32) -> u64 {
+pub(crate) fn element_bits(data_type: i32) -> u64 {
     match DataType::try_from(data_type) {
         Ok(DataType::Uint4 | DataType::Int4 | DataType::Float4e2m1) => 4,
         Ok(DataType::Uint16 | DataType::Int16 | DataType::Float16 | DataType::Bfloat16) => 16,

@@ -9,7 +9,7 @@ use tract_onnx::prelude::IntoTValue;
 
 use super::file::type_name;
 use crate::guard::guard;
-use crate::{ElementType, Tensor};
+use crate::{ElementType, Tensor, describe};
 
 /// Why a file is not a tensor.
 #[derive(Debug, Error)]
@@ -48,7 +48,10 @@ pub fn onnx_tensor(bytes: &[u8]) -> Result<(String, Tensor), TensorFileError> {
 
 /// The elements of a weight or another tensor of a file.
 pub(crate) fn read_tensor(proto: &TensorProto) -> Result<Tensor, TensorFileError> {
-    if data_type(proto).is_none() {
+    let kind = DataType::try_from(proto.data_type)
+        .ok()
+        .and_then(describe::of);
+    if kind.is_none() {
         let element_type = type_name(proto.data_type);
         return Err(TensorFileError::ElementType { element_type });
     }
@@ -59,20 +62,6 @@ pub(crate) fn read_tensor(proto: &TensorProto) -> Result<Tensor, TensorFileError
         .map_err(elements)?
         .map_err(|error| elements(format!("{error:#}")))?;
     Tensor::from_raw(raw.into_tvalue()).map_err(elements)
-}
-
-fn data_type(proto: &TensorProto) -> Option<ElementType> {
-    Some(match DataType::try_from(proto.data_type).ok()? {
-        DataType::Bool => ElementType::Bool,
-        DataType::Uint8 => ElementType::U8,
-        DataType::Int8 => ElementType::I8,
-        DataType::Int32 => ElementType::I32,
-        DataType::Int64 => ElementType::I64,
-        DataType::Float16 => ElementType::F16,
-        DataType::Float => ElementType::F32,
-        DataType::Double => ElementType::F64,
-        _ => return None,
-    })
 }
 
 /// Converts a tensor to a weight of a file.

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use hotshoe_base::chain;
 use hotshoe_trust::Digest;
-use prost::Message;
-use tract_onnx::pb::ModelProto;
 
 use super::{Loaded, Model};
 use crate::backend::{Backend, Session};
+use crate::served::ServedFile;
 use crate::tract::TractSession;
 use crate::{LoadError, ModelOptions, Options, RunError, Tensor};
 
@@ -68,15 +67,17 @@ impl ReopenOptions {
         if Digest::of(bytes) != digest {
             return Err(malformed("the file has changed".into()));
         }
-        let file = ModelProto::decode(bytes).map_err(|error| malformed(error.into()))?;
-        let graph = file.graph.as_ref();
-        let graph = graph.ok_or_else(|| malformed("it has no graph".into()))?;
+        let file = ServedFile::read(bytes, &self.model.outputs)?;
+        let graph = file.graph()?;
         match backend {
             Backend::Tract => {
-                let session = TractSession::load(&file, graph, self.model.threads, &self.all)?;
+                let session =
+                    TractSession::load(&file.model, graph, self.model.threads, &self.all)?;
                 Ok(Arc::new(session))
             }
-            Backend::Ort => crate::ort::load(&file, graph, bytes, &self.model, &self.all),
+            Backend::Ort => {
+                crate::ort::load(&file.model, graph, &file.bytes, &self.model, &self.all)
+            }
         }
     }
 }

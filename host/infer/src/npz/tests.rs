@@ -132,7 +132,7 @@ fn what_inflates_past_the_limit_is_refused() {
 #[test]
 fn too_many_members_two_of_one_name_and_other_files() {
     let one = array(&Tensor::from_u8(&[1], vec![1]).unwrap());
-    let names: Vec<String> = (0..65).map(|number| format!("{number}.npy")).collect();
+    let names: Vec<String> = (0..1_025).map(|number| format!("{number}.npy")).collect();
     let many: Vec<(&str, &[u8])> = names
         .iter()
         .map(|it| (it.as_str(), one.as_slice()))
@@ -142,8 +142,8 @@ fn too_many_members_two_of_one_name_and_other_files() {
         matches!(
             refused,
             NpzError::Arrays {
-                count: 65,
-                most: 64
+                count: 1_025,
+                most: 1_024
             }
         ),
         "{refused}"
@@ -164,6 +164,76 @@ fn too_many_members_two_of_one_name_and_other_files() {
     }
     // The archive's own index knows one of them; which, is not said.
     assert!(read(&twice, Limits::SAMPLE).map_or(true, |it| it.len() == 1));
+}
+
+fn names(arrays: &[(String, Tensor)]) -> Vec<&str> {
+    arrays.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn two_arrays_of_one_name_are_not_written() {
+    let one = || ("y".to_owned(), Tensor::from_u8(&[1], vec![1]).unwrap());
+    let refused = to_bytes(&[one(), one()]).unwrap_err();
+    assert!(
+        matches!(&refused, NpzError::Twice { name } if name == "y"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_tensor_called_sample_is_not_the_sample() {
+    let tensor = |name: &str| {
+        let tensor = Tensor::from_f32(&[1, 2], vec![1.0, 2.0]).unwrap();
+        (name.to_owned(), tensor)
+    };
+    // Without a clash, the names are those of every earlier version.
+    let plain = with_sample(vec![tensor("x")], b"page", "image/png").unwrap();
+    assert_eq!(names(&plain), ["x", SAMPLE, SAMPLE_TYPE]);
+    let parts = split(plain.clone(), |_, _| false);
+    assert_eq!(names(&parts.tensors), ["x"]);
+    assert_eq!(parts.payload.unwrap().bytes(), b"page");
+    assert_eq!(parts.content_type.unwrap().bytes(), b"image/png");
+    assert_eq!(names(&without_sample(plain)), ["x"]);
+
+    let marked = with_sample(vec![tensor(SAMPLE), tensor("x")], b"page", "image/png").unwrap();
+    assert_eq!(names(&marked), [SAMPLE, "x", "@sample", "@content-type"]);
+    let read = read(&to_bytes(&marked).unwrap(), Limits::SAMPLE).unwrap();
+    let parts = split(read.clone(), |_, _| false);
+    assert_eq!(names(&parts.tensors), [SAMPLE, "x"]);
+    assert_eq!(parts.payload.unwrap().bytes(), b"page");
+    assert_eq!(names(&without_sample(read)), [SAMPLE, "x"]);
+
+    // The caller knows that it is a tensor, or its type says so.
+    let given = || vec![tensor(SAMPLE), tensor(SAMPLE_TYPE)];
+    let parts = split(given(), |name, _| name == SAMPLE);
+    assert_eq!(names(&parts.tensors), [SAMPLE]);
+    assert!(parts.payload.is_none() && parts.content_type.is_some());
+    assert_eq!(names(&without_sample(given())), [SAMPLE, SAMPLE_TYPE]);
+}
+
+#[test]
+fn narrow_integers_become_wider_ones() {
+    let array = |descr: &str, elements: &[u8]| {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2,), }}");
+        read_array(&with_header(&header, elements))
+    };
+    let read = |descr: &str, elements: &[u8]| {
+        let tensor = array(descr, elements).unwrap();
+        (tensor.element_type(), tensor.numbers().collect::<Vec<_>>())
+    };
+    assert_eq!(
+        read("<u2", &[0xff, 0xff, 1, 0]),
+        (ElementType::I32, vec![65_535.0, 1.0])
+    );
+    assert_eq!(
+        read("<i2", &[0xff, 0xff, 1, 0]),
+        (ElementType::I32, vec![-1.0, 1.0])
+    );
+    assert_eq!(
+        read("<u4", &[0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0]),
+        (ElementType::I64, vec![4_294_967_295.0, 1.0])
+    );
+    assert!(matches!(array("<u2", &[1, 0, 2]), Err(NpzError::Array)));
 }
 
 proptest! {

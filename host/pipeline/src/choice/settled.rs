@@ -71,7 +71,7 @@ impl Pipeline {
     pub fn remember_switches(&self, backends: &mut Backends) {
         for (name, variant, model, switch) in self.switched() {
             let chosen = BackendDecision::new(switch.to, switch_text(&switch));
-            backends.remember(model.digest(), self.threads(&name), &chosen);
+            backends.remember(model.served_digest(), self.threads(&name), &chosen);
             let reason = Reason {
                 text: chosen.reason,
                 alike: false,

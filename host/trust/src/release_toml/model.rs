@@ -35,6 +35,9 @@ pub struct ModelToml {
     /// Each input that holds the state of the model, with the output that feeds it. Default: none.
     #[serde(default)]
     pub state: BTreeMap<String, String>,
+    /// The outputs that are served, in this order; only what they need is loaded. Default: the file's outputs.
+    #[serde(default)]
+    pub outputs: Vec<String>,
 }
 
 const fn deadline_ms() -> u32 {
@@ -97,6 +100,7 @@ impl ModelToml {
             max_batch: self.max_batch,
             max_wait_us: self.max_wait_us,
             state: self.state.clone(),
+            outputs: self.outputs.clone(),
         })
     }
 

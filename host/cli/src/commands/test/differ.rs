@@ -103,9 +103,9 @@ fn shown(insight: &Insight) -> Value {
         payload,
     } = insight
         && content_type == npz::CONTENT_TYPE
-        && let Ok(mut arrays) = npz::read(payload, Limits::SAMPLE)
+        && let Ok(arrays) = npz::read(payload, Limits::SAMPLE)
     {
-        arrays.retain(|(name, _)| name != npz::SAMPLE && name != npz::SAMPLE_TYPE);
+        let mut arrays = npz::without_sample(arrays);
         arrays.sort_by(|a, b| a.0.cmp(&b.0));
         let arrays = arrays.into_iter().map(|(name, tensor)| {
             let numbers: Vec<Value> = tensor.numbers().map(Value::from).collect();
@@ -201,14 +201,11 @@ fn write(value: &Value, depth: usize, text: &mut String) {
 /// The differences between actual and recorded tensors: one line per tensor that is not equal within `tolerance`.
 pub(super) fn tensors(result: &[(String, Tensor)], recorded: &[u8], tolerance: f64) -> Vec<String> {
     let recorded = match npz::read(recorded, Limits::FILE) {
-        Ok(arrays) => arrays,
+        Ok(arrays) => npz::without_sample(arrays),
         Err(error) => return vec![format!("the recorded tensors cannot be read: {error}")],
     };
     let mut lines = Vec::new();
     for (name, wanted) in &recorded {
-        if name == npz::SAMPLE || name == npz::SAMPLE_TYPE {
-            continue;
-        }
         match result.iter().find(|(own, _)| own == name) {
             None => lines.push(format!("`{name}` was recorded but is missing")),
             Some((_, tensor)) => lines.extend(one(name, tensor, wanted, tolerance)),
