@@ -2,9 +2,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::push::runtime;
-use crate::oci::{self, Access, Address, Remote};
+use crate::oci::{self, Access, Address, OciError, Remote};
 use hotshoe_release::terminal::{Terminal, size};
 
 /// Pull a release from an OCI registry
@@ -34,8 +35,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let pulled = runtime()?.block_on(async {
-        let remote = Remote::open(&args.from, &args.access, false).await?;
-        oci::pull(&remote, &args.out, &terminal.progress()).await
+        let pulled = async {
+            let remote = Remote::open(&args.from, &args.access, false).await?;
+            oci::pull(&remote, &args.out, &terminal.progress()).await
+        };
+        // A pull that is dropped removes its incomplete files.
+        tokio::select! {
+            pulled = pulled => pulled,
+            signal = stopped() => Err(OciError::Interrupted { signal }),
+        }
     });
     let pulled = pulled.with_context(|| format!("cannot pull {}", args.from))?;
     if terminal.json {
@@ -55,4 +63,22 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         args.out.display()
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for a signal that ends the command, and returns its name. Where signals cannot be waited for, it never returns, and they end
+/// the process as usual.
+async fn stopped() -> &'static str {
+    let kinds = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = kinds else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+        _ = hangup.recv() => "SIGHUP",
+    }
 }

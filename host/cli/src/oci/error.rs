@@ -37,11 +37,13 @@ pub(crate) enum OciError {
         source: Box<OciDistributionError>,
     },
     /// The artifact is not a release.
-    #[error("{place} is not a Hotshoe release: its artifact type is {found}")]
+    #[error(
+        "{place} is not a Hotshoe release: it is of type {found}; `hotshoe push` sends releases"
+    )]
     NotARelease {
         /// The address.
         place: String,
-        /// The artifact type.
+        /// The type of the artifact, of its config, or of the manifest.
         found: String,
     },
     /// The manifest cannot be parsed.
@@ -52,6 +54,24 @@ pub(crate) enum OciError {
         /// Why.
         #[source]
         source: hotshoe_trust::strict_json::JsonError,
+    },
+    /// A pull would not find signatures that were sent.
+    #[error(
+        "{lost} of {of} signatures are not in the list of signatures at {place}, although they were sent; push again, while nothing else pushes signatures of this release"
+    )]
+    SignaturesLost {
+        /// The address.
+        place: String,
+        /// How many signatures a pull does not find.
+        lost: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// A signal ended the command.
+    #[error("stopped by {signal}; nothing was written")]
+    Interrupted {
+        /// The signal's name.
+        signal: &'static str,
     },
     /// The manifest of a signature cannot be parsed.
     #[error("the manifest {digest} of a signature cannot be read")]
@@ -110,6 +130,8 @@ impl OciError {
             Self::Registry { source, .. } => registry_name(source),
             Self::NotARelease { .. } => "not_a_release",
             Self::Manifest { .. } | Self::Referrer { .. } => "malformed",
+            Self::SignaturesLost { .. } => "signatures_lost",
+            Self::Interrupted { .. } => "interrupted",
             Self::Mismatch { .. } => "damaged_blob",
             Self::TooLarge { .. } => "too_large",
             Self::Layout(_) | Self::Blob(_) => return None,

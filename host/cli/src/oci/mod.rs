@@ -7,6 +7,7 @@ mod pull;
 mod push;
 mod reader;
 mod remote;
+mod signatures;
 
 pub(crate) use address::Address;
 pub(crate) use error::OciError;

@@ -4,15 +4,14 @@ use std::path::Path;
 
 use hotshoe_devkit::{Progress, Task};
 use hotshoe_store::Layout;
-use hotshoe_trust::manifest::{BUNDLE, Manifest, RELEASE};
-use hotshoe_trust::{Blob, Digest, ReleaseLimits, check_bundle};
-use oci_client::manifest::OciImageManifest;
-use serde::Serialize;
+use hotshoe_trust::manifest::{CONFIG, Manifest, RELEASE};
+use hotshoe_trust::{Blob, Digest, ReleaseLimits};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
+use super::remote::INDEX;
+use super::signatures::Signatures;
 use super::{OciError, Remote};
-
-/// The most bundles per referrer; `hotshoe sign` and `cosign` write one.
-const BUNDLES_OF_ONE: usize = 4;
 
 /// The result of a pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,14 +37,7 @@ pub(crate) async fn pull(
 ) -> Result<Pulled, OciError> {
     let place = remote.address().to_string();
     let bytes = remote.manifest(remote.address().reference()).await?;
-    let manifest = Manifest::parse(&bytes).map_err(|source| OciError::Manifest {
-        place: place.clone(),
-        source,
-    })?;
-    if manifest.artifact_type != RELEASE {
-        let found = manifest.artifact_type;
-        return Err(OciError::NotARelease { place, found });
-    }
+    let manifest = release_manifest(&place, &bytes)?;
     let digest = Digest::of(&bytes);
     let blobs: Vec<Blob> = [&manifest.config]
         .into_iter()
@@ -76,7 +68,10 @@ pub(crate) async fn pull(
             return Err(remote.mismatch(blob.digest, kept.digest));
         }
     }
-    let bundles = session.bundles(digest, &bytes).await?;
+    let skipped = |digest: &str, error: &OciError| {
+        session.task.detail(&format!("skipped {digest}: {error}"));
+    };
+    let bundles = Signatures::of(remote, digest).find(&bytes, skipped).await?;
     let layout = builder.finish(&bytes)?;
     for bundle in &bundles {
         layout.attach(bundle)?;
@@ -89,6 +84,48 @@ pub(crate) async fn pull(
     };
     session.task.done(&format!("in {}", out.display()));
     Ok(pulled)
+}
+
+/// The kind of an artifact that may be anything: an image, an image for several platforms, a chart.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct AnyManifest {
+    artifact_type: Option<String>,
+    media_type: Option<String>,
+    config: Option<AnyConfig>,
+    manifests: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AnyConfig {
+    media_type: String,
+}
+
+/// Reads the manifest of a release. Anything else that a registry keeps is named as what it is.
+fn release_manifest(place: &str, bytes: &[u8]) -> Result<Manifest, OciError> {
+    let place = place.to_owned();
+    let source = match Manifest::parse(bytes) {
+        Ok(manifest) if manifest.artifact_type == RELEASE => return Ok(manifest),
+        Ok(manifest) => {
+            let found = manifest.artifact_type;
+            return Err(OciError::NotARelease { place, found });
+        }
+        Err(source) => source,
+    };
+    let any: AnyManifest = serde_json::from_slice(bytes).unwrap_or_default();
+    let kind = if any.manifests.is_some() {
+        any.media_type.or_else(|| Some(INDEX.to_owned()))
+    } else {
+        let of_config = any.config.map(|config| config.media_type);
+        any.artifact_type.or(of_config).or(any.media_type)
+    };
+    match kind.filter(|kind| !kind.is_empty()) {
+        Some(found) if found != RELEASE && found != CONFIG => {
+            Err(OciError::NotARelease { place, found })
+        }
+        _ => Err(OciError::Manifest { place, source }),
+    }
 }
 
 struct PullSession<'a> {
@@ -115,65 +152,40 @@ impl PullSession<'_> {
         self.remote.fetch(blob, out, step).await?;
         Ok(file)
     }
+}
 
-    /// The signature bundles of a release. Every writer of the repository can attach more, so unreadable ones, and those of other
-    /// manifests, are skipped.
-    async fn bundles(
-        &mut self,
-        release: Digest,
-        manifest: &[u8],
-    ) -> Result<Vec<Vec<u8>>, OciError> {
-        let listed = self.remote.referrers(release, Some(BUNDLE)).await?;
-        let most = usize::try_from(ReleaseLimits::BUNDLES_READ).unwrap_or(usize::MAX);
-        let mut bundles = Vec::new();
-        // Registries may ignore the filter.
-        let signatures = listed.manifests.iter().filter(|entry| {
-            let kind = entry.artifact_type.as_deref();
-            kind.is_none_or(|kind| kind == BUNDLE)
-        });
-        for entry in signatures.take(most) {
-            match self.bundle(&entry.digest).await {
-                Ok(found) => bundles.extend(
-                    found
-                        .into_iter()
-                        .filter(|bundle| check_bundle(manifest, bundle).is_ok()),
-                ),
-                Err(error) => self
-                    .task
-                    .detail(&format!("skipped {}: {error}", entry.digest)),
-            }
-        }
-        bundles.truncate(most);
-        Ok(bundles)
-    }
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
 
-    /// The bundles of a referrer, each of at most [`ReleaseLimits::BUNDLE_BYTES`].
-    async fn bundle(&self, referrer: &str) -> Result<Vec<Vec<u8>>, OciError> {
-        let malformed = |source| OciError::Referrer {
-            digest: referrer.to_owned(),
-            source,
+    #[test]
+    fn what_is_not_a_release_is_named_by_its_type() {
+        let name = |bytes: &str| {
+            let error = release_manifest("oci://r.example/a:1", bytes.as_bytes()).unwrap_err();
+            (error.name().unwrap(), error.to_string())
         };
-        let at = self.remote.address().reference();
-        let at = at.clone_with_digest(referrer.to_owned());
-        let bytes = self.remote.manifest(&at).await?;
-        let manifest: OciImageManifest = serde_json::from_slice(&bytes).map_err(malformed)?;
-        let mut bundles = Vec::new();
-        let layers = manifest.layers.iter().filter(|it| it.media_type == BUNDLE);
-        for layer in layers.take(BUNDLES_OF_ONE) {
-            let size = u64::try_from(layer.size).unwrap_or(u64::MAX);
-            let limit = ReleaseLimits::BUNDLE_BYTES;
-            if size > limit {
-                return Err(self.remote.too_large("a signature", size, limit));
-            }
-            let Ok(digest) = layer.digest.parse() else {
-                continue;
-            };
-            let mut bundle = Vec::new();
-            self.remote
-                .fetch(&Blob { digest, size }, &mut bundle, |_| ())
-                .await?;
-            bundles.push(bundle);
+        let image = r#"{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json",
+            "config":{"mediaType":"application/vnd.docker.container.image.v1+json","digest":"sha256:0","size":1},"layers":[]}"#;
+        let chart = r#"{"schemaVersion":2,"config":{"mediaType":"application/vnd.cncf.helm.config.v1+json"},"layers":[]}"#;
+        let artifact = r#"{"schemaVersion":2,"artifactType":"application/x","config":{"mediaType":"application/vnd.oci.empty.v1+json"}}"#;
+        let several = r#"{"schemaVersion":2,"manifests":[{"digest":"sha256:0"}]}"#;
+        for (bytes, kind) in [
+            (image, "application/vnd.docker.container.image.v1+json"),
+            (chart, "application/vnd.cncf.helm.config.v1+json"),
+            (artifact, "application/x"),
+            (several, INDEX),
+        ] {
+            let (name, text) = name(bytes);
+            assert_eq!(name, "not_a_release", "{bytes}");
+            assert!(
+                text.contains("is not a Hotshoe release") && text.contains(kind),
+                "{text}"
+            );
         }
-        Ok(bundles)
+        let damaged = format!(r#"{{"schemaVersion":2,"artifactType":"{RELEASE}","config":7}}"#);
+        for bytes in ["", "{}", "[]", "junk", damaged.as_str()] {
+            assert_eq!(name(bytes).0, "malformed", "{bytes}");
+        }
     }
 }

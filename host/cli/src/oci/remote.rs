@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential};
 use futures_util::TryStreamExt as _;
-use hotshoe_trust::manifest::MANIFEST;
 use hotshoe_trust::{Blob, Digest, Hasher, ReleaseLimits};
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
@@ -17,7 +16,7 @@ use tokio_util::io::ReaderStream;
 
 use super::error::registry_name;
 use super::reader::{self, RegistryReader};
-use super::{Address, OciError};
+use super::{Address, OciError, signatures};
 
 /// The read timeout.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -31,6 +30,8 @@ const INDEX_BYTES: u64 = 4 * 1024 * 1024;
 const PASSWORD: &str = "HOTSHOE_REGISTRY_PASSWORD";
 /// The media type of a list of referrers.
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The media types of manifests. Only the first can be a release; of the others a pull says what they are.
+const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// The options for access to a registry.
 #[derive(Debug, Clone, clap::Args)]
@@ -162,7 +163,7 @@ impl Remote {
         let what = || format!("cannot get the manifest {at}");
         let name = at.digest().or(at.tag()).unwrap_or("latest");
         let path = format!("manifests/{name}");
-        let answer = self.reader.get(&path, MANIFEST).await;
+        let answer = self.reader.get(&path, MANIFESTS).await;
         let answer = answer.map_err(self.failed(what))?;
         let limit = ReleaseLimits::MANIFEST_BYTES;
         let bytes = reader::body(answer, limit)
@@ -254,6 +255,28 @@ impl Remote {
             digest: subject.to_string(),
             source,
         })
+    }
+
+    /// The list of a manifest's referrers under the tag of the specification, if the repository has it.
+    pub(super) async fn tagged_referrers(
+        &self,
+        subject: Digest,
+    ) -> Result<Option<OciImageIndex>, OciError> {
+        let what = || format!("cannot get the list of signatures of {subject}");
+        let path = format!("manifests/{}", signatures::tag(subject));
+        let answer = match self.reader.get(&path, INDEX).await {
+            Err(error) if is_not_found(&error) => return Ok(None),
+            answer => answer.map_err(self.failed(what))?,
+        };
+        let bytes = reader::body(answer, INDEX_BYTES)
+            .await
+            .map_err(self.failed(what))?
+            .ok_or_else(|| self.endless("the list of signatures", INDEX_BYTES))?;
+        let index = serde_json::from_slice(&bytes).map_err(|source| OciError::Referrer {
+            digest: subject.to_string(),
+            source,
+        })?;
+        Ok(Some(index))
     }
 
     /// The error of a response that was aborted at its limit.
