@@ -52,6 +52,8 @@ mod layering;
 mod logging;
 #[path = "system/memory.rs"]
 mod memory;
+#[path = "system/mirrors.rs"]
+mod mirrors;
 #[path = "system/model.rs"]
 mod model;
 #[path = "system/names.rs"]
@@ -88,6 +90,8 @@ mod registry;
 mod replay;
 #[path = "system/restart.rs"]
 mod restart;
+#[path = "system/rot.rs"]
+mod rot;
 #[path = "system/secure_site.rs"]
 mod secure_site;
 #[path = "system/segments.rs"]

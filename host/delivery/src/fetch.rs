@@ -11,7 +11,7 @@ use hotshoe_trust::{Blob, ChunkIndex, Digest, Package, Release, ReleaseLimits};
 
 use super::neighbours::{Chunks, Neighbours};
 use super::plan::Want;
-use super::run::{FetchContext, Stored, fetch};
+use super::run::{FetchContext, ProgressFn, Stored, fetch};
 use super::source_reputation::SourceReputation;
 use super::token_bucket::TokenBucket;
 use super::{Cancel, DeliveryConfig, FetchError, MAX_WHOLE_BYTES, Progress, TransferStats};
@@ -169,7 +169,13 @@ impl Fetcher {
             lock(&found).insert(digest, bytes.to_vec());
             Ok(Stored::Kept)
         };
-        fetch(&self.context(state, cancel), left, None, &keep, &|_, _| {})?;
+        fetch(
+            &self.context(state, cancel),
+            left,
+            None,
+            &keep,
+            &|_, _, _| {},
+        )?;
         let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         found.retain(|digest, _| digests.contains(digest));
         Ok(found)
@@ -213,15 +219,16 @@ impl Fetcher {
             .into_iter()
             .partition(|blob| release.chunks.contains_key(&blob.digest));
         let small = whole.iter().map(|blob| blob.size).sum::<u64>();
-        let tell = |fetched, sources| {
+        let tell = |fetched, sources, waits| {
             progress(Progress {
                 fetched,
                 total,
                 sources,
+                waits,
             });
         };
-        self.fetch_whole(&whole, blobs, &state, cancel, &|fetched, sources| {
-            tell(here + fetched, sources);
+        self.fetch_whole(&whole, blobs, &state, cancel, &|fetched, sources, waits| {
+            tell(here + fetched, sources, waits);
         })?;
         // The indexes of blobs that are present are not used for a fetch, so a wrong one would be advertised to neighbours.
         for blob in &present {
@@ -233,9 +240,14 @@ impl Fetcher {
             .open_partials(release, &chunked, blobs, &state)
             .and_then(|partial_blobs| {
                 let before = here + small + reused(&chunked, &partial_blobs);
-                self.fetch_chunked(&partial_blobs, &state, cancel, &|fetched, sources| {
-                    tell(before + fetched, sources);
-                })
+                self.fetch_chunked(
+                    &partial_blobs,
+                    &state,
+                    cancel,
+                    &|fetched, sources, waits| {
+                        tell(before + fetched, sources, waits);
+                    },
+                )
             });
         if let Err(error) = result {
             self.withdraw_partials();
@@ -258,7 +270,7 @@ impl Fetcher {
         blobs: &BlobStore,
         state: &State,
         cancel: &Cancel,
-        tell: &(dyn Fn(u64, usize) + Sync),
+        tell: ProgressFn<'_>,
     ) -> Result<(), FetchError> {
         if let Some(blob) = wanted.iter().find(|blob| blob.size > MAX_WHOLE_BYTES) {
             return Err(FetchError::NotChunked {
@@ -346,7 +358,7 @@ impl Fetcher {
         partial_blobs: &PartialBlobs,
         state: &State,
         cancel: &Cancel,
-        tell: &(dyn Fn(u64, usize) + Sync),
+        tell: ProgressFn<'_>,
     ) -> Result<(), FetchError> {
         let bytes = partial_blobs.wants.iter().map(|want| want.most).sum();
         let neighbours = self

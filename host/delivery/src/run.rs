@@ -20,6 +20,7 @@ use super::plan::{Batch, BatchEnd, Bounds, Plan, Want};
 use super::source_discovery::SourceDiscovery;
 use super::source_reputation::SourceReputation;
 use super::token_bucket::TokenBucket;
+use super::wait::{Arrivals, FetchWait};
 use super::{Cancel, DeliveryConfig, FetchError, TransferStats};
 
 /// Threads that decompress, check and store objects.
@@ -59,8 +60,8 @@ pub(crate) struct FetchContext<'a> {
 
 /// Checks and stores an object, given the number of its want.
 pub(crate) type StoreFn<'a> = &'a (dyn Fn(usize, &[u8]) -> Result<Stored, FetchError> + Sync);
-/// Called with the bytes that have arrived, and the number of usable sources.
-pub(crate) type ProgressFn<'a> = &'a (dyn Fn(u64, usize) + Sync);
+/// Called with the bytes that have arrived, the number of usable sources, and what the fetch waits for.
+pub(crate) type ProgressFn<'a> = &'a (dyn Fn(u64, usize, Option<FetchWait>) + Sync);
 
 pub(super) enum Event {
     Reply(u64, ObjectReply),
@@ -104,6 +105,7 @@ struct Run<'a> {
     events: Sender<Event>,
     to_check: SyncSender<Option<ReceivedObject>>,
     arrived: u64,
+    arrivals: Arrivals,
 }
 
 /// Fetches all wants, and returns when all are stored.
@@ -155,6 +157,7 @@ pub(crate) fn fetch(
             events,
             to_check,
             arrived: 0,
+            arrivals: Arrivals::new(context.clock.now()),
         };
         let result = run.until_done(&received, tell);
         let reputation = context.reputation;
@@ -180,7 +183,7 @@ impl Run<'_> {
     ) -> Result<(), FetchError> {
         let clock = self.context.clock;
         let mut told = clock.now();
-        tell(0, self.plan.usable());
+        tell(0, self.plan.usable(), None);
         while !self.plan.is_done() {
             if self.context.cancel.is_cancelled() {
                 return Err(FetchError::Cancelled);
@@ -198,10 +201,11 @@ impl Run<'_> {
             }
             if clock.elapsed(told) >= REPORT_EVERY {
                 told = clock.now();
-                tell(self.arrived, self.plan.usable());
+                let sources = self.plan.usable();
+                tell(self.arrived, sources, self.arrivals.waits(clock, sources));
             }
         }
-        tell(self.arrived, self.plan.usable());
+        tell(self.arrived, self.plan.usable(), None);
         Ok(())
     }
 
@@ -409,6 +413,7 @@ impl Run<'_> {
         match stored {
             Stored::Kept => {
                 request.good = true;
+                self.arrivals.arrived(now);
                 self.context.sources.mark_known(&source);
                 *stats.from.entry(source).or_default() += size;
                 drop(stats);
@@ -416,11 +421,16 @@ impl Run<'_> {
             }
             Stored::Invalid => {
                 request.bad = true;
+                // The next source is asked for it.
+                request.missing.push(number);
                 *stats.refused.entry(source.clone()).or_default() += 1;
                 drop(stats);
+                self.arrivals.is_bad(&source);
                 if lock(&self.ignored_senders).insert((source.clone(), from)) {
+                    let digest = self.plan.want(number).map(|want| want.digest.to_string());
                     tracing::warn!(
                         source,
+                        digest,
                         "a source sent an object that does not match its digest"
                     );
                 }

@@ -18,6 +18,7 @@ mod objects;
 mod outbox;
 mod outgoing;
 mod pending;
+mod registry;
 mod settings;
 mod site;
 mod sources;
@@ -52,6 +53,7 @@ pub use objects::{ObjectReply, PendingRequest, Sharing, WAITING_REQUESTS};
 pub use outbox::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
 pub use pending::MAX_PENDING;
+pub use registry::{OtherRegistries, RegistryAnnouncement};
 pub use site::{
     MAX_STATEMENT_MESSAGE, Notice, NoticeResponder, NoticeSubscription, QUERY_INTERVAL, RawNotice,
     Site,
