@@ -20,7 +20,9 @@ Example:
 Example: a fixed release, by the digest of its manifest
   hotshoe pull oci://registry.example/line/labels@sha256:DIGEST --out my-release
 
-Credentials: those from `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.")]
+Credentials: those from `podman login`, `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.
+Certificates: those of the system or of SSL_CERT_FILE, --ca-file, and /etc/docker/certs.d/HOST:PORT/*.crt. Requests that fail for a
+time are tried again, at most 5 times. A pull that was interrupted continues when it is repeated.")]
 pub(crate) struct Args {
     /// The source: oci://HOST[:PORT]/REPOSITORY[:TAG | @DIGEST]
     #[arg(value_name = "ADDRESS")]
@@ -33,9 +35,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let progress = terminal.progress();
     let pulled = runtime()?.block_on(async {
-        let remote = Remote::open(&args.from, &args.access, false).await?;
-        oci::pull(&remote, &args.out, &terminal.progress()).await
+        let remote = Remote::open(&args.from, &args.access, false, &progress).await?;
+        oci::pull(&remote, &args.out, &progress).await
     });
     let pulled = pulled.with_context(|| format!("cannot pull {}", args.from))?;
     if terminal.json {
@@ -48,7 +51,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         pulled.digest
     ))?;
     terminal.print(format!(
-        "{} in {}; signatures: {}, not verified: hotshoe verify {} --trust FILE",
+        "{} received, in {}; signatures: {}, not verified: hotshoe verify {} --trust FILE",
         size(pulled.bytes),
         args.out.display(),
         pulled.signatures,

@@ -3,10 +3,11 @@
 
 mod address;
 mod error;
+mod partial;
 mod pull;
 mod push;
-mod reader;
 mod remote;
+mod transfer;
 
 pub(crate) use address::Address;
 pub(crate) use error::OciError;

@@ -1,6 +1,6 @@
 //! Pulls a release from a registry into a folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hotshoe_devkit::{Progress, Task};
 use hotshoe_store::Layout;
@@ -9,6 +9,7 @@ use hotshoe_trust::{Blob, Digest, ReleaseLimits, check_bundle};
 use oci_client::manifest::OciImageManifest;
 use serde::Serialize;
 
+use super::partial::PartialBlobs;
 use super::{OciError, Remote};
 
 /// The most bundles per referrer; `hotshoe sign` and `cosign` write one.
@@ -30,7 +31,7 @@ pub(crate) struct Pulled {
 /// Writes a release and its signatures to the folder `out`. Sizes are limited, and all digests are checked. Signatures are not verified.
 ///
 /// # Errors
-/// [`OciError`]; the folder is then as it was.
+/// [`OciError`]; the folder is then as it was, and the next pull continues with the blobs that arrived.
 pub(crate) async fn pull(
     remote: &Remote,
     out: &Path,
@@ -47,36 +48,48 @@ pub(crate) async fn pull(
         return Err(OciError::NotARelease { place, found });
     }
     let digest = Digest::of(&bytes);
-    let blobs: Vec<Blob> = [&manifest.config]
+    let mut blobs: Vec<Blob> = [&manifest.config]
         .into_iter()
         .chain(&manifest.layers)
         .map(|part| part.blob())
         .collect();
+    // Layers may share a blob.
+    blobs.sort();
+    blobs.dedup();
     let total = blobs
         .iter()
         .fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
     if total > ReleaseLimits::RELEASE_BYTES {
         return Err(remote.too_large("the release", total, ReleaseLimits::RELEASE_BYTES));
     }
-    let builder = Layout::create(out)?;
-    let beside = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+    // Refuses a folder that must not be replaced. What is built here stays empty until all blobs are there.
+    drop(Layout::create(out)?);
+    let at = |source| OciError::Io {
+        path: out.to_owned(),
+        source,
     };
+    let partial = PartialBlobs::beside(out).map_err(at)?;
     let mut session = PullSession {
         remote,
-        beside,
+        present: Layout::open(out).ok(),
+        partial: &partial,
         task: progress.bar(&format!("from {place}"), total),
         done: 0,
+        received: 0,
     };
+    let mut files = Vec::new();
     for blob in &blobs {
-        let file = session.fetched(blob).await?;
-        let kept = builder.put_file(file.path(), blob.size)?;
+        files.push(session.fetched(blob).await?);
+    }
+    let bundles = session.bundles(digest, &bytes).await?;
+    let builder = Layout::create(out)?;
+    for (blob, file) in blobs.iter().zip(&files) {
+        let kept = builder.put_file(file, blob.size)?;
         if kept != *blob {
             return Err(remote.mismatch(blob.digest, kept.digest));
         }
+        partial.discard(blob.digest).map_err(at)?;
     }
-    let bundles = session.bundles(digest, &bytes).await?;
     let layout = builder.finish(&bytes)?;
     for bundle in &bundles {
         layout.attach(bundle)?;
@@ -85,34 +98,45 @@ pub(crate) async fn pull(
         place,
         digest,
         signatures: bundles.len(),
-        bytes: session.done,
+        bytes: session.received,
     };
     session.task.done(&format!("in {}", out.display()));
+    partial.remove().map_err(at)?;
     Ok(pulled)
 }
 
 struct PullSession<'a> {
     remote: &'a Remote,
-    /// The folder of incomplete files, because the system's temporary folder may be too small.
-    beside: &'a Path,
+    /// The release that the folder has; its blobs are not fetched again.
+    present: Option<Layout>,
+    partial: &'a PartialBlobs,
     task: Task,
+    /// The bytes of the blobs that are there.
     done: u64,
+    received: u64,
 }
 
 impl PullSession<'_> {
-    async fn fetched(&mut self, blob: &Blob) -> Result<tempfile::NamedTempFile, OciError> {
-        let at = |source| OciError::Io {
-            path: self.beside.to_owned(),
-            source,
+    /// The file of a blob, fetched unless it is there.
+    async fn fetched(&mut self, blob: &Blob) -> Result<PathBuf, OciError> {
+        let present = self.present.as_ref();
+        let file = match present.filter(|layout| layout.check(blob).is_ok()) {
+            Some(layout) => layout.blob_path(blob.digest),
+            None => {
+                let path = self.partial.path(blob.digest);
+                let mut file = self.partial.open(blob.digest).map_err(|source| {
+                    let path = path.clone();
+                    OciError::Io { path, source }
+                })?;
+                let (task, done) = (&self.task, self.done);
+                let progress = |size| task.at(done.saturating_add(size));
+                let received = self.remote.fetch(blob, &mut file, progress).await?;
+                self.received = self.received.saturating_add(received);
+                path
+            }
         };
-        let file = tempfile::NamedTempFile::new_in(self.beside).map_err(at)?;
-        let out = tokio::fs::File::from_std(file.reopen().map_err(at)?);
-        let (task, done) = (&self.task, &mut self.done);
-        let step = |bytes| {
-            *done += bytes;
-            task.at(*done);
-        };
-        self.remote.fetch(blob, out, step).await?;
+        self.done = self.done.saturating_add(blob.size);
+        self.task.at(self.done);
         Ok(file)
     }
 
@@ -168,10 +192,7 @@ impl PullSession<'_> {
             let Ok(digest) = layer.digest.parse() else {
                 continue;
             };
-            let mut bundle = Vec::new();
-            self.remote
-                .fetch(&Blob { digest, size }, &mut bundle, |_| ())
-                .await?;
+            let bundle = self.remote.read_blob(&Blob { digest, size }).await?;
             bundles.push(bundle);
         }
         Ok(bundles)
