@@ -102,6 +102,8 @@ mod serving;
 mod signals;
 #[path = "system/site.rs"]
 mod site;
+#[path = "system/transfer.rs"]
+mod transfer;
 #[path = "system/voice.rs"]
 mod voice;
 #[path = "system/wasip2.rs"]

@@ -231,7 +231,7 @@ fn a_foreign_image_is_named_as_what_it_is() {
 }
 
 #[test]
-fn an_interrupted_pull_leaves_no_files() {
+fn an_interrupted_pull_to_which_nothing_came_leaves_no_files() {
     let program = match program() {
         Ok(program) => program,
         Err(reason) => return skip(Need::DebianPackages, &reason),
@@ -270,7 +270,8 @@ fn an_interrupted_pull_leaves_no_files() {
         let said = json(&String::from_utf8(ended.stdout).unwrap());
         assert_eq!(said["error"]["name"], "interrupted", "{said}");
         assert!(said.to_string().contains(name), "{said}");
-        let left: Vec<_> = fs::read_dir(&into).unwrap().collect();
+        let left = fs::read_dir(&into).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
         assert!(left.is_empty(), "{left:?}");
         while requests.try_recv().is_ok() {}
     }

@@ -282,7 +282,7 @@ impl Registry {
             site: config.site.clone(),
             name: config.name.clone(),
             instance: Uuid::new_v4().simple().to_string(),
-            others: OtherRegistries::default(),
+            others: OtherRegistries::new(supervisor.clock().clone()),
             record_file,
             quota: AtomicU64::new(quota_bytes(config)),
             keep: AtomicUsize::new(config.keep),

@@ -1,10 +1,11 @@
 //! A registry's own key: its status for those who ask, and a liveliness token with the id of this run, by which two registries of one
 //! name notice each other.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
 use hotshoe_protocol::registry::RegistryStatus;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
@@ -25,8 +26,38 @@ const MAX_OTHERS: usize = 16;
 /// Longest id of a run, in bytes.
 const MAX_INSTANCE_BYTES: usize = 64;
 
-/// Ids of other registries with the same name.
-pub type OtherRegistries = Arc<Mutex<BTreeSet<String>>>;
+/// Time that another run is there before it counts: longer than the lease of a session that ended without a word, which is 10 s.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// The ids of other registries with the same name, each with the time when it was found.
+#[derive(Debug, Clone, Default)]
+pub struct OtherRegistries {
+    clock: Clock,
+    since: Arc<Mutex<BTreeMap<String, Instant>>>,
+}
+
+impl OtherRegistries {
+    /// None yet.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            since: Arc::default(),
+        }
+    }
+
+    /// Those that have been there for 15 s.
+    pub fn ids(&self) -> Vec<String> {
+        let since = self.lock();
+        let stay = since
+            .iter()
+            .filter(|(_, since)| self.clock.elapsed(**since) >= GRACE);
+        stay.map(|(id, _)| id.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Announces a registry until it is dropped.
 #[derive(Debug)]
@@ -58,7 +89,7 @@ impl Site {
             }
         })?;
         let (own, name) = (instance.to_owned(), name.to_owned());
-        let others = Arc::clone(others);
+        let others = others.clone();
         let follower = outgoing::follow_tokens(
             &self.session,
             &format!("{key}/*"),
@@ -67,19 +98,19 @@ impl Site {
                 let Some(id) = id.filter(|id| *id != own && id.len() <= MAX_INSTANCE_BYTES) else {
                     return;
                 };
-                let mut others = others.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut since = others.lock();
                 match sample.kind() {
-                    SampleKind::Put if others.len() < MAX_OTHERS => {
+                    SampleKind::Put if since.len() < MAX_OTHERS => {
                         tracing::warn!(
                             name,
                             own,
                             other = id,
                             "another registry of this site has the same name; give each a name of its own. After a restart, the last run may be announced for some seconds"
                         );
-                        others.insert(id);
+                        since.insert(id, others.clock.now());
                     }
                     SampleKind::Put => {}
-                    SampleKind::Delete => drop(others.remove(&id)),
+                    SampleKind::Delete => drop(since.remove(&id)),
                 }
             },
         )?;

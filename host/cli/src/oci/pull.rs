@@ -1,6 +1,6 @@
 //! Pulls a release from a registry into a folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hotshoe_devkit::{Progress, Task};
 use hotshoe_store::Layout;
@@ -9,6 +9,7 @@ use hotshoe_trust::{Blob, Digest, ReleaseLimits};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::partial::PartialBlobs;
 use super::remote::INDEX;
 use super::signatures::Signatures;
 use super::{OciError, Remote};
@@ -29,7 +30,7 @@ pub(crate) struct Pulled {
 /// Writes a release and its signatures to the folder `out`. Sizes are limited, and all digests are checked. Signatures are not verified.
 ///
 /// # Errors
-/// [`OciError`]; the folder is then as it was.
+/// [`OciError`]; the folder is then as it was, and the next pull continues with the blobs that arrived.
 pub(crate) async fn pull(
     remote: &Remote,
     out: &Path,
@@ -39,39 +40,51 @@ pub(crate) async fn pull(
     let bytes = remote.manifest(remote.address().reference()).await?;
     let manifest = release_manifest(&place, &bytes)?;
     let digest = Digest::of(&bytes);
-    let blobs: Vec<Blob> = [&manifest.config]
+    let mut blobs: Vec<Blob> = [&manifest.config]
         .into_iter()
         .chain(&manifest.layers)
         .map(|part| part.blob())
         .collect();
+    // Layers may share a blob.
+    blobs.sort();
+    blobs.dedup();
     let total = blobs
         .iter()
         .fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
     if total > ReleaseLimits::RELEASE_BYTES {
         return Err(remote.too_large("the release", total, ReleaseLimits::RELEASE_BYTES));
     }
-    let builder = Layout::create(out)?;
-    let beside = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+    // Refuses a folder that must not be replaced. What is built here stays empty until all blobs are there.
+    drop(Layout::create(out)?);
+    let at = |source| OciError::Io {
+        path: out.to_owned(),
+        source,
     };
+    let partial = PartialBlobs::beside(out).map_err(at)?;
     let mut session = PullSession {
         remote,
-        beside,
+        present: Layout::open(out).ok(),
+        partial: &partial,
         task: progress.bar(&format!("from {place}"), total),
         done: 0,
+        received: 0,
     };
+    let mut files = Vec::new();
     for blob in &blobs {
-        let file = session.fetched(blob).await?;
-        let kept = builder.put_file(file.path(), blob.size)?;
-        if kept != *blob {
-            return Err(remote.mismatch(blob.digest, kept.digest));
-        }
+        files.push(session.fetched(blob).await?);
     }
     let skipped = |digest: &str, error: &OciError| {
         session.task.detail(&format!("skipped {digest}: {error}"));
     };
     let bundles = Signatures::of(remote, digest).find(&bytes, skipped).await?;
+    let builder = Layout::create(out)?;
+    for (blob, file) in blobs.iter().zip(&files) {
+        let kept = builder.put_file(file, blob.size)?;
+        if kept != *blob {
+            return Err(remote.mismatch(blob.digest, kept.digest));
+        }
+        partial.discard(blob.digest).map_err(at)?;
+    }
     let layout = builder.finish(&bytes)?;
     for bundle in &bundles {
         layout.attach(bundle)?;
@@ -80,9 +93,10 @@ pub(crate) async fn pull(
         place,
         digest,
         signatures: bundles.len(),
-        bytes: session.done,
+        bytes: session.received,
     };
     session.task.done(&format!("in {}", out.display()));
+    partial.remove().map_err(at)?;
     Ok(pulled)
 }
 
@@ -130,26 +144,36 @@ fn release_manifest(place: &str, bytes: &[u8]) -> Result<Manifest, OciError> {
 
 struct PullSession<'a> {
     remote: &'a Remote,
-    /// The folder of incomplete files, because the system's temporary folder may be too small.
-    beside: &'a Path,
+    /// The release that the folder has; its blobs are not fetched again.
+    present: Option<Layout>,
+    partial: &'a PartialBlobs,
     task: Task,
+    /// The bytes of the blobs that are there.
     done: u64,
+    received: u64,
 }
 
 impl PullSession<'_> {
-    async fn fetched(&mut self, blob: &Blob) -> Result<tempfile::NamedTempFile, OciError> {
-        let at = |source| OciError::Io {
-            path: self.beside.to_owned(),
-            source,
+    /// The file of a blob, fetched unless it is there.
+    async fn fetched(&mut self, blob: &Blob) -> Result<PathBuf, OciError> {
+        let present = self.present.as_ref();
+        let file = match present.filter(|layout| layout.check(blob).is_ok()) {
+            Some(layout) => layout.blob_path(blob.digest),
+            None => {
+                let path = self.partial.path(blob.digest);
+                let mut file = self.partial.open(blob.digest).map_err(|source| {
+                    let path = path.clone();
+                    OciError::Io { path, source }
+                })?;
+                let (task, done) = (&self.task, self.done);
+                let progress = |size| task.at(done.saturating_add(size));
+                let received = self.remote.fetch(blob, &mut file, progress).await?;
+                self.received = self.received.saturating_add(received);
+                path
+            }
         };
-        let file = tempfile::NamedTempFile::new_in(self.beside).map_err(at)?;
-        let out = tokio::fs::File::from_std(file.reopen().map_err(at)?);
-        let (task, done) = (&self.task, &mut self.done);
-        let step = |bytes| {
-            *done += bytes;
-            task.at(*done);
-        };
-        self.remote.fetch(blob, out, step).await?;
+        self.done = self.done.saturating_add(blob.size);
+        self.task.at(self.done);
         Ok(file)
     }
 }

@@ -94,10 +94,8 @@ impl PushSession<'_> {
         } else {
             // The registry would detect damage too, with a worse message.
             self.layout.check(blob)?;
-            let file = self.layout.open_blob(blob)?;
-            self.remote
-                .send(blob, tokio::fs::File::from_std(file))
-                .await?;
+            let open = || self.layout.open_blob(blob).map_err(std::io::Error::other);
+            self.remote.send(blob, &open).await?;
             let sent = &mut self.pushed.sent_bytes;
             *sent = sent.saturating_add(blob.size);
         }

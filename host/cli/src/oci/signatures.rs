@@ -8,7 +8,7 @@ use hotshoe_trust::manifest::{BUNDLE, MANIFEST};
 use hotshoe_trust::{Blob, Digest, ReleaseLimits, check_bundle};
 use oci_client::manifest::{ImageIndexEntry, OciImageIndex, OciImageManifest};
 
-use super::remote::INDEX;
+use super::remote::{INDEX, referrers_tag};
 use super::{OciError, Remote};
 
 /// The most bundles per referrer; `hotshoe sign` and `cosign` write one.
@@ -85,10 +85,7 @@ impl<'a> Signatures<'a> {
             let Ok(digest) = layer.digest.parse() else {
                 continue;
             };
-            let mut bundle = Vec::new();
-            self.remote
-                .fetch(&Blob { digest, size }, &mut bundle, |_| ())
-                .await?;
+            let bundle = self.remote.read_blob(&Blob { digest, size }).await?;
             bundles.push(bundle);
         }
         Ok(bundles)
@@ -139,7 +136,8 @@ impl<'a> Signatures<'a> {
     /// differ.
     async fn listed(&self) -> Result<Vec<ImageIndexEntry>, OciError> {
         // Of all types: a registry that filters leaves out the entries without a type.
-        let mut entries = self.remote.referrers(self.release, None).await?.manifests;
+        let listed = self.remote.referrers(self.release).await?;
+        let mut entries = listed.map_or_else(Vec::new, |index| index.manifests);
         let tagged = self.remote.tagged_referrers(self.release).await?;
         let mut places: HashMap<String, usize> = HashMap::new();
         for (place, entry) in entries.iter().enumerate() {
@@ -166,18 +164,13 @@ impl<'a> Signatures<'a> {
             artifact_type: None,
             annotations: None,
         };
-        let at = self.remote.address().tagged(&tag(self.release));
+        let at = self.remote.address().tagged(&referrers_tag(self.release));
         let bytes = serde_json::to_vec(&index).map_err(|source| OciError::Referrer {
             digest: self.release.to_string(),
             source,
         })?;
         self.remote.put_manifest(&at, bytes, INDEX).await
     }
-}
-
-/// The tag of the list of a manifest's referrers.
-pub(super) fn tag(subject: Digest) -> String {
-    subject.to_string().replace(':', "-")
 }
 
 /// Whether an entry is a signature; `None` if the list does not say.

@@ -229,9 +229,7 @@ impl RegistryWorker {
 
     /// What this registry says about itself.
     pub(super) fn status(&self) -> RegistryStatus {
-        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        let same_name = others.iter().cloned().collect();
-        drop(others);
+        let same_name = self.others.ids();
         let state = self.lock();
         RegistryStatus {
             site: self.site.clone(),
