@@ -216,7 +216,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         .into());
     }
     report.show(&rollout, goal, list.is_some(), terminal)?;
-    show_registries(&registries, terminal)?;
+    registries.show(terminal)?;
     Ok(if report.ok {
         ExitCode::SUCCESS
     } else {
@@ -426,24 +426,6 @@ fn watch(
             ));
         }
     }
-}
-
-/// Prints the registries that do not have the release.
-fn show_registries(registries: &RegistryReports, terminal: &Terminal) -> anyhow::Result<()> {
-    if terminal.json {
-        return Ok(());
-    }
-    for line in registries.failures() {
-        terminal.print(terminal.bad(&line))?;
-    }
-    let pending = registries.pending();
-    if !pending.is_empty() {
-        terminal.note(format!(
-            "not stored yet by registry {}: devices that come later may not get the release; publish with --serve, or look at the registry's log",
-            pending.join(", ")
-        ));
-    }
-    Ok(())
 }
 
 fn rows(rollout: &Rollout) -> Vec<Row<'_>> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hotshoe_protocol::registry::{KeptState, RegistryStatus};
+use hotshoe_release::terminal::Terminal;
 use hotshoe_store::Cause;
 use hotshoe_trust::Digest;
 use serde::Serialize;
@@ -73,12 +74,30 @@ impl RegistryReports {
     }
 
     /// Names of registries that have not stored the release yet.
-    pub(crate) fn pending(&self) -> Vec<&str> {
+    fn pending(&self) -> Vec<&str> {
         let known = self.known.iter();
         known
             .filter(|(_, (state, _))| *state == KeptState::Pending)
             .map(|((name, _), _)| name.as_str())
             .collect()
+    }
+
+    /// Prints the registries that do not have the release.
+    pub(crate) fn show(&self, terminal: &Terminal) -> anyhow::Result<()> {
+        if terminal.json {
+            return Ok(());
+        }
+        for line in self.failures() {
+            terminal.print(terminal.bad(&line))?;
+        }
+        let pending = self.pending();
+        if !pending.is_empty() {
+            terminal.note(format!(
+                "not stored yet by registry {}: devices that come later may not get the release; publish with --serve, or look at the registry's log",
+                pending.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn rows(&self) -> Vec<RegistryRow> {
