@@ -363,7 +363,7 @@ fn every_request_may_fail_once_and_a_busy_registry_is_asked_again() {
         "502 Bad Gateway",
         "504 Gateway Timeout",
     ];
-    let mut next = statuses.iter().cycle();
+    let mut next = statuses.into_iter().cycle();
     let proxy = Proxy::start(registry.port, move |asked| {
         // The address of an upload is another one at each attempt; its digest is not.
         let digest = asked.path.split_once("digest=").map(|(_, rest)| rest);
@@ -664,10 +664,9 @@ fn a_redirect_gets_no_authorization() {
     assert!(count(&storage.asked(), "GET", "/blobs/") > 0);
 }
 
-fn server(authority: &Authority) -> Arc<ServerConfig> {
-    let issued = authority.issue("registry");
-    let certificate = CertificateDer::from_pem_file(&issued.certificate).unwrap();
-    let key = PrivateKeyDer::from_pem_file(&issued.key).unwrap();
+fn server(certificate: &Path, key: &Path) -> Arc<ServerConfig> {
+    let certificate = CertificateDer::from_pem_file(certificate).unwrap();
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -684,7 +683,8 @@ fn a_registry_on_localhost_may_have_tls_by_an_authority_of_its_own() {
         return;
     };
     let authority = Authority::new(&workspace.path("authority"));
-    let tls = server(&authority);
+    let issued = authority.issue("registry");
+    let tls = server(&issued.certificate, &issued.key);
     let proxy = Proxy::with_tls(registry.port, Some(tls), |_| Reply::Pass);
     let at = format!("oci://localhost:{}/line/angle:1", proxy.port);
     let (ca, folder) = (
@@ -719,4 +719,38 @@ fn a_registry_on_localhost_may_have_tls_by_an_authority_of_its_own() {
         said.contains("\"bad_ca_file\"") && said.contains("junk.pem"),
         "{said}"
     );
+}
+
+#[test]
+fn a_self_signed_certificate_that_is_marked_as_an_authority_counts_for_its_own_name_alone() {
+    let Some((registry, workspace, release)) = start() else {
+        return;
+    };
+    push(&workspace, &release, &registry.address("line/angle:1"), &[]);
+    // As `openssl req -x509` makes it.
+    for (name, is_accepted) in [("localhost", true), ("registry.example", false)] {
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let signed = params.self_signed(&key).unwrap();
+        let (certificate, secret) = (workspace.path("own.crt"), workspace.path("own.key"));
+        fs::write(&certificate, signed.pem()).unwrap();
+        fs::write(&secret, key.serialize_pem()).unwrap();
+        let tls = server(&certificate, &secret);
+        let proxy = Proxy::with_tls(registry.port, Some(tls), |_| Reply::Pass);
+        let at = format!("oci://localhost:{}/line/angle:1", proxy.port);
+        let back = workspace.path("back").display().to_string();
+        let ca = certificate.display().to_string();
+        let output = run(
+            &workspace,
+            &["pull", &at, "--ca-file", &ca, "--out", &back],
+            &[],
+        );
+        if is_accepted {
+            done(&output);
+        } else {
+            let said = refused(&output);
+            assert!(said.contains("cannot reach localhost"), "{said}");
+        }
+    }
 }
