@@ -1,210 +1,24 @@
 //! Pushes and pulls through a proxy that fails as networks and registries do, in front of a real registry.
 
+#[path = "transfer/access.rs"]
+mod access;
+#[path = "transfer/proxy.rs"]
+mod proxy;
+
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::{Arc, Mutex};
-use std::thread;
 
-use hotshoe_tests::{Authority, Need, skip};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
-use tokio_rustls::rustls;
 
-use super::oci::{Registry, json, program};
-use super::support::{Workspace, limited};
+use self::proxy::{Asked, Proxy, Reply, say};
+use crate::oci::{Registry, json, program};
+use crate::support::{Workspace, limited};
 
-/// After how many bytes of a body a connection is cut. The model and its index of chunks are not both smaller.
+/// After how many bytes of a body a connection is cut; the model is larger.
 const CUT: usize = 100_000;
-
-/// A request as the proxy got it.
-#[derive(Clone)]
-struct Asked {
-    method: String,
-    /// With the query.
-    path: String,
-    /// In lower case.
-    headers: String,
-    body: Vec<u8>,
-}
-
-impl Asked {
-    fn is(&self, method: &str, part: &str) -> bool {
-        self.method == method && self.path.contains(part)
-    }
-
-    fn has(&self, header: &str) -> bool {
-        self.headers.contains(header)
-    }
-}
-
-/// What the proxy does with a request.
-enum Reply {
-    /// The registry answers.
-    Pass,
-    /// The registry answers, and the connection ends after so many bytes of the body.
-    Cut(usize),
-    /// The connection ends without an answer.
-    Drop,
-    /// The proxy answers: a status, further headers, a body.
-    Say(&'static str, String, String),
-}
-
-fn say(status: &'static str) -> Reply {
-    Reply::Say(status, String::new(), String::new())
-}
-
-/// Whatever decides about requests.
-type Rule = Box<dyn FnMut(&Asked) -> Reply + Send>;
-
-/// An HTTP proxy in front of a registry. One request a connection.
-struct Proxy {
-    port: u16,
-    asked: Arc<Mutex<Vec<Asked>>>,
-    rule: Arc<Mutex<Rule>>,
-}
-
-impl Proxy {
-    fn start(registry: u16, rule: impl FnMut(&Asked) -> Reply + Send + 'static) -> Self {
-        Self::with_tls(registry, None, rule)
-    }
-
-    fn with_tls(
-        registry: u16,
-        tls: Option<Arc<ServerConfig>>,
-        rule: impl FnMut(&Asked) -> Reply + Send + 'static,
-    ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let rule: Rule = Box::new(rule);
-        let proxy = Self {
-            port,
-            asked: Arc::default(),
-            rule: Arc::new(Mutex::new(rule)),
-        };
-        let (asked, rule) = (Arc::clone(&proxy.asked), Arc::clone(&proxy.rule));
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (asked, rule, tls) = (Arc::clone(&asked), Arc::clone(&rule), tls.clone());
-                // A caller that breaks off costs its own request.
-                thread::spawn(move || {
-                    drop(match tls {
-                        Some(tls) => ServerConnection::new(tls)
-                            .map_err(std::io::Error::other)
-                            .and_then(|tls| {
-                                let stream = StreamOwned::new(tls, stream);
-                                carry(stream, registry, true, &asked, &rule)
-                            }),
-                        None => carry(stream, registry, false, &asked, &rule),
-                    });
-                });
-            }
-        });
-        proxy
-    }
-
-    fn address(&self, rest: &str) -> String {
-        format!("oci://127.0.0.1:{}/{rest}", self.port)
-    }
-
-    fn rule(&self, rule: impl FnMut(&Asked) -> Reply + Send + 'static) {
-        *self.rule.lock().unwrap() = Box::new(rule);
-    }
-
-    /// The requests since the last call.
-    fn asked(&self) -> Vec<Asked> {
-        std::mem::take(&mut *self.asked.lock().unwrap())
-    }
-}
-
-fn carry(
-    mut near: impl Read + Write,
-    registry: u16,
-    is_encrypted: bool,
-    log: &Mutex<Vec<Asked>>,
-    rule: &Mutex<Rule>,
-) -> std::io::Result<()> {
-    let Some((head, asked)) = request(&mut near)? else {
-        return Ok(());
-    };
-    log.lock().unwrap().push(asked.clone());
-    let reply = (*rule.lock().unwrap())(&asked);
-    let limit = match reply {
-        Reply::Say(status, headers, body) => {
-            let size = body.len();
-            write!(
-                near,
-                "HTTP/1.1 {status}\r\n{headers}connection: close\r\ncontent-length: {size}\r\n\r\n{body}"
-            )?;
-            return near.flush();
-        }
-        Reply::Drop => return Ok(()),
-        Reply::Pass => usize::MAX,
-        Reply::Cut(bytes) => bytes,
-    };
-    let mut far = TcpStream::connect(("127.0.0.1", registry))?;
-    let first = head.find("\r\n").unwrap() + 2;
-    let proto = if is_encrypted { "https" } else { "http" };
-    write!(
-        far,
-        "{}connection: close\r\nx-forwarded-proto: {proto}\r\n{}",
-        &head[..first],
-        &head[first..]
-    )?;
-    far.write_all(&asked.body)?;
-    let mut answer = Vec::new();
-    far.read_to_end(&mut answer)?;
-    let body = find(&answer, b"\r\n\r\n").unwrap_or(answer.len()) + 4;
-    let end = body.saturating_add(limit).min(answer.len());
-    near.write_all(&answer[..end])?;
-    near.flush()
-}
-
-/// The head of a request as it came, and what it says. None if the caller sent nothing.
-fn request(near: &mut impl Read) -> std::io::Result<Option<(String, Asked)>> {
-    let mut bytes = Vec::new();
-    let mut piece = [0; 16 << 10];
-    let end = loop {
-        if let Some(end) = find(&bytes, b"\r\n\r\n") {
-            break end + 4;
-        }
-        match near.read(&mut piece)? {
-            0 => return Ok(None),
-            read => bytes.extend_from_slice(&piece[..read]),
-        }
-    };
-    let mut body = bytes.split_off(end);
-    let head = String::from_utf8(bytes).unwrap();
-    let headers = head.to_lowercase();
-    let length = headers
-        .split_once("content-length: ")
-        .map_or(0, |(_, rest)| {
-            rest.split_once("\r\n").unwrap().0.parse().unwrap()
-        });
-    while body.len() < length {
-        match near.read(&mut piece)? {
-            0 => break,
-            read => body.extend_from_slice(&piece[..read]),
-        }
-    }
-    let mut words = head.split(' ').map(str::to_owned);
-    let asked = Asked {
-        method: words.next().unwrap(),
-        path: words.next().unwrap(),
-        headers,
-        body,
-    };
-    Ok(Some((head, asked)))
-}
-
-fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
-    bytes.windows(part.len()).position(|window| window == part)
-}
 
 /// A registry, and a signed release with its folder.
 fn start() -> Option<(Registry, Workspace, PathBuf)> {
@@ -363,7 +177,7 @@ fn every_request_may_fail_once_and_a_busy_registry_is_asked_again() {
         "502 Bad Gateway",
         "504 Gateway Timeout",
     ];
-    let mut next = statuses.iter().cycle();
+    let mut next = statuses.into_iter().cycle();
     let proxy = Proxy::start(registry.port, move |asked| {
         // The address of an upload is another one at each attempt; its digest is not.
         let digest = asked.path.split_once("digest=").map(|(_, rest)| rest);
@@ -492,99 +306,6 @@ fn bytes_of_another_release_at_the_resumed_place_are_fetched_again() {
     pulled(&workspace, &to, &[]);
 }
 
-/// A rule of a registry whose tokens serve three requests each.
-fn short_tokens(
-    port: impl Fn() -> u16 + Send + 'static,
-    token: impl Fn(&Asked) -> bool + Send + 'static,
-) -> impl FnMut(&Asked) -> Reply + Send + 'static {
-    let mut tokens = 0;
-    let mut left = 0;
-    move |asked| {
-        if asked.path.starts_with("/token") {
-            if !token(asked) {
-                return say("401 Unauthorized");
-            }
-            tokens += 1;
-            left = 3;
-            let body = format!("{{\"access_token\":\"t{tokens}\"}}");
-            return Reply::Say("200 OK", String::new(), body);
-        }
-        if left > 0 && asked.has(&format!("authorization: bearer t{tokens}\r\n")) {
-            left -= 1;
-            return Reply::Pass;
-        }
-        let challenge = format!(
-            "www-authenticate: Bearer realm=\"http://127.0.0.1:{}/token\",service=\"a registry\"\r\n",
-            port()
-        );
-        Reply::Say("401 Unauthorized", challenge, String::new())
-    }
-}
-
-/// A proxy whose rule knows its own port.
-fn with_short_tokens(
-    registry: &Registry,
-    token: impl Fn(&Asked) -> bool + Send + 'static,
-) -> Proxy {
-    let proxy = Proxy::start(registry.port, |_| Reply::Pass);
-    let port = proxy.port;
-    proxy.rule(short_tokens(move || port, token));
-    proxy
-}
-
-#[test]
-fn a_token_that_expires_is_renewed_and_an_identity_token_is_exchanged() {
-    let Some((registry, workspace, release)) = start() else {
-        return;
-    };
-    let proxy = with_short_tokens(&registry, |asked| asked.method == "GET");
-    let to = proxy.address("line/angle:1");
-    push(&workspace, &release, &to, &[]);
-    pulled(&workspace, &to, &[]);
-    assert!(count(&proxy.asked(), "GET", "/token") > 2);
-
-    let proxy = with_short_tokens(&registry, |asked| {
-        let form = String::from_utf8_lossy(&asked.body).into_owned();
-        asked.method == "POST"
-            && [
-                "grant_type=refresh_token",
-                "refresh_token=s%26ecret",
-                "service=a+registry",
-            ]
-            .iter()
-            .all(|field| form.split('&').any(|it| it == *field))
-    });
-    let from = proxy.address("line/angle:1");
-    let said = refused(&pull(&workspace, &from, &[]));
-    assert!(said.contains("\"unauthorized\""), "{said}");
-    // Podman's file, where Podman keeps it. "dTo=" is the user `u` without a password.
-    let file = workspace.path("home/.config/containers/auth.json");
-    fs::create_dir_all(file.parent().unwrap()).unwrap();
-    let auths = format!(
-        r#"{{"auths":{{"127.0.0.1:{}":{{"auth":"dTo=","identitytoken":"s&ecret"}}}}}}"#,
-        proxy.port
-    );
-    fs::write(&file, auths).unwrap();
-    pulled(&workspace, &from, &[]);
-}
-
-#[test]
-fn a_missing_credential_helper_does_not_block_a_public_registry() {
-    let Some((registry, workspace, release)) = start() else {
-        return;
-    };
-    let to = registry.address("line/angle:1");
-    push(&workspace, &release, &to, &[]);
-    let file = workspace.path("home/.docker/config.json");
-    fs::create_dir_all(file.parent().unwrap()).unwrap();
-    fs::write(&file, r#"{"credsStore":"not-on-this-machine"}"#).unwrap();
-    let output = pull(&workspace, &to, &[]);
-    done(&output);
-    let said = String::from_utf8_lossy(&output.stderr);
-    let words = "docker-credential-not-on-this-machine cannot be run";
-    assert!(said.contains(words), "{said}");
-}
-
 #[test]
 fn referrers_that_are_refused_are_found_under_their_tag() {
     let Some((registry, workspace, release)) = start() else {
@@ -606,117 +327,4 @@ fn referrers_that_are_refused_are_found_under_their_tag() {
         pulled(&workspace, &proxy.address("line/angle:1"), &[]);
         assert!(count(&proxy.asked(), "GET", "/referrers/") > 0, "{status}");
     }
-}
-
-#[test]
-fn a_redirect_gets_no_authorization() {
-    let Some((registry, workspace, release)) = start() else {
-        return;
-    };
-    push(&workspace, &release, &registry.address("line/angle:1"), &[]);
-    let storage = Proxy::start(registry.port, |asked| {
-        if asked.has("authorization: ") {
-            return say("400 Bad Request");
-        }
-        Reply::Pass
-    });
-    // Another port of the same host, and the same server.
-    for port in [Some(storage.port), None] {
-        let front = Proxy::start(registry.port, |_| Reply::Pass);
-        let target = port.unwrap_or(front.port);
-        front.rule(move |asked| {
-            let is_authorized = asked.has("authorization: basic ");
-            if asked.path.ends_with("?signed") {
-                return match is_authorized {
-                    true => say("400 Bad Request"),
-                    false => Reply::Pass,
-                };
-            }
-            if !is_authorized {
-                let challenge = "www-authenticate: Basic realm=\"a registry\"\r\n".to_owned();
-                return Reply::Say("401 Unauthorized", challenge, String::new());
-            }
-            if asked.path.contains("/blobs/") {
-                let to = format!(
-                    "location: http://127.0.0.1:{target}{}?signed\r\n",
-                    asked.path
-                );
-                return Reply::Say("307 Temporary Redirect", to, String::new());
-            }
-            Reply::Pass
-        });
-        let back = workspace.path(&format!("back-{target}"));
-        let arguments = [
-            "pull",
-            &front.address("line/angle:1"),
-            "--username",
-            "u",
-            "--out",
-            &back.display().to_string(),
-        ];
-        let output = run(
-            &workspace,
-            &arguments,
-            &[("HOTSHOE_REGISTRY_PASSWORD", "p")],
-        );
-        assert_eq!(done(&output)["signatures"], 1);
-    }
-    assert!(count(&storage.asked(), "GET", "/blobs/") > 0);
-}
-
-fn server(authority: &Authority) -> Arc<ServerConfig> {
-    let issued = authority.issue("registry");
-    let certificate = CertificateDer::from_pem_file(&issued.certificate).unwrap();
-    let key = PrivateKeyDer::from_pem_file(&issued.key).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    Arc::new(config)
-}
-
-#[test]
-fn a_registry_on_localhost_may_have_tls_by_an_authority_of_its_own() {
-    let Some((registry, workspace, release)) = start() else {
-        return;
-    };
-    let authority = Authority::new(&workspace.path("authority"));
-    let tls = server(&authority);
-    let proxy = Proxy::with_tls(registry.port, Some(tls), |_| Reply::Pass);
-    let at = format!("oci://localhost:{}/line/angle:1", proxy.port);
-    let (ca, folder) = (
-        authority.ca().display().to_string(),
-        release.display().to_string(),
-    );
-    done(&run(
-        &workspace,
-        &["push", &folder, &at, "--ca-file", &ca],
-        &[],
-    ));
-
-    let back = workspace.path("back").display().to_string();
-    let forced = ["pull", &at, "--plain-http=false", "--out", &back];
-    let said = refused(&run(&workspace, &forced, &[]));
-    assert!(said.contains("cannot reach localhost"), "{said}");
-
-    done(&run(&workspace, &forced, &[("SSL_CERT_FILE", &ca)]));
-    let folder = workspace.path(&format!(
-        "home/.config/containers/certs.d/localhost:{}",
-        proxy.port
-    ));
-    fs::create_dir_all(&folder).unwrap();
-    fs::copy(&ca, folder.join("ca.crt")).unwrap();
-    pulled(&workspace, &at, &[]);
-
-    let junk = workspace.path("junk.pem").display().to_string();
-    fs::write(&junk, "no certificate").unwrap();
-    let arguments = ["pull", &at, "--ca-file", &junk, "--out", &back];
-    let said = refused(&run(&workspace, &arguments, &[]));
-    assert!(
-        said.contains("\"bad_ca_file\"") && said.contains("junk.pem"),
-        "{said}"
-    );
 }

@@ -2,13 +2,14 @@ use std::time::Duration;
 
 use hotshoe_devkit::Progress;
 use reqwest::header::{ACCEPT, LOCATION, WWW_AUTHENTICATE};
-use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use tokio_rustls::rustls;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::retry::{Attempts, is_temporary};
 use super::token::Authenticator;
 use super::upload::UploadMode;
-use super::{Credentials, TransferError, body};
+use super::{Credentials, TransferError, body, tls};
 
 /// The read timeout.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -26,7 +27,7 @@ pub(in super::super) struct Server {
     /// Whether connections are not encrypted.
     pub is_plain: bool,
     /// Certificate authorities beside those of the system.
-    pub authorities: Vec<Certificate>,
+    pub authorities: Vec<CertificateDer<'static>>,
 }
 
 /// A client of one repository of a registry.
@@ -53,18 +54,20 @@ impl RegistryClient {
     ) -> Result<Self, TransferError> {
         // reqwest has no default provider here; an installed one is this one.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let http = Client::builder()
+        let mut http = Client::builder()
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
             .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .tls_certs_merge(server.authorities)
-            .build()?;
+            .redirect(reqwest::redirect::Policy::none());
+        if !server.authorities.is_empty() {
+            let config = tls::config(server.authorities).map_err(TransferError::Tls)?;
+            http = http.tls_backend_preconfigured(config);
+        }
         let scheme = if server.is_plain { "http" } else { "https" };
         let root = format!("{scheme}://{}/v2/", server.host);
         let base = format!("{root}{repository}/");
         let client = Self {
-            http,
+            http: http.build()?,
             base: Url::parse(&base).map_err(|_| TransferError::Url(base))?,
             authenticator: Authenticator::new(
                 credentials,

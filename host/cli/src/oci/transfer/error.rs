@@ -15,6 +15,9 @@ pub(crate) enum TransferError {
     /// The registry cannot be reached, or the connection broke.
     #[error("the connection failed")]
     Connection(#[source] reqwest::Error),
+    /// The certificate authorities cannot be used.
+    #[error("the certificate authorities cannot be used")]
+    Tls(#[source] tokio_rustls::rustls::Error),
     /// The registry refused the request.
     #[error("the registry answered {status}{reason}")]
     Status {
