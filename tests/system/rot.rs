@@ -56,9 +56,14 @@ impl Drop for Running {
 fn device(listen: &str) -> (Site, Daemon) {
     let mut site = Site::new();
     site.close();
-    let first = site.pack(&light(1, ""));
-    let device = site.device_at("cam", &first, listen, "").run();
+    let device = another(&site, "cam", listen);
     (site, device)
+}
+
+/// A device with the first release.
+fn another(site: &Site, name: &str, listen: &str) -> Daemon {
+    let first = site.pack(&light(1, ""));
+    site.device_at(name, &first, listen, "").run()
 }
 
 fn large(site: &Site, generation: u64) -> Packed {
@@ -134,6 +139,38 @@ fn a_registry_whose_data_is_removed_names_the_path_and_publish_fails() {
     assert!(message.contains(&path), "{message}");
     until("the log names it too", || registry.has_logged(&path));
     drop(device);
+}
+
+#[test]
+fn a_late_device_says_why_it_waits_for_a_rotten_release_until_it_is_published_again() {
+    let listen = free_endpoint();
+    let (site, device) = device(&listen);
+    let registry = Running::start(&site, "shelf", "rotten", &listen, &[]);
+    let second = large(&site, 2);
+    let (code, summary) = publish(&second, &listen);
+    assert_eq!(code, Some(0), "{summary:#}");
+    drop(device);
+    let files = fs::read_dir(registry.data.join("blobs/sha256")).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    let filler = files.max_by_key(|path| path.metadata().unwrap().len());
+    let filler = filler.unwrap();
+    let sound = fs::read(&filler).unwrap();
+    let mut bytes = sound.clone();
+    bytes[1 << 20] ^= 1;
+    fs::write(&filler, bytes).unwrap();
+
+    let late = another(&site, "late", &listen);
+    let state = late.wait_until(|state| !state["deploy"]["cause"].is_null());
+    assert_eq!(state["deploy"]["phase"], "verified", "{state:#}");
+    assert_eq!(state["deploy"]["cause"]["name"], "not_sent", "{state:#}");
+    until("the registry says so", || {
+        registry.has_logged("a stored blob is damaged")
+    });
+    let (code, summary) = publish(&second, &listen);
+    assert_eq!(code, Some(0), "{summary:#}");
+    assert_eq!(summary["devices"][0]["outcome"], "staged", "{summary:#}");
+    assert_eq!(summary["registries"][0]["state"], "stored", "{summary:#}");
+    assert_eq!(fs::read(&filler).unwrap(), sound);
 }
 
 #[test]
