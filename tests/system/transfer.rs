@@ -146,7 +146,7 @@ fn a_blob_goes_in_chunks_where_one_request_is_too_large() {
     let file = workspace.path("noise.bin");
     fs::write(&file, data).unwrap();
     let recipe = format!(
-        "{}\n[data.noise]\nfile = \"{}\"\n",
+        "{}\n[data.noise]\nfile = \"{}\"\nmedia-type = \"application/octet-stream\"\n",
         Workspace::recipe("classify-angle.toml"),
         file.display()
     );

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hotshoe_devkit::Progress;
@@ -11,8 +13,6 @@ use super::token::Authenticator;
 use super::upload::UploadMode;
 use super::{Credentials, TransferError, body, tls};
 
-/// The read timeout.
-const SILENCE: Duration = Duration::from_secs(60);
 /// The connect timeout.
 const CONNECT: Duration = Duration::from_secs(10);
 /// The most redirects of one request.
@@ -37,6 +37,8 @@ pub(in super::super) struct RegistryClient {
     base: Url,
     authenticator: Authenticator,
     progress: Progress,
+    /// The bytes of blobs that were sent.
+    pub(super) sent: Arc<AtomicU64>,
     pub(super) upload_mode: UploadMode,
 }
 
@@ -56,7 +58,6 @@ impl RegistryClient {
         drop(rustls::crypto::ring::default_provider().install_default());
         let mut http = Client::builder()
             .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none());
         if !server.authorities.is_empty() {
@@ -74,6 +75,7 @@ impl RegistryClient {
                 format!("repository:{repository}:{actions}"),
             ),
             progress: progress.clone(),
+            sent: Arc::default(),
             upload_mode: UploadMode::default(),
         };
         let root = Url::parse(&root).map_err(|_| TransferError::Url(root))?;
@@ -192,7 +194,7 @@ impl RegistryClient {
             } else {
                 request
             };
-            let answer = request.send().await?;
+            let answer = body::answered(request, &self.sent).await?;
             if answer.status() == StatusCode::UNAUTHORIZED && is_own && !authorized {
                 authorized = true;
             } else if is_redirect(answer.status()) {

@@ -7,7 +7,7 @@ use hotshoe_trust::{Blob, Digest, Hasher};
 use reqwest::header::{ACCEPT, CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
 
-use super::{RegistryClient, TransferError};
+use super::{RegistryClient, TransferError, body};
 
 /// How many bytes an attempt receives to count as progress, after which failed attempts are counted from the start.
 const PROGRESS_BYTES: u64 = 1024 * 1024;
@@ -113,7 +113,7 @@ impl RegistryClient {
     ) -> Result<(), TransferError> {
         if partial.size < blob.size {
             let mut answer = self.request(blob, partial).await?;
-            while let Some(bytes) = answer.chunk().await? {
+            while let Some(bytes) = body::next(&mut answer).await? {
                 let size = partial.size.saturating_add(bytes.len() as u64);
                 if size > blob.size {
                     partial.clear().map_err(TransferError::File)?;

@@ -15,6 +15,12 @@ pub(crate) enum TransferError {
     /// The registry cannot be reached, or the connection broke.
     #[error("the connection failed")]
     Connection(#[source] reqwest::Error),
+    /// No byte moved for too long.
+    #[error("no byte was sent or received for {seconds} s")]
+    Silent {
+        /// How long, in seconds.
+        seconds: u64,
+    },
     /// The certificate authorities cannot be used.
     #[error("the certificate authorities cannot be used")]
     Tls(#[source] tokio_rustls::rustls::Error),

@@ -74,7 +74,8 @@ fn temporary(error: &TransferError) -> Option<Option<Duration>> {
             retry_after,
             ..
         } => is_temporary(*status).then_some(*retry_after),
-        TransferError::Truncated { .. } | TransferError::BadResume => Some(None),
+        TransferError::Truncated { .. } | TransferError::Silent { .. } => Some(None),
+        TransferError::BadResume => Some(Some(Duration::ZERO)),
         _ => None,
     }
 }

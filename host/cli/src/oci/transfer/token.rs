@@ -1,6 +1,7 @@
 //! The `Authorization` of requests: what a registry's challenge asks for, made of the user's credentials.
 
 use std::cell::RefCell;
+use std::sync::atomic::AtomicU64;
 
 use http_auth::parse_challenges;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
@@ -120,7 +121,7 @@ impl Authenticator {
                 }
             }
         };
-        let answer = request.send().await?;
+        let answer = body::answered(request, &AtomicU64::new(0)).await?;
         let status = answer.status();
         if !status.is_success() {
             let headers = answer.headers().clone();

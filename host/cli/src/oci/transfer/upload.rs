@@ -3,12 +3,14 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hotshoe_trust::Blob;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName};
 use reqwest::{Body, Client, StatusCode, Url};
 use tokio::io::AsyncReadExt as _;
-use tokio_util::io::ReaderStream;
+use tokio_util::io::{InspectReader, ReaderStream};
 
 use super::client::location;
 use super::{RegistryClient, TransferError};
@@ -128,7 +130,7 @@ impl RegistryClient {
                     .header(CONTENT_TYPE, "application/octet-stream")
                     .header(CONTENT_RANGE, format!("{sent}-{}", end.saturating_sub(1)))
                     .header(CONTENT_LENGTH, length);
-                Ok(request.body(part(open, sent, length)?))
+                Ok(request.body(self.part(open, sent, length)?))
             };
             match self.send(&at, &patch).await {
                 Ok(answer) => {
@@ -164,11 +166,27 @@ impl RegistryClient {
             Ok(match whole {
                 Some(open) => request
                     .header(CONTENT_LENGTH, blob.size)
-                    .body(part(open, 0, blob.size)?),
+                    .body(self.part(open, 0, blob.size)?),
                 None => request.header(CONTENT_LENGTH, 0),
             })
         };
         self.send(&url, &put).await.map(drop)
+    }
+
+    /// A part of a file as the body of a request. Each attempt opens the file again, because the last one may still read it.
+    fn part(&self, open: OpenBlob<'_>, start: u64, length: u64) -> Result<Body, TransferError> {
+        let mut file = open().map_err(TransferError::File)?;
+        file.seek(SeekFrom::Start(start))
+            .map_err(TransferError::File)?;
+        let sent = Arc::clone(&self.sent);
+        let bytes = InspectReader::new(
+            tokio::fs::File::from_std(file).take(length),
+            move |read: &[u8]| {
+                sent.fetch_add(read.len() as u64, Ordering::Relaxed);
+            },
+        );
+        let stream = ReaderStream::with_capacity(bytes, READ_BYTES);
+        Ok(Body::wrap_stream(stream))
     }
 }
 
@@ -184,15 +202,4 @@ fn is_too_large(error: &TransferError) -> bool {
                 | StatusCode::NOT_IMPLEMENTED
         )
     })
-}
-
-/// A part of a file as the body of a request. Each attempt opens the file again, because the last one may still read it.
-fn part(open: OpenBlob<'_>, start: u64, length: u64) -> Result<Body, TransferError> {
-    let mut file = open().map_err(TransferError::File)?;
-    file.seek(SeekFrom::Start(start))
-        .map_err(TransferError::File)?;
-    let bytes = tokio::fs::File::from_std(file).take(length);
-    Ok(Body::wrap_stream(ReaderStream::with_capacity(
-        bytes, READ_BYTES,
-    )))
 }
