@@ -24,6 +24,8 @@ mod bad_release;
 mod capabilities;
 #[path = "system/classic.rs"]
 mod classic;
+#[path = "system/conflicts.rs"]
+mod conflicts;
 #[path = "system/crash.rs"]
 mod crash;
 #[path = "system/delivery.rs"]
@@ -108,5 +110,7 @@ mod transfer;
 mod voice;
 #[path = "system/wasip2.rs"]
 mod wasip2;
+#[path = "system/watched.rs"]
+mod watched;
 #[path = "system/wit.rs"]
 mod wit;

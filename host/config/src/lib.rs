@@ -168,7 +168,8 @@ pub enum WhenFull {
     DropNewest,
 }
 
-/// `[watch]`. A file is taken when it is complete: closed after writing, or renamed into the folder. Hidden files, and
+/// `[watch]`. A file is taken when it is complete: closed after writing, renamed or hard linked into the folder, or found unchanged
+/// by two listings 5 s apart. Files wait while no release serves. Symbolic links are not followed. Hidden files, and
 /// files that end in `.part` or `.tmp`, are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -12,6 +12,7 @@ mod keyring;
 mod ledger_writer;
 mod loader;
 mod message;
+mod name_monitor;
 mod package_queue;
 mod peer_monitor;
 mod pending_release;

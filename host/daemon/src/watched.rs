@@ -1,6 +1,7 @@
 //! Watched files: what happens to a file when its sample ends, and the record of those that failed.
 
 mod failed_files;
+mod folder_state;
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -42,6 +43,11 @@ impl Version {
             inode: metadata.ino(),
         })
     }
+
+    /// Whether it differs from another version in nothing but the time, which can be set without a change of the bytes.
+    pub(crate) fn differs_in_time_alone(&self, other: &Self) -> bool {
+        (self.size, self.inode) == (other.size, other.inode) && self.modified != other.modified
+    }
 }
 
 /// A file whose sample is being processed.
@@ -81,11 +87,12 @@ impl WatchedFile {
         self.marker = self.failed_files.begin(&self.path, self.version);
     }
 
-    /// Moves, deletes or keeps the file as `watch.after` says. The file of a dropped sample stays, and so does a file that has changed
-    /// since it was read: it is a new sample. `body` is the JSON of the error.
+    /// Moves, deletes or keeps the file as `watch.after` says. The file of a dropped sample stays and is read again. A file that has changed
+    /// since it was read stays too: it is a new sample. `body` is the JSON of the error.
     pub fn finish(self, ending: Ending, body: &[u8]) {
         match (self.after, ending) {
-            (_, Ending::Drop) => {}
+            // It waits for the next release.
+            (_, Ending::Drop) => self.failed_files.folder().dropped(self.path.clone()),
             (After::Keep, Ending::Failure) => {
                 self.failed_files.refused(&self.path, self.version, body)
             }

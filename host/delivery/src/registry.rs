@@ -26,7 +26,7 @@ use hotshoe_config::{
     files_of_link,
 };
 use hotshoe_link::{
-    LinkError, Notice, NoticeResponder, NoticeSubscription, OtherRegistries, RawNotice,
+    LinkError, NameRelay, Notice, NoticeResponder, NoticeSubscription, OtherRegistries, RawNotice,
     RegistryAnnouncement, Sharing, Site,
 };
 use hotshoe_protocol::registry::RegistryStatus;
@@ -213,6 +213,7 @@ pub struct Registry {
     answering: [NoticeResponder; 2],
     sharing: Sharing,
     announcement: RegistryAnnouncement,
+    names: NameRelay,
     threads: [JoinHandle<()>; 2],
     supervisor: Supervisor,
     fetcher: Arc<Fetcher>,
@@ -316,6 +317,7 @@ impl Registry {
             site.announce_registry(&work.name, &work.instance, &work.others, move || {
                 asked.status()
             })?;
+        let names = site.relay_names()?;
         let (on_trust, on_desired) = (Arc::clone(&work), Arc::clone(&work));
         let watches = [
             site.watch(Notice::Trust, move |said| {
@@ -345,6 +347,7 @@ impl Registry {
             answering,
             sharing,
             announcement,
+            names,
             threads: [thread, check],
             supervisor,
             fetcher,
@@ -442,7 +445,7 @@ impl Registry {
         for thread in self.threads {
             let _ = thread.join();
         }
-        drop((self.answering, self.sharing, self.announcement));
+        drop((self.answering, self.sharing, self.announcement, self.names));
         self.site.close();
     }
 }

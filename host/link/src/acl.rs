@@ -152,6 +152,9 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
                 "declare_queryable",
                 "declare_subscriber",
                 "liveliness_token",
+                // Other sessions with its name.
+                "liveliness_query",
+                "declare_liveliness_subscriber",
             ],
             &own,
         ));

@@ -2,7 +2,7 @@
 //!
 //! A device's keys begin with `hotshoe/<site>/<device>/`: `input/**` takes samples; `output/insight`, `output/action` and
 //! `output/error` publish their results, `output/custom/<topic>` the messages of policies, and `event` the progress of a release;
-//! `status`, `order` and `record` answer queries; `alive` is a liveliness token. Keys of the whole site have a part that begins with
+//! `status`, `order` and `record` answer queries; `alive` is a liveliness token, and `alive/<session>` that of one session, which `same-name/<session>` repeats. Keys of the whole site have a part that begins with
 //! `@`, which no wildcard of a device's keys matches: see [`Site`].
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ mod outbox;
 mod outgoing;
 mod pending;
 mod registry;
+mod same_name;
 mod settings;
 mod site;
 mod sources;
@@ -42,6 +43,7 @@ use zenoh::sample::{Sample, SampleKind};
 use device_message::{MAX_CONTEXT_BYTES, Signer};
 use outbox::Outbox;
 use outgoing::{IncomingQuery, JSON, Outgoing, QosClass, address};
+use same_name::{NameWatch, OtherSessions};
 use settings::client_settings;
 
 pub use bench::{RawQueryable, RawSession};
@@ -54,6 +56,7 @@ pub use outbox::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
 pub use pending::MAX_PENDING;
 pub use registry::{OtherRegistries, RegistryAnnouncement};
+pub use same_name::NameRelay;
 pub use site::{
     MAX_STATEMENT_MESSAGE, Notice, NoticeResponder, NoticeSubscription, QUERY_INTERVAL, RawNotice,
     Site,
@@ -239,6 +242,7 @@ pub struct Link {
     site: Site,
     root: String,
     signer: Signer,
+    others: OtherSessions,
 }
 
 /// A device's declarations. They are undeclared on drop.
@@ -247,6 +251,7 @@ pub struct Serving {
     input: Option<(Vec<Subscriber<()>>, Queryable<()>)>,
     _status: Queryable<()>,
     _alive: LivelinessToken,
+    _name: NameWatch,
 }
 
 impl Serving {
@@ -314,6 +319,7 @@ impl Link {
                 device: device.to_owned(),
                 key: None,
             },
+            others: OtherSessions::new(supervisor.clock().clone()),
         })
     }
 
@@ -368,10 +374,12 @@ impl Link {
             })?);
         }
         let token = outgoing::token(session, &alive)?;
+        let name = self.others.watch(&self.site, &self.root)?;
         Ok(Serving {
             input: Some((samples, queries)),
             _status: status,
             _alive: token,
+            _name: name,
         })
     }
 
@@ -404,6 +412,11 @@ impl Link {
     /// The parts that its threads are registered in.
     pub const fn parts(&self) -> &Supervisor {
         &self.site.supervisor
+    }
+
+    /// The ids of other sessions that have the name of this device, once they have been there for 15 s.
+    pub fn same_name(&self) -> Vec<String> {
+        self.others.ids()
     }
 
     /// The session's state.

@@ -137,8 +137,20 @@ pub enum KnownKind {
     ComponentRecovered,
     /// A watched file was set aside.
     FileSetAside,
+    /// An entry of the watched folder is not read.
+    FileSkipped,
+    /// The watched folder is not there, or cannot be listed.
+    FolderLost,
+    /// The watched folder is watched again.
+    FolderWatched,
+    /// The watched folder has no file events and is listed from time to time.
+    FolderPolled,
     /// The last peer disconnected, or none was reached.
     PeersLost,
+    /// Another daemon has the name of this device.
+    NameConflict,
+    /// No other daemon has the name of this device any more.
+    NameConflictEnded,
     /// No valid statement is as recent as the configuration requires.
     StatementsStale,
     /// A file in the data folder could not be written.
@@ -286,14 +298,20 @@ impl KnownKind {
             | Self::ReleaseTrial
             | Self::ReleaseLive
             | Self::ReleaseSwapped
-            | Self::ComponentRecovered => Severity::Notice,
+            | Self::ComponentRecovered
+            | Self::FolderWatched
+            | Self::NameConflictEnded => Severity::Notice,
             Self::ReleaseRefused
             | Self::ReleaseFailed
             | Self::ReleaseRolledBack
             | Self::ReleaseRetried
             | Self::ComponentPaused
             | Self::FileSetAside
+            | Self::FileSkipped
+            | Self::FolderLost
+            | Self::FolderPolled
             | Self::PeersLost
+            | Self::NameConflict
             | Self::StatementsStale => Severity::Warning,
             Self::PartRestarted | Self::PartDied | Self::DiskWriteFailed => Severity::Error,
         }
@@ -320,7 +338,15 @@ impl KnownKind {
             Self::ComponentPaused => "the component traps repeatedly and is paused",
             Self::ComponentRecovered => "the component works again",
             Self::FileSetAside => "a watched file is set aside",
+            Self::FileSkipped => "an entry of the watched folder is not read",
+            Self::FolderLost => "the watched folder is gone",
+            Self::FolderWatched => "the watched folder is watched again",
+            Self::FolderPolled => {
+                "the watched folder has no file events and is listed from time to time"
+            }
             Self::PeersLost => "no peer is connected",
+            Self::NameConflict => "another daemon has the name of this device",
+            Self::NameConflictEnded => "no other daemon has the name of this device any more",
             Self::StatementsStale => {
                 "no valid statement is as recent as `deploy.fresh-within-hours` requires"
             }

@@ -73,6 +73,12 @@ pub struct Status {
     pub memory: Option<MemoryStatus>,
     /// The Zenoh session.
     pub session: SessionStatus,
+    /// The ids of other sessions that have the name of this device: two devices have one name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub same_name: Vec<String>,
+    /// The device's clock. `None` from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
     /// The supervised threads of the daemon, and library threads that panicked.
     #[serde(default)]
     pub parts: Vec<PartStatus>,
@@ -148,9 +154,31 @@ pub struct MemoryStatus {
     pub peak_resident_mib: Option<u64>,
 }
 
-/// Files of the watched folder that are set aside.
+/// How the changes of a watched folder are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchMode {
+    /// The system reports them.
+    Events,
+    /// The folder is listed from time to time.
+    Polling,
+    /// The folder is not there, or cannot be listed. It is watched when it is there again.
+    #[serde(other)]
+    Missing,
+}
+
+/// The watched folder, and the files in it that are not read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchStatus {
+    /// How changes are found. `None` from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<WatchMode>,
+    /// Why the mode is not `events`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Entries that are not read: links, devices, and files without the right to read them.
+    #[serde(default)]
+    pub skipped: u64,
     /// Files that killed the daemon twice, or that the release refused twice.
     pub set_aside: u64,
     /// The last of them.
@@ -409,6 +437,11 @@ pub struct DeployEvent {
     pub statement: Option<Digest>,
     /// When, by the device's clock.
     pub at: Time,
+}
+
+impl DeployEvent {
+    /// The cause of [`Phase::Live`] while another release waits to be tried at once.
+    pub const REPLACED_NEXT: &str = "replaced_next";
 }
 
 impl Default for DeployStatus {

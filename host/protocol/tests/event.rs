@@ -119,7 +119,13 @@ fn the_names_are_stable() {
             "component_paused",
             "component_recovered",
             "file_set_aside",
+            "file_skipped",
+            "folder_lost",
+            "folder_watched",
+            "folder_polled",
             "peers_lost",
+            "name_conflict",
+            "name_conflict_ended",
             "statements_stale",
             "disk_write_failed",
         ]

@@ -34,6 +34,7 @@ mod signers;
 mod signing;
 mod statement;
 mod statement_error;
+mod statement_times;
 mod trust_toml;
 mod verify;
 mod verify_error;
@@ -82,6 +83,7 @@ pub use statement::{
     MAX_STATEMENT_LIFETIME, Order, ReadStatement, Signatures, Statement, read_statement,
 };
 pub use statement_error::StatementError;
+pub use statement_times::StatementTimes;
 pub use trust_toml::{DEVELOPMENT_KEY, TrustError, TrustRoot, TrustedKey};
 pub use verify::{CLOCK_SKEW, Package, Verified, verify, verify_for_registry, verify_installed};
 pub use verify_error::VerifyError;

@@ -63,7 +63,8 @@ pub enum StatementError {
     },
     /// Issued in the future.
     #[error(
-        "the statement was issued at {issued}, but the clock shows {now}; set this device's clock"
+        "the statement was issued at {issued}, {} s after what the clock shows ({now}); set this clock, or that of the publisher",
+        .now.duration_until(*.issued).as_secs()
     )]
     FromFuture {
         /// When it was made.

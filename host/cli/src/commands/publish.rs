@@ -23,6 +23,7 @@ use crate::fleet::network::NetworkArgs;
 use crate::fleet::offer::{Offer, ReleaseRef};
 use crate::fleet::registries::{RegistryReports, RegistryRow};
 use crate::fleet::rollout::{Change, Goal, Outcome, Rollout};
+use crate::fleet::same_name;
 use crate::fleet::select;
 use hotshoe_release::period::after;
 use hotshoe_release::terminal::{Terminal, size};
@@ -60,8 +61,8 @@ Example: on this machine, without certificates; two devices connect to it
   hotshoe publish my-release --site lab --listen tcp/127.0.0.1:7447 --expect 2
 
 With --site-dir or --device-keys, unsigned answers are ignored. With --json, one line per event and a last line with `summary`. Exit
-code 1 if a device refused the release, failed or rolled back, if a registry cannot store it, if an answer is not verified although it
-has to be, or at the timeout.")]
+code 1 if a device refused the release, failed, rolled back or put another one in its place, if a registry cannot store it, if an answer
+is not verified although it has to be, or at the timeout.")]
 pub(crate) struct Args {
     /// The signed release
     #[arg(value_name = "RELEASE")]
@@ -139,6 +140,12 @@ struct Row<'a> {
     /// Why the device ignored statements, if it has reported nothing about this release.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     ignored: &'a [String],
+    /// How far the device's clock is ahead of this machine's, in seconds; none from older daemons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_ahead_s: Option<i64>,
+    /// The number of daemons with this device's name, if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    daemons: Option<usize>,
 }
 
 /// A claim that the device has not signed.
@@ -393,10 +400,16 @@ fn watch(
                 }
             }
             Some(SiteUpdate::Round { statuses, present }) => {
+                let several = same_name::several(&statuses, evidence.list);
                 for said in statuses {
                     let change = evidence.status(&said, settled, rollout);
                     if let Some(progress) = rollout.get(&said.device) {
                         display.show(&said.device, progress, change)?;
+                    }
+                }
+                for (device, daemons) in several {
+                    if rollout.same_name(&device, daemons) {
+                        display.say(&same_name::text(&device, daemons));
                     }
                 }
                 for device in present {
@@ -442,6 +455,8 @@ fn rows(rollout: &Rollout) -> Vec<Row<'_>> {
             }),
             cause: progress.cause(),
             ignored: &progress.ignored,
+            clock_ahead_s: progress.clock_ahead_s,
+            daemons: (progress.daemons > 1).then_some(progress.daemons),
         })
         .collect()
 }

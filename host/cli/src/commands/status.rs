@@ -48,7 +48,7 @@ Example: without certificates
   hotshoe status --site lab --connect tcp/127.0.0.1:7447
 
 With --site-dir or --device-keys, each answer is `signed` by its device, or only `claimed`. With --json, a list of devices, each with
-`claimed` and, for a site, `answered`. Exit code 1 if no device answers, an answer is not signed although it has to be, or a part of a
+`claimed`, `daemons` if several have one name and, for a site, `answered`. Exit code 1 if no device answers, an answer is not signed although it has to be, or a part of a
 daemon does not run.")]
 pub(crate) struct Args {
     /// A device's configuration: that device, or its network [default: hotshoe.toml, unless --connect is given]
@@ -189,6 +189,9 @@ fn details(
     for answer in &answers {
         if let Some(text) = answer.unproven_text() {
             terminal.print(terminal.warning(&text))?;
+        }
+        if let Some(text) = answer.conflict_text() {
+            terminal.print(terminal.bad(&text))?;
         }
         report::show(&answer.status, terminal)?;
     }

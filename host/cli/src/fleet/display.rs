@@ -163,8 +163,9 @@ pub(crate) fn words(progress: &DeviceProgress) -> String {
             }
             (Phase::Absent, ..) if !progress.ignored.is_empty() => {
                 format!(
-                    "seen; it ignored statements: {}",
-                    progress.ignored.join(", ")
+                    "seen; it ignored statements: {}{}",
+                    progress.ignored.join(", "),
+                    clock_advice(progress)
                 )
             }
             (Phase::Absent, ..) => "seen".to_owned(),
@@ -187,6 +188,38 @@ pub(crate) fn words(progress: &DeviceProgress) -> String {
         words.push_str(&format!(": {}: {}", cause.name, cause.message));
     }
     words
+}
+
+/// Least difference between the clocks of this machine and a device that is shown, in seconds.
+const CLOCK_DIFFERENCE_S: u64 = 3;
+
+/// What clocks have to do with it, if the device ignored the statement because of its time.
+fn clock_advice(progress: &DeviceProgress) -> String {
+    let is_about = |names: &[&str]| {
+        progress
+            .ignored
+            .iter()
+            .any(|it| names.contains(&it.as_str()))
+    };
+    let by_time = [
+        "statement_from_future",
+        "statement_expired",
+        "clock_backwards",
+    ];
+    let ahead = progress.clock_ahead_s.unwrap_or_default();
+    if (is_about(&by_time) || is_about(&["replayed"])) && ahead.unsigned_abs() >= CLOCK_DIFFERENCE_S
+    {
+        let side = if ahead < 0 { "behind" } else { "ahead of" };
+        return format!(
+            "; the device's clock is {} s {side} this machine's: set the wrong one",
+            ahead.unsigned_abs()
+        );
+    }
+    if is_about(&["replayed"]) {
+        return "; it follows a newer statement of another deployer: publish again, and compare your clocks if that does not help"
+            .to_owned();
+    }
+    String::new()
 }
 
 /// What to do if the device ignored the statement because of its signature.

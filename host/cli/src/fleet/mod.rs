@@ -10,6 +10,7 @@ pub(crate) mod overview;
 pub(crate) mod registries;
 pub(crate) mod report;
 pub(crate) mod rollout;
+pub(crate) mod same_name;
 pub(crate) mod select;
 pub(crate) mod site_dir;
 pub(crate) mod survey;

@@ -1,7 +1,7 @@
 //! A table of a site's devices.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hotshoe_link::device_list::{DeviceList, Unproven};
 use hotshoe_link::{DeviceKey, DeviceMessage};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::report::{broken, health, working};
+use super::same_name;
 use hotshoe_release::terminal::Terminal;
 
 /// A device that is present.
@@ -33,12 +34,15 @@ pub(crate) struct DeviceReport {
     pub unproven: Option<Unproven>,
     /// The number of answers under this device's name.
     pub answers: usize,
+    /// The sessions that answered under this device's name, all signed or all claimed.
+    pub sessions: BTreeSet<String>,
 }
 
 impl DeviceReport {
     /// The status of a device on this machine, from its control socket.
-    pub(crate) const fn own(status: Status) -> Self {
+    pub(crate) fn own(status: Status) -> Self {
         Self {
+            sessions: BTreeSet::from([status.session.id.clone()]),
             status,
             unproven: None,
             answers: 1,
@@ -51,9 +55,8 @@ impl DeviceReport {
         for said in said {
             let unproven = said.check(list).err();
             let reported = Self {
-                status: said.value,
                 unproven,
-                answers: 1,
+                ..Self::own(said.value)
             };
             match devices.entry((said.site, said.device)) {
                 Entry::Vacant(entry) => {
@@ -61,14 +64,33 @@ impl DeviceReport {
                 }
                 Entry::Occupied(mut entry) => {
                     let answers = entry.get().answers + 1;
-                    if entry.get().unproven.is_some() {
-                        entry.insert(reported);
+                    let (known, new) = (entry.get().unproven, reported.unproven);
+                    let sessions = reported.sessions.clone();
+                    if known.is_some() {
+                        let before = entry.insert(reported);
+                        // Anybody can claim to be the device that signs.
+                        if new.is_some() {
+                            entry.get_mut().sessions.extend(before.sessions);
+                        }
+                    } else if new.is_none() {
+                        entry.get_mut().sessions.extend(sessions);
                     }
                     entry.get_mut().answers = answers;
                 }
             }
         }
         devices.into_values().collect()
+    }
+
+    /// The number of daemons with this device's name: those that answered, or those that the device itself sees.
+    pub(crate) fn daemons(&self) -> usize {
+        self.sessions.len().max(self.status.same_name.len() + 1)
+    }
+
+    /// That several daemons have this device's name, in words.
+    pub(crate) fn conflict_text(&self) -> Option<String> {
+        let daemons = self.daemons();
+        (daemons > 1).then(|| same_name::text(&self.status.device, daemons))
     }
 
     /// Why the status is not proven, in words.
@@ -96,6 +118,9 @@ impl Serialize for DeviceReport {
             }
             if self.answers > 1 {
                 fields.insert("answers".to_owned(), self.answers.into());
+            }
+            if self.daemons() > 1 {
+                fields.insert("daemons".to_owned(), self.daemons().into());
             }
         }
         value.serialize(serializer)
@@ -190,9 +215,10 @@ fn row(overview: &Overview, terminal: &Terminal) -> Vec<String> {
         slot(&slots.previous),
         trial,
         working(status, terminal),
-        match broken(status) {
-            Some(words) => terminal.bad(&words),
-            None => health(status, terminal).unwrap_or_else(nothing),
+        match (answer.daemons(), broken(status)) {
+            (daemons @ 2.., _) => terminal.bad(&format!("{daemons} daemons with this name")),
+            (_, Some(words)) => terminal.bad(&words),
+            (_, None) => health(status, terminal).unwrap_or_else(nothing),
         },
         rollback,
         match answer.unproven {

@@ -2,7 +2,7 @@
 
 use hotshoe_protocol::event::Severity;
 use hotshoe_protocol::status::Status;
-use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, WaitReason};
+use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, WaitReason, WatchMode};
 use hotshoe_store::Phase;
 
 use hotshoe_release::terminal::{Terminal, size};
@@ -105,7 +105,7 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     show_parts(status, terminal)?;
     show_log(status, terminal)?;
     show_reload(status, terminal)?;
-    show_set_aside(status, terminal)?;
+    show_watch(status, terminal)?;
     show_components(status, terminal)?;
     show_models(status, terminal)?;
     show_events(status, terminal)?;
@@ -217,11 +217,30 @@ fn show_reload(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints the watched files that are set aside.
-fn show_set_aside(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
-    let Some(watch) = status.watch.as_ref().filter(|it| it.set_aside > 0) else {
+/// Prints what is not as it should be with the watched folder: how it is watched, and the files that are not read.
+fn show_watch(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    let Some(watch) = &status.watch else {
         return Ok(());
     };
+    let reason = watch.reason.as_deref().unwrap_or_default();
+    match watch.mode {
+        Some(WatchMode::Missing) => {
+            terminal.print(terminal.bad(&format!("watch     the folder is not there: {reason}")))?
+        }
+        Some(WatchMode::Polling) => terminal.print(terminal.warning(&format!(
+            "watch     the folder is listed from time to time: {reason}"
+        )))?,
+        Some(WatchMode::Events) | None => {}
+    }
+    if watch.skipped > 0 {
+        terminal.print(terminal.warning(&format!(
+            "watch     {} entries are not read; `events` and the log say why",
+            watch.skipped
+        )))?;
+    }
+    if watch.set_aside == 0 {
+        return Ok(());
+    }
     let last = watch.last_file.as_deref().unwrap_or_default();
     let reason = watch.last_reason.as_deref().unwrap_or_default();
     terminal.print(terminal.warning(&format!(

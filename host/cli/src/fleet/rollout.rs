@@ -38,6 +38,8 @@ pub(crate) enum Outcome {
     RolledBack,
     /// It was cancelled, or another release was published.
     Withdrawn,
+    /// It was confirmed, and another release took its place.
+    Displaced,
     /// A final state was claimed, but the device has not signed it although signatures are required.
     Unverified,
 }
@@ -57,6 +59,7 @@ impl Outcome {
             Self::Failed => "failed",
             Self::RolledBack => "rolled back",
             Self::Withdrawn => "withdrawn",
+            Self::Displaced => "displaced",
             Self::Unverified => "not verified",
         }
     }
@@ -79,6 +82,10 @@ pub(crate) struct DeviceProgress {
     pub signed: bool,
     /// An unproven claim, which is ignored where signatures are required.
     pub claim: Option<Claim>,
+    /// How far the device's clock is ahead of this machine's, in seconds.
+    pub clock_ahead_s: Option<i64>,
+    /// The number of daemons with the device's name.
+    pub daemons: usize,
     /// The device's `ignored` counts at the first answer: earlier ones are not about this statement.
     before: Option<BTreeMap<String, u64>>,
 }
@@ -92,6 +99,8 @@ impl DeviceProgress {
         ignored: Vec::new(),
         signed: false,
         claim: None,
+        clock_ahead_s: None,
+        daemons: 1,
         before: None,
     };
 
@@ -231,12 +240,18 @@ impl Rollout {
         let Some(progress) = self.devices.get_mut(&status.device) else {
             return Change::None;
         };
+        progress.clock_ahead_s = status.time.map(|time| now.duration_until(time).as_secs());
+        if let Some(change) = progress.take_displaced(status, release) {
+            return change;
+        }
         let Some(event) = event_in(status, release, now) else {
             return progress.record_ignored(status, signed);
         };
         let mine = status.deploy.release == Some(release);
         let waiting = status.deploy.waiting.filter(|_| mine);
         let outcome = outcome(&event, waiting, goal);
+        let outcome =
+            outcome.filter(|it| *it != Outcome::Confirmed || !is_replaced_next(status, release));
         let is_early = !settled && outcome.is_some_and(|outcome| !outcome.is_good());
         if progress.outcome.is_some() || is_early {
             return Change::None;
@@ -259,6 +274,15 @@ impl Rollout {
             (false, true) => change.max(Change::Figure),
             (false, false) => change,
         }
+    }
+
+    /// Notes that several daemons have a device's name. Whether that is new.
+    pub(crate) fn same_name(&mut self, device: &str, daemons: usize) -> bool {
+        self.devices.get_mut(device).is_some_and(|progress| {
+            let are_more = daemons > progress.daemons;
+            progress.daemons = daemons.max(progress.daemons);
+            are_more
+        })
     }
 
     /// The device has signed the next message. Earlier claims in its name are dropped.
@@ -371,6 +395,32 @@ impl DeviceProgress {
         Change::Phase
     }
 
+    /// Ends a confirmed release in whose place another one is live.
+    fn take_displaced(&mut self, status: &Status, release: Digest) -> Option<Change> {
+        let last = self
+            .last
+            .as_mut()
+            .filter(|last| last.phase == Phase::Live)?;
+        let is_over = self.outcome.is_some_and(|it| it != Outcome::Confirmed);
+        let trial = status.slots.trial.as_ref().map(|trial| &trial.slot);
+        let is_on_trial = trial.is_some_and(|slot| slot.release == release);
+        let live = status.slots.live.as_ref()?;
+        if is_over
+            || is_on_trial
+            || live.release == release
+            || status.deploy.release == Some(release)
+        {
+            return None;
+        }
+        let message = format!(
+            "`{}` generation {} is live in its place: another statement wanted it",
+            live.name, live.generation
+        );
+        last.cause = Some(Cause::new("displaced", message));
+        self.outcome = Some(Outcome::Displaced);
+        Some(Change::Phase)
+    }
+
     fn take(&mut self, event: DeployEvent) -> Change {
         let change = match &self.last {
             Some(last) if last.phase == event.phase && last.cause == event.cause => {
@@ -391,6 +441,8 @@ impl DeviceProgress {
 fn outcome(event: &DeployEvent, waiting: Option<WaitReason>, goal: Goal) -> Option<Outcome> {
     match event.phase {
         Phase::Absent if event.cause.is_some() => Some(Outcome::Withdrawn),
+        // It is not the last word; the status shows how the other release ends.
+        Phase::Live if is_replaced(event) => None,
         Phase::Live => Some(Outcome::Confirmed),
         Phase::Refused => Some(Outcome::Refused),
         Phase::Failed => Some(Outcome::Failed),
@@ -400,6 +452,26 @@ fn outcome(event: &DeployEvent, waiting: Option<WaitReason>, goal: Goal) -> Opti
         }
         _ => None,
     }
+}
+
+/// Whether another release is tried right after this one was confirmed.
+fn is_replaced(event: &DeployEvent) -> bool {
+    let cause = event.cause.as_ref();
+    cause.is_some_and(|cause| cause.name == DeployEvent::REPLACED_NEXT)
+}
+
+/// Whether the device is at work on another verified release, which takes the place of this one if it passes.
+fn is_replaced_next(status: &Status, release: Digest) -> bool {
+    let deploy = &status.deploy;
+    let waits_for_operator = matches!(
+        deploy.waiting,
+        Some(WaitReason::Activation | WaitReason::Window)
+    );
+    let is_at_work = matches!(
+        deploy.phase,
+        Phase::Verified | Phase::Staged | Phase::SelfTested | Phase::Shadow | Phase::Trial
+    );
+    is_at_work && !waits_for_operator && deploy.release.is_some_and(|other| other != release)
 }
 
 /// The event that corresponds to what a status says about a release.

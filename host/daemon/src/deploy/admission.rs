@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use hotshoe_base::Clock;
 use hotshoe_delivery::{Cancel, FetchError};
 use hotshoe_store::{Cause, FailedRelease, Ledger, Phase, Slot};
-use hotshoe_trust::{Digest, Release, Time, Verified, VerifyError};
+use hotshoe_trust::{Digest, Release, StatementTimes, Time, Verified, VerifyError};
 
 use crate::command::CommandError;
 use crate::deploy::package_queue::{PackageQueue, WantedRelease};
 use crate::deploy::reporter::Subject;
 use crate::deploy::statement::{CANCELLED, ORDERS, followed, refuse};
+use crate::deploy::wall_time;
 
 /// Most refused packages that are remembered while the daemon runs, so that they are not fetched repeatedly.
 const MAX_REFUSED: usize = 1_024;
@@ -18,6 +19,7 @@ const MAX_REFUSED: usize = 1_024;
 /// Owns what this device has heard and refused, and the queue of packages.
 pub(super) struct Admission {
     packages: PackageQueue,
+    times: StatementTimes,
     /// Packages that were refused since the start.
     refused: BTreeSet<Digest>,
     /// Releases that were cancelled before they were verified, and the newest statement that wanted each.
@@ -39,6 +41,8 @@ pub(super) enum Decision {
     Ignore(&'static str),
     /// Report the refusal of its release.
     Refuse(Cause),
+    /// Count it as ignored, and tell its publisher: a higher generation of the same name is on trial, so it can never serve.
+    Superseded,
     /// It is about the candidate.
     Update,
     /// It wants what serves.
@@ -62,15 +66,17 @@ pub(super) enum PackageDecision {
     RefusedBefore,
     /// The candidate is newer.
     Superseded,
-    /// It is the new candidate.
-    Accept(Box<Verified<Release>>),
+    /// It is the new candidate, in place of the releases that older statements want.
+    Accept(Box<Verified<Release>>, Vec<Subject>),
 }
 
 impl Admission {
     /// Takes over what the ledger has heard.
     pub(super) fn new(ledger: &Ledger, clock: Clock) -> Self {
+        let times = StatementTimes::new(ledger.statement_seen.values().copied(), wall_time(&clock));
         Self {
             packages: PackageQueue::new(clock),
+            times,
             refused: BTreeSet::new(),
             cancelled: BTreeMap::new(),
             newest_heard: ledger.statement_seen.values().copied().max(),
@@ -84,24 +90,45 @@ impl Admission {
         self.newest_heard
     }
 
+    /// When a signed statement counts as issued: not before it was heard, if its clock is ahead.
+    pub(super) fn counts_from(&mut self, issued: Time, now: Time) -> Time {
+        self.times.hear(issued, now)
+    }
+
+    /// When a statement counts as issued whose time is in the ledger.
+    pub(super) fn recorded_from(&self, recorded: Time) -> Time {
+        self.times.counts_from(recorded)
+    }
+
+    /// The time to put into the ledger for a statement that counts from then.
+    pub(super) fn to_record(&mut self, from: Time) -> Time {
+        self.times.to_record(from)
+    }
+
+    /// When the newest followed statement counts as issued.
+    fn followed(&self, ledger: &Ledger) -> Option<Time> {
+        let recorded = followed(ledger);
+        recorded.map(|time| self.times.counts_from(time)).max()
+    }
+
     /// Notes a valid statement. Refuses one that is older than the followed one.
     pub(super) fn hear(&mut self, issued: Time, ledger: &Ledger) -> Result<(), CommandError> {
         self.newest_heard = self.newest_heard.max(Some(issued));
-        if followed(ledger).is_some_and(|followed| issued < followed) {
-            let message = "the device already follows a newer statement";
-            return Err(refuse("replayed", message));
+        match self.followed(ledger) {
+            Some(followed) if issued < followed => Err(replayed("statement", issued, followed)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Refuses an order that was carried out already, also before a restart, or that is older than one.
     pub(super) fn check_order(&self, issued: Time, ledger: &Ledger) -> Result<(), CommandError> {
         let last = ledger.statement_seen.get(ORDERS);
-        if last.is_some_and(|last| issued <= *last) || self.last_order == Some(issued) {
-            let message = "the device has already carried out this order or a newer one";
-            return Err(refuse("replayed", message));
+        let last = last.map(|last| self.times.counts_from(*last));
+        let last = last.max(self.last_order.filter(|last| *last == issued));
+        match last {
+            Some(last) if issued <= last => Err(replayed("order", issued, last)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Notes an order that was carried out.
@@ -119,7 +146,8 @@ impl Admission {
         let subject = &wanted.subject;
         let release = subject.release;
         let is_it = |slot: Option<&Slot>| slot.is_some_and(|slot| slot.release == release);
-        let is_newest = followed(ledger).is_none_or(|followed| wanted.issued > followed);
+        let followed = self.followed(ledger);
+        let is_newest = followed.is_none_or(|followed| wanted.issued > followed);
         let trial = ledger.trial.as_ref().map(|trial| &trial.slot);
         if is_it(trial) || is_it(ledger.live.as_ref()) {
             return Decision::KeepServing {
@@ -127,12 +155,16 @@ impl Admission {
                 end_trial: trial.is_some() && !is_it(trial) && is_newest,
             };
         }
+        if trial.is_some_and(|it| it.name == subject.name && it.generation > subject.generation) {
+            return Decision::Superseded;
+        }
         if candidate.is_some_and(|candidate| candidate.subject.release == release) {
             return Decision::Update;
         }
         let verified = ledger.statement_seen.get(CANCELLED);
-        let cancelled = verified.max(self.cancelled.get(&release));
-        if cancelled.is_some_and(|at| wanted.issued <= *at) {
+        let verified = verified.map(|time| self.times.counts_from(*time));
+        let cancelled = verified.max(self.cancelled.get(&release).copied());
+        if cancelled.is_some_and(|at| wanted.issued <= at) {
             return Decision::Ignore("cancelled");
         }
         if let Some(failed) = ledger.remembers(&subject.name, subject.generation, release) {
@@ -156,7 +188,12 @@ impl Admission {
     }
 
     /// Notes that a package is being fetched.
-    pub(super) fn package_started(&mut self, wanted: &WantedRelease, fetch_id: u64, cancel: Cancel) {
+    pub(super) fn package_started(
+        &mut self,
+        wanted: &WantedRelease,
+        fetch_id: u64,
+        cancel: Cancel,
+    ) {
         self.packages.start(wanted, fetch_id, cancel);
     }
 
@@ -178,7 +215,11 @@ impl Admission {
     }
 
     /// Judges a package that could not be fetched.
-    pub(super) fn judge_error(&mut self, wanted: &WantedRelease, error: &FetchError) -> PackageDecision {
+    pub(super) fn judge_error(
+        &mut self,
+        wanted: &WantedRelease,
+        error: &FetchError,
+    ) -> PackageDecision {
         let cause = Cause::new(error.name(), super::chain(error));
         if error.is_permanent() {
             return self.refuse_package(wanted, cause);
@@ -219,9 +260,9 @@ impl Admission {
         if candidate.is_some_and(|issued| issued > wanted.issued) {
             return PackageDecision::Superseded;
         }
-        self.packages.forget_before(wanted.issued);
+        let displaced = self.packages.forget_before(wanted.issued);
         self.judged = self.judged.max(Some(wanted.issued));
-        PackageDecision::Accept(Box::new(release))
+        PackageDecision::Accept(Box::new(release), displaced)
     }
 
     /// Whether the status may show this unverified release: not over the outcome of a newer one.
@@ -274,6 +315,20 @@ impl Admission {
         }
         self.refused.insert(refusal(wanted, issued))
     }
+}
+
+/// The refusal of a statement or an order that is not newer than the last one, with the difference of their times: one of two deployers
+/// may have a wrong clock.
+fn replayed(what: &str, issued: Time, last: Time) -> CommandError {
+    let seconds = issued.duration_until(last).as_secs();
+    let message = match seconds {
+        0 => format!("the device has already followed this {what} or a newer one"),
+        _ => format!(
+            "the device has already followed a newer {what}: this one was issued at {issued}, {seconds} s before it; if it is new, compare \
+             the clocks of those who publish"
+        ),
+    };
+    refuse("replayed", message)
 }
 
 /// Whether the device's clock may be wrong: after it is set, the release may be valid.

@@ -243,15 +243,18 @@ impl PackageQueue {
         Some(newest)
     }
 
-    /// Removes the statements that are older than the followed one.
-    pub(super) fn forget_before(&mut self, issued: Time) {
-        self.statements
-            .retain(|_, pending| pending.wanted.issued >= issued);
+    /// Removes the statements that are older than the followed one, and returns their releases.
+    pub(super) fn forget_before(&mut self, issued: Time) -> Vec<Subject> {
+        let older = self
+            .statements
+            .extract_if(.., |_, pending| pending.wanted.issued < issued);
+        let older = older.map(|(_, pending)| pending.wanted.subject).collect();
         if let Some(fetch) = &self.fetch
             && !self.statements.contains_key(&fetch.claims)
         {
             fetch.cancel.cancel();
         }
+        older
     }
 
     /// Cancels the running fetch.

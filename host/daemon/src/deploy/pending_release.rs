@@ -28,7 +28,11 @@ pub(super) struct PendingRelease {
 
 impl PendingRelease {
     /// A release that has just been verified.
-    pub(super) fn verified(wanted: WantedRelease, release: Verified<Release>, now: Instant) -> Self {
+    pub(super) fn verified(
+        wanted: WantedRelease,
+        release: Verified<Release>,
+        now: Instant,
+    ) -> Self {
         Self {
             wanted,
             release,
@@ -63,6 +67,11 @@ impl PendingRelease {
             slot: Some(slot.clone()),
             ..Self::verified(wanted, release, now)
         }))
+    }
+
+    /// Sets when its statement counts as issued.
+    pub(super) const fn counts_from(&mut self, from: Time) {
+        self.wanted.issued = from;
     }
 
     /// The release, as its statement wants it.

@@ -29,6 +29,7 @@ use crate::deploy::freshness::is_stale;
 use crate::deploy::ledger_writer::LedgerWriter;
 use crate::deploy::loader::Loader;
 use crate::deploy::message::Message;
+use crate::deploy::name_monitor::NameMonitor;
 use crate::deploy::peer_monitor::PeerMonitor;
 use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::{Reporter, Subject};
@@ -60,6 +61,7 @@ pub(super) struct Reconciler {
     pending: Option<PendingRelease>,
     trial: Trial,
     peer_monitor: PeerMonitor,
+    name_monitor: NameMonitor,
 }
 
 /// The parts of the daemon that the deploy thread uses.
@@ -113,6 +115,7 @@ impl Reconciler {
             pending: None,
             trial: Trial::new(clock.clone()),
             peer_monitor: PeerMonitor::new(clock.clone()),
+            name_monitor: NameMonitor::default(),
             clock,
         };
         reconciler.resume();
@@ -136,7 +139,13 @@ impl Reconciler {
         }
         let now = self.clock.now();
         match PendingRelease::staged(self.ledger.store(), &self.loader, now) {
-            Ok(staged) => self.pending = staged,
+            Ok(staged) => {
+                self.pending = staged;
+                if let Some(pending) = &mut self.pending {
+                    let recorded = pending.wanted().issued;
+                    pending.counts_from(self.admission.recorded_from(recorded));
+                }
+            }
             Err(error) => self.ledger.record([Transition::Unstage(error.cause())]),
         }
         // Not if the trial was rolled back and the ledger could not be written yet.
@@ -252,6 +261,7 @@ impl Reconciler {
         if let Some((cause, message)) = lost {
             self.reporter.no_peers(cause, &message);
         }
+        self.reporter.same_name(&mut self.name_monitor);
     }
 
     fn check_fresh(&self) {

@@ -12,10 +12,11 @@ use hotshoe_protocol::status::{DeployEvent, WaitReason};
 use hotshoe_store::{Cause, Phase, Slot};
 use hotshoe_trust::Digest;
 
+use crate::deploy::name_monitor::NameMonitor;
 use crate::deploy::wall_time;
 use crate::serving::PublishedStatus;
 
-/// Least time between two progress events, in milliseconds.
+/// Least time between two events of one kind that may come in floods, in milliseconds.
 const PROGRESS_MS: u64 = 250;
 
 /// The subject of a report: a release, as the statement claims it until it is verified.
@@ -51,6 +52,7 @@ pub(super) struct Reporter {
     device: String,
     clock: Clock,
     progress: Mutex<Option<Instant>>,
+    displaced: Mutex<Option<Instant>>,
 }
 
 impl Reporter {
@@ -68,6 +70,7 @@ impl Reporter {
             device,
             clock,
             progress: Mutex::new(None),
+            displaced: Mutex::new(None),
         }
     }
 
@@ -119,6 +122,23 @@ impl Reporter {
                 view.deploy.waiting = Some(waiting);
             }
         });
+    }
+
+    /// Tells the publisher of a release that another one takes its place, before it was verified. The status stays that of the other.
+    pub(super) fn displaced(&self, subject: &Subject, cause: Cause) {
+        let mut last = self
+            .displaced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Unsigned statements can come in floods.
+        let interval = Duration::from_millis(PROGRESS_MS);
+        if last.is_some_and(|last| self.clock.elapsed(last) < interval) {
+            return;
+        }
+        *last = Some(self.clock.now());
+        drop(last);
+        tracing::info!(name = subject.name, generation = subject.generation, %cause, "a statement is not followed");
+        self.publish(subject, Phase::Absent, (0, 0), Some(cause));
     }
 
     /// Reports a failed attempt that will be retried.
@@ -202,6 +222,15 @@ impl Reporter {
         let events = self.published_status.events();
         let device = event::Subject::Device;
         events.record(KnownKind::PeersLost, device, Some(cause), &[]);
+    }
+
+    /// Reports other daemons with this device's name, if that has changed.
+    pub(super) fn same_name(&self, monitor: &mut NameMonitor) {
+        let changed = monitor.check(self.link.same_name(), &self.site, &self.device);
+        if let Some((kind, cause)) = changed {
+            let events = self.published_status.events();
+            events.record(kind, event::Subject::Device, cause, &[]);
+        }
     }
 
     fn record(&self, kind: KnownKind, subject: &Subject, cause: Option<Cause>) {

@@ -51,13 +51,12 @@ pub(super) fn parse(
     })
 }
 
-/// The time of the newest followed statement.
-pub(super) fn followed(ledger: &Ledger) -> Option<Time> {
+/// The recorded times of the followed statements.
+pub(super) fn followed(ledger: &Ledger) -> impl Iterator<Item = Time> {
     let releases = ledger.statement_seen.iter();
     releases
         .filter(|(name, _)| !name.starts_with('@'))
         .map(|(_, issued)| *issued)
-        .max()
 }
 
 /// A refusal of a statement or an order, with its stable name.

@@ -87,6 +87,13 @@ impl Trial {
         }
     }
 
+    /// The trial, if it is of the same name as this candidate and of a higher generation.
+    pub(super) fn newer_than(&self, candidate: &Release) -> Option<&Subject> {
+        let subject = &self.probation.as_ref()?.subject;
+        let is_newer = subject.name == candidate.name && subject.generation > candidate.generation;
+        is_newer.then_some(subject)
+    }
+
     /// Checks the trial by the counts of the serving release.
     pub(super) fn check(&self, seen: impl FnOnce() -> Option<Observed>) -> TrialVerdict {
         let Some(probation) = &self.probation else {

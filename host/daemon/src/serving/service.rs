@@ -134,6 +134,9 @@ impl Service {
         let started = self.clock.now();
         let before = self.serving.swap(next);
         let elapsed = self.clock.elapsed(started);
+        if let (Some(failed_files), true) = (&self.failed_files, next_subject.is_some()) {
+            failed_files.resume();
+        }
         if let Some(subject) = next_subject {
             let events = self.published_status.events();
             events.record(KnownKind::ReleaseSwapped, subject, None, &[]);

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Version;
+use super::folder_state::FolderState;
 use crate::events::EventLog;
 
 /// Name of the record in the data folder.
@@ -93,6 +94,7 @@ pub struct FailedFiles {
     /// False if a newer version wrote the record, which then stays as it is.
     is_saved: bool,
     events: Arc<EventLog>,
+    folder: FolderState,
     state: Mutex<State>,
 }
 
@@ -130,6 +132,7 @@ impl FailedFiles {
             data: data.to_owned(),
             is_saved: !is_newer,
             events,
+            folder: FolderState::default(),
             state: Mutex::new(State {
                 files,
                 release: None,
@@ -142,9 +145,29 @@ impl FailedFiles {
         Arc::new(failed_files)
     }
 
-    /// Sets the release that serves. Failures count per release.
+    /// Sets the release that serves. Failures count per release. Without a release, files wait for [`Self::resume`].
     pub fn serve(&self, release: Option<Digest>) {
         self.lock().release = release;
+        if release.is_none() {
+            self.folder.pause();
+        }
+    }
+
+    /// Has waiting files read: a release serves.
+    pub fn resume(&self) {
+        self.folder.resume();
+    }
+
+    /// The state of the folder itself.
+    pub(crate) const fn folder(&self) -> &FolderState {
+        &self.folder
+    }
+
+    /// Records an event about the folder or an entry of it.
+    pub(crate) fn report(&self, kind: KnownKind, path: &Path, cause: Option<EventCause>) {
+        let path = path.display().to_string();
+        let subject = Subject::File { path };
+        self.events.record(kind, subject, cause, &[]);
     }
 
     pub(crate) fn verdict(&self, path: &Path, version: Version) -> Verdict {
@@ -208,14 +231,18 @@ impl FailedFiles {
         self.record_failure(tried, &reason, |known| &mut known.refusals);
     }
 
-    /// The number of files that are set aside, and the last one.
+    /// How the folder is watched, the number of files that are set aside, and the last one.
     pub fn status(&self) -> WatchStatus {
         let state = self.lock();
         let mut set_aside = state.files.iter().filter(|known| {
             known.is_set_aside() && (state.release.is_none() || known.of.release == state.release)
         });
         let last = set_aside.next_back();
+        let folder = self.folder.view();
         WatchStatus {
+            mode: folder.mode,
+            reason: folder.reason,
+            skipped: folder.skipped,
             set_aside: set_aside.count() as u64 + u64::from(last.is_some()),
             last_file: last.map(|known| known.of.path.display().to_string()),
             last_reason: last.map(|known| known.reason.clone()),

@@ -7,7 +7,7 @@ use std::path::Path;
 use hotshoe_base::files::read_bytes;
 use hotshoe_base::format::FileFormat;
 use hotshoe_store::{BlobError, replace_file};
-use hotshoe_trust::{DeviceSelector, Digest, ReadStatement, Time};
+use hotshoe_trust::{DeviceSelector, Digest, ReadStatement, StatementTimes, Time};
 use serde::{Deserialize, Serialize};
 
 use super::RegistryError;
@@ -100,6 +100,7 @@ impl Record {
         statement: &ReadStatement,
         envelope: String,
         now: Time,
+        times: &mut StatementTimes,
     ) -> bool {
         self.statements.retain(|kept| kept.expires > now);
         let new = StoredStatement {
@@ -121,12 +122,17 @@ impl Record {
         if !new.signed && unsigned.saturating_add(new.envelope.len()) > MAX_UNSIGNED_BYTES {
             return false;
         }
+        // A signed statement from a clock that is ahead must not keep later ones out. An unsigned one can claim any time.
+        let from = match new.signed {
+            true => times.hear(new.issued, now),
+            false => new.issued,
+        };
         match self.statements.iter().position(same) {
             Some(place) => {
                 let older = self
                     .statements
                     .get(place)
-                    .is_some_and(|k| k.issued < new.issued);
+                    .is_some_and(|k| times.counts_from(k.issued) < from);
                 if !older {
                     return false;
                 }

@@ -13,8 +13,8 @@ use hotshoe_link::{Notice, OtherRegistries, RawNotice, Site};
 use hotshoe_protocol::registry::{KeptState, RegistryStatus};
 use hotshoe_store::{BlobError, BlobStore, Catalogue, Cause};
 use hotshoe_trust::{
-    Blob, Digest, Envelope, Order, Release, Signatures, Time, TrustRoot, TrustUpdate, Verified,
-    read_statement, rotate, time_of, verify_for_registry,
+    Blob, Digest, Envelope, Order, Release, Signatures, StatementTimes, Time, TrustRoot,
+    TrustUpdate, Verified, read_statement, rotate, time_of, verify_for_registry,
 };
 
 use super::kept::KeptReleases;
@@ -83,6 +83,7 @@ pub(super) struct State {
     /// Releases of the record of which a blob is missing or damaged.
     pub incomplete: BTreeSet<Digest>,
     kept: KeptReleases,
+    times: StatementTimes,
     jobs: Vec<Job>,
     in_progress: Option<(Digest, Cancel)>,
 }
@@ -95,6 +96,7 @@ impl State {
             closed: false,
             incomplete: BTreeSet::new(),
             kept: KeptReleases::default(),
+            times: StatementTimes::default(),
             jobs: Vec::new(),
             in_progress: None,
         }
@@ -146,7 +148,8 @@ impl RegistryWorker {
             Err(error) => return self.refuse(&said.name, error.name()),
         };
         let envelope = String::from_utf8_lossy(&said.bytes).into_owned();
-        if state.record.add_statement(&statement, envelope, now) {
+        let State { record, times, .. } = &mut *state;
+        if record.add_statement(&statement, envelope, now, times) {
             self.save(&state).unwrap_or_else(|error| not_saved(&error));
         }
         if let Order::Deploy {

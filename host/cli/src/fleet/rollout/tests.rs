@@ -259,3 +259,93 @@ fn a_status_that_is_not_signed_is_a_claim() {
     assert_eq!(rollout.get("a").unwrap().outcome, Some(Outcome::Unverified));
     assert_eq!(rollout.succeeded(), 0);
 }
+
+fn other() -> Digest {
+    Digest::of(b"another release")
+}
+
+/// The slots with this live release, and no other.
+fn live(release: Digest) -> Value {
+    let slot = json!({"release": release, "name": "labels", "generation": 3, "installed": "2026-01-01T00:00:00Z"});
+    json!({"live": slot, "previous": null, "staged": null, "trial": null})
+}
+
+/// A deployment of the other release in this phase.
+fn other_works(phase: Phase) -> Value {
+    json!({
+        "phase": phase, "release": other(), "name": "other", "generation": 1, "fetched": 0, "total": 0,
+        "cause": null, "waiting": null,
+    })
+}
+
+#[test]
+fn a_release_that_another_one_replaces_at_once_is_displaced() {
+    let mut rollout = rollout(Goal::Confirmed, DeviceSelector::default());
+    rollout.event(&failed("a", Phase::Live, DeployEvent::REPLACED_NEXT));
+    assert_eq!(rollout.get("a").unwrap().outcome, None);
+    let mut hear = |deploy, slots| {
+        rollout.status(&status("a", "1", deploy, slots), true, Time::UNIX_EPOCH);
+        let progress = rollout.get("a").unwrap();
+        let cause = progress.cause().map(|cause| cause.name.clone());
+        (progress.outcome, cause)
+    };
+    let waits = hear(other_works(Phase::Trial), live(release()));
+    assert_eq!(waits, (None, None));
+    let displaced = (Some(Outcome::Displaced), Some("displaced".to_owned()));
+    assert_eq!(hear(other_works(Phase::Live), live(other())), displaced);
+    assert_eq!(hear(other_works(Phase::Live), live(other())), displaced);
+    assert!(!rollout.are_good());
+}
+
+#[test]
+fn a_release_is_confirmed_when_the_one_that_would_replace_it_fails() {
+    let mut rollout = rollout(Goal::Confirmed, DeviceSelector::default());
+    rollout.event(&failed("a", Phase::Live, DeployEvent::REPLACED_NEXT));
+    let end = status("a", "1", other_works(Phase::RolledBack), live(release()));
+    rollout.status(&end, true, Time::UNIX_EPOCH);
+    let outcome = rollout.get("a").unwrap().outcome;
+    assert_eq!(outcome, Some(Outcome::Confirmed));
+    // Later, another one is confirmed.
+    let end = status("a", "1", other_works(Phase::Live), live(other()));
+    rollout.status(&end, true, Time::UNIX_EPOCH);
+    let outcome = rollout.get("a").unwrap().outcome;
+    assert_eq!(outcome, Some(Outcome::Displaced));
+}
+
+#[test]
+fn a_statement_that_is_refused_by_its_time_shows_the_difference_of_the_clocks() {
+    let mut rollout = rollout(Goal::Confirmed, DeviceSelector::default());
+    let nothing = json!({
+        "phase": "absent", "release": null, "name": null, "generation": null, "fetched": 0, "total": 0, "cause": null,
+        "waiting": null,
+    });
+    for (replayed, behind) in [(0, 240), (1, 240), (1, 0)] {
+        let mut said = status("a", "1", nothing.clone(), empty());
+        said.ignored.insert("replayed".to_owned(), replayed);
+        let now = Time::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
+        said.time = Some(now - std::time::Duration::from_secs(behind));
+        rollout.status(&said, true, now);
+        let words = crate::fleet::display::words(rollout.get("a").unwrap());
+        match (replayed, behind) {
+            (0, _) => assert_eq!(words, "seen"),
+            (_, 0) => assert!(
+                words.contains("newer statement of another deployer"),
+                "{words}"
+            ),
+            _ => assert!(
+                words.contains("clock is 240 s behind this machine's"),
+                "{words}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn several_daemons_of_one_name_are_noted_once() {
+    let mut rollout = rollout(Goal::Confirmed, DeviceSelector::default());
+    assert!(!rollout.same_name("a", 2), "it is not selected");
+    rollout.add_device("a");
+    assert!(rollout.same_name("a", 2));
+    assert!(!rollout.same_name("a", 2));
+    assert_eq!(rollout.get("a").unwrap().daemons, 2);
+}

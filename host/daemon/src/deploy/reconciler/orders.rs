@@ -22,7 +22,14 @@ impl Reconciler {
                 "not_an_order",
                 "this is a statement and not an order; publish it under the site's `@desired` keys",
             )),
-            order => self.follow_order(&order, statement.issued, signed),
+            order => {
+                let (issued, now) = (statement.issued, self.time());
+                let issued = match signed {
+                    true => self.admission.counts_from(issued, now),
+                    false => issued,
+                };
+                self.follow_order(&order, issued, signed)
+            }
         }
     }
 
@@ -45,6 +52,7 @@ impl Reconciler {
         self.admission.carried_out(issued);
         // An unsigned order can claim any time, which must not block later ones.
         if signed {
+            let issued = self.admission.to_record(issued);
             self.ledger.seen(ORDERS, issued);
         }
         Ok(answer)
@@ -167,6 +175,7 @@ impl Reconciler {
         let forgotten = self.admission.forget(release);
         if let Some((_, issued)) = pending.filter(|(pending, _)| *pending == release) {
             self.abandon(&Cause::new("cancelled", by));
+            let issued = self.admission.to_record(issued);
             self.ledger.seen(CANCELLED, issued);
         } else if let Some(wanted) = forgotten {
             self.admission.cancel(&wanted);

@@ -2,7 +2,7 @@
 
 use hotshoe_delivery::FetchError;
 use hotshoe_store::{Cause, Phase};
-use hotshoe_trust::{Order, Package, Release, Verified};
+use hotshoe_trust::{Order, Package, Release, Time, Verified};
 
 use super::Reconciler;
 use crate::command::CommandError;
@@ -13,10 +13,14 @@ use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::Subject;
 use crate::deploy::statement::{self, ParsedStatement};
 
+/// Age up to which the publisher of a statement is taken to wait for its outcome, in seconds.
+const RECENT_S: i64 = 120;
+
 impl Reconciler {
     /// Handles a statement of what the site should run.
     pub(super) fn on_statement(&mut self, bytes: &[u8]) {
         if let Err(error) = self.follow_statement(bytes) {
+            tracing::debug!(%error, "a statement is not followed");
             self.reporter.ignored(error.name());
         }
     }
@@ -27,12 +31,13 @@ impl Reconciler {
             signed,
             digest,
         } = self.parse(bytes)?;
-        // An unsigned statement can claim any time; one from the future must not block later ones.
+        // A statement from the future must not block later ones. An unsigned one can claim any time.
+        let now = self.time();
         let issued = match signed {
-            true => statement.issued,
-            false => statement.issued.min(self.time()),
+            true => self.admission.counts_from(statement.issued, now),
+            false => statement.issued.min(now),
         };
-        self.admission.hear(issued, self.ledger.ledger())?;
+        let heard = self.admission.hear(issued, self.ledger.ledger());
         match statement.order {
             Order::Deploy {
                 release,
@@ -48,6 +53,10 @@ impl Reconciler {
                     generation,
                     statement: Some(digest),
                 };
+                if heard.is_err() {
+                    self.displaced(&subject, issued);
+                }
+                heard?;
                 self.want(&WantedRelease {
                     subject,
                     bundles,
@@ -57,8 +66,32 @@ impl Reconciler {
                 });
                 Ok(())
             }
-            order => self.follow_order(&order, issued, signed).map(drop),
+            order => {
+                heard?;
+                self.follow_order(&order, issued, signed).map(drop)
+            }
         }
+    }
+
+    /// Tells the publisher of a recent statement which release takes the place of the one that it wants. Older statements are kept by
+    /// registries and heard again and again.
+    fn displaced(&self, subject: &Subject, issued: Time) {
+        let ledger = self.ledger.ledger();
+        let has_slot = ledger.slots().any(|slot| slot.release == subject.release);
+        let is_recent = self.time().duration_since(issued).as_secs() < RECENT_S;
+        let winner = self.winner().filter(|it| it.release != subject.release);
+        if let Some(winner) = winner.filter(|_| is_recent && !has_slot) {
+            let cause = superseded(&winner, "which this device follows");
+            self.reporter.displaced(subject, cause);
+        }
+    }
+
+    /// The release that the followed statement wants: the candidate, the trial or the live one.
+    fn winner(&self) -> Option<Subject> {
+        let ledger = self.ledger.ledger();
+        let trial = ledger.trial.as_ref().map(|trial| &trial.slot);
+        let pending = self.pending.as_ref().map(PendingRelease::subject).cloned();
+        pending.or_else(|| trial.or(ledger.live.as_ref()).map(Subject::of))
     }
 
     /// Reads a statement or an order for this device.
@@ -77,6 +110,10 @@ impl Reconciler {
                 self.reporter
                     .refused(&wanted.subject, Phase::Refused, cause);
             }
+            Decision::Superseded => {
+                self.reporter.ignored("superseded");
+                self.displaced(&wanted.subject, wanted.issued);
+            }
             Decision::Update => {
                 if let Some(pending) = &mut self.pending {
                     pending.update(wanted);
@@ -86,12 +123,12 @@ impl Reconciler {
                 end_candidate,
                 end_trial,
             } => {
-                let message = "a newer statement wants the release that serves";
+                let cause = superseded(&wanted.subject, "which serves");
                 if end_candidate {
-                    self.abandon(&Cause::new("superseded", message));
+                    self.abandon(&cause);
                 }
                 if end_trial {
-                    self.roll_back(Cause::new("superseded", message));
+                    self.roll_back(cause);
                 }
             }
         }
@@ -156,15 +193,24 @@ impl Reconciler {
                     .refused(&wanted.subject, Phase::Refused, cause);
             }
             PackageDecision::RefusedBefore => {}
-            PackageDecision::Superseded => self.reporter.ignored("superseded"),
-            PackageDecision::Accept(release) => self.accept(wanted, *release),
+            PackageDecision::Superseded => {
+                self.reporter.ignored("superseded");
+                self.displaced(&wanted.subject, wanted.issued);
+            }
+            PackageDecision::Accept(release, displaced) => {
+                let cause = superseded(&wanted.subject, "which is on its way");
+                for subject in displaced {
+                    self.reporter.displaced(&subject, cause.clone());
+                }
+                self.accept(wanted, *release);
+            }
         }
     }
 
     fn accept(&mut self, wanted: WantedRelease, release: Verified<Release>) {
-        let message = "a newer statement wants another release";
-        self.abandon(&Cause::new("superseded", message));
-        self.ledger.seen(&wanted.subject.name, wanted.issued);
+        self.abandon(&superseded(&wanted.subject, "which is on its way"));
+        let issued = self.admission.to_record(wanted.issued);
+        self.ledger.seen(&wanted.subject.name, issued);
         self.reporter.phase(&wanted.subject, Phase::Verified, None);
         let now = self.clock.now();
         self.pending = Some(PendingRelease::verified(wanted, release, now));
@@ -219,4 +265,13 @@ impl Reconciler {
         }
         self.slots_changed();
     }
+}
+
+/// The cause of a release whose place another one takes.
+pub(super) fn superseded(winner: &Subject, place: &str) -> Cause {
+    let Subject {
+        name, generation, ..
+    } = winner;
+    let message = format!("`{name}` generation {generation} takes its place, {place}");
+    Cause::new("superseded", message)
 }

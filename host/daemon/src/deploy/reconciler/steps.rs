@@ -13,6 +13,7 @@ use crate::deploy::candidate::{Facts, Outcome, Step, StepFailure};
 use crate::deploy::chain;
 use crate::deploy::ledger_writer::StageError;
 use crate::deploy::pending_release::PendingRelease;
+use crate::deploy::reconciler::statements::superseded;
 
 impl Reconciler {
     /// Advances the pending release until it waits for something.
@@ -20,6 +21,11 @@ impl Reconciler {
         let Some(mut pending) = self.pending.take() else {
             return;
         };
+        if let Some(newer) = self.trial.newer_than(pending.release()) {
+            // It can never serve: the trial either raises the floor above it, or fails with a higher generation.
+            let cause = superseded(newer, "which is on trial; publish a higher generation");
+            return self.drop_pending(&mut pending, &cause);
+        }
         loop {
             let step = pending.step(&self.facts(&pending), self.clock.now());
             match step {

@@ -66,6 +66,19 @@ impl Reconciler {
         }
     }
 
+    /// The cause of a confirmation after which another release is tried at once: its publisher must not take it for the last word.
+    fn replaced_next(&self) -> Option<Cause> {
+        let wanted = self.pending.as_ref()?.wanted();
+        let Subject {
+            name, generation, ..
+        } = &wanted.subject;
+        let message = format!(
+            "a newer statement wants `{name}` generation {generation}, which is tried next"
+        );
+        (wanted.activate && self.config.deploy.may_activate(self.time()))
+            .then(|| Cause::new("replaced_next", message))
+    }
+
     /// Makes the trial live. `cause` is the exceeded limit of a release with `on-failure = "keep"`.
     fn confirm(&mut self, cause: Option<Cause>) {
         match self.ledger.apply(&Transition::Confirm) {
@@ -84,6 +97,7 @@ impl Reconciler {
         };
         self.serving.confirm_trial();
         self.slots_changed();
+        let cause = cause.or_else(|| self.replaced_next());
         self.reporter.phase(&subject, Phase::Live, cause);
         self.clear();
     }

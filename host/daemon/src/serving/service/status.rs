@@ -1,6 +1,7 @@
 //! The status of the device.
 
 use hotshoe_protocol::status::{KeyStatus, QueueStatus, ReleaseStatus, STATUS_FORMAT, Status};
+use hotshoe_trust::Time;
 
 use super::Service;
 
@@ -56,6 +57,8 @@ impl Service {
                 .unwrap_or_default(),
             memory: view.memory.as_ref().map(crate::memory::status),
             session: self.link.status(),
+            same_name: self.link.same_name(),
+            time: Time::try_from(self.clock.wall()).ok(),
             parts: self.link.parts().list(),
             log: crate::log::status(),
             reload: self.running.last(),

@@ -122,3 +122,38 @@ fn over_a_month_statements_expire_and_a_step_of_the_wall_clock_delays_no_fetch()
     worker.on_statement(&newest);
     assert_eq!(refused(), 2);
 }
+
+#[test]
+fn a_statement_from_a_clock_that_is_ahead_does_not_keep_a_later_one_out() {
+    let (time, folder, key) = (
+        virtual_clock(),
+        tempfile::tempdir().unwrap(),
+        SigningKey::generate().unwrap(),
+    );
+    let clock = time.clock();
+    let worker = worker(folder.path(), clock.clone(), &key);
+    let kept = || -> Vec<Vec<u8>> {
+        let state = worker.lock();
+        let statements = state.record.statements.iter();
+        statements
+            .map(|kept| kept.envelope.clone().into_bytes())
+            .collect()
+    };
+    let now = clock.wall();
+    time.set_wall(now + Duration::from_secs(240));
+    let ahead = statement("ocr", &clock, &key);
+    time.set_wall(now);
+    worker.on_statement(&ahead);
+    assert_eq!(kept(), [ahead.bytes.as_slice()]);
+    time.advance(Duration::from_secs(10));
+    let later = statement("ocr", &clock, &key);
+    worker.on_statement(&later);
+    assert_eq!(kept(), [later.bytes.as_slice()]);
+    // It is heard again, also when its time has come.
+    for _ in 0..2 {
+        worker.on_statement(&ahead);
+        assert_eq!(kept(), [later.bytes.as_slice()]);
+        time.advance(Duration::from_secs(600));
+    }
+    assert_eq!(worker.refused.load(Ordering::Relaxed), 0);
+}

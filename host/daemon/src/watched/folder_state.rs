@@ -1,0 +1,99 @@
+//! What the service tells the reader of a watched folder, and what the reader tells the status.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use hotshoe_protocol::status::WatchMode;
+
+/// State that the service and the reader of a watched folder share.
+#[derive(Debug, Default)]
+pub(crate) struct FolderState {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// The part of it that the status has.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FolderView {
+    /// How changes are found. `None` until the folder is watched.
+    pub(crate) mode: Option<WatchMode>,
+    /// Why it is not [`WatchMode::Events`].
+    pub(crate) reason: Option<String>,
+    /// Entries that are not read.
+    pub(crate) skipped: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    view: FolderView,
+    /// Whether files wait, because no release serves.
+    is_paused: bool,
+    /// Files whose samples were dropped. They are read again.
+    dropped: Vec<PathBuf>,
+}
+
+impl FolderState {
+    /// Lets files wait: no release serves.
+    pub(super) fn pause(&self) {
+        self.lock().is_paused = true;
+    }
+
+    /// Has waiting files read.
+    pub(super) fn resume(&self) {
+        self.lock().is_paused = false;
+        self.changed.notify_all();
+    }
+
+    /// Has a file read again: its sample was dropped.
+    pub(super) fn dropped(&self, path: PathBuf) {
+        self.lock().dropped.push(path);
+    }
+
+    /// Waits until a release serves, or until `stopped` is set and [`Self::wake`] called.
+    pub(crate) fn await_release(&self, stopped: &AtomicBool) {
+        let mut state = self.lock();
+        while state.is_paused && !stopped.load(Ordering::Acquire) {
+            let woken = self.changed.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Wakes the waiting reader.
+    pub(crate) fn wake(&self) {
+        // With the lock, so that a reader that has just looked at its flag waits already.
+        let _state = self.lock();
+        self.changed.notify_all();
+    }
+
+    /// The files whose samples were dropped since the last call.
+    pub(crate) fn take_dropped(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.lock().dropped)
+    }
+
+    /// Sets how changes are found. Returns how they were found before.
+    pub(crate) fn set_mode(&self, mode: WatchMode, reason: Option<String>) -> Option<WatchMode> {
+        let mut state = self.lock();
+        state.view.reason = reason;
+        state.view.mode.replace(mode)
+    }
+
+    /// Whether the folder is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.lock().view.mode == Some(WatchMode::Missing)
+    }
+
+    /// Sets the number of entries that are not read.
+    pub(crate) fn set_skipped(&self, skipped: usize) {
+        self.lock().view.skipped = skipped as u64;
+    }
+
+    /// What the status has.
+    pub(super) fn view(&self) -> FolderView {
+        self.lock().view.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
