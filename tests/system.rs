@@ -56,6 +56,8 @@ mod layering;
 mod logging;
 #[path = "system/memory.rs"]
 mod memory;
+#[path = "system/mirrors.rs"]
+mod mirrors;
 #[path = "system/model.rs"]
 mod model;
 #[path = "system/models.rs"]
@@ -94,6 +96,8 @@ mod registry;
 mod replay;
 #[path = "system/restart.rs"]
 mod restart;
+#[path = "system/rot.rs"]
+mod rot;
 #[path = "system/secure_site.rs"]
 mod secure_site;
 #[path = "system/segments.rs"]
@@ -104,6 +108,8 @@ mod serving;
 mod signals;
 #[path = "system/site.rs"]
 mod site;
+#[path = "system/transfer.rs"]
+mod transfer;
 #[path = "system/voice.rs"]
 mod voice;
 #[path = "system/wasip2.rs"]

@@ -18,14 +18,14 @@ use tempfile::TempDir;
 use crate::support::{DEADLINE, Workspace, environment, failure, success};
 
 /// A registry in a folder of its own.
-struct Registry {
+pub(crate) struct Registry {
     process: Child,
-    port: u16,
+    pub(crate) port: u16,
     _folder: TempDir,
 }
 
 impl Registry {
-    fn start(program: &Path) -> Self {
+    pub(crate) fn start(program: &Path) -> Self {
         let folder = TempDir::new().unwrap();
         let port = free_port();
         let config = folder.path().join("config.yml");
@@ -57,12 +57,12 @@ impl Registry {
         registry
     }
 
-    fn address(&self, rest: &str) -> String {
+    pub(crate) fn address(&self, rest: &str) -> String {
         format!("oci://127.0.0.1:{}/{rest}", self.port)
     }
 
     /// What plain HTTP says, without any client of ours.
-    fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let accept =
             "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
@@ -81,7 +81,7 @@ impl Drop for Registry {
     }
 }
 
-fn program() -> Result<PathBuf, String> {
+pub(crate) fn program() -> Result<PathBuf, String> {
     let folder = hotshoe_devkit::debian_package(&environment().root, "docker-registry")
         .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
     let program = folder.join("usr/bin/docker-registry");
@@ -93,7 +93,7 @@ fn program() -> Result<PathBuf, String> {
         .map_err(|error| format!("docker-registry cannot be started: {error}"))
 }
 
-fn json(text: &str) -> Value {
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 

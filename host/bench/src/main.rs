@@ -11,6 +11,7 @@ mod modes;
 mod neighbours;
 mod page;
 mod pipeline;
+mod push;
 mod python;
 mod reference;
 mod report;
@@ -113,6 +114,8 @@ enum Name {
     Delivery,
     /// Models on tract and ONNX Runtime, and ONNX Runtime's own package; the call paths to a model; memory; starts
     Infer,
+    /// A push to an OCI registry, and skopeo's of the same release: requests and time
+    Push,
     /// The templates in every language: size, builds, loading, instances, calls, memory
     Languages,
 }
@@ -189,6 +192,10 @@ fn bench(args: &Cli, terminal: &Terminal) -> anyhow::Result<()> {
             };
             let (counts, rows) = infer::measure(&environment()?, &plan, terminal)?;
             Report::new("infer", counts, rows)
+        }
+        Name::Push => {
+            let rows = push::measure(&environment()?, args.quick, terminal)?;
+            Report::new("push", Counts::new(), rows)
         }
         Name::Languages => {
             let outcome = languages::measure(&root, args.yes, args.quick, terminal)?;

@@ -25,8 +25,10 @@ use self::recorded_sample::RecordedSample;
 
 pub use self::wire::{Counts, EndReason, FileHead, Next, NextItem, Opened, RefusalBody, Request};
 
-/// Most concurrent recordings.
+/// Most concurrent recordings. One that has ended is not counted.
 pub const MAX_SESSIONS: usize = 4;
+/// Most ended recordings whose last samples can still be read.
+const MAX_ENDED: usize = 16;
 /// Most bytes of a file in one answer.
 pub const MAX_PIECE_BYTES: u64 = 1 << 20;
 /// A recorder that is silent for this time has gone.
@@ -220,10 +222,7 @@ impl Recorder {
         // Under the lock, so that a change of the configuration applies to this recording too.
         let kinds = self.kinds(stage, without, release)?;
         let now = self.clock.now();
-        sessions.retain(|session| !session.is_gone(now));
-        if sessions.len() >= MAX_SESSIONS {
-            return Err(RecordError::Busy);
-        }
+        make_room(&mut sessions, now)?;
         let id = Uuid::new_v4().to_string();
         tracing::info!(%stage, count, kinds = ?kinds, "recording started");
         sessions.push(Session {
@@ -406,6 +405,25 @@ impl Recorder {
     fn lock(&self) -> MutexGuard<'_, Vec<Session>> {
         self.sessions.lock()
     }
+}
+
+/// Makes room for one more recording.
+fn make_room(sessions: &mut Vec<Session>, now: Instant) -> Result<(), RecordError> {
+    sessions.retain(|session| !session.is_gone(now));
+    let ended = sessions.iter().filter(|it| it.ended.is_some()).count();
+    if sessions.len().saturating_sub(ended) >= MAX_SESSIONS {
+        return Err(RecordError::Busy);
+    }
+    if ended >= MAX_ENDED {
+        // One without samples first, then the one whose recorder is silent for the longest time.
+        let ended = sessions.iter().enumerate();
+        let ended = ended.filter(|(_, it)| it.ended.is_some());
+        let oldest = ended.min_by_key(|(_, it)| (it.held() > 0, it.asked));
+        if let Some((place, _)) = oldest {
+            sessions.remove(place);
+        }
+    }
+    Ok(())
 }
 
 /// Finds a recording, and renews its lease.

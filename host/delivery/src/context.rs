@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::source_reputation::SourceReputation;
 use super::token_bucket::TokenBucket;
+use super::wait::FetchWait;
 use super::{Cancel, DeliveryConfig, FetchError, TransferStats};
 
 /// Result of checking an object.
@@ -36,8 +37,8 @@ pub(crate) struct FetchContext<'a> {
 
 /// Checks and stores an object, given the number of its want.
 pub(crate) type StoreFn<'a> = &'a (dyn Fn(usize, &[u8]) -> Result<Stored, FetchError> + Sync);
-/// Called with the bytes that have arrived, and the number of usable sources.
-pub(crate) type ProgressFn<'a> = &'a (dyn Fn(u64, usize) + Sync);
+/// Called with the bytes that have arrived, the number of usable sources, and what the fetch waits for.
+pub(crate) type ProgressFn<'a> = &'a (dyn Fn(u64, usize, Option<FetchWait>) + Sync);
 
 pub(super) enum Event {
     Reply(u64, ObjectReply),

@@ -10,7 +10,7 @@ use hotshoe_trust::manifest::Manifest;
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Package, Release, ReleaseLimits};
 use parking_lot::Mutex;
 
-use super::context::{FetchContext, Stored};
+use super::context::{FetchContext, ProgressFn, Stored};
 use super::neighbours::{Chunks, Neighbours};
 use super::plan::Want;
 use super::run::fetch;
@@ -167,7 +167,13 @@ impl Fetcher {
             found.lock().insert(digest, bytes.to_vec());
             Ok(Stored::Kept)
         };
-        fetch(&self.context(state, cancel), left, None, &keep, &|_, _| {})?;
+        fetch(
+            &self.context(state, cancel),
+            left,
+            None,
+            &keep,
+            &|_, _, _| {},
+        )?;
         let mut found = found.into_inner();
         found.retain(|digest, _| digests.contains(digest));
         Ok(found)
@@ -211,15 +217,16 @@ impl Fetcher {
             .into_iter()
             .partition(|blob| release.chunks.contains_key(&blob.digest));
         let small = whole.iter().map(|blob| blob.size).sum::<u64>();
-        let tell = |fetched, sources| {
+        let tell = |fetched, sources, waits| {
             progress(Progress {
                 fetched,
                 total,
                 sources,
+                waits,
             });
         };
-        self.fetch_whole(&whole, blobs, &state, cancel, &|fetched, sources| {
-            tell(here + fetched, sources);
+        self.fetch_whole(&whole, blobs, &state, cancel, &|fetched, sources, waits| {
+            tell(here + fetched, sources, waits);
         })?;
         // The indexes of blobs that are present are not used for a fetch, so a wrong one would be advertised to neighbours.
         for blob in &present {
@@ -231,9 +238,14 @@ impl Fetcher {
             .open_partials(release, &chunked, blobs, &state)
             .and_then(|partial_blobs| {
                 let before = here + small + reused(&chunked, &partial_blobs);
-                self.fetch_chunked(&partial_blobs, &state, cancel, &|fetched, sources| {
-                    tell(before + fetched, sources);
-                })
+                self.fetch_chunked(
+                    &partial_blobs,
+                    &state,
+                    cancel,
+                    &|fetched, sources, waits| {
+                        tell(before + fetched, sources, waits);
+                    },
+                )
             });
         if let Err(error) = result {
             self.withdraw_partials();
@@ -256,7 +268,7 @@ impl Fetcher {
         blobs: &BlobStore,
         state: &State,
         cancel: &Cancel,
-        tell: &(dyn Fn(u64, usize) + Sync),
+        tell: ProgressFn<'_>,
     ) -> Result<(), FetchError> {
         if let Some(blob) = wanted.iter().find(|blob| blob.size > MAX_WHOLE_BYTES) {
             return Err(FetchError::NotChunked {
@@ -344,7 +356,7 @@ impl Fetcher {
         partial_blobs: &PartialBlobs,
         state: &State,
         cancel: &Cancel,
-        tell: &(dyn Fn(u64, usize) + Sync),
+        tell: ProgressFn<'_>,
     ) -> Result<(), FetchError> {
         let bytes = partial_blobs.wants.iter().map(|want| want.most).sum();
         let neighbours = self

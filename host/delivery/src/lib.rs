@@ -17,6 +17,7 @@ mod run;
 mod source_discovery;
 mod source_reputation;
 mod token_bucket;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use error::FetchError;
 pub use fetch::Fetcher;
 pub use plan::{Availability, Batch, BatchEnd, Bounds, Plan, Want};
 pub use publisher::{PublishError, Publisher};
+pub use wait::FetchWait;
 
 /// The largest object that is transferred in one piece, in bytes: 4 MiB. A larger blob needs an index of chunks.
 pub const MAX_WHOLE_BYTES: u64 = 4 << 20;
@@ -127,7 +129,7 @@ impl Cancel {
 }
 
 /// Progress of a fetch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Bytes of the release on this device.
     pub fetched: u64,
@@ -135,6 +137,8 @@ pub struct Progress {
     pub total: u64,
     /// Number of usable sources. With 0, the fetch waits.
     pub sources: usize,
+    /// What the fetch waits for, if nothing has arrived for a while.
+    pub waits: Option<FetchWait>,
 }
 
 /// Statistics of a fetch.

@@ -3,6 +3,8 @@
 //! It is not trusted: a device verifies every statement and every release itself. Two registries of a site are redundant. A registry
 //! stores only releases that its trusted keys have signed, so that others cannot fill its disk.
 
+mod integrity;
+mod kept;
 mod record;
 mod work;
 
@@ -11,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,16 +26,20 @@ use hotshoe_config::{
     files_of_link,
 };
 use hotshoe_link::{
-    LinkError, NameRelay, Notice, NoticeResponder, NoticeSubscription, RawNotice, Sharing, Site,
+    LinkError, NameRelay, Notice, NoticeResponder, NoticeSubscription, OtherRegistries, RawNotice,
+    RegistryAnnouncement, Sharing, Site,
 };
+use hotshoe_protocol::registry::RegistryStatus;
 use hotshoe_protocol::wire::REGISTRY;
 use hotshoe_store::{BlobStore, Catalogue, OpenError};
 use hotshoe_trust::toml_file::{self, TomlError};
 use hotshoe_trust::{Digest, MAX_TRUST_BYTES, TrustError, TrustRoot, TrustUpdate, rotate};
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{DeliveryConfig, Fetcher};
+use integrity::WAITING_REPORTS;
 use record::Record;
 use work::{RegistryWorker, State};
 
@@ -206,8 +213,9 @@ pub struct Registry {
     watches: [NoticeSubscription; 2],
     answering: [NoticeResponder; 2],
     sharing: Sharing,
+    announcement: RegistryAnnouncement,
     names: NameRelay,
-    thread: JoinHandle<()>,
+    threads: [JoinHandle<()>; 2],
     supervisor: Supervisor,
     fetcher: Arc<Fetcher>,
     config: Mutex<RegistryConfig>,
@@ -271,16 +279,22 @@ impl Registry {
         let record_file = config.data.join(RECORD);
         let record = Record::load(&record_file)?;
         let trust = trust(config, &record)?;
+        let (reports, reported) = sync_channel(WAITING_REPORTS);
         let work = Arc::new(RegistryWorker {
             site: config.site.clone(),
+            name: config.name.clone(),
+            instance: Uuid::new_v4().simple().to_string(),
+            others: OtherRegistries::new(supervisor.clock().clone()),
             record_file,
             quota: AtomicU64::new(quota_bytes(config)),
             keep: AtomicUsize::new(config.keep),
             blobs,
-            catalogue: Catalogue::new(),
+            catalogue: Catalogue::checked(reports.clone()),
             state: Mutex::new(State::new(record, trust)),
             changed: Condvar::new(),
             refused: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
+            reports,
             clock: supervisor.clock().clone(),
         });
         work.list();
@@ -299,6 +313,11 @@ impl Registry {
             answer(&site, Notice::Trust, &work)?,
         ];
         let sharing = site.share(&source, work.catalogue.clone())?;
+        let asked = Arc::clone(&work);
+        let announcement =
+            site.announce_registry(&work.name, &work.instance, &work.others, move || {
+                asked.status()
+            })?;
         let names = site.relay_names()?;
         let (on_trust, on_desired) = (Arc::clone(&work), Arc::clone(&work));
         let watches = [
@@ -307,6 +326,13 @@ impl Registry {
             })?,
             site.watch(Notice::Desired, move |said| on_desired.on_statement(&said))?,
         ];
+        let checker = Arc::clone(&work);
+        let check = supervisor
+            .restarted("blob-check", move || {
+                checker.check_blobs(&reported);
+                Ok(())
+            })
+            .map_err(|source| LinkError::Thread { source })?;
         let (worker, speaker) = (Arc::clone(&work), site.clone());
         let fetches = Arc::clone(&fetcher);
         let thread = supervisor
@@ -321,8 +347,9 @@ impl Registry {
             watches,
             answering,
             sharing,
+            announcement,
             names,
-            thread,
+            threads: [thread, check],
             supervisor,
             fetcher,
             config: Mutex::new(config.clone()),
@@ -337,7 +364,7 @@ impl Registry {
 
     /// The releases that it has stored completely.
     pub fn held(&self) -> Vec<StoredRelease> {
-        self.work.lock().record.releases.clone()
+        self.work.lock().held().cloned().collect()
     }
 
     /// Waits until it has stored a release. False after `timeout`.
@@ -346,7 +373,7 @@ impl Registry {
         let until = clock.deadline(timeout);
         let mut state = self.work.lock();
         loop {
-            if state.record.releases.iter().any(|h| h.release == release) {
+            if state.holds(release) {
                 return true;
             }
             if clock.now() >= until {
@@ -364,6 +391,16 @@ impl Registry {
     /// Number of refused statements and releases.
     pub fn refused(&self) -> u64 {
         self.work.refused.load(Ordering::Relaxed)
+    }
+
+    /// What it says about itself to those who ask over Zenoh.
+    pub fn status(&self) -> RegistryStatus {
+        self.work.status()
+    }
+
+    /// Number of stored blobs that were found damaged and set aside.
+    pub fn damaged(&self) -> u64 {
+        self.work.damaged.load(Ordering::Relaxed)
     }
 
     /// Applies a new configuration as far as possible without a restart.
@@ -406,8 +443,10 @@ impl Registry {
         self.supervisor.close();
         self.work.close();
         drop(self.watches);
-        let _ = self.thread.join();
-        drop((self.answering, self.sharing, self.names));
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        drop((self.answering, self.sharing, self.announcement, self.names));
         self.site.close();
     }
 }

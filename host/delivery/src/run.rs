@@ -20,6 +20,7 @@ use super::context::{Event, FetchContext, ProgressFn, StoreFn, Stored};
 use super::neighbours::Neighbours;
 use super::plan::{Batch, BatchEnd, Bounds, Plan, Want};
 use super::source_discovery::SourceDiscovery;
+use super::wait::{Arrivals, FetchWait};
 
 /// Threads that decompress, check and store objects.
 const CHECKERS: usize = 2;
@@ -59,6 +60,7 @@ struct Run<'a> {
     events: Sender<Event>,
     to_check: SyncSender<Option<ReceivedObject>>,
     arrived: u64,
+    arrivals: Arrivals,
 }
 
 /// Fetches all wants, and returns when all are stored.
@@ -110,6 +112,7 @@ pub(crate) fn fetch(
             events,
             to_check,
             arrived: 0,
+            arrivals: Arrivals::new(context.clock.now()),
         };
         let result = run.until_done(&received, tell);
         let reputation = context.reputation;
@@ -131,7 +134,7 @@ impl Run<'_> {
     ) -> Result<(), FetchError> {
         let clock = self.context.clock;
         let mut told = clock.now();
-        tell(0, self.plan.usable());
+        tell(0, self.plan.usable(), None);
         while !self.plan.is_done() {
             if self.context.cancel.is_cancelled() {
                 return Err(FetchError::Cancelled);
@@ -149,10 +152,11 @@ impl Run<'_> {
             }
             if clock.elapsed(told) >= REPORT_EVERY {
                 told = clock.now();
-                tell(self.arrived, self.plan.usable());
+                let sources = self.plan.usable();
+                tell(self.arrived, sources, self.arrivals.waits(clock, sources));
             }
         }
-        tell(self.arrived, self.plan.usable());
+        tell(self.arrived, self.plan.usable(), None);
         Ok(())
     }
 
@@ -362,6 +366,7 @@ impl Run<'_> {
         match stored {
             Stored::Kept => {
                 request.good = true;
+                self.arrivals.arrived(now);
                 self.context.sources.mark_known(&source);
                 *stats.from.entry(source).or_default() += size;
                 drop(stats);
@@ -369,11 +374,16 @@ impl Run<'_> {
             }
             Stored::Invalid => {
                 request.bad = true;
+                // The next source is asked for it.
+                request.missing.push(number);
                 *stats.refused.entry(source.clone()).or_default() += 1;
                 drop(stats);
+                self.arrivals.is_bad(&source);
                 if self.ignored_senders.lock().insert((source.clone(), from)) {
+                    let digest = self.plan.want(number).map(|want| want.digest.to_string());
                     tracing::warn!(
                         source,
+                        digest,
                         "a source sent an object that does not match its digest"
                     );
                 }

@@ -64,6 +64,8 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
         key("@source/*"),
         key("@desired/*"),
         key("@trust"),
+        key("@registry/*"),
+        key("@registry/*/*"),
     ];
     // Wildcards do not match key parts that begin with `@`.
     let site_wide: Vec<String> = everyone.iter().cloned().chain([key("**")]).collect();

@@ -18,6 +18,7 @@ mod objects;
 mod outbox;
 mod outgoing;
 mod pending;
+mod registry;
 mod same_name;
 mod settings;
 mod site;
@@ -54,6 +55,7 @@ pub use objects::{ObjectReply, PendingRequest, Sharing, WAITING_REQUESTS};
 pub use outbox::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
 pub use pending::{MAX_PENDING, RawNotice};
+pub use registry::{OtherRegistries, RegistryAnnouncement};
 pub use same_name::NameRelay;
 pub use site::{
     MAX_STATEMENT_MESSAGE, Notice, NoticeResponder, NoticeSubscription, QUERY_INTERVAL, Site,

@@ -3,5 +3,6 @@
 
 pub mod event;
 pub mod have;
+pub mod registry;
 pub mod status;
 pub mod wire;

@@ -23,6 +23,8 @@ use crate::{
 
 /// Bytes read and hashed at a time: 1 MiB.
 const PIECE: usize = 1 << 20;
+/// The folder of blobs that were set aside.
+const DAMAGED: &str = "damaged";
 
 /// A handle to the blobs of a data folder or of a release folder. Clones share one store. The data folder stays locked against
 /// other processes while a handle exists.
@@ -204,14 +206,54 @@ impl BlobStore {
 
     /// Hashes a blob incrementally, and checks its size and digest.
     pub fn check(&self, blob: &Blob) -> Result<(), BlobError> {
+        self.check_slowly(blob, |_| Ok(()))
+    }
+
+    /// Like [`Self::check`], and `pause` is called with the number of bytes of each piece that is read, at most 1 MiB. Its error ends the
+    /// check.
+    pub fn check_slowly(
+        &self,
+        blob: &Blob,
+        mut pause: impl FnMut(usize) -> io::Result<()>,
+    ) -> Result<(), BlobError> {
         let path = self.path(blob.digest);
         let mut file = self.open_sized(blob)?;
         // Taken before the bytes are read, so that a change during the read is noticed.
         let stamp = FileStamp::of(&file.metadata().map_err(BlobError::read(&path))?);
-        let found = pieces(&mut file, &path, blob.size, |_| Ok(()))?;
-        same(blob, &found)?;
+        let found = pieces(&mut file, &path, blob.size, |piece| {
+            pause(piece.len()).map_err(BlobError::read(&path))
+        })?;
+        if let Err(error) = same(blob, &found) {
+            self.proven().remove(&blob.digest);
+            return Err(error);
+        }
         self.proven().insert(blob.digest, stamp);
         Ok(())
+    }
+
+    /// Moves a blob to the folder `damaged`, where nothing reads it, and returns its new path. `None` if it is missing.
+    pub fn set_aside(&self, digest: Digest) -> Result<Option<PathBuf>, BlobError> {
+        let (path, aside) = (self.path(digest), self.aside(digest));
+        self.proven().remove(&digest);
+        let folder = self.root.join(DAMAGED);
+        self.disk
+            .make_folder(&folder)
+            .map_err(BlobError::write(&folder))?;
+        match self.disk.rename(&path, &aside) {
+            Ok(()) => Ok(Some(aside)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(BlobError::write(&aside)(error)),
+        }
+    }
+
+    /// Removes what [`Self::set_aside`] moved.
+    pub fn remove_aside(&self, digest: Digest) -> Result<(), BlobError> {
+        let aside = self.aside(digest);
+        self.disk.remove(&aside).map_err(BlobError::remove(&aside))
+    }
+
+    fn aside(&self, digest: Digest) -> PathBuf {
+        self.root.join(DAMAGED).join(digest.hex())
     }
 
     /// [`Self::check`], but a blob that this process has written or hashed, and whose file has not changed since, is

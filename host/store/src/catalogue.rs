@@ -1,6 +1,11 @@
 //! The objects that a process can serve: small blobs whole, large blobs in chunks, and the chunks received so far.
 
-use std::{collections::HashMap, io, os::unix::fs::FileExt as _, sync::Arc};
+use std::{
+    collections::HashMap,
+    io,
+    os::unix::fs::FileExt as _,
+    sync::{Arc, mpsc::SyncSender},
+};
 
 use hotshoe_trust::{
     Blob, ChunkIndex, Digest, IndexError, Release, ReleaseLimits, check_bundle,
@@ -71,7 +76,11 @@ pub struct SharedRelease {
 
 /// Where the bytes of each digest are. Clones share one catalogue. It locks nothing on disk: a removed blob is no longer found.
 #[derive(Debug, Clone, Default)]
-pub struct Catalogue(Arc<RwLock<HashMap<Digest, Vec<BlobSource>>>>);
+pub struct Catalogue {
+    sources: Arc<RwLock<HashMap<Digest, Vec<BlobSource>>>>,
+    /// Takes the blobs that were read and are missing or damaged.
+    damaged: Option<SyncSender<Option<Blob>>>,
+}
 
 /// Where the bytes of an object are, and what lists them.
 #[derive(Debug, Clone)]
@@ -109,6 +118,15 @@ impl Catalogue {
     /// An empty catalogue.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty catalogue that hashes what it reads. An object that does not match its digest is not returned, and its blob is sent to
+    /// `damaged`; a full channel loses it.
+    pub fn checked(damaged: SyncSender<Option<Blob>>) -> Self {
+        Self {
+            sources: Arc::default(),
+            damaged: Some(damaged),
+        }
     }
 
     /// Adds a release whose blobs are all in `blobs`, with its signature bundles, and returns the release.
@@ -191,12 +209,26 @@ impl Catalogue {
         self.replace(Owner::Partial(blob), Vec::new());
     }
 
-    /// The bytes of an object as they are on disk; the receiver hashes them. `None` if it is not listed, has not
-    /// arrived yet, or was removed.
+    /// The bytes of an object as they are on disk; the receiver hashes them, and so does a catalogue of [`Self::checked`]. `None` if
+    /// it is not listed, has not arrived yet, or was removed.
     pub fn read(&self, digest: Digest) -> Option<Vec<u8>> {
         // Read without the lock, so that a slow disk does not block other readers.
         let sources = self.sources().get(&digest)?.clone();
-        sources.iter().find_map(|source| source.bytes.read())
+        sources
+            .iter()
+            .find_map(|source| self.read_source(digest, &source.bytes))
+    }
+
+    fn read_source(&self, digest: Digest, source: &Bytes) -> Option<Vec<u8>> {
+        let bytes = source.read();
+        let Some(damaged) = &self.damaged else {
+            return bytes;
+        };
+        let bytes = bytes.filter(|bytes| Digest::of(bytes) == digest);
+        if let (None, Bytes::File { blob, .. }) = (&bytes, source) {
+            let _ = damaged.try_send(Some(blob.blob));
+        }
+        bytes
     }
 
     /// Whether an object is listed and has arrived.
@@ -226,11 +258,11 @@ impl Catalogue {
     }
 
     fn sources(&self) -> RwLockReadGuard<'_, HashMap<Digest, Vec<BlobSource>>> {
-        self.0.read()
+        self.sources.read()
     }
 
     fn sources_mut(&self) -> RwLockWriteGuard<'_, HashMap<Digest, Vec<BlobSource>>> {
-        self.0.write()
+        self.sources.write()
     }
 }
 

@@ -329,7 +329,9 @@ impl Layout {
         let mut signatures = Vec::new();
         for descriptor in index.manifests() {
             // Some tools omit the artifact type in the index; then the manifest itself has it.
-            let matters = |kind: &MediaType| [RELEASE, BUNDLE].contains(&kind.as_ref());
+            let matters = |kind: &MediaType| {
+                *kind == MediaType::EmptyJSON || [RELEASE, BUNDLE, ""].contains(&kind.as_ref())
+            };
             let listed = descriptor.artifact_type().as_ref();
             if *descriptor.media_type() != MediaType::ImageManifest
                 || listed.is_some_and(|kind| !matters(kind))

@@ -21,6 +21,7 @@ use crate::fleet::error::FleetError;
 use crate::fleet::follow::{SiteUpdate, listen, next};
 use crate::fleet::network::NetworkArgs;
 use crate::fleet::offer::{Offer, ReleaseRef};
+use crate::fleet::registries::{RegistryReports, RegistryRow};
 use crate::fleet::rollout::{Change, Goal, Outcome, Rollout};
 use crate::fleet::same_name;
 use crate::fleet::select;
@@ -31,6 +32,9 @@ use hotshoe_release::{logging, signals};
 /// How long a run waits before it counts the seen devices as all (without --expect), and before a failure in a status counts as a
 /// failure of this run.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// How long a run waits, after the devices are done, for registries that are fetching the release or try again.
+const REGISTRY_WAIT: Duration = Duration::from_secs(20);
 
 /// The note if no signature was checked.
 const CLAIMED: &str =
@@ -57,7 +61,8 @@ Example: on this machine, without certificates; two devices connect to it
   hotshoe publish my-release --site lab --listen tcp/127.0.0.1:7447 --expect 2
 
 With --site-dir or --device-keys, unsigned answers are ignored. With --json, one line per event and a last line with `summary`. Exit
-code 1 if a device refused the release, failed, rolled back or put another one in its place, if an answer is not verified although it has to be, or at the timeout.")]
+code 1 if a device refused the release, failed, rolled back or put another one in its place, if a registry cannot store it, if an answer
+is not verified although it has to be, or at the timeout.")]
 pub(crate) struct Args {
     /// The signed release
     #[arg(value_name = "RELEASE")]
@@ -112,6 +117,9 @@ struct Report<'a> {
     release: ReleaseRef<'a>,
     site: &'a str,
     devices: Vec<Row<'a>>,
+    /// Registries of the site, as they say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    registries: Vec<RegistryRow>,
     /// Bytes of the release that this machine sent.
     sent: u64,
     seconds: u64,
@@ -189,12 +197,17 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         list: list.as_ref(),
         statement: envelope.digest(),
     };
-    let end = follow(&publisher, &site, &args, &evidence, &mut rollout, terminal)?;
+    let mut registries = RegistryReports::new(offer.digest);
+    let both = (&mut rollout, &mut registries);
+    let end = follow(&publisher, &site, &args, &evidence, both, terminal)?;
     let report = Report {
-        ok: rollout.are_good() && (end == WaitEnd::Over || args.serve),
+        ok: rollout.are_good()
+            && registries.failures().is_empty()
+            && (end == WaitEnd::Over || args.serve),
         release: offer.reference(),
         site: &site,
         devices: rows(&rollout),
+        registries: registries.rows(),
         sent: publisher.sent(),
         seconds: begun.elapsed().as_secs(),
     };
@@ -210,6 +223,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         .into());
     }
     report.show(&rollout, goal, list.is_some(), terminal)?;
+    registries.show(terminal)?;
     Ok(if report.ok {
         ExitCode::SUCCESS
     } else {
@@ -336,7 +350,7 @@ fn follow(
     site: &str,
     args: &Args,
     evidence: &EvidenceCheck<'_>,
-    rollout: &mut Rollout,
+    reports: (&mut Rollout, &mut RegistryReports),
     terminal: &Terminal,
 ) -> anyhow::Result<WaitEnd> {
     let (sender, updates) = channel();
@@ -346,7 +360,7 @@ fn follow(
     thread::scope(|scope| {
         let end = listen(scope, publisher.client(), site, &over, &sender)
             .map_err(anyhow::Error::from)
-            .and_then(|()| watch(&updates, args, evidence, rollout, terminal));
+            .and_then(|()| watch(&updates, args, evidence, reports, terminal));
         over.store(true, Ordering::Release);
         end
     })
@@ -356,22 +370,33 @@ fn watch(
     updates: &Receiver<SiteUpdate>,
     args: &Args,
     evidence: &EvidenceCheck<'_>,
-    rollout: &mut Rollout,
+    (rollout, registries): (&mut Rollout, &mut RegistryReports),
     terminal: &Terminal,
 ) -> anyhow::Result<WaitEnd> {
     let begun = Instant::now();
     let deadline = (!args.serve).then(|| begun + Duration::from_secs(args.timeout));
     let mut display = Display::new(terminal);
     let mut announced = false;
+    let mut over_since = None;
     loop {
         let settled = begun.elapsed() >= SETTLE;
-        match next(updates, deadline) {
+        let waits = over_since.map(|since: Instant| since + REGISTRY_WAIT);
+        let until = deadline.into_iter().chain(waits).min();
+        match next(updates, until) {
+            None if over_since.is_some() => return Ok(WaitEnd::Over),
             None => return Ok(WaitEnd::Late),
             Some(SiteUpdate::Stop) => return Ok(WaitEnd::Stopped),
             Some(SiteUpdate::Event(said)) => {
                 let change = evidence.event(&said, settled, rollout);
                 if let Some(progress) = rollout.get(&said.device) {
                     display.show(&said.device, progress, change)?;
+                }
+            }
+            Some(SiteUpdate::Registries(statuses)) => {
+                for line in registries.take(statuses) {
+                    if !terminal.json {
+                        display.say(&terminal.warning(&line));
+                    }
                 }
             }
             Some(SiteUpdate::Round { statuses, present }) => {
@@ -399,7 +424,11 @@ fn watch(
             .least(begun.elapsed())
             .is_some_and(|least| rollout.are_over(least));
         if is_over && !args.serve {
-            return Ok(WaitEnd::Over);
+            let since = *over_since.get_or_insert_with(Instant::now);
+            // Whatever arrives meanwhile, the time is bounded.
+            if registries.are_settled() || since.elapsed() >= REGISTRY_WAIT {
+                return Ok(WaitEnd::Over);
+            }
         }
         if is_over && !announced && !terminal.json {
             announced = true;

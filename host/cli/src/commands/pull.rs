@@ -2,9 +2,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::push::runtime;
-use crate::oci::{self, Access, Address, Remote};
+use crate::oci::{self, Access, Address, OciError, Remote};
 use hotshoe_release::terminal::{Terminal, size};
 
 /// Pull a release from an OCI registry
@@ -20,7 +21,9 @@ Example:
 Example: a fixed release, by the digest of its manifest
   hotshoe pull oci://registry.example/line/labels@sha256:DIGEST --out my-release
 
-Credentials: those from `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.")]
+Credentials: those from `podman login`, `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.
+Certificates: those of the system or of SSL_CERT_FILE, --ca-file, and /etc/docker/certs.d/HOST:PORT/*.crt. Requests that fail for a
+time are tried again, at most 5 times. A pull that was interrupted continues when it is repeated.")]
 pub(crate) struct Args {
     /// The source: oci://HOST[:PORT]/REPOSITORY[:TAG | @DIGEST]
     #[arg(value_name = "ADDRESS")]
@@ -33,9 +36,17 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let progress = terminal.progress();
     let pulled = runtime()?.block_on(async {
-        let remote = Remote::open(&args.from, &args.access, false).await?;
-        oci::pull(&remote, &args.out, &terminal.progress()).await
+        let pulled = async {
+            let remote = Remote::open(&args.from, &args.access, false, &progress).await?;
+            oci::pull(&remote, &args.out, &progress).await
+        };
+        // A pull that is dropped keeps what the next one continues with, and removes the rest.
+        tokio::select! {
+            pulled = pulled => pulled,
+            signal = stopped() => Err(OciError::Interrupted { signal }),
+        }
     });
     let pulled = pulled.with_context(|| format!("cannot pull {}", args.from))?;
     if terminal.json {
@@ -48,11 +59,29 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         pulled.digest
     ))?;
     terminal.print(format!(
-        "{} in {}; signatures: {}, not verified: hotshoe verify {} --trust FILE",
+        "{} received, in {}; signatures: {}, not verified: hotshoe verify {} --trust FILE",
         size(pulled.bytes),
         args.out.display(),
         pulled.signatures,
         args.out.display()
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for a signal that ends the command, and returns its name. Where signals cannot be waited for, it never returns, and they end
+/// the process as usual.
+async fn stopped() -> &'static str {
+    let kinds = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = kinds else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+        _ = hangup.recv() => "SIGHUP",
+    }
 }

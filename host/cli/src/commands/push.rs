@@ -19,7 +19,9 @@ Example:
 Example: to a registry on this machine
   hotshoe push my-release oci://localhost:5000/labels:3
 
-Credentials: those from `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.")]
+Credentials: those from `podman login`, `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.
+Certificates: those of the system or of SSL_CERT_FILE, --ca-file, and /etc/docker/certs.d/HOST:PORT/*.crt. Requests that fail for a
+time are tried again, at most 5 times.")]
 pub(crate) struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]
@@ -33,9 +35,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&args.layout)?;
+    let progress = terminal.progress();
     let pushed = runtime()?.block_on(async {
-        let remote = Remote::open(&args.to, &args.access, true).await?;
-        oci::push(&layout, &remote, &terminal.progress()).await
+        let remote = Remote::open(&args.to, &args.access, true, &progress).await?;
+        oci::push(&layout, &remote, &progress).await
     });
     let pushed = pushed.with_context(|| format!("cannot push to {}", args.to))?;
     if terminal.json {

@@ -144,6 +144,10 @@ fn record<'a>(
     let taken = take(args, &mut session, &mut writer, stop, terminal);
     // Keep what has arrived, even after an error.
     let finished = writer.finish();
+    if taken.is_err() {
+        // The device has room for the next recording at once.
+        let _ = session.end();
+    }
     let reason = taken?;
     finished?;
     ensure!(!writer.is_empty(), RecordError::Nothing(session.counts));

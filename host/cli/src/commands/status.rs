@@ -14,6 +14,7 @@ use hotshoe_link::device_list::DeviceList;
 use crate::fleet::local::CONFIG;
 use crate::fleet::network::NetworkArgs;
 use crate::fleet::overview::{DeviceReport, Overview, table};
+use crate::fleet::registries;
 use crate::fleet::report;
 use crate::fleet::survey::survey;
 use hotshoe_release::logging;
@@ -21,6 +22,8 @@ use hotshoe_release::terminal::Terminal;
 
 /// The default timeout in seconds: longer than a full queue with `when-full = "block"` can delay an answer.
 const TIMEOUT_S: u64 = ZENOH_BLOCK_LIMIT_MS.div_ceil(1_000) + 1;
+/// How long registries have to answer.
+const REGISTRIES_TIMEOUT: Duration = Duration::from_secs(2);
 /// The note if no signature was checked.
 const CLAIMED: &str =
     "claimed: not signed by the device; give --site-dir or --device-keys to check signatures";
@@ -81,6 +84,12 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let client = Client::open(&network.zenoh).with_context(|| args.network.cannot_open())?;
     let timeout = Duration::from_secs(args.timeout);
     let found = survey(&client, site.as_deref(), args.device.as_deref(), timeout)?;
+    let registries = match (&site, &args.device) {
+        (Some(site), None) => client
+            .registries(site, REGISTRIES_TIMEOUT)
+            .unwrap_or_default(),
+        _ => Vec::new(),
+    };
     client.close();
     let answers = DeviceReport::of(found.statuses, list.as_ref());
     if args.device.is_some() {
@@ -103,6 +112,9 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         terminal.json(&overviews)?;
     } else {
         terminal.print(table(&overviews, site.is_none(), terminal))?;
+        for line in registries::lines(&registries) {
+            terminal.print(line)?;
+        }
         if list.is_none() {
             terminal.note(CLAIMED);
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hotshoe_link::DeviceMessage;
 use hotshoe_link::{Client, LinkError};
+use hotshoe_protocol::registry::RegistryStatus;
 use hotshoe_protocol::status::DeployEvent;
 use hotshoe_protocol::status::Status;
 
@@ -32,11 +33,13 @@ pub(crate) enum SiteUpdate {
         /// Devices by their liveliness tokens.
         present: Vec<String>,
     },
+    /// The answers of the registries to one query.
+    Registries(Vec<RegistryStatus>),
     /// A signal asks this run to end.
     Stop,
 }
 
-/// Listens on two threads until `over` is set or the receiver is dropped.
+/// Listens on three threads until `over` is set or the receiver is dropped.
 pub(crate) fn listen<'s>(
     scope: &'s Scope<'s, '_>,
     client: &'s Client,
@@ -69,6 +72,23 @@ pub(crate) fn listen<'s>(
                 Err(error) => tracing::warn!(%error, "could not poll the devices"),
             }
             let until = Instant::now() + PAUSE.max(begun.elapsed() * SHARE);
+            while Instant::now() < until && !over.load(Ordering::Acquire) {
+                std::thread::park_timeout(LOOK);
+            }
+        }
+    });
+    let sender = updates.clone();
+    scope.spawn(move || {
+        while !over.load(Ordering::Acquire) {
+            match client.registries(site, ROUND) {
+                Ok(statuses) => {
+                    if sender.send(SiteUpdate::Registries(statuses)).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "could not ask the registries"),
+            }
+            let until = Instant::now() + PAUSE;
             while Instant::now() < until && !over.load(Ordering::Acquire) {
                 std::thread::park_timeout(LOOK);
             }

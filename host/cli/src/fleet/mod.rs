@@ -7,6 +7,7 @@ pub(crate) mod network;
 pub(crate) mod offer;
 pub(crate) mod order;
 pub(crate) mod overview;
+pub(crate) mod registries;
 pub(crate) mod report;
 pub(crate) mod rollout;
 pub(crate) mod same_name;

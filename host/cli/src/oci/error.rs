@@ -1,6 +1,7 @@
 use hotshoe_store::{BlobError, LayoutError};
 use hotshoe_trust::Digest;
-use oci_client::errors::{OciDistributionError, OciErrorCode};
+
+use super::transfer::{CaError, TransferError};
 
 /// Errors of pushing and pulling releases.
 #[derive(Debug, thiserror::Error)]
@@ -13,17 +14,6 @@ pub(crate) enum OciError {
         /// What is wrong with it.
         why: String,
     },
-    /// The stored credentials of other tools cannot be read.
-    #[error(
-        "the credentials for {registry} cannot be read; give --username, and the password in HOTSHOE_REGISTRY_PASSWORD"
-    )]
-    Credentials {
-        /// The registry.
-        registry: String,
-        /// Why.
-        #[source]
-        source: docker_credential::CredentialRetrievalError,
-    },
     /// A user name is given without a password.
     #[error("--username needs the password in the environment variable HOTSHOE_REGISTRY_PASSWORD")]
     NoPassword,
@@ -32,16 +22,21 @@ pub(crate) enum OciError {
     Registry {
         /// The request that failed.
         what: String,
-        /// The registry's error.
+        /// Why.
         #[source]
-        source: Box<OciDistributionError>,
+        source: Box<TransferError>,
     },
+    /// The certificates of an authority cannot be used.
+    #[error(transparent)]
+    Ca(#[from] CaError),
     /// The artifact is not a release.
-    #[error("{place} is not a Hotshoe release: its artifact type is {found}")]
+    #[error(
+        "{place} is not a Hotshoe release: it is of type {found}; `hotshoe push` sends releases"
+    )]
     NotARelease {
         /// The address.
         place: String,
-        /// The artifact type.
+        /// The type of the artifact, of its config, or of the manifest.
         found: String,
     },
     /// The manifest cannot be parsed.
@@ -52,6 +47,24 @@ pub(crate) enum OciError {
         /// Why.
         #[source]
         source: hotshoe_trust::strict_json::JsonError,
+    },
+    /// A pull would not find signatures that were sent.
+    #[error(
+        "{lost} of {of} signatures are not in the list of signatures at {place}, although they were sent; push again, while nothing else pushes signatures of this release"
+    )]
+    SignaturesLost {
+        /// The address.
+        place: String,
+        /// How many signatures a pull does not find.
+        lost: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// A signal ended the command.
+    #[error("stopped by {signal}; the same command continues with what arrived")]
+    Interrupted {
+        /// The signal's name.
+        signal: &'static str,
     },
     /// The manifest of a signature cannot be parsed.
     #[error("the manifest {digest} of a signature cannot be read")]
@@ -106,42 +119,17 @@ impl OciError {
     pub(crate) fn name(&self) -> Option<&'static str> {
         Some(match self {
             Self::Address { .. } => "bad_address",
-            Self::Credentials { .. } | Self::NoPassword => "no_credentials",
-            Self::Registry { source, .. } => registry_name(source),
+            Self::NoPassword => "no_credentials",
+            Self::Registry { source, .. } => source.name(),
+            Self::Ca(_) => "bad_ca_file",
             Self::NotARelease { .. } => "not_a_release",
             Self::Manifest { .. } | Self::Referrer { .. } => "malformed",
+            Self::SignaturesLost { .. } => "signatures_lost",
+            Self::Interrupted { .. } => "interrupted",
             Self::Mismatch { .. } => "damaged_blob",
             Self::TooLarge { .. } => "too_large",
             Self::Layout(_) | Self::Blob(_) => return None,
             Self::Io { .. } => "io",
         })
-    }
-}
-
-/// The stable name of a registry's error.
-pub(super) fn registry_name(error: &OciDistributionError) -> &'static str {
-    match error {
-        OciDistributionError::ImageManifestNotFoundError(_)
-        | OciDistributionError::ServerError { code: 404, .. } => "not_found",
-        OciDistributionError::AuthenticationFailure(_)
-        | OciDistributionError::UnauthorizedError { .. } => "unauthorized",
-        OciDistributionError::RegistryError { envelope, .. } => {
-            let has = |codes: &[OciErrorCode]| {
-                let errors = &envelope.errors;
-                errors.iter().any(|error| codes.contains(&error.code))
-            };
-            if has(&[
-                OciErrorCode::ManifestUnknown,
-                OciErrorCode::NameUnknown,
-                OciErrorCode::NotFound,
-            ]) {
-                "not_found"
-            } else if has(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
-                "unauthorized"
-            } else {
-                "registry"
-            }
-        }
-        _ => "registry",
     }
 }

@@ -3,10 +3,12 @@
 
 mod address;
 mod error;
+mod partial;
 mod pull;
 mod push;
-mod reader;
 mod remote;
+mod signatures;
+mod transfer;
 
 pub(crate) use address::Address;
 pub(crate) use error::OciError;

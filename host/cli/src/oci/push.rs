@@ -1,13 +1,12 @@
 //! Pushes a release from a folder to a registry.
 
 use hotshoe_devkit::{Progress, Task};
-use hotshoe_store::{Layout, Referrer};
-use hotshoe_trust::manifest::{BUNDLE, MANIFEST, Manifest};
+use hotshoe_store::Layout;
+use hotshoe_trust::manifest::{MANIFEST, Manifest};
 use hotshoe_trust::{Blob, Digest};
-use oci_client::manifest::{ImageIndexEntry, OciImageIndex};
 use serde::Serialize;
 
-use super::remote::INDEX;
+use super::signatures::Signatures;
 use super::{OciError, Remote};
 
 /// The result of a push.
@@ -17,7 +16,7 @@ pub(crate) struct Pushed {
     pub place: String,
     /// The digest of the signed manifest.
     pub digest: Digest,
-    /// The number of its signatures.
+    /// The number of its signatures, all of which a pull finds.
     pub signatures: usize,
     /// The bytes that the registry lacked.
     pub sent_bytes: u64,
@@ -63,13 +62,16 @@ pub(crate) async fn push(
         session.blob(blob).await?;
     }
     let at = remote.address().reference();
-    remote.put_manifest(at, package.manifest, MANIFEST).await?;
+    let bytes = package.manifest.clone();
+    remote.put_manifest(at, bytes, MANIFEST).await?;
     for referrer in &referrers {
         let bytes = layout.read(&referrer.manifest)?;
         let at = remote.address().at(referrer.manifest.digest);
         remote.put_manifest(&at, bytes, MANIFEST).await?;
     }
-    list_referrers(remote, session.pushed.digest, &referrers).await?;
+    Signatures::of(remote, session.pushed.digest)
+        .attach(&package.manifest, &referrers, &package.bundles)
+        .await?;
     let pushed = session.pushed;
     session
         .task
@@ -92,10 +94,8 @@ impl PushSession<'_> {
         } else {
             // The registry would detect damage too, with a worse message.
             self.layout.check(blob)?;
-            let file = self.layout.open_blob(blob)?;
-            self.remote
-                .send(blob, tokio::fs::File::from_std(file))
-                .await?;
+            let open = || self.layout.open_blob(blob).map_err(std::io::Error::other);
+            self.remote.send(blob, &open).await?;
             let sent = &mut self.pushed.sent_bytes;
             *sent = sent.saturating_add(blob.size);
         }
@@ -106,52 +106,5 @@ impl PushSession<'_> {
         } = self.pushed;
         self.task.at(sent_bytes.saturating_add(present_bytes));
         Ok(())
-    }
-}
-
-/// Writes the list of referrers for registries older than version 1.1 of the specification, under a tag made of the manifest's digest
-/// ("referrers tag schema").
-async fn list_referrers(
-    remote: &Remote,
-    subject: Digest,
-    referrers: &[Referrer],
-) -> Result<(), OciError> {
-    let listed = remote.referrers(subject, None).await?;
-    let missing: Vec<_> = referrers
-        .iter()
-        .filter(|referrer| {
-            let digest = referrer.manifest.digest.to_string();
-            listed.manifests.iter().all(|entry| entry.digest != digest)
-        })
-        .map(entry)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let index = OciImageIndex {
-        schema_version: 2,
-        media_type: Some(INDEX.to_owned()),
-        manifests: listed.manifests.into_iter().chain(missing).collect(),
-        artifact_type: None,
-        annotations: None,
-    };
-    let at = remote
-        .address()
-        .tagged(&subject.to_string().replace(':', "-"));
-    let bytes = serde_json::to_vec(&index).map_err(|source| OciError::Referrer {
-        digest: subject.to_string(),
-        source,
-    })?;
-    remote.put_manifest(&at, bytes, INDEX).await
-}
-
-fn entry(referrer: &Referrer) -> ImageIndexEntry {
-    ImageIndexEntry {
-        media_type: MANIFEST.to_owned(),
-        digest: referrer.manifest.digest.to_string(),
-        size: i64::try_from(referrer.manifest.size).unwrap_or(i64::MAX),
-        platform: None,
-        annotations: None,
-        artifact_type: Some(BUNDLE.to_owned()),
     }
 }

@@ -1,52 +1,53 @@
 //! One repository of a registry.
 
-use std::time::Duration;
+use std::fs::File;
+use std::path::PathBuf;
 
-use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential};
-use futures_util::TryStreamExt as _;
-use hotshoe_trust::manifest::MANIFEST;
-use hotshoe_trust::{Blob, Digest, Hasher, ReleaseLimits};
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
+use hotshoe_devkit::Progress;
+use hotshoe_trust::{Blob, Digest, ReleaseLimits};
+use oci_client::Reference;
 use oci_client::manifest::OciImageIndex;
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference, RegistryOperation};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio_rustls::rustls;
-use tokio_util::io::ReaderStream;
 
-use super::error::registry_name;
-use super::reader::{self, RegistryReader};
+use super::transfer::{
+    Credentials, OpenBlob, RegistryClient, Server, TransferError, authorities, stored,
+};
 use super::{Address, OciError};
 
-/// The read timeout.
-const SILENCE: Duration = Duration::from_secs(60);
-/// The connect timeout.
-const CONNECT: Duration = Duration::from_secs(10);
-/// The user agent of requests.
-const USER_AGENT: &str = concat!("hotshoe/", env!("CARGO_PKG_VERSION"));
 /// The maximum size of a list of referrers: 4 MiB, the largest manifest that the specification requires registries to accept.
 const INDEX_BYTES: u64 = 4 * 1024 * 1024;
 /// The environment variable of the password for `--username`, so that no command line shows it.
 const PASSWORD: &str = "HOTSHOE_REGISTRY_PASSWORD";
 /// The media type of a list of referrers.
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The media types of manifests. Only the first can be a release; of the others a pull says what they are.
+const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
+/// The statuses of registries, and of proxies before them, that do not know the request for referrers.
+const NO_REFERRERS_API: [u16; 6] = [400, 403, 404, 405, 500, 501];
 
 /// The options for access to a registry.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Access {
-    /// User name; the password is read from HOTSHOE_REGISTRY_PASSWORD [default: the credentials from `docker login` or `oras login`, else none]
+    /// User name; the password is read from HOTSHOE_REGISTRY_PASSWORD [default: the credentials from `podman login`, `docker login` or
+    /// `oras login`, else none]
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
-    /// Do not encrypt; always so for addresses of this machine
-    #[arg(long)]
-    plain_http: bool,
+    /// Do not encrypt [default: true for addresses of this machine without an own authority, else false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    plain_http: Option<bool>,
+    /// Certificate authority of the registry in PEM, beside those of the system and of certs.d
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 /// A repository of a registry, with authentication.
 pub(crate) struct Remote {
-    client: Client,
-    reader: RegistryReader,
+    client: RegistryClient,
     address: Address,
 }
 
@@ -54,60 +55,40 @@ impl Remote {
     /// Authenticates for pulling, or also for pushing.
     ///
     /// # Errors
-    /// [`OciError::Credentials`], [`OciError::NoPassword`], [`OciError::Registry`].
+    /// [`OciError::NoPassword`], [`OciError::Ca`], [`OciError::Registry`].
     pub(crate) async fn open(
         address: &Address,
         access: &Access,
         push: bool,
+        progress: &Progress,
     ) -> Result<Self, OciError> {
-        let registry = address.reference().resolve_registry().to_owned();
-        let (protocol, scheme) = if access.plain_http || address.is_loopback() {
-            (ClientProtocol::Http, "http")
-        } else {
-            (ClientProtocol::Https, "https")
-        };
-        let config = ClientConfig {
-            protocol,
-            connect_timeout: Some(CONNECT),
-            read_timeout: Some(SILENCE),
-            user_agent: USER_AGENT,
-            ..ClientConfig::default()
-        };
-        let cannot = |source: OciDistributionError| OciError::Registry {
-            what: format!("cannot reach {registry}, or it refuses access"),
-            source: source.into(),
-        };
-        // reqwest has no default provider here; an installed one is this one.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .user_agent(USER_AGENT)
-            .build()
-            .map_err(|error| cannot(error.into()))?;
-        let (operation, actions) = if push {
-            (RegistryOperation::Push, "pull,push")
-        } else {
-            (RegistryOperation::Pull, "pull")
-        };
-        let auth = credentials(&registry, access.username.as_deref())?;
+        let registry = address.reference().resolve_registry();
         let repository = address.reference().repository();
-        let server = format!("{scheme}://{registry}");
-        let reader = RegistryReader::open(http, &server, repository, auth, actions)
-            .await
-            .map_err(cannot)?;
-        let remote = Self {
-            client: Client::try_from(config).map_err(cannot)?,
-            reader,
-            address: address.clone(),
+        let authorities = authorities(registry, access.ca_file.as_deref())?;
+        let is_local = address.is_loopback() && authorities.is_empty();
+        let server = Server {
+            host: registry.to_owned(),
+            is_plain: access.plain_http.unwrap_or(is_local),
+            authorities,
         };
-        // The client gets the token, or learns the registry's challenge.
-        remote
-            .client
-            .auth(address.reference(), remote.reader.auth(), operation)
+        let credentials = match &access.username {
+            Some(name) => {
+                let password = std::env::var(PASSWORD).map_err(|_| OciError::NoPassword)?;
+                Credentials::Password(name.clone(), password)
+            }
+            None => stored(registry, repository, progress),
+        };
+        let actions = if push { "pull,push" } else { "pull" };
+        let client = RegistryClient::open(server, repository, actions, credentials, progress)
             .await
-            .map_err(cannot)?;
-        Ok(remote)
+            .map_err(|source| OciError::Registry {
+                what: format!("cannot reach {registry}, or it refuses access"),
+                source: source.into(),
+            })?;
+        Ok(Self {
+            client,
+            address: address.clone(),
+        })
     }
 
     /// The repository's address.
@@ -117,26 +98,14 @@ impl Remote {
 
     /// Whether the repository already has a blob.
     pub(crate) async fn has(&self, blob: &Blob) -> Result<bool, OciError> {
-        let digest = blob.digest.to_string();
-        self.client
-            .blob_exists(self.address.reference(), &digest)
-            .await
-            .map_err(self.failed(|| format!("cannot check for blob {digest}")))
+        let has = self.client.has_blob(blob).await;
+        has.map_err(failed(|| format!("cannot check for blob {}", blob.digest)))
     }
 
     /// Sends a blob.
-    pub(crate) async fn send(
-        &self,
-        blob: &Blob,
-        bytes: impl AsyncRead + Send + 'static,
-    ) -> Result<(), OciError> {
-        let digest = blob.digest.to_string();
-        let stream = ReaderStream::new(bytes).map_err(OciDistributionError::from);
-        self.client
-            .push_blob_stream(self.address.reference(), stream, &digest, Some(blob.size))
-            .await
-            .map_err(self.failed(|| format!("cannot send blob {digest}")))?;
-        Ok(())
+    pub(crate) async fn send(&self, blob: &Blob, open: OpenBlob<'_>) -> Result<(), OciError> {
+        let sent = self.client.upload(blob, open).await;
+        sent.map_err(failed(|| format!("cannot send blob {}", blob.digest)))
     }
 
     /// Sends a manifest, byte for byte, under a tag or its digest.
@@ -146,29 +115,19 @@ impl Remote {
         bytes: Vec<u8>,
         media_type: &'static str,
     ) -> Result<(), OciError> {
-        let media_type = media_type.parse().map_err(|_| OciError::NotARelease {
-            place: at.to_string(),
-            found: media_type.to_owned(),
-        })?;
-        self.client
-            .push_manifest_raw(at, bytes, media_type)
-            .await
-            .map_err(self.failed(|| format!("cannot send the manifest {at}")))?;
-        Ok(())
+        let sent = self.client.put_manifest(name(at), media_type, &bytes).await;
+        sent.map_err(failed(|| format!("cannot send the manifest {at}")))
     }
 
     /// Reads a manifest's bytes and checks its digest, if `at` has one.
     pub(crate) async fn manifest(&self, at: &Reference) -> Result<Vec<u8>, OciError> {
-        let what = || format!("cannot get the manifest {at}");
-        let name = at.digest().or(at.tag()).unwrap_or("latest");
-        let path = format!("manifests/{name}");
-        let answer = self.reader.get(&path, MANIFEST).await;
-        let answer = answer.map_err(self.failed(what))?;
-        let limit = ReleaseLimits::MANIFEST_BYTES;
-        let bytes = reader::body(answer, limit)
+        let path = format!("manifests/{}", name(at));
+        let read = self
+            .client
+            .read(&path, MANIFESTS, ReleaseLimits::MANIFEST_BYTES);
+        let bytes = read
             .await
-            .map_err(self.failed(what))?
-            .ok_or_else(|| self.endless("the manifest", limit))?;
+            .map_err(failed(|| format!("cannot get the manifest {at}")))?;
         let found = Digest::of(&bytes);
         match at.digest().map(str::parse::<Digest>) {
             Some(Ok(expected)) if expected != found => Err(self.mismatch(expected, found)),
@@ -176,89 +135,53 @@ impl Remote {
         }
     }
 
-    /// Writes a blob to `out` and checks its size and digest. Never writes more than its size.
-    pub(crate) async fn fetch(
-        &self,
-        blob: &Blob,
-        mut out: impl AsyncWrite + Unpin,
-        mut progress: impl FnMut(u64),
-    ) -> Result<(), OciError> {
-        let digest = blob.digest.to_string();
-        let what = || format!("cannot get blob {digest}");
-        let path = format!("blobs/{digest}");
-        let answer = self.reader.get(&path, "*/*").await;
-        let mut answer = answer.map_err(self.failed(what))?;
-        let mut hasher = Hasher::default();
-        let mut size = 0_u64;
-        while let Some(bytes) = answer.chunk().await.map_err(|source| OciError::Registry {
-            what: what(),
-            source: Box::new(source.into()),
-        })? {
-            size = size.saturating_add(bytes.len() as u64);
-            if size > blob.size {
-                return Err(self.too_large(&format!("blob {digest}"), size, blob.size));
-            }
-            hasher.update(&bytes);
-            let written = out.write_all(&bytes).await;
-            written.map_err(|source| OciError::Registry {
-                what: what(),
-                source: Box::new(source.into()),
-            })?;
-            progress(bytes.len() as u64);
-        }
-        let found = hasher.finish();
+    /// Reads a small blob into memory and checks its digest.
+    pub(crate) async fn read_blob(&self, blob: &Blob) -> Result<Vec<u8>, OciError> {
+        let path = format!("blobs/{}", blob.digest);
+        let read = self.client.read(&path, "*/*", blob.size).await;
+        let bytes = read.map_err(failed(|| format!("cannot get blob {}", blob.digest)))?;
+        let found = Digest::of(&bytes);
         if found != blob.digest {
             return Err(self.mismatch(blob.digest, found));
         }
-        out.flush().await.map_err(|source| OciError::Registry {
-            what: what(),
-            source: Box::new(source.into()),
-        })
+        Ok(bytes)
     }
 
-    /// The referrers of a manifest, by artifact type. Older registries have the list under a tag instead, and may ignore the type.
-    pub(crate) async fn referrers(
+    /// Receives a blob into `file`, after the bytes that it already has, and checks its size and digest. Never writes more than its size.
+    /// `progress` gets the file's size. Returns the number of received bytes.
+    pub(crate) async fn fetch(
+        &self,
+        blob: &Blob,
+        file: &mut File,
+        progress: impl FnMut(u64),
+    ) -> Result<u64, OciError> {
+        let received = self.client.download(blob, file, progress).await;
+        received.map_err(failed(|| format!("cannot get blob {}", blob.digest)))
+    }
+
+    /// The referrers of a manifest, of all types. `None` from registries older than version 1.1 of the specification, which have the list
+    /// under a tag instead.
+    pub(super) async fn referrers(
         &self,
         subject: Digest,
-        artifact_type: Option<&str>,
-    ) -> Result<OciImageIndex, OciError> {
-        let what = || format!("cannot list the referrers of {subject}");
-        let mut path = format!("referrers/{subject}");
-        if let Some(kind) = artifact_type {
-            path.push_str("?artifactType=");
-            // A query would decode `+` as a space.
-            path.push_str(&kind.replace('+', "%2B"));
+    ) -> Result<Option<OciImageIndex>, OciError> {
+        let path = format!("referrers/{subject}");
+        match self.client.read(&path, INDEX, INDEX_BYTES).await {
+            Err(error) if has_no_referrers_api(&error) => Ok(None),
+            read => index(subject, read).map(Some),
         }
-        let mut answer = self.reader.get(&path, INDEX).await;
-        if matches!(&answer, Err(error) if is_not_found(error)) {
-            let tag = subject.to_string().replace(':', "-");
-            answer = self.reader.get(&format!("manifests/{tag}"), INDEX).await;
-        }
-        let answer = match answer {
-            Err(error) if is_not_found(&error) => {
-                return Ok(OciImageIndex {
-                    schema_version: 2,
-                    media_type: Some(INDEX.to_owned()),
-                    manifests: Vec::new(),
-                    artifact_type: None,
-                    annotations: None,
-                });
-            }
-            answer => answer.map_err(self.failed(what))?,
-        };
-        let bytes = reader::body(answer, INDEX_BYTES)
-            .await
-            .map_err(self.failed(what))?
-            .ok_or_else(|| self.endless("the list of signatures", INDEX_BYTES))?;
-        serde_json::from_slice(&bytes).map_err(|source| OciError::Referrer {
-            digest: subject.to_string(),
-            source,
-        })
     }
 
-    /// The error of a response that was aborted at its limit.
-    fn endless(&self, what: &str, limit: u64) -> OciError {
-        self.too_large(what, limit.saturating_add(1), limit)
+    /// The list of a manifest's referrers under the tag of the specification, if the repository has it.
+    pub(super) async fn tagged_referrers(
+        &self,
+        subject: Digest,
+    ) -> Result<Option<OciImageIndex>, OciError> {
+        let path = format!("manifests/{}", referrers_tag(subject));
+        match self.client.read(&path, INDEX, INDEX_BYTES).await {
+            Err(error) if error.name() == "not_found" => Ok(None),
+            read => index(subject, read).map(Some),
+        }
     }
 
     pub(super) fn too_large(&self, what: &str, size: u64, limit: u64) -> OciError {
@@ -277,40 +200,36 @@ impl Remote {
             found,
         }
     }
-
-    fn failed(
-        &self,
-        what: impl FnOnce() -> String,
-    ) -> impl FnOnce(OciDistributionError) -> OciError {
-        move |source| OciError::Registry {
-            what: what(),
-            source: source.into(),
-        }
-    }
 }
 
-fn is_not_found(error: &OciDistributionError) -> bool {
-    registry_name(error) == "not_found"
+/// The tag of the list of a manifest's referrers.
+pub(super) fn referrers_tag(subject: Digest) -> String {
+    subject.to_string().replace(':', "-")
 }
 
-fn credentials(registry: &str, username: Option<&str>) -> Result<RegistryAuth, OciError> {
-    if let Some(username) = username {
-        let password = std::env::var(PASSWORD).map_err(|_| OciError::NoPassword)?;
-        return Ok(RegistryAuth::Basic(username.to_owned(), password));
-    }
-    match get_credential(registry) {
-        Ok(DockerCredential::UsernamePassword(name, password)) => {
-            Ok(RegistryAuth::Basic(name, password))
-        }
-        Ok(DockerCredential::IdentityToken(token)) => Ok(RegistryAuth::Bearer(token)),
-        Err(
-            CredentialRetrievalError::ConfigNotFound
-            | CredentialRetrievalError::ConfigReadError
-            | CredentialRetrievalError::NoCredentialConfigured,
-        ) => Ok(RegistryAuth::Anonymous),
-        Err(source) => Err(OciError::Credentials {
-            registry: registry.to_owned(),
-            source,
-        }),
+/// The tag or the digest of a reference.
+fn name(at: &Reference) -> &str {
+    at.digest().or(at.tag()).unwrap_or("latest")
+}
+
+fn has_no_referrers_api(error: &TransferError) -> bool {
+    let status = error.status().map(|status| status.as_u16());
+    status.is_some_and(|status| NO_REFERRERS_API.contains(&status))
+}
+
+/// Reads a list of referrers.
+fn index(subject: Digest, read: Result<Vec<u8>, TransferError>) -> Result<OciImageIndex, OciError> {
+    let what = || format!("cannot list the referrers of {subject}");
+    let bytes = read.map_err(failed(what))?;
+    serde_json::from_slice(&bytes).map_err(|source| OciError::Referrer {
+        digest: subject.to_string(),
+        source,
+    })
+}
+
+fn failed(what: impl FnOnce() -> String) -> impl FnOnce(TransferError) -> OciError {
+    move |source| OciError::Registry {
+        what: what(),
+        source: source.into(),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
+use hotshoe_delivery::FetchWait;
 use hotshoe_link::Link;
 use hotshoe_protocol::event::{self, EventCause, KnownKind};
 use hotshoe_protocol::status::{DeployEvent, WaitReason};
@@ -168,11 +169,24 @@ impl Reporter {
         self.published_status.change(|view| view.rollbacks += 1);
     }
 
-    /// Reports fetched bytes.
-    pub(super) fn progress(&self, subject: &Subject, fetched: u64, total: u64) {
+    /// Reports fetched bytes, and what the fetch waits for, if nothing has arrived for a while.
+    pub(super) fn progress(
+        &self,
+        subject: &Subject,
+        fetched: u64,
+        total: u64,
+        waits: Option<Cause>,
+    ) {
         self.published_status.change(|view| {
-            if view.deploy.release == Some(subject.release) {
-                (view.deploy.fetched, view.deploy.total) = (fetched, total);
+            let deploy = &mut view.deploy;
+            if deploy.release != Some(subject.release) {
+                return;
+            }
+            (deploy.fetched, deploy.total) = (fetched, total);
+            // The cause of a failed attempt stays until there is a newer one.
+            let is_wait = |cause: &Cause| FetchWait::is_name(&cause.name);
+            if waits.is_some() || deploy.cause.as_ref().is_some_and(is_wait) {
+                deploy.cause = waits;
             }
         });
         let mut last = self.progress.lock();

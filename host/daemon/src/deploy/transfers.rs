@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_delivery::{Cancel, FetchError, Fetcher, Progress};
-use hotshoe_store::BlobStore;
+use hotshoe_store::{BlobStore, Cause};
 use hotshoe_trust::{Release, Verified};
 
 use crate::deploy::message::Message;
@@ -81,7 +81,10 @@ impl Transfers {
         let (fetcher, sender) = (Arc::clone(&self.fetcher), self.sender.clone());
         let (reporter, flag) = (Arc::clone(&self.reporter), cancel.clone());
         let run = move || {
-            let progress = |p: Progress| reporter.progress(&subject, p.fetched, p.total);
+            let progress = |p: Progress| {
+                let waits = p.waits.map(|it| Cause::new(it.name(), it.to_string()));
+                reporter.progress(&subject, p.fetched, p.total, waits);
+            };
             let moved = caught(|| fetcher.release(&release, &blobs, progress, &flag));
             // The receiver is gone when the daemon stops.
             let _ = sender.send(Message::Blobs(fetch_id, moved));

@@ -15,15 +15,9 @@ fn recorder(buffer_mib: u32, wanted: u64, kinds: &[RecordKind]) -> Recorder {
     recorder_at(Clock::system(), buffer_mib, wanted, kinds)
 }
 
-fn recorder_at(clock: Clock, buffer_mib: u32, wanted: u64, kinds: &[RecordKind]) -> Recorder {
-    let now = clock.now();
-    let config = RecordConfig {
-        buffer_mib,
-        ..RecordConfig::default()
-    };
-    let recorder = Recorder::new(config, Device::default(), 1 << 20, clock);
-    let session = Session {
-        id: "a".to_owned(),
+fn session(id: &str, wanted: u64, kinds: &[RecordKind], now: Instant) -> Session {
+    Session {
+        id: id.to_owned(),
         release: Digest::of(b"release"),
         stage: RecordStage::Sample,
         kinds: kinds.iter().copied().collect(),
@@ -35,8 +29,17 @@ fn recorder_at(clock: Clock, buffer_mib: u32, wanted: u64, kinds: &[RecordKind])
         number: 0,
         ended: None,
         asked: now,
+    }
+}
+
+fn recorder_at(clock: Clock, buffer_mib: u32, wanted: u64, kinds: &[RecordKind]) -> Recorder {
+    let now = clock.now();
+    let config = RecordConfig {
+        buffer_mib,
+        ..RecordConfig::default()
     };
-    recorder.lock().push(session);
+    let recorder = Recorder::new(config, Device::default(), 1 << 20, clock);
+    recorder.lock().push(session("a", wanted, kinds, now));
     recorder.update_active(&recorder.lock());
     recorder
 }
@@ -165,4 +168,37 @@ fn a_request_waits_for_a_sample_and_a_silent_recorder_is_forgotten() {
     show(&recorder, b"release", 1);
     assert!(recorder.lock().is_empty());
     assert!(!recorder.is_active());
+}
+
+#[test]
+fn an_ended_recording_leaves_its_place_to_the_next_and_its_samples_can_still_be_read() {
+    let recorder = recorder(4, 1, &[RecordKind::Sample]);
+    let now = Instant::now();
+    let mut sessions = recorder.lock();
+    for id in ["b", "c", "d"] {
+        make_room(&mut sessions, now).unwrap();
+        sessions.push(session(id, 1, &[RecordKind::Sample], now));
+    }
+    assert_eq!(make_room(&mut sessions, now), Err(RecordError::Busy));
+    drop(sessions);
+    // Each ends with the one sample that it wants.
+    show(&recorder, b"release", 10);
+    let mut sessions = recorder.lock();
+    for number in 0..40 {
+        make_room(&mut sessions, now).unwrap();
+        let mut ended = session(&number.to_string(), 1, &[], now);
+        ended.ended = Some(EndReason::Asked);
+        sessions.push(ended);
+        assert!(sessions.len() <= MAX_ENDED);
+    }
+    drop(sessions);
+    for id in ["a", "b", "c", "d"] {
+        let Next { what, counts } = recorder.next(id, 0).unwrap();
+        assert!(matches!(what, NextItem::Entry { .. }), "{id}: {what:?}");
+        assert_eq!(counts.taken, 1);
+        let ended = NextItem::Ended {
+            reason: EndReason::Count,
+        };
+        assert_eq!(recorder.next(id, 1).unwrap().what, ended);
+    }
 }

@@ -1,20 +1,23 @@
 //! The registry's worker: it checks statements, and one thread fetches releases.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::Clock;
-use hotshoe_link::{Notice, RawNotice, Site};
-use hotshoe_store::{BlobStore, Catalogue};
+use hotshoe_base::{Clock, chain};
+use hotshoe_link::{Notice, OtherRegistries, RawNotice, Site};
+use hotshoe_protocol::registry::{KeptState, RegistryStatus};
+use hotshoe_store::{BlobError, BlobStore, Catalogue, Cause};
 use hotshoe_trust::{
-    Digest, Envelope, Order, Release, Signatures, StatementTimes, Time, TrustRoot, TrustUpdate,
-    Verified, read_statement, rotate, time_of, verify_for_registry,
+    Blob, Digest, Envelope, Order, Release, Signatures, StatementTimes, Time, TrustRoot,
+    TrustUpdate, Verified, read_statement, rotate, time_of, verify_for_registry,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::kept::KeptReleases;
 use super::record::{Record, StoredRelease, StoredStatement};
 use crate::{Cancel, FetchError, Fetcher, Progress};
 
@@ -51,6 +54,11 @@ impl Job {
 /// State that the registry's threads share.
 pub(super) struct RegistryWorker {
     pub site: String,
+    pub name: String,
+    /// A random id of this run.
+    pub instance: String,
+    /// Other registries with the same name.
+    pub others: OtherRegistries,
     pub record_file: PathBuf,
     /// Disk quota of releases, in bytes.
     pub quota: AtomicU64,
@@ -61,6 +69,10 @@ pub(super) struct RegistryWorker {
     pub state: Mutex<State>,
     pub changed: Condvar,
     pub refused: AtomicU64,
+    /// Blobs that were set aside.
+    pub damaged: AtomicU64,
+    /// Takes blobs that were read and are damaged. `None` wakes the thread that checks them.
+    pub reports: SyncSender<Option<Blob>>,
     pub clock: Clock,
 }
 
@@ -68,6 +80,9 @@ pub(super) struct State {
     pub record: Record,
     pub trust: TrustRoot,
     pub closed: bool,
+    /// Releases of the record of which a blob is missing or damaged.
+    pub incomplete: BTreeSet<Digest>,
+    kept: KeptReleases,
     times: StatementTimes,
     jobs: Vec<Job>,
     in_progress: Option<(Digest, Cancel)>,
@@ -79,14 +94,22 @@ impl State {
             record,
             trust,
             closed: false,
+            incomplete: BTreeSet::new(),
+            kept: KeptReleases::default(),
             times: StatementTimes::default(),
             jobs: Vec::new(),
             in_progress: None,
         }
     }
 
-    fn holds(&self, release: Digest) -> bool {
-        self.record.releases.iter().any(|h| h.release == release)
+    /// The releases that are stored completely.
+    pub(super) fn held(&self) -> impl Iterator<Item = &StoredRelease> {
+        let all = self.record.releases.iter();
+        all.filter(|held| !self.incomplete.contains(&held.release))
+    }
+
+    pub(super) fn holds(&self, release: Digest) -> bool {
+        self.held().any(|held| held.release == release)
     }
 }
 
@@ -107,6 +130,8 @@ impl RegistryWorker {
         }
         drop(state);
         self.changed.notify_all();
+        // A full channel wakes it too.
+        let _ = self.reports.try_send(None);
     }
 
     /// Checks a statement. A valid one is stored, and its release is queued.
@@ -125,12 +150,18 @@ impl RegistryWorker {
         let envelope = String::from_utf8_lossy(&said.bytes).into_owned();
         let State { record, times, .. } = &mut *state;
         if record.add_statement(&statement, envelope, now, times) {
-            self.save(&state);
+            self.save(&state).unwrap_or_else(|error| not_saved(&error));
         }
         if let Order::Deploy {
-            release, bundles, ..
+            release,
+            bundles,
+            name,
+            generation,
+            ..
         } = &statement.order
         {
+            let is_stored = state.holds(*release);
+            state.kept.hear(name, *generation, *release, is_stored);
             let job = Job {
                 release: *release,
                 bundles: bundles.clone(),
@@ -188,19 +219,30 @@ impl RegistryWorker {
                 state.trust = new.root;
                 let text = String::from_utf8_lossy(bytes).into_owned();
                 state.record.update_trust(text);
-                self.save(&state);
+                self.save(&state).unwrap_or_else(|error| not_saved(&error));
             }
             // Known versions arrive again and again.
             Err(error) => tracing::debug!(%error, "ignored a version of trust.toml"),
         }
     }
 
-    fn save(&self, state: &State) {
-        if let Err(error) = state.record.save(&self.record_file) {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "cannot write the registry's record"
-            );
+    fn save(&self, state: &State) -> Result<(), BlobError> {
+        state.record.save(&self.record_file)
+    }
+
+    /// What this registry says about itself.
+    pub(super) fn status(&self) -> RegistryStatus {
+        let same_name = self.others.ids();
+        let state = self.lock();
+        RegistryStatus {
+            site: self.site.clone(),
+            name: self.name.clone(),
+            instance: self.instance.clone(),
+            same_name,
+            stored: state.held().count() as u64,
+            damaged: self.damaged.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            releases: state.kept.list(),
         }
     }
 
@@ -215,16 +257,31 @@ impl RegistryWorker {
             state.in_progress = None;
             let mut statements = Vec::new();
             match done {
-                Ok(Some(held)) => {
+                Ok(Ok(held)) => {
                     tracing::info!(name = held.name, generation = held.generation, release = %held.release, "stored a release");
-                    let name = held.name.clone();
+                    let (name, release) = (held.name.clone(), held.release);
+                    if state.incomplete.remove(&held.release) {
+                        self.repaired(&held);
+                    }
                     state.record.add_release(held);
                     self.enforce_quota(&mut state);
-                    self.save(&state);
+                    match self.save(&state) {
+                        Ok(()) => state.kept.set(release, KeptState::Stored, None),
+                        // It is lost at the next restart.
+                        Err(error) => {
+                            not_saved(&error);
+                            let cause = Cause::new(error.name(), chain(&error));
+                            state.kept.set(release, KeptState::Retrying, Some(cause));
+                        }
+                    }
                     let said = state.record.statements.iter();
                     statements.extend(said.filter(|kept| kept.name == name).cloned());
                 }
-                Ok(None) => {}
+                Ok(Err(cause)) => {
+                    let release = job.release;
+                    self.refuse(&release.to_string(), &cause.name);
+                    state.kept.set(release, KeptState::Refused, Some(cause));
+                }
                 Err(error) => self.postpone(&mut state, job, &error),
             }
             drop(state);
@@ -261,25 +318,34 @@ impl RegistryWorker {
     }
 
     fn postpone(&self, state: &mut State, mut job: Job, error: &FetchError) {
+        // Without a source, or with a slow one, it is only late.
+        let cause = (!error.is_cancelled()).then(|| Cause::new(error.name(), chain(error)));
         if state.closed || error.is_permanent() {
+            state.kept.set(job.release, KeptState::Refused, cause);
             return;
         }
+        let kept = match &cause {
+            Some(_) => KeptState::Retrying,
+            None => KeptState::Pending,
+        };
+        let why = cause.as_ref().map(|cause| cause.message.clone());
+        state.kept.set(job.release, kept, cause);
         let delay = FIRST_DELAY
             .saturating_mul(1 << job.tries.min(10))
             .min(LONGEST_DELAY);
-        tracing::warn!(release = %job.release, why = error.name(), ?delay, "the fetch of a release was postponed");
+        tracing::warn!(release = %job.release, why = error.name(), error = why, ?delay, "the fetch of a release was postponed");
         job.tries = job.tries.saturating_add(1);
         job.not_before = self.clock.now() + delay;
         self.enqueue(state, job);
     }
 
-    /// Fetches a release, and checks its signatures before its blobs. `None` if it is refused.
+    /// Fetches a release, and checks its signatures before its blobs. A cause if it is refused.
     fn fetch(
         &self,
         fetcher: &Fetcher,
         job: &Job,
         cancel: &Cancel,
-    ) -> Result<Option<StoredRelease>, FetchError> {
+    ) -> Result<Result<StoredRelease, Cause>, FetchError> {
         let timeout = if job.signed {
             SIGNED_TIMEOUT
         } else {
@@ -292,15 +358,15 @@ impl RegistryWorker {
         };
         let release = match verified {
             Ok(release) => release,
-            Err(error) => {
-                self.refuse(&job.release.to_string(), error.name());
-                return Ok(None);
-            }
+            Err(error) => return Ok(Err(Cause::new(error.name(), chain(&error)))),
         };
         let total: u64 = release.blobs().map(|blob| blob.size).sum();
-        if total > self.quota() {
-            self.refuse(&release.name, "above_quota");
-            return Ok(None);
+        let quota = self.quota();
+        if total > quota {
+            let text = format!(
+                "the release has {total} bytes, and the registry may store {quota}; raise its quota-mib"
+            );
+            return Ok(Err(Cause::new("above_quota", text)));
         }
         let package = release.package();
         self.blobs.put(&package.config)?;
@@ -315,10 +381,9 @@ impl RegistryWorker {
             .catalogue
             .add_release(&self.blobs, release.digest(), &bundles);
         if let Err(error) = listed {
-            self.refuse(&release.name, error.name());
-            return Ok(None);
+            return Ok(Err(Cause::new(error.name(), chain(&error))));
         }
-        Ok(Some(StoredRelease {
+        Ok(Ok(StoredRelease {
             name: release.name.clone(),
             generation: release.generation,
             release: release.digest(),
@@ -394,21 +459,28 @@ impl RegistryWorker {
     /// Lists the stored releases in the catalogue; damaged ones are fetched again.
     pub(super) fn list(&self) {
         let mut state = self.lock();
-        let mut damaged = BTreeMap::new();
+        let mut damaged = Vec::new();
         for held in &state.record.releases {
             let listed = self
                 .catalogue
                 .add_release(&self.blobs, held.release, &held.bundles);
             if let Err(error) = listed {
                 tracing::warn!(name = held.name, %error, "a release is damaged and will be fetched again");
-                damaged.insert(held.release, held.clone());
+                damaged.push(held.clone());
             }
         }
-        state
-            .record
-            .releases
-            .retain(|h| !damaged.contains_key(&h.release));
-        for held in damaged.into_values() {
+        self.fetch_again(&mut state, damaged);
+    }
+
+    /// Fetches what is missing of these releases. They stay in the record, so that a restart tries again.
+    pub(super) fn fetch_again(&self, state: &mut State, damaged: Vec<StoredRelease>) {
+        for held in damaged {
+            state.incomplete.insert(held.release);
+            let (name, generation, release) = (&held.name, held.generation, held.release);
+            state.kept.hear(name, generation, release, false);
+            let text = "a stored blob is missing or damaged, and is fetched again";
+            let cause = Cause::new("damaged_blob", text);
+            state.kept.set(release, KeptState::Retrying, Some(cause));
             let job = Job {
                 release: held.release,
                 bundles: held.bundles,
@@ -417,9 +489,16 @@ impl RegistryWorker {
                 tries: 0,
                 not_before: self.clock.now(),
             };
-            self.enqueue(&mut state, job);
+            self.enqueue(state, job);
         }
     }
+}
+
+fn not_saved(error: &BlobError) {
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        "cannot write the registry's record"
+    );
 }
 
 /// Publishes the statements of a stored release again, for devices that are connected to this registry only.

@@ -11,6 +11,7 @@ mod fetch;
 mod hostile;
 mod plan;
 mod registry;
+mod rot;
 mod statements;
 mod support;
 mod tls;

@@ -25,7 +25,7 @@ fn config(folder: &TempDir, deployer: &Deployer) -> RegistryConfig {
     }
 }
 
-fn deploy(made: &Made, key: Option<&SigningKey>) -> Vec<u8> {
+pub(crate) fn deploy(made: &Made, key: Option<&SigningKey>) -> Vec<u8> {
     let statement = Statement {
         site: SITE.to_owned(),
         devices: DeviceSelector::default(),

@@ -142,7 +142,7 @@ fn follow(
         while !is_over {
             match next(&updates, deadline) {
                 None | Some(SiteUpdate::Stop) => is_over = true,
-                Some(SiteUpdate::Event(_)) => {}
+                Some(SiteUpdate::Event(_) | SiteUpdate::Registries(_)) => {}
                 Some(SiteUpdate::Round { statuses, present }) => {
                     for device in present {
                         devices.entry(device).or_insert(None);

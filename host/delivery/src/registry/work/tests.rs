@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
 
 use hotshoe_base::VirtualClock;
@@ -17,6 +17,9 @@ fn worker(folder: &Path, clock: Clock, key: &SigningKey) -> RegistryWorker {
     let trust = TrustRoot::parse(&format!("threshold = 1\n{entry}")).unwrap();
     RegistryWorker {
         site: "lab".to_owned(),
+        name: "one".to_owned(),
+        instance: "1".to_owned(),
+        others: OtherRegistries::default(),
         record_file: folder.join("registry.json"),
         quota: AtomicU64::new(1 << 30),
         keep: AtomicUsize::new(16),
@@ -25,6 +28,8 @@ fn worker(folder: &Path, clock: Clock, key: &SigningKey) -> RegistryWorker {
         state: Mutex::new(State::new(Record::default(), trust)),
         changed: Condvar::new(),
         refused: AtomicU64::new(0),
+        damaged: AtomicU64::new(0),
+        reports: sync_channel(1).0,
         clock,
     }
 }
