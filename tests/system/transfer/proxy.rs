@@ -45,7 +45,7 @@ pub(super) fn say(status: &'static str) -> Reply {
     Reply::Say(status, String::new(), String::new())
 }
 
-/// Whatever decides about requests.
+/// Decides about each request.
 type Rule = Box<dyn FnMut(&Asked) -> Reply + Send>;
 
 /// An HTTP proxy in front of a registry. One request a connection.
