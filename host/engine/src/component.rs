@@ -95,6 +95,11 @@ impl Component {
         self.services.log_lines_dropped()
     }
 
+    /// Instances that were replaced since it was prepared because their linear memory was used up, or nearly.
+    pub fn instances_replaced(&self) -> u64 {
+        self.services.replaced_for_memory()
+    }
+
     /// Adds its state to a snapshot.
     pub fn save_state(&self, snapshot: &mut StateSnapshot) {
         if let Some(state) = &self.state {
