@@ -297,6 +297,7 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
         samples::add_to_linker(l, version)?;
         tensors::add_to_linker(l, version)?;
     }
+    v0_2::fault::add_to_linker::<_, Own>(l, |state| state)?;
     for grant in grants {
         match grant {
             Grant::Log => {

@@ -9,6 +9,7 @@
 #![deny(unsafe_code)] // allowed in three files: `cache.rs`, to load code that this crate compiled, `vector.rs` and `lists.rs`
 
 mod agreement;
+mod backtrace;
 mod bare;
 mod bindings;
 mod bounds;
@@ -22,6 +23,7 @@ mod engine;
 mod fault;
 mod host;
 mod insight;
+mod insight_defect;
 mod instance;
 mod limits;
 mod lists;

@@ -7,6 +7,7 @@ use hotshoe_trust::{Limits, World};
 use wasmtime::component::{Resource, ResourceTableError, TypedFunc};
 use wasmtime::{CallHook, Store};
 
+use crate::backtrace;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types;
 use crate::call_end::CallEnd;
@@ -23,18 +24,18 @@ use crate::sample::Sample;
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 /// Its message when a component's own table of handles is full.
 const TOO_MANY_HANDLES: &str = "handle limit exceeded";
-
 /// How the messages of QuickJS and CPython begin when they are out of memory. Such an error would otherwise be returned for every later sample.
 const OUT_OF_MEMORY: [&str; 2] = ["InternalError: out of memory", "MemoryError"];
+
 /// The component's own result, or the error that ended the call.
 pub(crate) type CallResult<T> = wasmtime::Result<Result<T, types::Error>>;
 
 pub(crate) struct LiveInstance {
     pub(crate) store: Store<State>,
     pub(crate) guest: Guest,
-}
     /// Calls that it has served.
     calls: u32,
+}
 
 type Function<P, T> = TypedFunc<P, (Result<T, types::Error>,)>;
 
@@ -104,8 +105,8 @@ impl LiveInstance {
         component: &Component,
         run: impl FnOnce(&mut Self) -> CallResult<T>,
     ) -> Result<T, Failure> {
-        arm(&mut self.store, component)
         self.calls = self.calls.saturating_add(1);
+        arm(&mut self.store, component)
             .and_then(|()| run(self))
             .map_err(|error| classify(&error, self.store.data(), component))
             .and_then(|result| {
@@ -169,11 +170,10 @@ fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> 
     state.deadline = Instant::now() + Duration::from_millis(component.limits.deadline_ms.into());
     state.memory.refused = None;
     state.tensor_refused = false;
+    state.reported_fault = None;
     Ok(())
 }
 
-fn classify(error: &wasmtime::Error, state: &State, component: &Component) -> Failure {
-    let (fault, what) = cause(error, state, component);
 /// The failure for an error that the component returned.
 fn returned(error: types::Error, state: &State, component: &Component) -> Failure {
     let mut failure = convert::failure_from_guest(error);
@@ -195,6 +195,8 @@ fn returned(error: types::Error, state: &State, component: &Component) -> Failur
     failure
 }
 
+fn classify(error: &wasmtime::Error, state: &State, component: &Component) -> Failure {
+    let (fault, what) = cause(error, state, component);
     Failure::new(fault, format!("`{}` {what}", component.name))
 }
 
@@ -248,7 +250,14 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
             let what = format!("asked for more table elements than its table-elements of {most}");
             return (Fault::Table, what);
         }
-        (Some(trap), None) => return (Fault::Trap, format!("trapped: {trap}")),
+        (Some(trap), None) => {
+            let path = backtrace::of(error);
+            let what = match &state.reported_fault {
+                Some(text) => format!("panicked: {text}{path}"),
+                None => format!("trapped: {trap}{path}"),
+            };
+            return (Fault::Trap, what);
+        }
         (None, None) => {}
     }
     if is_out_of_memory(error) {

@@ -62,6 +62,7 @@ macro_rules! preprocessor {
 
         impl $crate::private::preprocessor::exports::hotshoe::pipeline::preprocess::Guest for HotshoeComponent {
             fn prepare(sample: &$crate::Sample) -> ::std::result::Result<::std::vec::Vec<$crate::NamedTensor>, $crate::types::Error> {
+                $crate::private::report_panics();
                 <$component as $crate::Preprocessor>::prepare(sample).map_err($crate::Error::into_wit)
             }
         }
@@ -105,6 +106,7 @@ macro_rules! postprocessor {
 
         impl $crate::private::postprocessor::exports::hotshoe::pipeline::postprocess::Guest for HotshoeComponent {
             fn interpret(sample: &$crate::Sample, outputs: ::std::vec::Vec<$crate::NamedTensor>) -> ::std::result::Result<$crate::types::Insight, $crate::types::Error> {
+                $crate::private::report_panics();
                 <$component as $crate::Postprocessor>::interpret(sample, &outputs).map_err($crate::Error::into_wit)
             }
         }
@@ -146,6 +148,7 @@ macro_rules! policy {
 
         impl $crate::private::policy::exports::hotshoe::pipeline::decide::Guest for HotshoeComponent {
             fn decide(insight: $crate::types::Insight, device: $crate::types::DeviceContext) -> ::std::result::Result<::std::vec::Vec<$crate::types::Action>, $crate::types::Error> {
+                $crate::private::report_panics();
                 <$component as $crate::Policy>::decide(insight, device).map_err($crate::Error::into_wit)
             }
         }
@@ -188,6 +191,7 @@ macro_rules! stage {
 
         impl $crate::private::stage::exports::hotshoe::pipeline::process::Guest for HotshoeComponent {
             fn process(sample: &$crate::Sample) -> ::std::result::Result<$crate::types::Insight, $crate::types::Error> {
+                $crate::private::report_panics();
                 <$component as $crate::Stage>::process(sample).map_err($crate::Error::into_wit)
             }
         }
