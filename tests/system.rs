@@ -36,6 +36,8 @@ mod doctor;
 mod documents;
 #[path = "system/doors.rs"]
 mod doors;
+#[path = "system/faults.rs"]
+mod faults;
 #[path = "system/formats.rs"]
 mod formats;
 #[path = "system/go.rs"]
