@@ -12,7 +12,7 @@ const RUST_RUNTIME: [&str; 8] = [
     "std::", "core::", "alloc::", "__rust", "rust_", "<std", "<core", "abort",
 ];
 
-/// `, in inner from outer`; empty for a component without names.
+/// ` in inner from outer`; empty for a component without names.
 pub(crate) fn of(error: &wasmtime::Error) -> String {
     let frames = error
         .downcast_ref()
@@ -28,7 +28,7 @@ pub(crate) fn of(error: &wasmtime::Error) -> String {
     if names.is_empty() {
         return String::new();
     }
-    format!(", in {}", names.join(" from "))
+    format!(" in {}", names.join(" from "))
 }
 
 /// A name as the author wrote it, without the hash of Rust's mangling.

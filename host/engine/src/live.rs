@@ -253,8 +253,9 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
         (Some(trap), None) => {
             let path = backtrace::of(error);
             let what = match &state.reported_fault {
-                Some(text) => format!("panicked: {text}{path}"),
-                None => format!("trapped: {trap}{path}"),
+                Some(text) if path.is_empty() => format!("panicked: {text}"),
+                Some(text) => format!("panicked: {text},{path}"),
+                None => format!("trapped{path}: {trap}"),
             };
             return (Fault::Trap, what);
         }

@@ -23,6 +23,9 @@ pub trait Policy {
 
 /// Sample to insight, for logic that runs several models itself: the world `stage`.
 pub trait Stage {
+    /// Whether the text of a panic reaches the host. It goes through the import `tensors`, which a stage that works by `wasi:nn` alone may not want.
+    const REPORTS_PANICS: bool = true;
+
     /// Makes an insight of a sample.
     fn process(sample: &Sample) -> Result<Insight>;
 }
@@ -191,7 +194,9 @@ macro_rules! stage {
 
         impl $crate::private::stage::exports::hotshoe::pipeline::process::Guest for HotshoeComponent {
             fn process(sample: &$crate::Sample) -> ::std::result::Result<$crate::types::Insight, $crate::types::Error> {
-                $crate::private::report_panics();
+                if <$component as $crate::Stage>::REPORTS_PANICS {
+                    $crate::private::report_panics();
+                }
                 <$component as $crate::Stage>::process(sample).map_err($crate::Error::into_wit)
             }
         }
