@@ -190,7 +190,13 @@ impl Writer<'_> {
                 } else {
                     name
                 };
-                format!("{name}: {}", self.ty(ty))
+                // The SDK takes what is exact beyond 2^53, too.
+                let exact = if self.is_list_of_i64(ty) {
+                    " | bigint[] | BigInt64Array"
+                } else {
+                    ""
+                };
+                format!("{name}: {}{exact}", self.ty(ty))
             })
             .collect();
         list.join(", ")
@@ -294,6 +300,14 @@ impl Writer<'_> {
         matches!(
             self.resolve.types.get(*id).map(|it| &it.kind),
             Some(TypeDefKind::Option(_))
+        )
+    }
+
+    fn is_list_of_i64(&self, ty: &Type) -> bool {
+        let Type::Id(id) = ty else { return false };
+        matches!(
+            self.resolve.types.get(*id).map(|it| &it.kind),
+            Some(TypeDefKind::List(Type::S64))
         )
     }
 
