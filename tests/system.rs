@@ -38,6 +38,8 @@ mod doctor;
 mod documents;
 #[path = "system/doors.rs"]
 mod doors;
+#[path = "system/faults.rs"]
+mod faults;
 #[path = "system/foreign.rs"]
 mod foreign;
 #[path = "system/formats.rs"]

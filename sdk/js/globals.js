@@ -1,9 +1,18 @@
-// What most JavaScript takes for granted and the engine lacks. For the file that `hotshoe build` writes.
+// What most JavaScript takes for granted and the engine lacks, or has otherwise. For the file that `hotshoe build` writes.
 
+import { wellFormed } from "./result.js";
 import { decodeUtf8, encodeUtf8 } from "./utf8.js";
 
-export function installGlobals(writeLine) {
-  const line = (level) => (...values) => writeLine(level, values.map(show).join(" "));
+// Whether the host has called. What runs before does so when the component is built.
+let begun = false;
+
+export function begin() {
+  begun = true;
+}
+
+// `clock` has the functions `now` and `monotonic`: the host's, the engine's with WASI, or undefined.
+export function installGlobals(writeLine, clock) {
+  const line = (level) => (...values) => writeLine(level, wellFormed(values.map(show).join(" ")));
   globalThis.console ??= { trace: line("trace"), debug: line("debug"), log: line("info"), info: line("info"), warn: line("warn"), error: line("error") };
   globalThis.TextDecoder ??= class TextDecoder {
     decode(bytes) {
@@ -15,6 +24,53 @@ export function installGlobals(writeLine) {
       return encodeUtf8(text);
     }
   };
+  if (clock) installRandom(clock);
+  refuseTimeZones();
+}
+
+// The engine's generator was seeded when the component was built, so that each instance would give the same numbers.
+function installRandom(clock) {
+  const fixed = Math.random;
+  let next;
+  Math.random = () => {
+    if (!begun) return fixed();
+    next ??= generator(clock.now(), clock.monotonic());
+    return next();
+  };
+}
+
+// `sfc32` (PractRand's small fast counting generator), as fractions of 32 bits.
+function generator(...seeds) {
+  let [a, b, c, counter] = [0x9e3779b9, 0x243f6a88, 0xb7e15162, 1];
+  const next = () => {
+    const sum = (a + b + counter) | 0;
+    counter = (counter + 1) | 0;
+    a = b ^ (b >>> 9);
+    b = (c + (c << 3)) | 0;
+    c = (((c << 21) | (c >>> 11)) + sum) | 0;
+    return (sum >>> 0) / 4294967296;
+  };
+  for (const seed of seeds.map(Number)) {
+    a ^= Math.floor(seed);
+    b ^= Math.floor(seed / 4294967296);
+    c ^= Math.floor((seed % 1) * 4294967296);
+    for (let round = 0; round < 12; round++) next();
+  }
+  return next;
+}
+
+// The engine knows UTC alone, and would leave the option out without a word.
+function refuseTimeZones() {
+  for (const name of ["toLocaleString", "toLocaleDateString", "toLocaleTimeString"]) {
+    const engine = Date.prototype[name];
+    Date.prototype[name] = function (locales, options) {
+      const zone = options?.timeZone;
+      if (zone !== undefined && !/^(UTC|GMT|Etc\/(UTC|GMT))$/i.test(zone)) {
+        throw new RangeError(`${name}: a component knows no time zone but UTC, and not "${zone}"`);
+      }
+      return engine.call(this, locales, options);
+    };
+  }
 }
 
 function show(value) {

@@ -1,15 +1,25 @@
 // What stands between the host and the author's function: no exception becomes a trap, which would cost the instance. For the file that `hotshoe build` writes.
 
 import { HotshoeError, valueOf } from "./errors.js";
+import { begin } from "./globals.js";
+import { misfit, wellFormed } from "./result.js";
 
-export function guarded(component, name, parameters) {
+// `result` is the type of what the function returns, as `result.js` reads it.
+export function guarded(component, name, parameters, result = null) {
   const author = component[name];
   if (typeof author !== "function") {
     throw new Error(`the component exports no function \`${name}\`. Its world calls it for every sample; write \`export function ${name}(${parameters})\``);
   }
+  if (Object.prototype.toString.call(author) === "[object AsyncFunction]") {
+    throw new Error(`the component's \`${name}\` is async, and the host does not wait for a Promise: write it without \`async\``);
+  }
   return (...args) => {
+    begin();
     try {
-      return author(...args);
+      const value = author(...args);
+      const found = misfit(value, result, `${name}()`);
+      if (found) throw new HotshoeError(`the result does not fit: ${found}`);
+      return value;
     } catch (error) {
       throw describe(error);
     } finally {
@@ -20,6 +30,11 @@ export function guarded(component, name, parameters) {
 }
 
 function describe(error) {
+  const { code, message } = described(error);
+  return { code, message: wellFormed(message) };
+}
+
+function described(error) {
   if (error instanceof HotshoeError) return { code: error.code, message: error.message };
   const value = valueOf(error);
   // The host's own errors are plain objects, those of `wasi:nn` handles with methods.

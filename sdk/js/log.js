@@ -1,9 +1,12 @@
 import { log } from "hotshoe/log";
+import { wellFormed } from "./result.js";
 
 export { log };
 
-export const trace = (message) => log("trace", String(message));
-export const debug = (message) => log("debug", String(message));
-export const info = (message) => log("info", String(message));
-export const warn = (message) => log("warn", String(message));
-export const error = (message) => log("error", String(message));
+const line = (level) => (message) => log(level, wellFormed(String(message)));
+
+export const trace = line("trace");
+export const debug = line("debug");
+export const info = line("info");
+export const warn = line("warn");
+export const error = line("error");

@@ -9,6 +9,9 @@ const MODEL: &str = "classify-angle";
 struct ClassicStage;
 
 impl Stage for ClassicStage {
+    // It imports `wasi:nn` and nothing more.
+    const REPORTS_PANICS: bool = false;
+
     fn process(sample: &Sample) -> Result<Insight> {
         let classes = classify(MODEL, &sample.read()).map_err(|error| match error {
             ClassifyError::Picture(_) => Error::invalid_input(error),

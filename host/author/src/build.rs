@@ -186,6 +186,7 @@ fn project(
         language,
         target: target.unwrap_or_default(),
         release: release.to_owned(),
+        debug: false,
     })
 }
 
@@ -199,7 +200,7 @@ pub fn build(job: &Job<'_>, tools: &Tools, progress: &Progress) -> Result<Built,
     let made = lang::compile(project, tools, progress).map_err(failed)?;
     let surface = fit(job, &made)?;
     // The check has read the component, so stripping can read it too.
-    let small = strip(&made).unwrap_or_else(|_| made.clone());
+    let small = strip(&made, project.debug).unwrap_or_else(|_| made.clone());
     let bytes = add_producers(&small, project.language).map_err(failed)?;
     write(&job.file, &bytes)?;
     Ok(Built {

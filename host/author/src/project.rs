@@ -35,6 +35,8 @@ pub struct Project {
     pub target: RustTarget,
     /// The folder of the `release.toml`, or `folder` if there is none.
     pub release: PathBuf,
+    /// Whether the component keeps the names of its functions, for the messages of traps.
+    pub debug: bool,
 }
 
 impl Project {

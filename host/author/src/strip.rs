@@ -1,14 +1,17 @@
 //! Strips names and debug information, which devices do not need.
+mod stubs;
+
 use wasm_encoder::{Component, ComponentSectionId, Encode, Module, RawSection, Section};
 use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
 
-/// Whether a custom section is kept: producers, and branch hints for the compiler.
-fn is_kept(custom: &str) -> bool {
-    custom == "producers" || custom.starts_with("metadata.code.")
+/// Whether a custom section is kept: producers, and branch hints for the compiler; the names of functions where asked.
+fn is_kept(custom: &str, names: bool) -> bool {
+    custom == "producers" || custom.starts_with("metadata.code.") || names && custom == "name"
 }
 
-/// Removes the custom sections that only people and debuggers read, in all nested modules and components.
-pub fn strip(component: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
+/// Removes the custom sections that only people and debuggers read, in all nested modules and components. With `names`, the names of functions stay,
+/// which the message of a trap then has. Functions that stand for WASI get a name in any case.
+pub fn strip(component: &[u8], names: bool) -> Result<Vec<u8>, BinaryReaderError> {
     // The current binary, and those around it.
     let mut output = Vec::new();
     let mut around = Vec::new();
@@ -23,16 +26,19 @@ pub fn strip(component: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
             }
             Payload::End(_) => {
                 let Some(outer) = around.pop() else { break };
-                let inner = std::mem::replace(&mut output, outer);
+                let mut inner = std::mem::replace(&mut output, outer);
                 let id = if inner.starts_with(&Component::HEADER) {
                     ComponentSectionId::Component
                 } else {
+                    if let Some(names) = stubs::names(&inner)? {
+                        names.append_to(&mut inner);
+                    }
                     ComponentSectionId::CoreModule
                 };
                 output.push(id as u8);
                 inner.encode(&mut output);
             }
-            Payload::CustomSection(section) if !is_kept(section.name()) => {}
+            Payload::CustomSection(section) if !is_kept(section.name(), names) => {}
             section => {
                 if let Some((id, range)) = section.as_section() {
                     let data = component.get(range).unwrap_or_default();
@@ -69,7 +75,8 @@ mod tests {
             .section(&ModuleSection(&module))
             .section(&custom("component-name"))
             .section(&custom("producers"));
-        let stripped = strip(&component.finish()).unwrap();
+        let whole = component.finish();
+        let stripped = strip(&whole, false).unwrap();
 
         let mut module = Module::new();
         module.section(&custom("producers"));
@@ -79,6 +86,12 @@ mod tests {
             .section(&custom("producers"));
         let expected = expected.finish();
         assert_eq!(stripped, expected);
-        assert_eq!(strip(&expected).unwrap(), expected);
+        assert_eq!(strip(&expected, false).unwrap(), expected);
+        // The name of the module stays, and of the debug information nothing.
+        let named = strip(&whole, true).unwrap();
+        assert_eq!(
+            named.len(),
+            expected.len() + 2 + "name".len() + 1 + b"abc".len()
+        );
     }
 }

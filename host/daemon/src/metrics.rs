@@ -55,6 +55,10 @@ fn describe() {
         "hotshoe_component_log_lines_dropped_total",
         "Log lines of a component beyond its limit."
     );
+    metrics::describe_counter!(
+        "hotshoe_instances_replaced_total",
+        "Instances of a component that were replaced after a call, by reason: memory or calls."
+    );
     metrics::describe_counter!("hotshoe_swaps_total", "Changes of the release that serves.");
     metrics::describe_counter!(
         "hotshoe_rollbacks_total",

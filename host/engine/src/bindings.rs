@@ -42,7 +42,7 @@ pub(crate) mod v0_2 {
         imports: { default: trappable },
     });
 
-    pub(crate) use hotshoe::pipeline::{clock, config, infer, log, metrics, state, vision};
+    pub(crate) use hotshoe::pipeline::{clock, config, fault, infer, log, metrics, state, vision};
 }
 
 /// `wasi:nn`.

@@ -96,6 +96,11 @@ impl Component {
         self.services.log_lines_dropped()
     }
 
+    /// Instances that were replaced since it was prepared because their linear memory was used up, or nearly.
+    pub fn instances_replaced(&self) -> u64 {
+        self.services.replaced_for_memory()
+    }
+
     /// Adds its state to a snapshot.
     pub fn save_state(&self, snapshot: &mut StateSnapshot) {
         if let Some(state) = &self.state {
@@ -299,6 +304,7 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
         samples::add_to_linker(l, version)?;
         tensors::add_to_linker(l, version)?;
     }
+    v0_2::fault::add_to_linker::<_, Own>(l, |state| state)?;
     for grant in grants {
         match grant {
             Grant::Log => {

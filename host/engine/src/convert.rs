@@ -5,9 +5,10 @@ use crate::fault::{Failure, Fault};
 use crate::insight::{
     Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,
 };
+use crate::insight_defect::defect;
 
 /// Longest message of a component, in bytes; longer ones are cut.
-const MAX_MESSAGE_BYTES: usize = 4096;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 4096;
 /// Most actions that one policy may decide on for one insight.
 const MAX_ACTIONS: usize = 64;
 
@@ -55,44 +56,9 @@ pub(crate) fn insight_from_guest(insight: wit::Insight) -> Result<Insight, wit::
         None => Ok(insight),
         Some(message) => Err(wit::Error {
             code: wit::ErrorCode::Internal,
-            message: message.to_owned(),
+            message,
         }),
     }
-}
-
-/// JSON has no NaN and no infinity, and a mask's bytes are its pixels.
-fn defect(insight: &Insight) -> Option<&'static str> {
-    let corners = |outline: &[Point; 4]| outline.iter().all(|p| p.x.is_finite() && p.y.is_finite());
-    let finite = match insight {
-        Insight::Classes { classes } => classes.iter().all(|c| c.score.is_finite()),
-        Insight::Detections { detections } => detections.iter().all(|d| {
-            let Rect {
-                x,
-                y,
-                width,
-                height,
-            } = d.bounds;
-            d.score.is_finite()
-                && [x, y, width, height].iter().all(|v| v.is_finite())
-                && d.outline.as_ref().is_none_or(corners)
-        }),
-        Insight::Text { lines } => lines
-            .iter()
-            .all(|line| line.score.is_finite() && corners(&line.outline)),
-        Insight::Embedding { values } => values.iter().all(|v| v.is_finite()),
-        Insight::Scalars { scalars } => scalars.iter().all(|s| s.value.is_finite()),
-        Insight::Mask {
-            width,
-            height,
-            pixels,
-            ..
-        } => {
-            let sized = u64::from(*width) * u64::from(*height) == pixels.len() as u64;
-            return (!sized).then_some("the number of pixels of the mask is not width x height");
-        }
-        Insight::Custom { .. } => true,
-    };
-    (!finite).then_some("the insight has a number that is not finite")
 }
 
 fn take_insight(insight: wit::Insight) -> Insight {

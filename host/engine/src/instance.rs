@@ -83,7 +83,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn prepare(&mut self, sample: &Sample) -> Result<Tensors, Failure> {
-        self.call(&sample.source, |LiveInstance { store, guest }| {
+        self.call(&sample.source, |LiveInstance { store, guest, .. }| {
             let Guest::Preprocess(guest) = guest else {
                 return Err(wrong_world("preprocessor"));
             };
@@ -102,7 +102,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn interpret(&mut self, sample: &Sample, outputs: Tensors) -> Result<Insight, Failure> {
-        self.call(&sample.source, |LiveInstance { store, guest }| {
+        self.call(&sample.source, |LiveInstance { store, guest, .. }| {
             let Guest::Postprocess(guest) = guest else {
                 return Err(wrong_world("postprocessor"));
             };
@@ -122,7 +122,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn process(&mut self, sample: &Sample) -> Result<Insight, Failure> {
-        self.call(&sample.source, |LiveInstance { store, guest }| {
+        self.call(&sample.source, |LiveInstance { store, guest, .. }| {
             let Guest::Process(guest) = guest else {
                 return Err(wrong_world("stage"));
             };
@@ -143,7 +143,7 @@ impl Instance {
         insight: &Insight,
         device: &DeviceContext,
     ) -> Result<Vec<Action>, Failure> {
-        self.call(source, |LiveInstance { store, guest }| {
+        self.call(source, |LiveInstance { store, guest, .. }| {
             let Guest::Decide(guest) = guest else {
                 return Err(wrong_world("policy"));
             };
@@ -207,6 +207,7 @@ impl Instance {
         run: impl FnOnce(&mut LiveInstance) -> CallResult<T>,
     ) -> (Result<T, Failure>, bool) {
         vector::tidy();
+        let held_before = live.usage().memory_bytes;
         let result = live.call(&self.component, run);
         let usage = live.usage();
         self.usage.memory_bytes = self.usage.memory_bytes.max(usage.memory_bytes);
@@ -218,7 +219,13 @@ impl Instance {
             // After a refused tensor the instance may keep holding too many.
             Err(failure) => !failure.fault.ends_instance() && !live.store.data().tensor_refused,
         };
-        (result, whole)
+        let worn = live.wear(&self.component.limits, held_before);
+        if let Some(wear) = worn
+            && self.component.mode != InstanceMode::PerCall
+        {
+            self.component.services.count_replacement(wear);
+        }
+        (result, whole && worn.is_none())
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod agreement;
 mod asynchronous;
+mod backtrace;
 mod bare;
 mod bindings;
 mod bounds;
@@ -23,6 +24,7 @@ mod engine;
 mod fault;
 mod host;
 mod insight;
+mod insight_defect;
 mod instance;
 mod limits;
 mod lists;

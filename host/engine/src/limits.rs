@@ -12,6 +12,10 @@ use crate::memory::{MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
 /// Handles of any kind (samples, models, graphs, streams) per tensor or image of the limit `handles`.
 const HANDLES_A_TENSOR: usize = 4;
 
+/// Share of `memory-mib`, in percent. An instance whose memory grows beyond it in a call is replaced, unless that is its first call: what the
+/// first call takes is what the component works with.
+const REPLACE_AT_PERCENT: u64 = 75;
+
 /// Most handles of any kind of an instance with these limits.
 pub(crate) const fn all_handles(limits: &Limits) -> usize {
     (limits.handles as usize).saturating_mul(HANDLES_A_TENSOR)
@@ -26,6 +30,25 @@ pub(crate) enum Refused {
     NoMemory,
     /// Elements of a table.
     Table,
+}
+
+/// Why an instance is replaced after a call, whatever the call's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wear {
+    /// Its linear memory is used up, or nearly.
+    Memory,
+    /// It has served the calls of its limit `calls`.
+    Calls,
+}
+
+impl Wear {
+    /// The stable name, a metric's label.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Calls => "calls",
+        }
+    }
 }
 
 /// Limits the allocations of WebAssembly itself: all linear memories of an instance by `memory-mib`, all tables by `table-elements`.
@@ -59,6 +82,16 @@ impl MemoryLimiter {
     /// Bytes of all linear memories. They never shrink, so that this is also the peak.
     pub(crate) const fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// Whether `memory-mib` is nearly used up.
+    pub(crate) const fn is_nearly_full(&self) -> bool {
+        self.held_bytes as u64 * 100 > self.max_bytes as u64 * REPLACE_AT_PERCENT
+    }
+
+    /// Whether linear memory was refused during the current call.
+    pub(crate) const fn ran_out(&self) -> bool {
+        matches!(self.refused, Some(Refused::Memory | Refused::NoMemory))
     }
 }
 
@@ -284,6 +317,7 @@ mod tests {
         assert!(!limiter.memory_growing(0, 1 << 20, None).unwrap());
         assert_eq!(limiter.refused, Some(Refused::Memory));
         assert_eq!(limiter.held_bytes(), 65_536);
+        assert!(limiter.ran_out() && !limiter.is_nearly_full());
         // What was allowed and then failed is not held.
         assert!(limiter.memory_growing(0, 65_536, None).unwrap());
         let failed = wasmtime::Error::msg("beyond the memory's type");
@@ -298,5 +332,11 @@ mod tests {
         assert!(limiter.table_growing(6, 8, None).unwrap());
         assert!(!limiter.table_growing(0, 3, None).unwrap());
         assert_eq!(limiter.refused, Some(Refused::Table));
+        assert!(!limiter.ran_out(), "a table is not memory");
+        // 12 pages of 16 are 75 %.
+        assert!(limiter.memory_growing(65_536, 12 << 16, None).unwrap());
+        assert!(!limiter.is_nearly_full());
+        assert!(limiter.memory_growing(12 << 16, 13 << 16, None).unwrap());
+        assert!(limiter.is_nearly_full());
     }
 }

@@ -3,26 +3,29 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotshoe_trust::World;
+use hotshoe_trust::{Limits, World};
 use wasmtime::component::{Resource, ResourceTableError, TypedFunc};
 use wasmtime::{CallHook, Store};
 
+use crate::backtrace;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types;
 use crate::call_end::CallEnd;
 use crate::component::{Component, Entry};
 use crate::convert;
 use crate::engine::EPOCH_TICK;
-use crate::fault::{Failure, Fault};
+use crate::fault::{ErrorCode, Failure, Fault};
 use crate::host::State;
 use crate::instance::{Usage, kib, mib};
-use crate::limits::{Refused, all_handles, is_out_of_memory};
+use crate::limits::{Refused, Wear, all_handles, is_out_of_memory};
 use crate::sample::Sample;
 
 /// wasmtime's message, which has no type, when a list or string is refused before it is copied. A test fails if the text changes.
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 /// Its message when a component's own table of handles is full.
 const TOO_MANY_HANDLES: &str = "handle limit exceeded";
+/// How the messages of QuickJS and CPython begin when they are out of memory. Such an error would otherwise be returned for every later sample.
+const OUT_OF_MEMORY: [&str; 2] = ["InternalError: out of memory", "MemoryError"];
 
 /// The component's own result, or the error that ended the call.
 pub(crate) type CallResult<T> = wasmtime::Result<Result<T, types::Error>>;
@@ -30,6 +33,8 @@ pub(crate) type CallResult<T> = wasmtime::Result<Result<T, types::Error>>;
 pub(crate) struct LiveInstance {
     pub(crate) store: Store<State>,
     pub(crate) guest: Guest,
+    /// Calls that it has served.
+    calls: u32,
 }
 
 type Function<P, T> = TypedFunc<P, (Result<T, types::Error>,)>;
@@ -79,7 +84,11 @@ impl LiveInstance {
             .and_then(|()| component.pre.instantiate(&mut store))
             .and_then(|instance| Guest::load(&component.entry, &mut store, &instance));
         match guest {
-            Ok(guest) => Ok(Self { store, guest }),
+            Ok(guest) => Ok(Self {
+                store,
+                guest,
+                calls: 0,
+            }),
             Err(error) => {
                 let mut failure = classify(&error, store.data(), component);
                 if failure.fault == Fault::Trap {
@@ -96,10 +105,24 @@ impl LiveInstance {
         component: &Component,
         run: impl FnOnce(&mut Self) -> CallResult<T>,
     ) -> Result<T, Failure> {
+        self.calls = self.calls.saturating_add(1);
         arm(&mut self.store, component)
             .and_then(|()| run(self))
             .map_err(|error| classify(&error, self.store.data(), component))
-            .and_then(|result| result.map_err(convert::failure_from_guest))
+            .and_then(|result| {
+                result.map_err(|error| returned(error, self.store.data(), component))
+            })
+    }
+
+    /// Whether the instance must be replaced after the call that just ended, before which its linear memory had `held_before` bytes.
+    pub(crate) fn wear(&self, limits: &Limits, held_before: u64) -> Option<Wear> {
+        let memory = &self.store.data().memory;
+        let grown = self.calls > 1 && memory.held_bytes() as u64 > held_before;
+        if memory.ran_out() || grown && memory.is_nearly_full() {
+            return Some(Wear::Memory);
+        }
+        let most = limits.calls?;
+        (self.calls >= most).then_some(Wear::Calls)
     }
 
     /// Peak memory.
@@ -147,7 +170,29 @@ fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> 
     state.deadline = Instant::now() + Duration::from_millis(component.limits.deadline_ms.into());
     state.memory.refused = None;
     state.tensor_refused = false;
+    state.reported_fault = None;
     Ok(())
+}
+
+/// The failure for an error that the component returned.
+fn returned(error: types::Error, state: &State, component: &Component) -> Failure {
+    let mut failure = convert::failure_from_guest(error);
+    let says_so = OUT_OF_MEMORY
+        .iter()
+        .any(|text| failure.message.starts_with(text));
+    // A component that handles the refusal itself says so by another code.
+    if failure.fault == Fault::Guest(ErrorCode::Internal) && (says_so || state.memory.ran_out()) {
+        failure.fault = Fault::Memory;
+        let limit = match state.memory.refused {
+            Some(Refused::NoMemory) => "this machine's memory".to_owned(),
+            _ => format!("its memory-mib of {} MiB", component.limits.memory_mib),
+        };
+        failure.message = convert::clip(format!(
+            "`{}` ran out of {limit}: {}",
+            component.name, failure.message
+        ));
+    }
+    failure
 }
 
 fn classify(error: &wasmtime::Error, state: &State, component: &Component) -> Failure {
@@ -205,7 +250,15 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
             let what = format!("asked for more table elements than its table-elements of {most}");
             return (Fault::Table, what);
         }
-        (Some(trap), None) => return (Fault::Trap, format!("trapped: {trap}")),
+        (Some(trap), None) => {
+            let path = backtrace::of(error);
+            let what = match &state.reported_fault {
+                Some(text) if path.is_empty() => format!("panicked: {text}"),
+                Some(text) => format!("panicked: {text},{path}"),
+                None => format!("trapped{path}: {trap}"),
+            };
+            return (Fault::Trap, what);
+        }
         (None, None) => {}
     }
     if is_out_of_memory(error) {

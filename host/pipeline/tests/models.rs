@@ -45,7 +45,7 @@ postprocess = "post"
     )
 }
 
-/// The score of the class "0".
+/// The score of the class "0", in units of the models.
 fn score(worker: &mut Worker, source: &str) -> Result<f32, Fault> {
     let outcome = process_from(worker, source, BYTES, b"go");
     let decision = outcome.result.map_err(|error| error.fault)?;
@@ -56,7 +56,8 @@ fn score(worker: &mut Worker, source: &str) -> Result<f32, Fault> {
         .iter()
         .find(|class| class.label == "0")
         .unwrap()
-        .score)
+        .score
+        / onnx::UNIT)
 }
 
 fn model(loaded: &Loaded) -> ModelStatus {
@@ -277,7 +278,7 @@ fn both() -> Option<Fixture> {
     });
     fixture.file("m.onnx", &onnx::constant(3.0, 1.0));
     fixture.file("sample.bin", b"go");
-    let classes = r#"{"kind":"classes","classes":[{"label":"0","index":0,"score":3.0},{"label":"180","index":1,"score":1.0}]}"#;
+    let classes = r#"{"kind":"classes","classes":[{"label":"0","index":0,"score":0.0029296875},{"label":"180","index":1,"score":0.0009765625}]}"#;
     fixture.file("expected.json", classes.as_bytes());
     Some(fixture)
 }

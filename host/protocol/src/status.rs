@@ -218,6 +218,9 @@ pub struct ComponentStatus {
     pub backing_off: Option<BackOffStatus>,
     /// Log lines dropped by its `log-lines` since the release was loaded.
     pub log_lines_dropped: u64,
+    /// Instances that were replaced since the release was loaded because their memory was used up, or nearly.
+    #[serde(default)]
+    pub instances_replaced: u64,
 }
 
 /// The pause of a component; meanwhile its samples fail at once, as `backing_off`.

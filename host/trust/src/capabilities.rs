@@ -28,6 +28,8 @@ pub fn need(import: &str) -> Need {
     if let Some(interface) = PIPELINE.name_in(import) {
         return match interface {
             "types" | "samples" | "tensors" => Need::Nothing,
+            // It came with 0.2.0.
+            "fault" if !import.ends_with(PIPELINE.oldest) => Need::Nothing,
             "log" => Need::Grant(Grant::Log),
             "metrics" => Need::Grant(Grant::Metrics),
             "clock" => Need::Grant(Grant::Clock),

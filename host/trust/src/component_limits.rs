@@ -15,6 +15,9 @@ pub struct Limits {
     /// Instructions of one call, as wasmtime counts fuel. Default: not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuel: Option<u64>,
+    /// Calls that one instance serves before a new one replaces it. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u32>,
     /// Host tensors and images that one instance holds at once, in MiB. Default 256.
     pub tensor_mib: u32,
     /// Elements of all tables of one instance. Default 65 536.
@@ -37,6 +40,7 @@ impl Default for Limits {
             memory_mib: 64,
             deadline_ms: 1000,
             fuel: None,
+            calls: None,
             tensor_mib: 256,
             table_elements: 65_536,
             instances: 64,

@@ -115,6 +115,14 @@ impl Release {
                 u64::MAX,
             )?;
         }
+        if let Some(calls) = limits.calls {
+            within(
+                &format!("limit `calls` of component `{name}`"),
+                calls.into(),
+                1,
+                u32::MAX.into(),
+            )?;
+        }
         Ok(())
     }
 

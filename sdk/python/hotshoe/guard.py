@@ -1,17 +1,37 @@
 """What stands between the host and the author's function: no exception ever becomes a trap, which would cost the instance. For the file that `hotshoe build` writes."""
 
 import os
+import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from types import ModuleType
 
 from componentize_py_types import Err
 from wit_world.imports import types
 
 from .errors import Error
+from .result import misfit, well_formed
+
+# The type of what the function returns, which the file of `hotshoe build` sets.
+RESULT = None
+# `async def`, and a generator of it.
+_ASYNC = 0x0080 | 0x0200
 
 
 class NoFunction(Exception):
     """component.py lacks the function of its world."""
+
+
+class Async(Exception):
+    """The function of its world is a coroutine."""
+
+
+class _Late:
+    """In the place of the finder of files, which are there only while the component is built."""
+
+    @staticmethod
+    def find_spec(name: str, path=None, target=None):
+        raise ModuleNotFoundError(f"`{name}` is imported while the component runs, and its file is not there: import it at the top of component.py", name=name)
 
 
 def guarded(component: ModuleType, name: str, parameters: str) -> Callable:
@@ -19,21 +39,36 @@ def guarded(component: ModuleType, name: str, parameters: str) -> Callable:
     function = getattr(component, name, None)
     if not callable(function):
         raise NoFunction(f"component.py has no function `{name}`. Its world calls it for every sample; write `def {name}({parameters}):`")
+    if getattr(getattr(function, "__code__", None), "co_flags", 0) & _ASYNC:
+        raise Async(f"`{name}` of component.py is async, and the host does not wait for a coroutine: write it without `async`")
+    result = RESULT
 
     def call(_self, *arguments):
+        # Not before: the bundler imports modules too.
+        if PathFinder in sys.meta_path:
+            sys.meta_path[:] = [_Late if finder is PathFinder else finder for finder in sys.meta_path]
         try:
-            return function(*arguments)
-        except Exception as error:
+            value = function(*arguments)
+            found = misfit(value, result, f"{name}()")
+            if found:
+                raise Error(f"the result does not fit: {found}")
+            return value
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
             answer = _describe(error)
             # The traceback holds the frames, and they the handles of the call, which must go before it ends. (`Err` is frozen, hence this way.)
-            for name in ("__traceback__", "__context__", "__cause__"):
-                object.__setattr__(error, name, None)
+            for held in ("__traceback__", "__context__", "__cause__"):
+                object.__setattr__(error, held, None)
         raise Err(answer)
 
     return call
 
 
-def _describe(error: Exception) -> types.Error:
+def _describe(error: BaseException) -> types.Error:
+    described = _described(error)
+    return types.Error(described.code, well_formed(described.message))
+
+
+def _described(error: BaseException) -> types.Error:
     if isinstance(error, Error):
         return types.Error(error.code, str(error))
     if isinstance(error, Err):
@@ -48,7 +83,7 @@ def _describe(error: Exception) -> types.Error:
     return types.Error(types.ErrorCode.INTERNAL, f"{type(error).__name__}: {error}{_place(error)}")
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """The innermost line of the author's that the exception passed."""
     place = ""
     trace = error.__traceback__

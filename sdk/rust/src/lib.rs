@@ -29,6 +29,7 @@ mod bindings;
 mod error;
 mod log;
 pub mod nn;
+mod panics;
 pub mod state;
 mod tensors;
 mod worlds;
@@ -63,6 +64,7 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod private {
     pub use crate::bindings::hotshoe::pipeline::log::{Level, log};
+    pub use crate::panics::report as report_panics;
     pub use crate::worlds::{policy, postprocessor, preprocessor, stage};
 }
 

@@ -23,6 +23,9 @@ pub trait Policy {
 
 /// Sample to insight, for logic that runs several models itself: the world `stage`.
 pub trait Stage {
+    /// Whether the text of a panic reaches the host. It goes through the import `tensors`, which a stage that works by `wasi:nn` alone may not want.
+    const REPORTS_PANICS: bool = true;
+
     /// Makes an insight of a sample.
     fn process(sample: &Sample) -> Result<Insight>;
 }
@@ -62,6 +65,7 @@ macro_rules! preprocessor {
 
         impl $crate::private::preprocessor::exports::hotshoe::pipeline::preprocess::Guest for HotshoeComponent {
             fn prepare(sample: &$crate::Sample) -> ::std::result::Result<::std::vec::Vec<$crate::NamedTensor>, $crate::types::Error> {
+                $crate::private::report_panics();
                 <$component as $crate::Preprocessor>::prepare(sample).map_err($crate::Error::into_wit)
             }
         }
@@ -105,6 +109,7 @@ macro_rules! postprocessor {
 
         impl $crate::private::postprocessor::exports::hotshoe::pipeline::postprocess::Guest for HotshoeComponent {
             fn interpret(sample: &$crate::Sample, outputs: ::std::vec::Vec<$crate::NamedTensor>) -> ::std::result::Result<$crate::types::Insight, $crate::types::Error> {
+                $crate::private::report_panics();
                 <$component as $crate::Postprocessor>::interpret(sample, &outputs).map_err($crate::Error::into_wit)
             }
         }
@@ -146,6 +151,7 @@ macro_rules! policy {
 
         impl $crate::private::policy::exports::hotshoe::pipeline::decide::Guest for HotshoeComponent {
             fn decide(insight: $crate::types::Insight, device: $crate::types::DeviceContext) -> ::std::result::Result<::std::vec::Vec<$crate::types::Action>, $crate::types::Error> {
+                $crate::private::report_panics();
                 <$component as $crate::Policy>::decide(insight, device).map_err($crate::Error::into_wit)
             }
         }
@@ -188,6 +194,9 @@ macro_rules! stage {
 
         impl $crate::private::stage::exports::hotshoe::pipeline::process::Guest for HotshoeComponent {
             fn process(sample: &$crate::Sample) -> ::std::result::Result<$crate::types::Insight, $crate::types::Error> {
+                if <$component as $crate::Stage>::REPORTS_PANICS {
+                    $crate::private::report_panics();
+                }
                 <$component as $crate::Stage>::process(sample).map_err($crate::Error::into_wit)
             }
         }

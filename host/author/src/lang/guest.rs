@@ -3,6 +3,7 @@
 //! Language runtimes need WASI even if a component does not, so their bundlers can replace all imports of `wasi` by stubs, including
 //! `wasi:nn`. During bundling, that package therefore has another name of the same length; the component gets the real name back.
 mod exports;
+mod result_type;
 mod source_digest;
 
 pub(super) use exports::without_export;
@@ -45,6 +46,9 @@ pub(super) struct Exported {
     pub(super) function: String,
     /// The names of its parameters: `sample, outputs`.
     pub(super) parameters: String,
+    /// Itself, and its interface's id, among the WIT files.
+    found: wit_parser::Function,
+    found_in: InterfaceId,
 }
 
 /// The WIT files of a project, with the grants of its release.
@@ -56,6 +60,8 @@ pub(super) struct Guest {
     pub(super) wasi: bool,
     /// Whether its output can go to the log.
     pub(super) log: bool,
+    /// Whether it may ask the host for the time.
+    pub(super) clock: bool,
     /// The text of all WIT files, to detect changes.
     pub(super) text: String,
     /// The folder of WIT files of this build.
@@ -97,9 +103,20 @@ impl Guest {
             exported,
             wasi: grants.contains("wasi"),
             log: grants.contains("log"),
+            clock: grants.contains("clock"),
             text,
             folder,
         })
+    }
+
+    /// The exported function, with its interface.
+    pub(super) const fn exported_function(&self) -> (InterfaceId, &wit_parser::Function) {
+        (self.exported.found_in, &self.exported.found)
+    }
+
+    /// The type that the exported function returns, as JSON for the guard of the SDK; `field` names a record's field as the language does.
+    pub(super) fn result_type(&self, field: fn(&str) -> String) -> String {
+        result_type::of(&self.resolve, &self.exported.found, field).to_string()
     }
 
     /// Writes the world that imports these interfaces, and returns its folder.
@@ -175,6 +192,11 @@ fn copy_wit(from: &Path, deps: &Path, change: fn(&str) -> String) -> Result<Stri
     Ok(all)
 }
 
+/// Whether a line of one of our scripts is a warning for the author.
+pub(super) fn is_warning(line: &str) -> bool {
+    line.starts_with("warning: ")
+}
+
 /// Writes a file unless it is equal. Returns whether it was written.
 pub(super) fn write_changed(path: &Path, bytes: &[u8]) -> Result<bool, BuildError> {
     if fs::read(path).is_ok_and(|present| present == bytes) {
@@ -242,6 +264,8 @@ fn exported(resolve: &Resolve, package: PackageId, world: &str) -> Option<Export
         interface: name,
         function: function.name.clone(),
         parameters: parameters.join(", "),
+        found: function.clone(),
+        found_in: *id,
     })
 }
 

@@ -79,6 +79,12 @@ fn compile(
                 "--target-dir",
             ])
             .arg(target_dir)
+            // Over the profile of the project.
+            .envs(
+                project
+                    .debug
+                    .then_some(("CARGO_PROFILE_RELEASE_STRIP", "none")),
+            )
             // Cargo reads its configuration from the folder it runs in.
             .current_dir(&project.folder);
         if offline {
@@ -90,7 +96,12 @@ fn compile(
         Err(CommandError::Failed { said, .. }) if guests::needs_network(&said) => cargo(true),
         other => other,
     };
-    let messages = messages.map_err(BuildError::compile(format!("compile {}", project.name)))?;
+    let advice = match &messages {
+        Err(CommandError::Failed { said, .. }) if target == TARGET => needs_wasi(said),
+        _ => "",
+    };
+    let what = format!("compile {}{advice}", project.name);
+    let messages = messages.map_err(BuildError::compile(what))?;
     let mut modules = guests::modules_in(&messages).into_values();
     match (modules.next(), modules.next()) {
         (Some(module), None) => Ok(module),
@@ -106,6 +117,15 @@ fn compile(
             ),
             advice: "it needs one [lib] with crate-type = [\"cdylib\"]".to_owned(),
         }),
+    }
+}
+
+/// What to do about a crate that asks the system for random numbers, for which there is no system without WASI.
+fn needs_wasi(said: &str) -> &'static str {
+    if said.contains("getrandom") {
+        ": the crate getrandom has no random numbers without WASI; build with `--target wasip2` and grant `wasi`, or leave out the feature that needs it"
+    } else {
+        ""
     }
 }
 

@@ -25,6 +25,9 @@ Example:
   hotshoe new count-people --lang rust --world policy
   hotshoe build count-people
 
+Example: with the names of functions, which a trap's message then has
+  hotshoe build count-people --debug
+
 Example: a folder of sources without a release.toml, into DIR/build/NAME.wasm
   hotshoe build my-policy --world policy
 
@@ -43,6 +46,9 @@ pub(crate) struct Args {
     /// The world of a folder without a release.toml
     #[arg(long, value_name = "WORLD", value_parser = world)]
     world: Option<World>,
+    /// Keep the names of functions, so that the message of a trap says where it was
+    #[arg(long)]
+    debug: bool,
 }
 
 /// A component that was built, for JSON.
@@ -70,11 +76,12 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let progress = terminal.progress();
     let tools = tools(args.yes, &progress)?;
     let built = if let Some(world) = args.world {
-        let job = build::job_of_folder(&args.dir, world, args.target)?;
+        let mut job = build::job_of_folder(&args.dir, world, args.target)?;
+        job.project.debug = args.debug;
         vec![build::build(&job, &tools, &progress)?]
     } else {
         let manifest = Manifest::read(&release_toml(&args.dir))?;
-        build_release(&manifest, args.target, &tools, &progress)?
+        build_release(&manifest, args.target, args.debug, &tools, &progress)?
     };
     if terminal.json {
         terminal.json(&Report {
@@ -113,15 +120,19 @@ pub(crate) fn tools(yes: bool, progress: &Progress) -> anyhow::Result<Tools> {
 pub(crate) fn build_release(
     manifest: &Manifest,
     target: Option<RustTarget>,
+    debug: bool,
     tools: &Tools,
     progress: &Progress,
 ) -> anyhow::Result<Vec<Built>> {
-    let jobs: Vec<Job> = build::jobs(manifest, target)?;
+    let mut jobs: Vec<Job> = build::jobs(manifest, target)?;
     if jobs.is_empty() {
         bail!(
             "no component of {} has a `source`: add source = \".\" to its table, or give --world for a folder without a release.toml",
             manifest.path.display()
         );
+    }
+    for job in &mut jobs {
+        job.project.debug = debug;
     }
     let built = jobs.iter().map(|job| build::build(job, tools, progress));
     Ok(built.collect::<Result<_, _>>()?)

@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Download missing tools without asking
     #[arg(long)]
     yes: bool,
+    /// Build with the names of functions, so that the message of a trap says where it was
+    #[arg(long)]
+    debug: bool,
     /// Number of rounds; exit code 1 if the last one failed [default: until Ctrl-C]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
@@ -89,6 +92,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         own: args.sample,
         progress,
         device: None,
+        debug: args.debug,
     };
     let folder = session
         .manifest
@@ -140,6 +144,7 @@ struct DevSession {
     own: Vec<PathBuf>,
     progress: Progress,
     device: Option<Device>,
+    debug: bool,
 }
 
 impl DevSession {
@@ -166,7 +171,7 @@ impl DevSession {
     fn try_round(&mut self, round: &mut Round, since: Instant) -> anyhow::Result<()> {
         let started = Instant::now();
         let manifest = Manifest::read(&self.manifest)?;
-        let built = build_release(&manifest, None, &self.tools, &self.progress);
+        let built = build_release(&manifest, None, self.debug, &self.tools, &self.progress);
         round.build_ms = millis(started.elapsed());
         built?;
         let device = match &mut self.device {

@@ -58,6 +58,9 @@ pub(crate) struct Args {
     /// Run again whenever a source or a file of the release changes, until Ctrl-C
     #[arg(long, conflicts_with = "json")]
     watch: bool,
+    /// Build with the names of functions, so that the message of a trap says where it was
+    #[arg(long)]
+    debug: bool,
     /// Download missing build tools without asking
     #[arg(long)]
     yes: bool,
@@ -114,6 +117,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         update: args.update,
         tolerance: args.tolerance,
         device: args.device,
+        debug: args.debug,
         folders: args.folder.into_iter().collect::<BTreeMap<_, _>>(),
         engine: Engine::new(EngineOptions::default()).context("cannot start the engine")?,
         lines,
@@ -133,11 +137,12 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 /// Builds the components with sources, and runs all tests.
 fn once(options: &TestOptions, yes: bool, terminal: &Terminal) -> anyhow::Result<TestRun> {
     let manifest = Manifest::read(&options.release_toml)?;
-    let jobs = build::jobs(&manifest, None)?;
+    let mut jobs = build::jobs(&manifest, None)?;
     if !jobs.is_empty() {
         let progress = terminal.progress();
         let tools = tools(yes, &progress)?;
-        for job in &jobs {
+        for job in &mut jobs {
+            job.project.debug = options.debug;
             build::build(job, &tools, &progress)?;
         }
     }

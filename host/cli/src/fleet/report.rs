@@ -265,6 +265,12 @@ fn show_components(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
                 component.log_lines_dropped
             )))?;
         }
+        if component.instances_replaced > 0 {
+            terminal.print(terminal.warning(&format!(
+                "component {name} used up its memory: {} instances replaced; it may leak, or need a larger memory-mib",
+                component.instances_replaced
+            )))?;
+        }
     }
     Ok(())
 }

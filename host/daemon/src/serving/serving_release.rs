@@ -78,6 +78,7 @@ impl ServingRelease {
                 faults_in_a_row,
                 backing_off,
                 log_lines_dropped: component.log_lines_dropped(),
+                instances_replaced: component.instances_replaced(),
             }
         };
         self.pipeline.components().iter().map(status).collect()

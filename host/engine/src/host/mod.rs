@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_infer::{NamedModel, Tensor};
-use hotshoe_trust::Limits;
+use hotshoe_trust::{Limits, printable};
 use hotshoe_vision::Image;
 use wasmtime::component::{Resource, ResourceTable};
 
@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub(crate) returning: bool,
     /// A host tensor or image was refused during this call.
     pub(crate) tensor_refused: bool,
+    /// Why the component is about to trap, in its own words.
+    pub(crate) reported_fault: Option<String>,
     /// Time spent in each model since the last [`crate::Instance::take_model_times`].
     pub(crate) model_times: Vec<(String, Duration)>,
     pub(crate) tensor_budget: Arc<TensorBudget>,
@@ -67,6 +69,7 @@ impl State {
             memory: MemoryLimiter::new(limits),
             returning: false,
             tensor_refused: false,
+            reported_fault: None,
             model_times: Vec::new(),
             tensor_budget: TensorBudget::new(limits),
             services,
@@ -75,6 +78,11 @@ impl State {
             deadline: Instant::now(),
             wasi: None,
         }
+    }
+
+    /// Keeps why the component is about to trap, for the message of its failure.
+    fn report_fault(&mut self, text: String) {
+        self.reported_fault = Some(printable(&clip(text), &[]));
     }
 
     /// Checks the budget for `count` more tensors or images of `bytes` bytes in total, before anything is created.

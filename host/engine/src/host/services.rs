@@ -18,6 +18,7 @@ use crate::component::ComponentAssets;
 use crate::convert::clip;
 use crate::fault::{ErrorCode as FaultCode, Failure, Fault};
 use crate::insight::{Action, MAX_CONTENT_TYPE_BYTES};
+use crate::limits::Wear;
 use crate::prepare_error::PrepareError;
 
 /// Metrics that one component may have.
@@ -33,6 +34,8 @@ pub(crate) struct Services {
     models: BTreeMap<String, Arc<NamedModel>>,
     log: Mutex<LogBudget>,
     log_lines_dropped: AtomicU64,
+    /// Instances that were replaced for their memory.
+    replaced_for_memory: AtomicU64,
     metric_names: Mutex<MetricNames>,
     wasi: wasi::WasiConfig,
     /// The topics of its messages.
@@ -55,6 +58,7 @@ impl Services {
             models: select(name, "model", &spec.models, &assets.models)?,
             log: Mutex::new(LogBudget::new(spec.limits.log_lines)),
             log_lines_dropped: AtomicU64::new(0),
+            replaced_for_memory: AtomicU64::new(0),
             metric_names: Mutex::default(),
             wasi: wasi::WasiConfig::new(name, spec, allowed)?,
             topics: spec.topics.clone(),
@@ -247,6 +251,29 @@ impl Services {
 
     pub(crate) fn log_lines_dropped(&self) -> u64 {
         self.log_lines_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Counts an instance that is replaced after a call.
+    pub(crate) fn count_replacement(&self, wear: Wear) {
+        let component = self.component.as_str();
+        ::metrics::counter!("hotshoe_instances_replaced_total", "component" => component.to_owned(), "reason" => wear.name())
+            .increment(1);
+        if wear != Wear::Memory {
+            return;
+        }
+        let count = self.replaced_for_memory.fetch_add(1, Ordering::Relaxed) + 1;
+        // A leak replaces instances as long as the component runs: the 1st, 2nd, 4th, 8th time are logged.
+        if count.is_power_of_two() {
+            tracing::warn!(
+                component,
+                count,
+                "an instance is replaced, since its memory is used up or nearly so; the component may leak, or need a larger memory-mib"
+            );
+        }
+    }
+
+    pub(crate) fn replaced_for_memory(&self) -> u64 {
+        self.replaced_for_memory.load(Ordering::Relaxed)
     }
 }
 

@@ -8,10 +8,15 @@ use wasmtime::{AsContext, StoreContext, StoreContextMut};
 use super::{CountedTensor, State, error};
 use crate::bindings::hotshoe::pipeline::tensors;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
+use crate::convert::MAX_MESSAGE_BYTES;
 use crate::lists::{F32List, HostList};
 
 /// Most dimensions of a tensor that a component makes, as in NumPy 2. Their list is not counted against `tensor-mib`.
 pub(super) const MAX_RANK: usize = 64;
+
+/// The shape of the `from-u8` by which a component of 0.1.0 says why it is about to trap: its elements are the text. No tensor has this shape, so
+/// that the call fails on any host. 0.2.0 has `fault` for it.
+const FAULT_SHAPE: [u32; 2] = [u32::MAX; 2];
 
 type Caller<'a> = StoreContextMut<'a, State>;
 type Handle = Resource<CountedTensor>;
@@ -46,7 +51,13 @@ fn add_makers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
     )?;
     interface.func_wrap(
         "[static]tensor.from-u8",
-        |caller: Caller<'_>, (shape, list): (Vec<u32>, WasmList<u8>)| {
+        |mut caller: Caller<'_>, (shape, list): (Vec<u32>, WasmList<u8>)| {
+            if shape == FAULT_SHAPE {
+                let text = list.as_le_slice(caller.as_context());
+                let text = text.get(..MAX_MESSAGE_BYTES).unwrap_or(text);
+                let text = String::from_utf8_lossy(text).into_owned();
+                caller.data_mut().report_fault(text);
+            }
             make(caller, ElementType::U8, &shape, list.len(), |memory| {
                 list.as_le_slice(memory)
             })

@@ -9,7 +9,7 @@ use super::{CountedImage, CountedTensor, OpenModel, State};
 use crate::bindings::hotshoe::pipeline as v0_1;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{Error, Quad, Rect};
-use crate::bindings::v0_2::{clock, config, infer, log, metrics, state, vision};
+use crate::bindings::v0_2::{clock, config, fault, infer, log, metrics, state, vision};
 use crate::sample::Sample;
 
 type MadeTensor = wasmtime::Result<Result<Resource<CountedTensor>, Error>>;
@@ -50,6 +50,13 @@ impl clock::Host for State {
 impl config::Host for State {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
         v0_1::config::Host::get(self, key)
+    }
+}
+
+impl fault::Host for State {
+    fn report(&mut self, message: String) -> wasmtime::Result<()> {
+        self.report_fault(message);
+        Ok(())
     }
 }
 

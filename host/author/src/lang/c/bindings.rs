@@ -102,6 +102,7 @@ mod tests {
                 language: Language::C,
                 target: crate::RustTarget::default(),
                 release: folder.path().to_owned(),
+                debug: false,
             };
             let bindings = folder.path().join("bindings");
             generate(&project, &bindings).unwrap();

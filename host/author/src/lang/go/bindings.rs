@@ -133,6 +133,7 @@ mod tests {
                 language: Language::Go,
                 target: RustTarget::default(),
                 release: folder.path().to_owned(),
+                debug: false,
             };
             let target = Target::of(&project).unwrap();
             let files = target.bindings().unwrap();

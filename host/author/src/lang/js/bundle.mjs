@@ -1,4 +1,5 @@
-// Makes one module of the author's files and all that they import, and prints the host's interfaces that are left in it, one a line.
+// Makes one module of the author's files and all that they import, and prints the host's interfaces that are left in it, one a line,
+// and warnings.
 import { builtinModules, createRequire, SourceMap } from "node:module";
 import { writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
@@ -50,10 +51,14 @@ try {
 
 const text = built.outputFiles.find((file) => file.path.endsWith(".js")).text;
 const map = JSON.parse(built.outputFiles.find((file) => file.path.endsWith(".map")).text);
-writeFileSync(needs.out, text + table(text, map));
+const lines = table(text, map);
+writeFileSync(needs.out, `${text}\nglobalThis.hotshoeLines = ${JSON.stringify(lines)};\n`);
 writeFileSync(`${needs.out}.map`, JSON.stringify(map));
 const outputs = Object.values(built.metafile.outputs).flatMap((output) => output.imports ?? []);
 for (const { path } of outputs) if (ids.has(path)) console.log(path);
+for (const place of clocks(text, lines)) {
+  console.log(`warning: ${place}: the clock is read while the component is built, so that each instance has the time of the build; read it in the function that gets the sample`);
+}
 
 // What the bundler says of a module of Node.js, for which there is no file.
 function inWords(text) {
@@ -80,5 +85,15 @@ function table(text, map) {
     if (file < 0) file = files.push(name) - 1;
     return [file, found.originalLine + 1];
   });
-  return `\nglobalThis.hotshoeLines = ${JSON.stringify({ files, rows })};\n`;
+  return { files, rows };
+}
+
+// The author's own lines that read the clock outside of any function. esbuild begins statements of a module at the margin.
+function clocks(text, { files, rows }) {
+  const reads = /^\S.*(\bDate\.now\(\)|\bnew Date\(\)|\bperformance\.now\(\))/;
+  return text.split("\n").flatMap((line, at) => {
+    if (!rows[at] || !reads.test(line) || /=>|\bfunction\b/.test(line)) return [];
+    const [file, number] = rows[at];
+    return files[file].includes("node_modules") ? [] : [`${files[file]}:${number}`];
+  });
 }

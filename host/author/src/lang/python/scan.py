@@ -1,6 +1,7 @@
 """Lists the modules that a Python file imports, and those that it imports in turn, as far as they lie in the folders that are given.
 
-One name a line; `from a import b` gives `a` and `a.b`, since b may be a module or not. Nothing is run.
+One name a line; `from a import b` gives `a` and `a.b`, since b may be a module or not. Nothing is run. Lines that begin with `warning: ` are about what the
+module does while it is imported.
 """
 
 import ast
@@ -26,12 +27,35 @@ def main() -> int:
                 print("    " + error.text.rstrip(), file=sys.stderr)
                 print("    " + " " * max((error.offset or 1) - 1, 0) + "^", file=sys.stderr)
             return 1
+        if path == start:
+            for line, call in sorted(clocks(tree)):
+                place = f"{path.name}, line {line}: `{call}()`"
+                print(f"warning: {place} runs while the component is built, so that each instance has the time of the build; call it in the function that gets the sample")
         for name in imports(tree, package):
             if name not in seen:
                 seen.add(name)
                 waiting.extend(find(name, folders))
     print("\n".join(sorted(seen)))
     return 0
+
+
+CLOCKS = {
+    *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")),
+    *(f"{module}datetime.{name}" for module in ("", "datetime.") for name in ("now", "utcnow", "today")),
+    *("date.today", "datetime.date.today"),
+}
+
+
+def clocks(tree: ast.Module):
+    """The lines outside of any function that read the clock, with the call."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in CLOCKS:
+            yield node.lineno, ast.unparse(node.func)
+        waiting.extend(ast.iter_child_nodes(node))
 
 
 def imports(tree: ast.AST, package: str):

@@ -36,6 +36,8 @@ pub(super) struct TestOptions {
     pub tolerance: Option<f64>,
     /// The device's name.
     pub device: Option<String>,
+    /// Whether components keep the names of their functions.
+    pub debug: bool,
     /// The folders of components, by the path that they see.
     pub folders: BTreeMap<String, PathBuf>,
     /// The engine that runs components.
