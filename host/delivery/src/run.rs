@@ -20,7 +20,7 @@ use super::context::{Event, FetchContext, ProgressFn, StoreFn, Stored};
 use super::neighbours::Neighbours;
 use super::plan::{Batch, BatchEnd, Bounds, Plan, Want};
 use super::source_discovery::SourceDiscovery;
-use super::wait::{Arrivals, FetchWait};
+use super::wait::Arrivals;
 
 /// Threads that decompress, check and store objects.
 const CHECKERS: usize = 2;
