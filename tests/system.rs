@@ -36,6 +36,8 @@ mod doctor;
 mod documents;
 #[path = "system/doors.rs"]
 mod doors;
+#[path = "system/empty_start.rs"]
+mod empty_start;
 #[path = "system/formats.rs"]
 mod formats;
 #[path = "system/go.rs"]
@@ -54,6 +56,8 @@ mod logging;
 mod memory;
 #[path = "system/model.rs"]
 mod model;
+#[path = "system/modes.rs"]
+mod modes;
 #[path = "system/names.rs"]
 mod names;
 #[path = "system/namespace.rs"]
