@@ -3,6 +3,7 @@
 //! It is not trusted: a device verifies every statement and every release itself. Two registries of a site are redundant. A registry
 //! stores only releases that its trusted keys have signed, so that others cannot fill its disk.
 
+mod rebuild;
 mod record;
 mod work;
 
@@ -28,7 +29,7 @@ use hotshoe_link::{
 use hotshoe_protocol::wire::REGISTRY;
 use hotshoe_store::{BlobStore, Catalogue, OpenError};
 use hotshoe_trust::toml_file::{self, TomlError};
-use hotshoe_trust::{Digest, MAX_TRUST_BYTES, TrustError, TrustRoot, TrustUpdate, rotate};
+use hotshoe_trust::{Digest, MAX_TRUST_BYTES, TrustError, TrustRoot, TrustUpdate, rotate, time_of};
 use serde::{Deserialize, Serialize};
 
 use crate::{DeliveryConfig, Fetcher};
@@ -120,7 +121,7 @@ pub enum RegistryError {
     #[error("cannot open the registry's data folder")]
     Open(#[source] OpenError),
     /// The record cannot be read.
-    #[error("cannot read the registry's record {}; remove it, and publish the releases again", path.display())]
+    #[error("cannot read the registry's record {}; remove it: the next start makes it again from the blobs. Then publish the statements again", path.display())]
     Record {
         /// The file.
         path: PathBuf,
@@ -267,8 +268,13 @@ impl Registry {
         config.check()?;
         let blobs = BlobStore::open(&config.data).map_err(RegistryError::Open)?;
         let record_file = config.data.join(RECORD);
-        let record = Record::load(&record_file)?;
+        let is_lost = !record_file.exists();
+        let mut record = Record::load(&record_file)?;
         let trust = trust(config, &record)?;
+        if is_lost {
+            let now = time_of(supervisor.clock().wall());
+            record.releases = rebuild::releases(&blobs, &trust, now);
+        }
         let work = Arc::new(RegistryWorker {
             site: config.site.clone(),
             record_file,
