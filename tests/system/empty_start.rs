@@ -6,7 +6,7 @@ use hotshoe_link::FeedError;
 use hotshoe_trust::Digest;
 use serde_json::Value;
 
-use super::site::{Site, data_file, light, settled_on};
+use super::site::{Site, data_file, light, recipe, settled_on};
 use super::support::{Device, hotshoe};
 
 const NO_RELEASE_SERVES: &str = "no_release_serves";
@@ -99,4 +99,16 @@ fn a_renamed_device_starts_empty_and_takes_a_release_under_its_new_name() {
     site.publish(&second);
     let state = daemon.feed_until(settled_on(2));
     assert!(state["cannot_serve"].is_null(), "{state:#}");
+}
+
+#[test]
+fn a_device_without_traffic_confirms_a_release_by_time() {
+    let mut site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let daemon = site.device("cam", &first, "").run();
+    let gate = "min-samples = 1000\nmin-seconds = 0\nconfirm-after-seconds = 1\n";
+    let second = site.pack(&recipe(2, gate, &[], ""));
+    site.publish(&second);
+    let state = daemon.wait_until(settled_on(2));
+    assert_eq!(state["health"]["samples"], 0, "{state:#}");
 }
