@@ -39,10 +39,10 @@ fn a_device_with_a_damaged_release_starts_empty_and_takes_the_same_release_again
     let daemon = device.run();
     let state = daemon.state();
     assert!(state["release"].is_null(), "{state:#}");
-    assert_eq!(state["cannot_serve"]["name"], "unreadable_blob");
+    assert_eq!(state["cannot_serve"]["name"], "damaged_blob");
     assert!(state["slots"]["live"].is_null(), "{state:#}");
     assert_eq!(state["deploy"]["phase"], "failed");
-    assert_eq!(causes(&state), ["unreadable_blob"]);
+    assert_eq!(causes(&state), ["damaged_blob"]);
     assert!(daemon.log().contains("NO RELEASE SERVES"));
     let status = hotshoe(["status", "--config", &device.config.display().to_string()]);
     let said = String::from_utf8_lossy(&status.stdout).into_owned();

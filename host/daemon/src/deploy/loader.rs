@@ -77,7 +77,11 @@ impl LoadFailure {
         match self {
             Self::Package(error) => error.name(),
             Self::Verify(error) => error.name(),
-            Self::Load(error) => error.name(),
+            // What is wrong with the blob says more than that it cannot be read.
+            Self::Load(error) => match blob_error(error) {
+                Some(blob) => blob.name(),
+                None => error.name(),
+            },
             Self::SelfTest(error) => error.name(),
         }
     }
@@ -105,7 +109,7 @@ impl LoadFailure {
         let blob = match self {
             Self::Load(LoadError::Damaged { .. }) => return true,
             Self::Package(ReadError::Blob(error)) => Some(error),
-            Self::Load(LoadError::Blob { source, .. }) => source.downcast_ref(),
+            Self::Load(error) => blob_error(error),
             _ => None,
         };
         matches!(
@@ -126,6 +130,14 @@ impl LoadFailure {
             name: self.name().to_owned(),
             message: chain(self),
         }
+    }
+}
+
+/// Why a blob of the release cannot be read, if that is the reason.
+fn blob_error(error: &LoadError) -> Option<&BlobError> {
+    match error {
+        LoadError::Blob { source, .. } => source.downcast_ref(),
+        _ => None,
     }
 }
 
