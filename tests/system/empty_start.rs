@@ -62,6 +62,32 @@ fn a_device_with_a_damaged_release_starts_empty_and_takes_the_same_release_again
 }
 
 #[test]
+fn a_device_whose_blobs_are_all_gone_keeps_its_release_for_when_they_are_back() {
+    let mut site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let device = site.device("cam", &first, "");
+    let blobs = site.workspace.path("cam-data/blobs/sha256");
+    let away = site.workspace.path("unmounted");
+    fs::rename(&blobs, &away).unwrap();
+    let daemon = device.run();
+    let state = daemon.state();
+    assert_eq!(state["cannot_serve"]["name"], "missing_blob", "{state:#}");
+    assert_eq!(state["slots"]["live"]["generation"], 1);
+    daemon.kill();
+    fs::remove_dir(&blobs).unwrap();
+    fs::rename(&away, &blobs).unwrap();
+    let daemon = device.run();
+    assert!(settled_on(1)(&daemon.state()));
+    daemon.kill();
+    // It takes another release meanwhile.
+    fs::rename(&blobs, &away).unwrap();
+    let daemon = device.run();
+    let second = site.pack(&light(2, ""));
+    site.publish(&second);
+    daemon.feed_until(settled_on(2));
+}
+
+#[test]
 fn a_renamed_device_starts_empty_and_takes_a_release_under_its_new_name() {
     let mut site = Site::new();
     let selected = light(1, "").replace("[health]", "[devices]\nnames = [\"cam\"]\n[health]");

@@ -6,6 +6,11 @@ use hotshoe_trust::{Digest, Package, ReleaseLimits, check_bundle, manifest::Mani
 use crate::{blob_error::BlobError, blobs::BlobStore};
 
 impl BlobStore {
+    /// Whether there is no blob at all, as where the folder is a mount point without its disk.
+    pub fn is_empty(&self) -> bool {
+        files(&self.folder()).is_ok_and(|files| files.is_empty())
+    }
+
     /// The packages whose manifest and config are among the blobs, each with the bundles that claim to sign it. Nothing is verified, and
     /// damaged blobs are left out.
     ///

@@ -299,7 +299,8 @@ impl Loader {
     }
 
     /// Loads the live release. If it cannot serve, the previous one. A live release that is damaged on disk is dropped, so that it can
-    /// be delivered again; one that is not for this device stays, for the case that the device gets its old name or keys again.
+    /// be delivered again; one that is not for this device stays, for the case that the device gets its old name or keys again. So does
+    /// one where all blobs are gone, for the case that their disk is mounted later.
     pub(super) fn load_live(&self, store: &Store) -> LoadedLive {
         let ledger = store.ledger();
         let Some(live) = &ledger.live else {
@@ -331,7 +332,8 @@ impl Loader {
         }
         LoadedLive {
             served: None,
-            transition: error.is_lost().then(|| Transition::DropLive(error.cause())),
+            transition: (error.is_lost() && !store.blobs().is_empty())
+                .then(|| Transition::DropLive(error.cause())),
             failed: Some((live.clone(), error.cause())),
         }
     }
