@@ -38,6 +38,8 @@ mod doctor;
 mod documents;
 #[path = "system/doors.rs"]
 mod doors;
+#[path = "system/empty_start.rs"]
+mod empty_start;
 #[path = "system/faults.rs"]
 mod faults;
 #[path = "system/foreign.rs"]
@@ -64,6 +66,8 @@ mod mirrors;
 mod model;
 #[path = "system/models.rs"]
 mod models;
+#[path = "system/modes.rs"]
+mod modes;
 #[path = "system/names.rs"]
 mod names;
 #[path = "system/namespace.rs"]

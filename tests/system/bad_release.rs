@@ -122,7 +122,7 @@ fn one_flipped_bit() {
     let workspace = Workspace::new();
     let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
     let model = fs::read(environment().model("classify-angle")).unwrap();
-    workspace.device("a", &release, "");
+    let device = workspace.device("a", &release, "");
     let digest = Digest::of(&model).to_string();
     let flip = |path: PathBuf| {
         let mut bytes = fs::read(&path).unwrap();
@@ -132,11 +132,12 @@ fn one_flipped_bit() {
     };
     flip(blob(&release, &digest));
     check(&workspace.refusal(&release), &["damaged_blob: ", &digest]);
-    // The same on the device: it does not start.
+    // The same on the device: it serves nothing, and says why.
     flip(blob(&workspace.path("a-data"), &digest));
-    let config = workspace.path("a.toml").display().to_string();
-    let said = failure(["run", "--config", &config]);
-    check(&said, &["damaged_blob: ", &digest]);
+    let status = device.run().status();
+    assert!(status.release.is_none());
+    let cause = status.cannot_serve.unwrap();
+    check(&cause.to_string(), &["damaged_blob: ", &digest]);
 }
 
 #[test]

@@ -3,9 +3,12 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _,
+        PermissionsExt as _,
+    },
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -117,14 +120,34 @@ impl Faults {
     }
 }
 
+/// Access mode of the files of a data folder.
+const OWNER_FILE: u32 = 0o600;
+/// Access mode of a data folder and the folders in it.
+const OWNER_FOLDER: u32 = 0o700;
+
 /// The file system with fault injection.
 #[derive(Debug, Clone)]
-pub struct Disk(Faults);
+pub struct Disk {
+    faults: Faults,
+    /// Access modes of new files and new folders, less the umask of the process.
+    modes: (u32, u32),
+}
 
 impl Disk {
-    /// A disk with these faults.
+    /// A disk with these faults, for a data folder: what it creates is for its owner alone, under any umask.
     pub fn new(faults: Faults) -> Self {
-        Self(faults)
+        Self {
+            faults,
+            modes: (OWNER_FILE, OWNER_FOLDER),
+        }
+    }
+
+    /// A disk without faults for files that people hand on, such as releases. The umask of the process decides who can read them.
+    pub fn shared() -> Self {
+        Self {
+            faults: Faults::never(),
+            modes: (0o666, 0o777),
+        }
     }
 
     /// Creates `folder` and its missing parents.
@@ -132,51 +155,60 @@ impl Disk {
         if folder.is_dir() {
             return Ok(());
         }
-        self.0.step(Needs::Space)?;
-        fs::create_dir_all(folder)?;
+        self.faults.step(Needs::Space)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(self.modes.1)
+            .create(folder)?;
         self.sync_folder(parent(folder))
     }
 
     /// Opens `path` for writing, empty.
     pub fn create(&self, path: &Path) -> io::Result<File> {
-        self.0.step(Needs::Space)?;
-        File::create(path)
+        self.faults.step(Needs::Space)?;
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(self.modes.0)
+            .open(path)
     }
 
     /// Opens `path` for reading and writing without truncating it; creates it if it is missing.
     pub fn open(&self, path: &Path) -> io::Result<File> {
         if !path.exists() {
-            self.0.step(Needs::Space)?;
+            self.faults.step(Needs::Space)?;
         }
         OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(self.modes.0)
             .open(path)
     }
 
     /// Writes `piece` at the file's position.
     pub fn write(&self, file: &mut File, piece: &[u8]) -> io::Result<()> {
-        let whole = self.0.step(Needs::Space);
+        let whole = self.faults.step(Needs::Space);
         file.write_all(written(piece, &whole))?;
-        self.0.note(file, false)?;
+        self.faults.note(file, false)?;
         whole
     }
 
     /// Writes `piece` at `offset`.
     pub fn write_at(&self, file: &File, piece: &[u8], offset: u64) -> io::Result<()> {
-        let whole = self.0.step(Needs::Space);
+        let whole = self.faults.step(Needs::Space);
         file.write_all_at(written(piece, &whole), offset)?;
-        self.0.note(file, false)?;
+        self.faults.note(file, false)?;
         whole
     }
 
     /// Sets the length of a file in bytes; new bytes are zero.
     pub fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
-        self.0.step(Needs::Space)?;
+        self.faults.step(Needs::Space)?;
         file.set_len(bytes)?;
-        self.0.note(file, false)
+        self.faults.note(file, false)
     }
 
     /// Syncs `file` and renames it from `part` to `path`.
@@ -187,21 +219,21 @@ impl Disk {
 
     /// Makes the contents of a file durable.
     pub fn sync(&self, file: &File) -> io::Result<()> {
-        self.0.step(Needs::Power)?;
+        self.faults.step(Needs::Power)?;
         file.sync_all()?;
-        self.0.note(file, true)
+        self.faults.note(file, true)
     }
 
     /// Renames `from` to `to`, durably.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.step(Needs::Power)?;
+        self.faults.step(Needs::Power)?;
         fs::rename(from, to)?;
         self.sync_folder(parent(to))
     }
 
     /// Removes a file; a missing file is not an error.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.step(Needs::Power)?;
+        self.faults.step(Needs::Power)?;
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -224,7 +256,7 @@ impl Disk {
 
     /// Makes the directory entries of `folder` durable.
     pub fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.0.step(Needs::Power)?;
+        self.faults.step(Needs::Power)?;
         File::open(folder)?.sync_all()
     }
 
@@ -237,6 +269,13 @@ impl Disk {
         }
         Ok(())
     }
+}
+
+/// The access mode of a file or folder that gives others any of these `bits`: `0o077` for any access, `0o022` for writing. `None` if it gives
+/// none of them, or cannot be asked.
+pub fn wider_mode(path: &Path, bits: u32) -> Option<u32> {
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & bits != 0).then_some(mode)
 }
 
 /// The part of `piece` that reaches the disk: half of it if a fault interrupts the write.

@@ -46,8 +46,25 @@ fn regular(opened: io::Result<File>) -> io::Result<File> {
 /// # Errors
 /// Those of [`read_bytes`], and [`io::ErrorKind::InvalidData`] if the file is not UTF-8.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
-    String::from_utf8(read_bytes(path, most)?)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+    text(read_bytes(path, most)?)
+}
+
+/// The text of a file, which is UTF-8.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] if it is not, with what to do about UTF-16.
+pub fn text(bytes: Vec<u8>) -> io::Result<String> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(invalid(
+            "it is text in UTF-16; save it as UTF-8, in which every text of Hotshoe is".into(),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        invalid(Box::<dyn std::error::Error + Send + Sync>::from(
+            error.utf8_error(),
+        ))
+    })
 }
 
 /// Reads a regular file of at most `most` bytes.
@@ -73,6 +90,18 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+
+    #[test]
+    fn text_in_utf_16_is_named() {
+        let utf_16 = [0xff, 0xfe, b's', 0, b'i', 0];
+        for bytes in [utf_16.to_vec(), vec![0xfe, 0xff, 0, b's']] {
+            let error = text(bytes).unwrap_err();
+            assert!(error.to_string().contains("save it as UTF-8"), "{error}");
+        }
+        assert_eq!(text(b"site".to_vec()).unwrap(), "site");
+        let error = text(vec![b's', 0xff]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
 
     #[test]
     fn a_pipe_and_a_directory_are_refused_at_once_and_a_large_file_too() {

@@ -16,6 +16,41 @@ const FILES: usize = 256;
 /// Least limit of each server and of Zenoh.
 const LEAST: usize = 2;
 
+/// The least limit that a process with a Zenoh session needs: with fewer than 36, Zenoh panics.
+pub const LEAST_DESCRIPTORS: usize = AT_REST;
+
+/// This process may have too few file descriptors.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this process may have only {limit} file descriptors, and needs at least {LEAST_DESCRIPTORS}; raise `ulimit -n`, or LimitNOFILE of systemd"
+)]
+pub struct TooFewDescriptors {
+    /// The limit of the system.
+    pub limit: usize,
+}
+
+impl TooFewDescriptors {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        "too_few_descriptors"
+    }
+}
+
+/// Raises the limit of file descriptors of this process as far as allowed, and refuses one that is too low for a session.
+///
+/// # Errors
+/// [`TooFewDescriptors`]
+pub fn require() -> Result<usize, TooFewDescriptors> {
+    enough(raise())
+}
+
+fn enough(limit: usize) -> Result<usize, TooFewDescriptors> {
+    if limit < LEAST_DESCRIPTORS {
+        return Err(TooFewDescriptors { limit });
+    }
+    Ok(limit)
+}
+
 /// Raises the limit of file descriptors of this process as far as allowed, and returns it.
 pub fn raise() -> usize {
     let limit = getrlimit(Resource::Nofile);
@@ -97,6 +132,17 @@ fn share(limit: usize, asked: &[usize]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_below_the_rest_is_refused_with_both_numbers() {
+        assert!(matches!(enough(44), Ok(44)));
+        let refused = enough(35).map_err(|error| error.to_string());
+        let said = refused.err().unwrap_or_default();
+        assert!(
+            said.contains("only 35") && said.contains("at least 44"),
+            "{said}"
+        );
+    }
 
     #[test]
     fn what_fits_is_given_as_it_was_asked_for() {

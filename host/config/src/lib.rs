@@ -370,12 +370,14 @@ impl Config {
     }
 }
 
-/// Checks that a name can be part of a Zenoh key; `key` is its configuration key, for the error.
+/// Checks that a name can be part of a Zenoh key and of a path; `key` is its configuration key, for the error.
 ///
 /// # Errors
 /// [`ConfigError::Name`].
 pub fn check_name(key: &'static str, value: &str) -> Result<(), ConfigError> {
+    let is_dots = value.bytes().all(|b| b == b'.');
     let fits = (1..=MAX_NAME_BYTES).contains(&value.len())
+        && !is_dots
         && value
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));

@@ -359,3 +359,48 @@ fn what_components_reach_is_mapped_by_the_device() {
         Config::parse(&text(bad), folder).expect_err(bad);
     }
 }
+
+#[test]
+fn a_name_of_dots_alone_is_no_part_of_a_path() {
+    for name in ["", ".", "..", "...", "a/b", "a b", "@a", "a*", "ä"] {
+        for key in ["site", "device"] {
+            let text = SHORTEST.replace(
+                if key == "site" {
+                    "\"lab\""
+                } else {
+                    "\"camera-1\""
+                },
+                &format!("{name:?}"),
+            );
+            let refused = Config::parse(&text, Path::new("")).unwrap_err();
+            let ConfigError::Name { key: named, .. } = &refused else {
+                panic!("{key} {name}: {refused}");
+            };
+            assert_eq!(*named, key);
+        }
+    }
+    for name in ["..a", "a..b", "a.", "-"] {
+        let text = SHORTEST.replace("camera-1", name);
+        Config::parse(&text, Path::new("")).unwrap();
+    }
+}
+
+#[test]
+fn an_empty_file_and_one_in_utf_16_get_a_hint() {
+    for empty in ["", "\n", "  \n\t"] {
+        let refused = Config::parse(empty, Path::new("")).unwrap_err();
+        let source = refused.source().unwrap().to_string();
+        assert!(source.contains("the file is empty"), "{source}");
+        assert!(source.contains("site"), "{source}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hotshoe.toml");
+    let utf_16: Vec<u8> = "\u{feff}site = \"lab\""
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    std::fs::write(&path, utf_16).unwrap();
+    let refused = Config::load(&path).unwrap_err();
+    let source = refused.source().unwrap().to_string();
+    assert!(source.contains("save it as UTF-8"), "{source}");
+}

@@ -203,7 +203,7 @@ pub(crate) fn rollback_answer(left: &SlotStatus, ledger: &Ledger) -> Value {
 }
 
 /// The history of releases, oldest first.
-pub(crate) fn history(ledger: &Ledger) -> Value {
+pub fn history(ledger: &Ledger) -> Value {
     serde_json::to_value(&ledger.history).unwrap_or_default()
 }
 

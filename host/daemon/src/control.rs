@@ -2,24 +2,32 @@
 //!
 //! Only the daemon's user can open it, so its clients count as the operator.
 
+mod places;
+mod socket_path;
+
 use std::fs::{self, Permissions};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_base::{Clock, chain};
 use hotshoe_http::LogThrottle;
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::command::{Command, CommandError};
+use places::{CallerPermit, Places};
+use socket_path::SocketPath;
+
+pub use socket_path::MAX_SOCKET_PATH;
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "control.sock";
@@ -27,13 +35,22 @@ pub const SOCKET: &str = "control.sock";
 pub const MAX_COMMAND_BYTES: u64 = 4 << 10;
 /// Longest line of an answer, in bytes.
 pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
-/// Most concurrent clients. A further one is refused as `busy`.
+/// Most commands that run at once. A further one is refused as `busy`, except [`Command::Status`], which is answered at once.
 pub const MAX_CALLERS: usize = 8;
-/// Timeout to read or write a whole line, in seconds.
+/// Most clients at once whose command has not arrived, so that silent ones do not take the places of others. A further one is refused as
+/// `busy`.
+pub const MAX_SILENT: usize = 8;
+/// Timeout for a client to send its command, in seconds. Clients of this program send it with the connection.
+const COMMAND_TIMEOUT_S: u64 = 1;
+/// Pause before a command that only reads is sent again, because the daemon was busy.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// Timeout to write a whole line, in seconds.
 const LINE_TIMEOUT_S: u64 = 5;
+/// The name of a refusal for want of a place.
+const BUSY: &str = "busy";
 /// Pause after an error of `accept`, such as a lack of file descriptors.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
-/// Timeout of a command, in seconds: a rollback may have to load a release.
+/// Timeout of a command, in seconds.
 const ANSWER_TIMEOUT_S: u64 = 120;
 
 /// Why a command got no answer.
@@ -53,6 +70,17 @@ pub enum ControlError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The daemon does not answer.
+    #[error(
+        "the daemon at {} does not answer within {} s; it hangs, or its machine is overloaded: see its log, and restart it",
+        socket.display(), timeout.as_secs_f32()
+    )]
+    NoAnswer {
+        /// The socket.
+        socket: PathBuf,
+        /// How long it was waited for.
+        timeout: Duration,
     },
     /// The answer cannot be parsed.
     #[error("cannot read the answer from {}; check that the daemon has the same version as this program", socket.display())]
@@ -79,6 +107,7 @@ impl ControlError {
         match self {
             Self::NotRunning { .. } => "not_running",
             Self::Exchange { .. } => "io",
+            Self::NoAnswer { .. } => "no_answer",
             Self::Answer { .. } => "malformed",
             Self::Refused { name, .. } => name,
         }
@@ -99,41 +128,75 @@ struct Reason {
     message: String,
 }
 
-/// Sends a command to the daemon that uses a data folder.
+/// Sends a command to the daemon that uses a data folder. The timeout is long: a rollback may have to load a release.
 ///
 /// # Errors
 /// [`ControlError::NotRunning`] if there is none; the others say what to do.
 pub fn call(data_folder: &Path, command: &Command) -> Result<Value, ControlError> {
+    call_within(data_folder, command, Duration::from_secs(ANSWER_TIMEOUT_S))
+}
+
+/// Like [`call`], with a timeout for the whole exchange.
+///
+/// # Errors
+/// [`ControlError::NoAnswer`] after the timeout, and those of [`call`].
+pub fn call_within(
+    data_folder: &Path,
+    command: &Command,
+    timeout: Duration,
+) -> Result<Value, ControlError> {
     let socket = data_folder.join(SOCKET);
-    let stream = UnixStream::connect(&socket).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ControlError::NotRunning {
-            socket: socket.clone(),
-        },
-        _ => ControlError::Exchange {
-            socket: socket.clone(),
-            source,
-        },
-    })?;
-    let line = exchange(stream, command).map_err(|source| ControlError::Exchange {
-        socket: socket.clone(),
-        source,
-    })?;
-    match serde_json::from_slice(&line) {
-        Ok(Line::Ok(value)) => Ok(value),
-        Ok(Line::Error(Reason { name, message })) => Err(ControlError::Refused { name, message }),
-        Err(source) => Err(ControlError::Answer { socket, source }),
+    let until = Instant::now() + timeout;
+    let only_reads = matches!(command, Command::Status | Command::History);
+    loop {
+        let line = connect(data_folder, until)
+            .and_then(|stream| exchange(&stream, command, until))
+            .map_err(|source| failed(&socket, timeout, source))?;
+        let Reason { name, message } = match serde_json::from_slice(&line) {
+            Ok(Line::Ok(value)) => return Ok(value),
+            Ok(Line::Error(reason)) => reason,
+            Err(source) => return Err(ControlError::Answer { socket, source }),
+        };
+        // Silent clients leave after their timeout.
+        if name != BUSY || !only_reads || Instant::now() + BUSY_PAUSE >= until {
+            return Err(ControlError::Refused { name, message });
+        }
+        thread::sleep(BUSY_PAUSE);
     }
 }
 
-fn exchange(stream: UnixStream, command: &Command) -> io::Result<Vec<u8>> {
+fn failed(socket: &Path, timeout: Duration, source: io::Error) -> ControlError {
+    let socket = socket.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            ControlError::NotRunning { socket }
+        }
+        // The timeouts of sockets are `WouldBlock`.
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            ControlError::NoAnswer { socket, timeout }
+        }
+        _ => ControlError::Exchange { socket, source },
+    }
+}
+
+/// Connects to the socket in a data folder. A daemon that hangs may have a full queue of connections, so this has a deadline too.
+fn connect(data_folder: &Path, until: Instant) -> io::Result<UnixStream> {
+    let place = SocketPath::of(data_folder, SOCKET)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(left(until)?)?;
+    socket.connect(&SockAddr::unix(&place.path)?)?;
+    Ok(UnixStream::from(OwnedFd::from(socket)))
+}
+
+fn exchange(stream: &UnixStream, command: &Command, until: Instant) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');
-    match write_line(&stream, &line, after(LINE_TIMEOUT_S)) {
+    match write_line(stream, &line, until) {
         // A busy daemon replies and closes the connection before it reads.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}
     }
-    read_line(&stream, MAX_ANSWER_BYTES, after(ANSWER_TIMEOUT_S))
+    read_line(stream, MAX_ANSWER_BYTES, until)
 }
 
 fn after(seconds: u64) -> Instant {
@@ -186,9 +249,9 @@ fn write_line(mut stream: &UnixStream, mut line: &[u8], until: Instant) -> io::R
 /// The daemon's side. The socket is removed on drop.
 #[derive(Debug)]
 pub struct Control {
-    socket: PathBuf,
+    folder: PathBuf,
     over: Arc<AtomicBool>,
-    callers: Arc<Callers>,
+    places: Arc<Places>,
     clock: Clock,
     thread: Option<JoinHandle<()>>,
 }
@@ -197,7 +260,7 @@ impl Control {
     /// Listens in a data folder that this process has locked, and calls `follow` for each command, at most [`MAX_CALLERS`] at once.
     ///
     /// # Errors
-    /// If the socket cannot be created, for example because its path is too long.
+    /// If the socket cannot be created.
     pub fn open(
         data_folder: &Path,
         supervisor: &Supervisor,
@@ -210,63 +273,25 @@ impl Control {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(&new)?;
+        let listener = UnixListener::bind(&SocketPath::of(data_folder, "control.new")?.path)?;
         // It gets its final name only after its permissions are set.
         fs::set_permissions(&new, Permissions::from_mode(0o600))?;
         fs::rename(&new, &socket)?;
         let over = Arc::new(AtomicBool::new(false));
-        let callers = Arc::new(Callers::default());
-        let (ended, taken) = (Arc::clone(&over), Arc::clone(&callers));
+        let places = Arc::new(Places::default());
+        let (ended, taken) = (Arc::clone(&over), Arc::clone(&places));
         let (follow, task_supervisor) = (Arc::new(follow), supervisor.clone());
         let thread = supervisor.restarted("control", move || {
             listen(&listener, &ended, &taken, &follow, &task_supervisor);
             Ok(())
         })?;
         Ok(Self {
-            socket,
+            folder: data_folder.to_owned(),
             over,
-            callers,
+            places,
             clock: supervisor.clock().clone(),
             thread: Some(thread),
         })
-    }
-}
-
-#[derive(Debug, Default)]
-struct Callers {
-    count: Mutex<usize>,
-    fewer: Condvar,
-}
-
-/// The place of one client, freed on drop.
-struct CallerPermit(Arc<Callers>);
-
-impl Callers {
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.count.lock()
-    }
-
-    fn take(self: &Arc<Self>) -> Option<CallerPermit> {
-        let mut count = self.lock();
-        (*count < MAX_CALLERS).then(|| {
-            *count += 1;
-            CallerPermit(Arc::clone(self))
-        })
-    }
-
-    fn wait_for_none(&self, most: Duration, clock: &Clock) {
-        let until = clock.now() + most;
-        let mut count = self.lock();
-        while *count > 0 && clock.now() < until {
-            clock.wait_until(&self.fewer, &mut count, until);
-        }
-    }
-}
-
-impl Drop for CallerPermit {
-    fn drop(&mut self) {
-        *self.0.lock() -= 1;
-        self.0.fewer.notify_all();
     }
 }
 
@@ -274,7 +299,7 @@ impl Drop for CallerPermit {
 fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>(
     listener: &UnixListener,
     over: &AtomicBool,
-    callers: &Arc<Callers>,
+    places: &Arc<Places>,
     follow: &Arc<F>,
     supervisor: &Supervisor,
 ) {
@@ -297,14 +322,13 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
                 continue;
             }
         };
-        let Some(caller) = callers.take() else {
+        let Some(silent) = places.silent.take(MAX_SILENT) else {
             refuse(&stream);
             continue;
         };
-        let follow = Arc::clone(follow);
+        let (follow, places) = (Arc::clone(follow), Arc::clone(places));
         let started = supervisor.task("caller", move || {
-            let _caller = caller;
-            if let Err(error) = serve(&stream, &*follow) {
+            if let Err(error) = serve(&stream, silent, &places, &*follow) {
                 tracing::debug!(%error, "a client of the control socket closed its connection");
             }
         });
@@ -316,16 +340,22 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
 
 /// Replies `busy` without blocking: the reply fits into the empty buffer of the socket.
 fn refuse(stream: &UnixStream) {
-    let line = Line::Error(Reason {
-        name: "busy".to_owned(),
-        message: format!("{MAX_CALLERS} commands are running already; try again"),
-    });
+    let line = busy(&format!(
+        "{MAX_SILENT} clients are connected and have sent no command; try again"
+    ));
     let told = stream
         .set_nonblocking(true)
         .and_then(|()| answer(stream, &line));
     if let Err(error) = told {
         tracing::debug!(%error, "a client of the control socket closed its connection");
     }
+}
+
+fn busy(message: &str) -> Line {
+    Line::Error(Reason {
+        name: BUSY.to_owned(),
+        message: message.to_owned(),
+    })
 }
 
 fn answer(stream: &UnixStream, line: &Line) -> io::Result<()> {
@@ -338,25 +368,45 @@ impl Drop for Control {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
         // A connection wakes the thread out of `accept`.
-        let woken = UnixStream::connect(&self.socket).is_ok();
-        if let Err(error) = fs::remove_file(&self.socket) {
+        let woken = connect(&self.folder, after(LINE_TIMEOUT_S)).is_ok();
+        if let Err(error) = fs::remove_file(self.folder.join(SOCKET)) {
             tracing::debug!(%error, "cannot remove the control socket");
         }
         if let Some(thread) = self.thread.take().filter(|_| woken) {
             let _ = thread.join();
         }
         // Accepted clients get their answers; a silent one delays the end by its timeout at most.
-        self.callers
-            .wait_for_none(Duration::from_secs(LINE_TIMEOUT_S), &self.clock);
+        for (callers, seconds) in [
+            (&self.places.silent, COMMAND_TIMEOUT_S),
+            (&self.places.running, LINE_TIMEOUT_S),
+        ] {
+            callers.wait_for_none(Duration::from_secs(seconds), &self.clock);
+        }
     }
 }
 
 fn serve(
     stream: &UnixStream,
+    silent: CallerPermit,
+    places: &Places,
     follow: &impl Fn(Command) -> Result<Value, CommandError>,
 ) -> io::Result<()> {
-    let line = read_line(stream, MAX_COMMAND_BYTES, after(LINE_TIMEOUT_S))?;
-    let line = match serde_json::from_slice::<Command>(&line) {
+    let line = read_line(stream, MAX_COMMAND_BYTES, after(COMMAND_TIMEOUT_S))?;
+    let command = serde_json::from_slice::<Command>(&line);
+    let running = match command {
+        // It waits for nothing, so that it needs no place.
+        Ok(Command::Status) | Err(_) => None,
+        Ok(_) => match places.running.take(MAX_CALLERS) {
+            Some(place) => Some(place),
+            None => {
+                let message = format!("{MAX_CALLERS} commands are running already; try again");
+                return answer(stream, &busy(&message));
+            }
+        },
+    };
+    // Only now, so that the end of the daemon waits for the answer.
+    let _place = running.unwrap_or(silent);
+    let line = match command {
         Ok(command) => match follow(command) {
             Ok(value) => Line::Ok(value),
             Err(error) => Line::Error(Reason {

@@ -50,7 +50,7 @@ pub(crate) use hotshoe_base::chain;
 
 pub use error::{DeployError, StoredTrustError};
 pub use keyring::MAX_TRUST_BYTES;
-pub use loader::{LoadFailure, engine_options};
+pub use loader::engine_options;
 pub use startup::StartupState;
 
 /// Most messages that wait for the deploy thread. The sender of a further one blocks.

@@ -175,6 +175,10 @@ impl Daemon {
                 return Err(abort(workers, error.into()));
             }
         };
+        if let Some(endpoint) = &endpoint {
+            let asked = Arc::clone(&service);
+            endpoint.ask_readiness(move || asked.not_ready());
+        }
         tracing::info!(
             site = config.site,
             device = config.device,

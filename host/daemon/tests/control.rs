@@ -105,3 +105,63 @@ fn a_line_has_an_end_in_bytes_and_in_time() {
         Err(ControlError::NotRunning { .. })
     ));
 }
+
+#[test]
+fn commands_that_run_do_not_block_the_status() {
+    let folder = TempDir::new().unwrap();
+    let (hold, held) = std::sync::mpsc::sync_channel::<()>(0);
+    let held = std::sync::Mutex::new(held);
+    let control = Control::open(folder.path(), &Supervisor::default(), move |command| {
+        if command == Command::Activate {
+            // Ends when the test drops the other end.
+            let _ = held.lock().unwrap().recv();
+        }
+        Ok(json!({ "asked": true }))
+    })
+    .unwrap();
+    let running: Vec<_> = (0..MAX_CALLERS)
+        .map(|_| {
+            let mut stream = connect(folder.path());
+            stream.write_all(b"{\"command\":\"activate\"}\n").unwrap();
+            stream
+        })
+        .collect();
+    let started = Instant::now();
+    loop {
+        assert_eq!(ask(folder.path()), Ok(true));
+        match control::call(folder.path(), &Command::Cancel) {
+            Err(ControlError::Refused { name, .. }) if name == "busy" => break,
+            // Not all commands have begun.
+            answer => assert!(started.elapsed() < DEADLINE, "{answer:?}"),
+        }
+    }
+    drop(hold);
+    for mut stream in running {
+        let mut told = String::new();
+        stream.read_to_string(&mut told).unwrap();
+        assert!(told.contains("asked"), "{told}");
+    }
+    drop(control);
+}
+
+#[test]
+fn a_daemon_that_hangs_costs_its_caller_the_timeout_and_no_more() {
+    let folder = TempDir::new().unwrap();
+    // Accepts nothing, as a stopped process does.
+    let _listener = std::os::unix::net::UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+    let timeout = Duration::from_millis(200);
+    let error = control::call_within(folder.path(), &Command::Status, timeout).unwrap_err();
+    assert_eq!(error.name(), "no_answer", "{error}");
+    assert!(error.to_string().contains("0.2 s"), "{error}");
+}
+
+#[test]
+fn a_data_folder_with_a_long_path_has_a_socket_too() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("d".repeat(120));
+    std::fs::create_dir(&data).unwrap();
+    let control = open(&data);
+    assert_eq!(ask(&data), Ok(true));
+    drop(control);
+    assert!(!data.join(SOCKET).exists());
+}

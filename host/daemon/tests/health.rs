@@ -49,6 +49,35 @@ fn a_trial_waits_for_samples_and_for_time() {
 }
 
 #[test]
+fn a_trial_without_traffic_is_confirmed_by_time_alone() {
+    let gate = HealthGate {
+        confirm_after_seconds: Some(30),
+        ..gate()
+    };
+    let (early, late) = (Duration::from_secs(29), Duration::from_secs(30));
+    let silent = Observed::default();
+    assert_eq!(judge(&gate, &silent, None, early), Verdict::Wait);
+    assert_eq!(judge(&gate, &silent, None, late), Verdict::Confirm);
+    assert_eq!(judge(&gate, &seen(19, 1), None, late), Verdict::Confirm);
+    // Two of two is above the limit, and does not fail a trial that may still get 20 samples.
+    assert_eq!(judge(&gate, &seen(2, 2), None, late), Verdict::Wait);
+    assert!(matches!(
+        judge(&gate, &seen(3, 3), None, late),
+        Verdict::Fail(_)
+    ));
+    let at_once = HealthGate {
+        confirm_after_seconds: Some(0),
+        ..gate
+    };
+    let short = Duration::from_secs(9);
+    assert_eq!(judge(&at_once, &silent, None, short), Verdict::Wait);
+    assert_eq!(
+        judge(&at_once, &silent, None, Duration::from_secs(10)),
+        Verdict::Confirm
+    );
+}
+
+#[test]
 fn a_trial_fails_as_soon_as_nothing_can_save_it() {
     let gate = gate();
     // Two of twenty are allowed, three can never be.

@@ -9,6 +9,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_daemon::metrics::{MetricsError, serve};
@@ -16,9 +17,9 @@ use hotshoe_daemon::serving::answer::ReplyTo;
 use hotshoe_daemon::serving::tally::{DropReason, Settlement, Tally};
 use hotshoe_pipeline::latency::Latency;
 
-fn scrape(address: SocketAddr) -> String {
+fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -47,7 +48,18 @@ fn counts_and_latencies_are_served() {
         tally.accept(ReplyTo::None).settle(settlement);
     }
     Latency::default().record("page", 1_500);
-    let text = scrape(address);
+    assert!(get(address, "/healthz").starts_with("HTTP/1.1 200"));
+    let starting = get(address, "/readyz");
+    assert!(starting.starts_with("HTTP/1.1 503"), "{starting}");
+    let reason = Arc::new(Mutex::new(Some("no release serves".to_owned())));
+    let asked = Arc::clone(&reason);
+    endpoint.ask_readiness(move || asked.lock().unwrap().clone());
+    let empty = get(address, "/readyz");
+    assert!(empty.starts_with("HTTP/1.1 503"), "{empty}");
+    assert!(empty.contains("no release serves"), "{empty}");
+    *reason.lock().unwrap() = None;
+    assert!(get(address, "/readyz").starts_with("HTTP/1.1 200"));
+    let text = get(address, "/metrics");
     for line in [
         "hotshoe_samples_accepted_total 3",
         "hotshoe_results_total 1",

@@ -5,6 +5,7 @@
 
 mod integrity;
 mod kept;
+mod rebuild;
 mod record;
 mod work;
 
@@ -33,7 +34,7 @@ use hotshoe_protocol::registry::RegistryStatus;
 use hotshoe_protocol::wire::REGISTRY;
 use hotshoe_store::{BlobStore, Catalogue, OpenError};
 use hotshoe_trust::toml_file::{self, TomlError};
-use hotshoe_trust::{Digest, MAX_TRUST_BYTES, TrustError, TrustRoot, TrustUpdate, rotate};
+use hotshoe_trust::{Digest, MAX_TRUST_BYTES, TrustError, TrustRoot, TrustUpdate, rotate, time_of};
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -128,7 +129,7 @@ pub enum RegistryError {
     #[error("cannot open the registry's data folder")]
     Open(#[source] OpenError),
     /// The record cannot be read.
-    #[error("cannot read the registry's record {}; remove it, and publish the releases again", path.display())]
+    #[error("cannot read the registry's record {}; remove it: the next start makes it again from the blobs. Then publish the statements again", path.display())]
     Record {
         /// The file.
         path: PathBuf,
@@ -277,8 +278,13 @@ impl Registry {
         config.check()?;
         let blobs = BlobStore::open(&config.data).map_err(RegistryError::Open)?;
         let record_file = config.data.join(RECORD);
-        let record = Record::load(&record_file)?;
+        let is_lost = !record_file.exists();
+        let mut record = Record::load(&record_file)?;
         let trust = trust(config, &record)?;
+        if is_lost {
+            let now = time_of(supervisor.clock().wall());
+            record.releases = rebuild::releases(&blobs, &trust, now);
+        }
         let (reports, reported) = sync_channel(WAITING_REPORTS);
         let work = Arc::new(RegistryWorker {
             site: config.site.clone(),

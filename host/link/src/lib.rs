@@ -32,6 +32,7 @@ use std::time::UNIX_EPOCH;
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::ZenohConfig;
+use hotshoe_config::descriptors::TooFewDescriptors;
 use hotshoe_protocol::status::SessionStatus;
 use hotshoe_trust::{PayloadKind, SigningKey};
 use zenoh::bytes::{Encoding, ZBytes};
@@ -76,6 +77,9 @@ pub enum LinkError {
         #[source]
         source: zenoh::Error,
     },
+    /// The process may have too few file descriptors for a session.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// The session could not be opened.
     #[error("cannot open a Zenoh session that listens on {listen:?}; check that the port is free")]
     Open {
@@ -194,6 +198,7 @@ impl LinkError {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::InsecureEndpoint(_) => "insecure_endpoint",
+            Self::Descriptors(error) => error.name(),
             _ => "link",
         }
     }

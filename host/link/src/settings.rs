@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hotshoe_base::files;
-use hotshoe_config::{TlsConfig, ZenohConfig};
+use hotshoe_config::{TlsConfig, ZenohConfig, descriptors};
 use serde_json::{Value, json};
 use zenoh::{Session, Wait};
 
@@ -68,8 +68,10 @@ fn congestion_settings() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The settings of a session that does not wait for peers. Every session uses them, so each passes the check for insecure endpoints.
+/// The settings of a session that does not wait for peers. Every session uses them, so each passes the check for insecure endpoints, and
+/// that of file descriptors, without which Zenoh panics.
 fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
+    descriptors::require()?;
     let mut settings = zenoh::Config::default();
     let mut all = vec![
         ("mode", json!(config.mode.name())),

@@ -127,6 +127,8 @@ pub enum KnownKind {
     ReleaseRetried,
     /// Another release serves from now on.
     ReleaseSwapped,
+    /// The live release cannot serve, and none before it can: the device is empty until it gets a release.
+    NoReleaseServes,
     /// A part of the daemon ended and restarts.
     PartRestarted,
     /// A part of the daemon ended and cannot restart.
@@ -313,7 +315,10 @@ impl KnownKind {
             | Self::PeersLost
             | Self::NameConflict
             | Self::StatementsStale => Severity::Warning,
-            Self::PartRestarted | Self::PartDied | Self::DiskWriteFailed => Severity::Error,
+            Self::PartRestarted
+            | Self::PartDied
+            | Self::DiskWriteFailed
+            | Self::NoReleaseServes => Severity::Error,
         }
     }
 
@@ -333,6 +338,10 @@ impl KnownKind {
             Self::ReleaseRolledBack => "the release is rolled back",
             Self::ReleaseRetried => "the release will be tried again",
             Self::ReleaseSwapped => "the release serves",
+            Self::NoReleaseServes => {
+                "the release cannot serve, and NO RELEASE SERVES until this device gets one: publish it again, publish another, or \
+                 use `hotshoe install`"
+            }
             Self::PartRestarted => "a part of this program ended and restarts",
             Self::PartDied => "a part of this program ended and cannot restart",
             Self::ComponentPaused => "the component traps repeatedly and is paused",

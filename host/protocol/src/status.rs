@@ -30,6 +30,9 @@ pub struct Status {
     pub labels: BTreeMap<String, String>,
     /// The serving release: the trial during its probation, otherwise the live one. `None` before the first release.
     pub release: Option<ReleaseStatus>,
+    /// Why no release serves although one was live. `None` while a release serves, and before the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_serve: Option<Cause>,
     /// The releases in the slots.
     pub slots: SlotsStatus,
     /// The current or last deployment.

@@ -114,6 +114,7 @@ fn the_names_are_stable() {
             "release_rolled_back",
             "release_retried",
             "release_swapped",
+            "no_release_serves",
             "part_restarted",
             "part_died",
             "component_paused",

@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use hotshoe_config::ConfigError;
+use hotshoe_config::descriptors::TooFewDescriptors;
 use hotshoe_daemon::StartError;
 use hotshoe_delivery::PublishError;
 use hotshoe_engine::PrepareError;
@@ -100,6 +101,7 @@ fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| find::<NoFolder>(cause).map(NoFolder::name))
         .or_else(|| find::<RecordingError>(cause).map(RecordingError::name))
         .or_else(|| find::<NotRecorded>(cause).map(|_| "not_recorded"))
+        .or_else(|| find::<TooFewDescriptors>(cause).map(TooFewDescriptors::name))
         .or_else(|| find::<PeriodError>(cause).map(PeriodError::name))
 }
 
@@ -120,7 +122,11 @@ fn start_name(error: &StartError) -> Option<&'static str> {
 
 /// The name of a link error. Most errors of Zenoh have only their message.
 fn link_name(error: &LinkError) -> Option<&'static str> {
-    matches!(error, LinkError::InsecureEndpoint(_)).then(|| error.name())
+    let has_name = matches!(
+        error,
+        LinkError::InsecureEndpoint(_) | LinkError::Descriptors(_)
+    );
+    has_name.then(|| error.name())
 }
 
 /// An error of the chain, itself or in a box.

@@ -1,6 +1,6 @@
 //! Reads and writes files, with errors that name them.
 use anyhow::{Context, bail};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -9,7 +9,8 @@ const MAX_TEXT_BYTES: u64 = 1 << 20;
 
 /// Reads a small text file.
 pub fn read_text(path: &Path) -> anyhow::Result<String> {
-    String::from_utf8(read_bytes(path)?).with_context(|| format!("{} is not UTF-8", path.display()))
+    hotshoe_base::files::text(read_bytes(path)?)
+        .with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
 /// Reads a small file.
@@ -61,7 +62,14 @@ pub fn write_new(path: &Path, bytes: &[u8], readers: Readers, force: bool) -> an
         _ => {}
     }
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(cannot)?;
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        if readers == Readers::Owner {
+            use std::os::unix::fs::DirBuilderExt;
+            builder.mode(0o700);
+        }
+        builder.create(folder).with_context(cannot)?;
     }
     let mut part = path.as_os_str().to_owned();
     part.push(".part");

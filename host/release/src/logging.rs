@@ -1,5 +1,7 @@
 //! Logs to standard error, which may be full, closed, or without a reader.
 
+mod journal;
+
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -146,7 +148,7 @@ fn colour() -> bool {
     AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }
 
-/// Text on a terminal, JSON lines otherwise.
+/// Text on a terminal, JSON lines otherwise. In the journal of systemd, each line has its priority as a prefix, which the journal takes off.
 fn layer<W>(writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -154,6 +156,11 @@ where
     let logs = fmt::layer().with_writer(writer).log_internal_errors(false);
     if io::stderr().is_terminal() {
         logs.with_ansi(colour()).boxed()
+    } else if journal::is_reader() {
+        logs.json()
+            .flatten_event(true)
+            .map_event_format(journal::WithPriority::new)
+            .boxed()
     } else {
         logs.json().flatten_event(true).boxed()
     }

@@ -62,6 +62,8 @@ pub fn serve<B, S>(
     let mut config =
         Config::load(path).with_context(|| format!("cannot use {}", path.display()))?;
     log.apply(&config.log)?;
+    // Below this, other parts of the start would fail with less to say.
+    descriptors::require()?;
     // First: a signal during the start must not kill the process.
     let tasks = signals::serve(&supervisor)?;
     descriptors::fit(&mut config);
@@ -200,7 +202,7 @@ fn print_started(status: &Status, terminal: &Terminal) {
             "cannot write to standard output"
         );
     }
-    if !terminal.json && status.release.is_none() {
+    if !terminal.json && status.release.is_none() && status.cannot_serve.is_none() {
         tracing::info!(
             site = status.site,
             device = status.device,

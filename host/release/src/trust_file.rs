@@ -53,7 +53,7 @@ impl TrustFile<'_> {
         }
         // Do not write a file that a device would refuse.
         let root = TrustRoot::parse(&text).context("these keys do not make a valid trust.toml")?;
-        write_new(out, text.as_bytes(), Readers::Anyone, force)?;
+        write_new(out, text.as_bytes(), Readers::Owner, force)?;
         Ok(root)
     }
 }

@@ -97,7 +97,7 @@ impl BlobStore {
         Self {
             root: root.to_owned(),
             edge: root.to_owned(),
-            disk: Disk::new(Faults::never()),
+            disk: Disk::shared(),
             shared: Arc::default(),
         }
     }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hotshoe_base::disk::{Disk, Faults, parent};
+use hotshoe_base::disk::{Disk, parent};
 use hotshoe_trust::{Blob, manifest::RELEASE};
 use oci_spec::image::{ImageIndexBuilder, MediaType, OciLayoutBuilder};
 use tempfile::TempDir;
@@ -38,9 +38,7 @@ impl Layout {
             path: path.to_owned(),
             source,
         };
-        Disk::new(Faults::never())
-            .make_folder(parent(path))
-            .map_err(io)?;
+        Disk::shared().make_folder(parent(path)).map_err(io)?;
         let folder = beside(path).map_err(io)?;
         let layout = Layout::at(folder.path());
         layout.prepare()?;

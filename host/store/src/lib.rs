@@ -11,6 +11,7 @@ mod blob_error;
 mod blobs;
 mod catalogue;
 mod chunking;
+mod find;
 mod gc;
 mod illegal_transition;
 mod layout;

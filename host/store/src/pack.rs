@@ -37,9 +37,9 @@ pub enum PackError {
     Text {
         /// The `release.toml`.
         path: PathBuf,
-        /// The first invalid byte.
+        /// The first invalid byte, or what it is instead.
         #[source]
-        source: std::string::FromUtf8Error,
+        source: std::io::Error,
     },
     /// It is not a valid `release.toml`.
     #[error("{} is not valid", path.display())]
@@ -196,7 +196,7 @@ pub fn pack_changed(
 ) -> Result<Packed, PackError> {
     let path = || release_toml.to_owned();
     let text = read_file(release_toml, RELEASE_TOML_BYTES).map_err(PackError::Read)?;
-    let text = String::from_utf8(text).map_err(|source| PackError::Text {
+    let text = hotshoe_base::files::text(text).map_err(|source| PackError::Text {
         path: path(),
         source,
     })?;

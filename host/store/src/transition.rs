@@ -66,6 +66,9 @@ pub enum Transition {
     /// The live release can no longer be loaded: the previous one becomes live, and the damaged one is dropped. It is not
     /// remembered as failed, so that it can be delivered again.
     Recover(Cause),
+    /// The live release is damaged on disk, and the previous one cannot serve either: the damaged one is dropped. It is not
+    /// remembered as failed, so that it can be delivered again.
+    DropLive(Cause),
     /// An operator lowers a floor: older generations of a name are accepted again, and a failure of that name at or above the new
     /// floor is forgotten.
     LowerFloor {
@@ -137,6 +140,10 @@ impl Ledger {
             Transition::Fail(slot, phase, cause) => next.fail(slot, *phase, cause, now)?,
             Transition::GoBack(cause) => next.go_back(cause, now)?,
             Transition::Recover(cause) => next.recover(cause, now)?,
+            Transition::DropLive(cause) => {
+                let damaged = next.live.take().ok_or(IllegalTransition::NothingLive)?;
+                next.record(&damaged, Phase::Failed, Some(cause), now);
+            }
             Transition::LowerFloor { name, generation } => {
                 next.lower_floor(name, *generation, now)?;
             }

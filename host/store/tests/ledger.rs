@@ -214,6 +214,19 @@ fn a_damaged_live_release_gives_way_and_may_come_again() {
 }
 
 #[test]
+fn a_damaged_live_release_without_another_is_dropped_and_may_come_again() {
+    let drop_live = Transition::DropLive(cause());
+    let empty = run(&live(1), [drop_live.clone()]);
+    assert_eq!(empty.live, None);
+    assert_eq!(empty.floor["ocr"].generation, 1);
+    assert_eq!(phases(&empty).last(), Some(&(1, Phase::Failed)));
+    let mended = run(&empty, [stage(1), TRY, Transition::Confirm]);
+    assert_eq!(mended.live, Some(ocr(1)));
+    assert_eq!(refused(&empty, &drop_live), "nothing_live");
+    assert_eq!(refused(&empty, &stage(0)), "below_floor");
+}
+
+#[test]
 fn an_operators_install_ends_what_was_under_way_for_that_name() {
     let busy = run(&live(1), [stage(2), TRY, stage(3)]);
     let installed = run(&busy, [Transition::Install(ocr(3), at(0))]);
@@ -390,6 +403,7 @@ fn any_transition() -> impl Strategy<Value = Transition> {
         1 => (slots(), phases).prop_map(|(slot, phase)| Transition::Fail(slot, phase, cause())),
         1 => Just(Transition::GoBack(cause())),
         1 => Just(Transition::Recover(cause())),
+        1 => Just(Transition::DropLive(cause())),
         1 => slots().prop_map(|slot| Transition::LowerFloor {
             name: slot.name,
             generation: slot.generation,
@@ -417,7 +431,8 @@ fn assert_follows(before: &Ledger, transition: &Transition, after: &Ledger) {
         assert!(sets_floor || now >= entry.generation, "{transition:?}");
     }
     assert!(after.clock_floor >= before.clock_floor);
-    assert!(before.live.is_none() || after.live.is_some());
+    let drops_live = matches!(transition, Transition::DropLive(_));
+    assert!(drops_live || before.live.is_none() || after.live.is_some());
     assert!(after.history.len() <= 100);
     match transition {
         Transition::TryAgain => {

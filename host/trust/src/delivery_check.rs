@@ -93,6 +93,12 @@ impl HealthGate {
             0,
             ReleaseLimits::TRIAL_SECONDS,
         )?;
+        within(
+            "`health.confirm-after-seconds`",
+            self.confirm_after_seconds.unwrap_or(0),
+            0,
+            ReleaseLimits::TRIAL_SECONDS,
+        )?;
         within("`health.tries`", self.tries.into(), 0, ReleaseLimits::TRIES)?;
         for (what, value) in [
             ("`health.max-error-rate`", self.max_error_rate),
@@ -141,6 +147,11 @@ impl HealthBounds {
             (
                 "`max-seconds`",
                 self.max_seconds,
+                ReleaseLimits::TRIAL_SECONDS,
+            ),
+            (
+                "`confirm-after-seconds`",
+                self.confirm_after_seconds,
                 ReleaseLimits::TRIAL_SECONDS,
             ),
             (

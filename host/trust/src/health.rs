@@ -10,6 +10,10 @@ pub struct HealthGate {
     pub min_samples: u64,
     /// Seconds that a trial must have served before it is confirmed. Default 10.
     pub min_seconds: u64,
+    /// Seconds after which a trial within all limits is confirmed even with fewer samples, for devices without traffic; at least
+    /// `min-seconds`. Default: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm_after_seconds: Option<u64>,
     /// The largest share of a trial's samples that may end in an error. Default 0.05.
     pub max_error_rate: f64,
     /// The largest share of a trial's samples on which a component may trap. Default 0.
@@ -36,6 +40,7 @@ impl Default for HealthGate {
         Self {
             min_samples: 20,
             min_seconds: 10,
+            confirm_after_seconds: None,
             max_error_rate: 0.05,
             max_trap_rate: 0.0,
             max_deadline_miss_rate: 0.01,
@@ -83,7 +88,8 @@ pub enum OnFailure {
 
 /// What a device demands of every trial: `[deploy.health]` of a `hotshoe.toml`.
 ///
-/// Each bound makes the gate of a release stricter, except for the two caps, which limit how long a trial lasts.
+/// Each bound makes the gate of a release stricter, except for the two caps and `confirm-after-seconds`, which limit how long a trial
+/// lasts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct HealthBounds {
@@ -95,6 +101,8 @@ pub struct HealthBounds {
     pub max_samples: Option<u64>,
     /// Cap on the seconds that a trial must serve. Default: as the release says.
     pub max_seconds: Option<u64>,
+    /// Seconds after which a trial within all limits is confirmed even with fewer samples. Default: as the release says.
+    pub confirm_after_seconds: Option<u64>,
     /// At most this share of errors. Default: as the release says.
     pub max_error_rate: Option<f64>,
     /// At most this share of traps. Default: as the release says.
@@ -121,6 +129,7 @@ impl HealthGate {
         Self {
             min_samples: between(self.min_samples, bounds.min_samples, bounds.max_samples),
             min_seconds: between(self.min_seconds, bounds.min_seconds, bounds.max_seconds),
+            confirm_after_seconds: bounds.confirm_after_seconds.or(self.confirm_after_seconds),
             max_error_rate: lower(self.max_error_rate, bounds.max_error_rate),
             max_trap_rate: lower(self.max_trap_rate, bounds.max_trap_rate),
             max_deadline_miss_rate: lower(

@@ -76,6 +76,7 @@
 //! [health]                      # the rules of a trial; the values here are the defaults
 //! min-samples = 20              # both must be reached before the trial is confirmed
 //! min-seconds = 10
+//! confirm-after-seconds = 3600  # then fewer samples are enough; default: never
 //! max-error-rate = 0.05         # shares of the trial's samples
 //! max-trap-rate = 0.0
 //! max-deadline-miss-rate = 0.01

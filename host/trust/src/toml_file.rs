@@ -58,10 +58,20 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
             },
             None => TomlError::Invalid {
                 line,
-                message: error.message().trim().replace('\n', "; "),
+                message: described(text, error.message()),
             },
         }
     })
+}
+
+/// What is wrong, in one line. An empty file lacks more than the key that the parser names first.
+fn described(text: &str, message: &str) -> String {
+    let message = message.trim().replace('\n', "; ");
+    if text.trim().is_empty() {
+        format!("the file is empty: {message}")
+    } else {
+        message
+    }
 }
 
 /// The line, from 1, that holds the byte at `offset`.

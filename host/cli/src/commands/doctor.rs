@@ -1,4 +1,6 @@
 mod engine;
+mod installed;
+mod limits;
 mod network;
 mod ports;
 mod python;
@@ -31,8 +33,8 @@ const WRITTEN: &str = "2026-01-01T00:00:00Z";
 
 /// Check whether this machine can run Hotshoe
 ///
-/// Checks the machine, the memory for components, ONNX Runtime and its execution providers, the configuration, the trusted keys, the
-/// access over Zenoh, the data folder, the clock, and the ports of the Open Inference Protocol and of Prometheus with their tokens and
+/// Checks the machine, its limits, the memory for components, ONNX Runtime and its execution providers, the configuration, the trusted
+/// keys, the access over Zenoh, the data folder and who can read it, the live release, the clock, and the ports of the Open Inference Protocol and of Prometheus with their tokens and
 /// certificates. It changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -104,10 +106,11 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         memory(),
     ];
     let config = configuration(args.config.as_deref(), &mut findings);
+    findings.extend(limits::limits(config.as_ref()));
     if let Some(config) = &config {
         findings.push(trust(&config.trust));
         findings.push(network::network(config));
-        let is_used = data(&config.data, &mut findings);
+        let is_used = data(config, &mut findings);
         findings.extend(ports::ports(config, is_used));
     }
     let (memory, engine) = engine::engine(config.as_ref());
@@ -239,7 +242,8 @@ fn trust(path: &Path) -> Finding {
 
 /// Checks the data folder, the space on its disk, its release, and the clock, which must not be before the ledger's times. Returns
 /// whether a daemon uses the folder.
-fn data(folder: &Path, findings: &mut Vec<Finding>) -> bool {
+fn data(config: &Config, findings: &mut Vec<Finding>) -> bool {
+    let folder = &config.data;
     findings.push(writable(folder));
     findings.push(space(folder));
     let (mut floor, mut is_used) = (None, false);
@@ -249,19 +253,13 @@ fn data(folder: &Path, findings: &mut Vec<Finding>) -> bool {
                 let ledger = store.ledger();
                 floor = ledger.clock_floor;
                 findings.push(match &ledger.live {
-                    Some(slot) => Finding::ok(
-                        "release",
-                        format!("{} generation {} is live", slot.name, slot.generation),
-                    ),
+                    Some(slot) => installed::live(&store, slot, config),
                     None => nothing_live(),
                 });
             }
             Err(OpenError::InUse { .. }) => {
                 is_used = true;
-                findings.push(Finding::ok(
-                    "release",
-                    "a daemon uses this data folder; see `hotshoe status`",
-                ));
+                findings.push(installed::serving(folder));
             }
             Err(error) => findings.push(Finding::bad(
                 "release",

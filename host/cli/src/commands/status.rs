@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hotshoe_config::ZENOH_BLOCK_LIMIT_MS;
@@ -10,6 +10,7 @@ use hotshoe_daemon::control::{self, ControlError};
 use hotshoe_link::Client;
 use hotshoe_link::DeviceKey;
 use hotshoe_link::device_list::DeviceList;
+use hotshoe_protocol::status::Status;
 
 use crate::fleet::local::CONFIG;
 use crate::fleet::network::NetworkArgs;
@@ -48,8 +49,8 @@ Example: without certificates
   hotshoe status --site lab --connect tcp/127.0.0.1:7447
 
 With --site-dir or --device-keys, each answer is `signed` by its device, or only `claimed`. With --json, a list of devices, each with
-`claimed`, `daemons` if several have one name and, for a site, `answered`. Exit code 1 if no device answers, an answer is not signed although it has to be, or a part of a
-daemon does not run.")]
+`claimed`, `daemons` if several have one name and, for a site, `answered`. Exit code 1 if no daemon runs on this device (error `not_running`), no device
+answers, an answer is not signed although it has to be, the live release cannot serve, or a part of a daemon does not run.")]
 pub(crate) struct Args {
     /// A device's configuration: that device, or its network [default: hotshoe.toml, unless --connect is given]
     #[arg(long, value_name = "FILE")]
@@ -128,10 +129,12 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     )
 }
 
-/// A failure if a part of any daemon does not run.
+/// A failure if a part of any daemon does not run, or its live release cannot serve.
 fn exit_code<'a>(answers: impl IntoIterator<Item = &'a DeviceReport>) -> ExitCode {
     let mut answers = answers.into_iter();
-    if answers.any(|answer| answer.status.broken().next().is_some()) {
+    let is_broken =
+        |status: &Status| status.broken().next().is_some() || status.cannot_serve.is_some();
+    if answers.any(|answer| is_broken(&answer.status)) {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -142,20 +145,30 @@ fn exit_code<'a>(answers: impl IntoIterator<Item = &'a DeviceReport>) -> ExitCod
 fn own(args: &Args, list: Option<&DeviceList>) -> anyhow::Result<Vec<DeviceReport>> {
     let path = args.config.as_deref().unwrap_or(Path::new(CONFIG));
     let config = Config::load(path).context("give --config or --connect")?;
-    match control::call(&config.data, &Command::Status) {
+    let begun = Instant::now();
+    let timeout = Duration::from_secs(args.timeout);
+    match control::call_within(&config.data, &Command::Status, timeout) {
         Ok(status) => {
             let status = serde_json::from_value(status).context("the answer is not a status")?;
             return Ok(vec![DeviceReport::own(status)]);
         }
-        // The configuration may be a copy, on another machine.
-        Err(ControlError::NotRunning { .. }) => {}
+        // Without a data folder, the configuration may be a copy, on another machine.
+        Err(ControlError::NotRunning { .. }) if !config.data.exists() => {}
         Err(error) => return Err(error.into()),
     }
+    let not_here = || {
+        format!(
+            "no daemon runs here: there is no data folder {}; start one with `hotshoe run`",
+            config.data.display()
+        )
+    };
     let mut zenoh: ZenohConfig = config.zenoh.client();
     zenoh.insecure |= args.network.insecure;
-    let client = Client::open(&zenoh).context("cannot reach any device")?;
-    let timeout = Duration::from_secs(args.timeout);
-    let found = survey(&client, Some(&config.site), Some(&config.device), timeout)?;
+    let client = Client::open(&zenoh)
+        .with_context(not_here)
+        .context("cannot reach any device")?;
+    let left = timeout.saturating_sub(begun.elapsed());
+    let found = survey(&client, Some(&config.site), Some(&config.device), left)?;
     client.close();
     Ok(DeviceReport::of(found.statuses, list))
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use hotshoe_config::Config;
-use hotshoe_daemon::command::{Command, offline};
+use hotshoe_daemon::command::{Command, history, offline};
 use hotshoe_daemon::control::{self, ControlError};
-use hotshoe_store::Store;
+use hotshoe_store::{Ledger, Store};
 use hotshoe_trust::Time;
 use serde_json::Value;
 
@@ -31,6 +31,16 @@ pub(crate) fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result
             value,
             running: true,
         }),
+        // A command that only reads does not create the data folder.
+        Err(ControlError::NotRunning { .. })
+            if *command == Command::History && !config.data.exists() =>
+        {
+            Ok(LocalAnswer {
+                value: history(&Ledger::default()),
+                running: false,
+            })
+        }
+        Err(error @ ControlError::NotRunning { .. }) if !config.data.exists() => Err(error.into()),
         Err(ControlError::NotRunning { .. }) => {
             let mut store = Store::open(&config.data)
                 .with_context(|| format!("cannot use the data folder {}", config.data.display()))?;

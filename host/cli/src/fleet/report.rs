@@ -330,6 +330,11 @@ fn show_models(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
 
 fn show_release(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     let Some(release) = &status.release else {
+        if let Some(cause) = &status.cannot_serve {
+            return terminal.print(terminal.bad(&format!(
+                "release   NONE SERVES: the live one cannot ({cause}); publish it again, publish another, or use `hotshoe install`"
+            )));
+        }
         return terminal
             .print(terminal.warning("release   none yet; publish one with `hotshoe publish`"));
     };

@@ -480,7 +480,12 @@ fn is_replaced_next(status: &Status, release: Digest) -> bool {
 fn event_in(status: &Status, release: Digest, now: Time) -> Option<DeployEvent> {
     let slots = &status.slots;
     let trial = slots.trial.as_ref().map(|trial| &trial.slot);
-    let serving = [(Phase::Trial, trial), (Phase::Live, slots.live.as_ref())]
+    // A live release that cannot serve is not confirmed; `deploy` says why.
+    let live = slots
+        .live
+        .as_ref()
+        .filter(|_| status.cannot_serve.is_none());
+    let serving = [(Phase::Trial, trial), (Phase::Live, live)]
         .into_iter()
         .find_map(|(phase, slot)| {
             slot.filter(|slot| slot.release == release)

@@ -5,13 +5,11 @@ use std::path::PathBuf;
 
 use hotshoe_engine::EngineError;
 use hotshoe_link::LinkError;
-use hotshoe_pipeline::LoadError;
 use hotshoe_store::{BlobError, OpenError};
 use hotshoe_trust::TrustError;
 
-use crate::deploy::loader::LoadFailure;
-
-/// Why a daemon cannot start on its data folder. A missing release is not an error: the device waits for its first one.
+/// Why a daemon cannot start on its data folder. A release that is missing or cannot serve is not an
+/// error: the device starts empty, and waits for one.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     /// `trust.toml` cannot be read.
@@ -56,20 +54,6 @@ pub enum DeployError {
     /// The data folder cannot be opened.
     #[error("cannot open the data folder")]
     Store(#[source] OpenError),
-    /// Neither the live release nor the one before it can serve.
-    #[error(
-        "the installed release `{name}` in {data} cannot serve; {}",
-        way_out(source)
-    )]
-    Release {
-        /// Its name.
-        name: String,
-        /// The data folder.
-        data: PathBuf,
-        /// Why.
-        #[source]
-        source: LoadFailure,
-    },
     /// The program's version is not a semantic version.
     #[error("this program's version `{0}` is not a semantic version")]
     Version(&'static str),
@@ -82,19 +66,6 @@ pub enum DeployError {
     /// The deploy thread cannot be started.
     #[error("cannot start the thread that deploys releases")]
     Thread(#[source] io::Error),
-}
-
-/// What to do. Installing again repairs damage on disk, but not what the release misses on this device.
-const fn way_out(failure: &LoadFailure) -> &'static str {
-    match failure {
-        LoadFailure::Load(
-            LoadError::Model { .. }
-            | LoadError::NoVariant { .. }
-            | LoadError::Variants(_)
-            | LoadError::Component(_),
-        ) => "add what is missing, or install another release with `hotshoe install`",
-        _ => "install it again with `hotshoe install`",
-    }
 }
 
 /// Why trusted keys in the data folder cannot be used.

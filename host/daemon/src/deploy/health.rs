@@ -142,7 +142,8 @@ impl fmt::Display for ExceededLimit {
 /// Judges a trial by its counts after `elapsed`, and by the last counts of the previous release.
 ///
 /// Until there are `min-samples` samples, rates are computed over `min-samples`, so that a trial fails as soon as it can no longer
-/// pass. The previous release is compared only if it has at least `min-samples` samples.
+/// pass. The previous release is compared only if it has at least `min-samples` samples. After `confirm-after-seconds`, a trial with fewer
+/// samples is confirmed.
 pub fn judge(
     gate: &HealthGate,
     seen: &Observed,
@@ -153,7 +154,7 @@ pub fn judge(
     if let Some(failing) = rates(gate, seen, before) {
         return Verdict::Fail(failing);
     }
-    if seen.samples < gate.min_samples {
+    if seen.samples < gate.min_samples && !is_confirmed_by_time(gate, seen, before, elapsed) {
         return Verdict::Wait;
     }
     if let Some(failing) = latency(gate, seen, before) {
@@ -163,6 +164,21 @@ pub fn judge(
         return Verdict::Wait;
     }
     Verdict::Confirm
+}
+
+/// Whether a trial with too few samples has served for `confirm-after-seconds`, and those that came are within the limits by themselves.
+fn is_confirmed_by_time(
+    gate: &HealthGate,
+    seen: &Observed,
+    before: Option<&Observed>,
+    elapsed: Duration,
+) -> bool {
+    let is_due = |seconds| elapsed >= Duration::from_secs(seconds);
+    let few = HealthGate {
+        min_samples: seen.samples,
+        ..gate.clone()
+    };
+    gate.confirm_after_seconds.is_some_and(is_due) && rates(&few, seen, before).is_none()
 }
 
 fn rates(gate: &HealthGate, seen: &Observed, before: Option<&Observed>) -> Option<ExceededLimit> {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
 use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
-use hotshoe_store::{ApplyError, BlobError, Catalogue, Cause, Ledger, Slot, Store, Transition};
+use hotshoe_store::{
+    ApplyError, BlobError, Catalogue, Cause, GcError, Ledger, Slot, Store, Transition,
+};
 use hotshoe_trust::{Digest, NewTrust, Release, Time, Verified};
 
 use crate::deploy::wall_time;
@@ -156,16 +158,21 @@ impl LedgerWriter {
             .keep_package(release, wall_time(&self.clock))
             .map_err(|error| cause(&error))?;
         let quota = quota_bytes.saturating_sub(self.bytes_to_come(release));
-        let freed = self
-            .store
-            .collect_garbage(&[release.digest()], Some(quota))
-            .map_err(|error| Cause::new(error.name(), super::chain(&error)))?;
-        if freed.over == 0 {
+        let over = match self.store.collect_garbage(&[release.digest()], Some(quota)) {
+            Ok(freed) => freed.over,
+            // A slot that is damaged must not keep away the release that replaces it.
+            Err(error @ GcError::Unreadable { .. }) => {
+                tracing::warn!(cause = super::chain(&error), "cannot remove unused files");
+                let used = self.store.usage().map_err(|error| cause(&error))?;
+                used.saturating_sub(quota)
+            }
+            Err(error) => return Err(Cause::new(error.name(), super::chain(&error))),
+        };
+        if over == 0 {
             return Ok(());
         }
         let message = format!(
-            "{} bytes more than `deploy.quota-mib = {quota_mib}` allows would be in use",
-            freed.over
+            "{over} bytes more than `deploy.quota-mib = {quota_mib}` allows would be in use"
         );
         Err(Cause::new("quota", message))
     }

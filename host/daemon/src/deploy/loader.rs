@@ -12,7 +12,7 @@ use hotshoe_engine::{
 };
 use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, LoadError, Pipeline, SelfTestError};
-use hotshoe_store::{Cause, ReadError, Slot, Store, Transition};
+use hotshoe_store::{BlobError, Cause, ReadError, Slot, Store, Transition};
 use hotshoe_trust::{
     Allowed, Device, Floor, Package, Release, Time, TrustRoot, Verified, VerifyError,
 };
@@ -43,9 +43,20 @@ pub(super) struct Loader {
     trust: TrustRoot,
 }
 
+/// What serves without a trial.
+#[derive(Default)]
+pub(super) struct LoadedLive {
+    /// The live release, or the previous one.
+    pub served: Option<Arc<ServingRelease>>,
+    /// What the ledger has to record about it.
+    pub transition: Option<Transition>,
+    /// The live release that cannot serve, where none before it can either.
+    pub failed: Option<(Slot, Cause)>,
+}
+
 /// Why a slot's release cannot serve.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadFailure {
+pub(super) enum LoadFailure {
     /// Its manifest, config or signatures cannot be read back.
     #[error("the release cannot be read")]
     Package(#[source] ReadError),
@@ -62,17 +73,21 @@ pub enum LoadFailure {
 
 impl LoadFailure {
     /// The stable name, in snake case.
-    pub fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Package(error) => error.name(),
             Self::Verify(error) => error.name(),
-            Self::Load(error) => error.name(),
+            // What is wrong with the blob says more than that it cannot be read.
+            Self::Load(error) => match blob_error(error) {
+                Some(blob) => blob.name(),
+                None => error.name(),
+            },
             Self::SelfTest(error) => error.name(),
         }
     }
 
     /// Whether the compilation of a component was interrupted. Nothing is known about the release then.
-    pub const fn is_interrupted(&self) -> bool {
+    pub(super) const fn is_interrupted(&self) -> bool {
         matches!(
             self,
             Self::Load(LoadError::Component(PrepareError::Interrupted { .. }))
@@ -80,7 +95,7 @@ impl LoadFailure {
     }
 
     /// Whether it is damage on the disk, and not a fault of the release.
-    pub const fn is_damage(&self) -> bool {
+    pub(super) const fn is_damage(&self) -> bool {
         matches!(
             self,
             Self::Package(_)
@@ -89,12 +104,40 @@ impl LoadFailure {
         )
     }
 
+    /// Whether bytes of the release are missing or damaged, which reading again does not mend.
+    fn is_lost(&self) -> bool {
+        let blob = match self {
+            Self::Load(LoadError::Damaged { .. }) => return true,
+            Self::Package(ReadError::Blob(error)) => Some(error),
+            Self::Load(error) => blob_error(error),
+            _ => None,
+        };
+        matches!(
+            blob,
+            Some(
+                BlobError::Missing { .. }
+                    | BlobError::Damaged { .. }
+                    | BlobError::Size { .. }
+                    | BlobError::TooLarge { .. }
+                    | BlobError::NotAFile { .. }
+            )
+        )
+    }
+
     /// The cause for the ledger and events.
-    pub fn cause(&self) -> Cause {
+    pub(super) fn cause(&self) -> Cause {
         Cause {
             name: self.name().to_owned(),
             message: chain(self),
         }
+    }
+}
+
+/// Why a blob of the release cannot be read, if that is the reason.
+fn blob_error(error: &LoadError) -> Option<&BlobError> {
+    match error {
+        LoadError::Blob { source, .. } => source.downcast_ref(),
+        _ => None,
     }
 }
 
@@ -255,30 +298,57 @@ impl Loader {
         self.load(store, release)
     }
 
-    /// Loads the release to roll back to; `None` if there is none. If the live release is damaged on disk, the previous one with the
-    /// transition that makes it live.
-    pub(super) fn load_rollback(
-        &self,
-        store: &Store,
-    ) -> (Option<Arc<ServingRelease>>, Option<Transition>) {
+    /// Loads the live release. If it cannot serve, the previous one. A live release that is damaged on disk is dropped, so that it can
+    /// be delivered again; one that is not for this device stays, for the case that the device gets its old name or keys again. So does
+    /// one where all blobs are gone, for the case that their disk is mounted later.
+    pub(super) fn load_live(&self, store: &Store) -> LoadedLive {
         let ledger = store.ledger();
         let Some(live) = &ledger.live else {
-            return (None, None);
+            return LoadedLive::default();
         };
         let error = match self.load_slot(store, live) {
-            Ok(served) => return (Some(served), None),
+            Ok(served) => {
+                return LoadedLive {
+                    served: Some(served),
+                    ..LoadedLive::default()
+                };
+            }
             Err(error) => error,
         };
-        tracing::error!(
-            release = live.name,
-            cause = chain(&error),
-            "the release to go back to cannot serve"
-        );
         let previous = ledger.previous.as_ref();
-        match previous.and_then(|slot| self.load_slot(store, slot).ok()) {
-            Some(served) => (Some(served), Some(Transition::Recover(error.cause()))),
-            None => (None, None),
+        let previous = previous.and_then(|slot| self.load_previous(store, slot));
+        if previous.is_some() {
+            tracing::error!(
+                release = live.name,
+                generation = live.generation,
+                cause = chain(&error),
+                "the live release cannot serve; the previous release is live again"
+            );
+            return LoadedLive {
+                served: previous,
+                transition: Some(Transition::Recover(error.cause())),
+                failed: None,
+            };
         }
+        LoadedLive {
+            served: None,
+            transition: (error.is_lost() && !store.blobs().is_empty())
+                .then(|| Transition::DropLive(error.cause())),
+            failed: Some((live.clone(), error.cause())),
+        }
+    }
+
+    fn load_previous(&self, store: &Store, previous: &Slot) -> Option<Arc<ServingRelease>> {
+        let loaded = self.load_slot(store, previous);
+        loaded
+            .inspect_err(|error| {
+                tracing::error!(
+                    release = previous.name,
+                    cause = chain(error),
+                    "the previous release cannot serve either"
+                );
+            })
+            .ok()
     }
 
     /// Loads the successor of `serving` with a copy of its state, and runs its self-test.

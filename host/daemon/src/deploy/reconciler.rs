@@ -119,6 +119,9 @@ impl Reconciler {
             clock,
         };
         reconciler.resume();
+        if let Some((slot, cause)) = startup.failed {
+            reconciler.reporter.cannot_serve(&Subject::of(&slot), cause);
+        }
         reconciler
     }
 

@@ -214,6 +214,14 @@ impl Reporter {
             .change(|view| count(&mut view.ignored, reason));
     }
 
+    /// Reports that the live release cannot serve, and that no other one can.
+    pub(super) fn cannot_serve(&self, subject: &Subject, cause: Cause) {
+        self.phase(subject, Phase::Failed, Some(cause.clone()));
+        self.record(KnownKind::NoReleaseServes, subject, Some(cause.clone()));
+        self.published_status
+            .change(|view| view.cannot_serve = Some(cause));
+    }
+
     /// Reports that no peer is connected.
     pub(super) fn no_peers(&self, cause: &str, message: &str) {
         let cause = EventCause::new(cause, message);

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hotshoe_base::Clock;
+use hotshoe_base::disk::wider_mode;
 use hotshoe_config::{Config, KeepPrevious};
 use hotshoe_engine::{CompileInterrupt, MemoryChoice};
 use hotshoe_store::{Cause, Slot, Store, Transition};
 
 use crate::deploy::error::DeployError;
 use crate::deploy::keyring;
-use crate::deploy::loader::{LoadFailure, Loader};
+use crate::deploy::loader::Loader;
 use crate::deploy::wall_time;
 use crate::serving::ServingRelease;
 
@@ -26,6 +27,9 @@ pub struct StartupState {
     pub(super) serving: Option<Arc<ServingRelease>>,
     /// The live release beside a trial, for a rollback.
     pub(super) old: Option<Arc<ServingRelease>>,
+    /// The live release that cannot serve, where none before it can either. The daemon starts empty then, so that it can be reached and
+    /// takes a release.
+    pub(super) failed: Option<(Slot, Cause)>,
     /// Transitions that could not be written yet.
     pub(super) pending_transitions: VecDeque<Transition>,
 }
@@ -37,6 +41,7 @@ impl StartupState {
     /// [`DeployError`] says what to do.
     pub fn open(config: &Config, clock: Clock) -> Result<Self, DeployError> {
         let store = Store::open(&config.data).map_err(DeployError::Store)?;
+        warn_of_modes(config);
         let trust = keyring::open(config, &store)?;
         let loader = Loader::new(config, store.aot_dir(), trust, clock.clone())?;
         let mut startup = Self {
@@ -45,12 +50,13 @@ impl StartupState {
             loader,
             serving: None,
             old: None,
+            failed: None,
             pending_transitions: VecDeque::new(),
         };
         let trial = startup.load_trial();
         let beside = trial.is_some();
         if !beside || config.deploy.keep_previous == KeepPrevious::Memory {
-            startup.old = startup.load_live(config, beside)?;
+            startup.old = startup.load_live(beside);
         }
         startup.serving = match trial {
             Some(trial) => Some(trial),
@@ -97,52 +103,28 @@ impl StartupState {
             .ok()
     }
 
-    /// Loads the live release. If it is damaged, the previous one becomes live.
-    fn load_live(
-        &mut self,
-        config: &Config,
-        beside: bool,
-    ) -> Result<Option<Arc<ServingRelease>>, DeployError> {
-        let Some(slot) = self.store.ledger().live.clone() else {
-            return Ok(None);
-        };
-        let error = match self.loader.load_slot(&self.store, &slot) {
-            Ok(served) => return Ok(Some(served)),
-            Err(error) => error,
-        };
+    /// Loads the live release, or the previous one if it cannot serve. Beside a trial, the live one only.
+    fn load_live(&mut self, beside: bool) -> Option<Arc<ServingRelease>> {
         if beside {
-            tracing::error!(release = slot.name, %error, "the release to go back to cannot be loaded");
-            return Ok(None);
+            let slot = self.store.ledger().live.as_ref()?;
+            let loaded = self.loader.load_slot(&self.store, slot);
+            return loaded
+                .inspect_err(|error| {
+                    let cause = super::chain(error);
+                    tracing::error!(
+                        release = slot.name,
+                        cause,
+                        "the release to go back to cannot be loaded"
+                    );
+                })
+                .ok();
         }
-        let previous = self.store.ledger().previous.clone();
-        let recovered = previous.and_then(|previous| self.load_previous(&previous));
-        let Some(recovered) = recovered else {
-            if matches!(error, LoadFailure::Verify(_)) && self.store.ledger().trust.is_some() {
-                // The daemon must start without a release: otherwise the device could not receive one that its new keys sign.
-                tracing::error!(
-                    release = slot.name,
-                    cause = super::chain(&error),
-                    "the live release is not trusted by the new keys; NO RELEASE SERVES until another one is published"
-                );
-                return Ok(None);
-            }
-            return Err(failed(config, slot, error));
-        };
-        self.apply(Transition::Recover(error.cause()));
-        tracing::error!(
-            release = slot.name,
-            generation = slot.generation,
-            cause = super::chain(&error),
-            "the live release cannot serve; the previous release is live again"
-        );
-        Ok(Some(recovered))
-    }
-
-    fn load_previous(&self, previous: &Slot) -> Option<Arc<ServingRelease>> {
-        let loaded = self.loader.load_slot(&self.store, previous);
-        loaded
-            .inspect_err(|error| tracing::error!(release = previous.name, %error, "the previous release cannot serve either"))
-            .ok()
+        let loaded = self.loader.load_live(&self.store);
+        if let Some(transition) = loaded.transition {
+            self.apply(transition);
+        }
+        self.failed = loaded.failed;
+        loaded.served
     }
 
     fn roll_back(&mut self, slot: &Slot, cause: Cause) {
@@ -168,10 +150,21 @@ impl StartupState {
     }
 }
 
-fn failed(config: &Config, slot: Slot, source: LoadFailure) -> DeployError {
-    DeployError::Release {
-        name: slot.name,
-        data: config.data.clone(),
-        source,
+/// Warns of files that other users of the machine can read or change. An earlier version, or a copy, made them so.
+fn warn_of_modes(config: &Config) {
+    let checked = [
+        (config.data.clone(), 0o077),
+        (config.data.join("ledger.json"), 0o077),
+        (config.data.join("blobs"), 0o077),
+        (config.trust.clone(), 0o022),
+    ];
+    for (path, bits) in checked {
+        if let Some(mode) = wider_mode(&path, bits) {
+            tracing::warn!(
+                path = %path.display(),
+                mode = format!("{mode:03o}"),
+                "other users of this machine can read or change what only the daemon should; run `chmod -R go-rwx` on it"
+            );
+        }
     }
 }

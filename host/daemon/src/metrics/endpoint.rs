@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hotshoe_base::supervisor::Supervisor;
@@ -67,9 +67,13 @@ impl From<FrontError> for MetricsError {
     }
 }
 
+/// Says why the daemon serves nothing; `None` if a release serves.
+type NotReady = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// A running endpoint. It ends when this is dropped.
 pub struct Endpoint {
     front: Arc<Front>,
+    not_ready: Arc<OnceLock<NotReady>>,
     stop: Arc<Notify>,
 }
 
@@ -82,6 +86,12 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
+    /// Sets what `/readyz` asks. Until then, the daemon is not ready.
+    pub fn ask_readiness(&self, not_ready: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        // A daemon does this once.
+        let _ = self.not_ready.set(Box::new(not_ready));
+    }
+
     /// Prepares a changed token, certificates and connection limits. They take effect with [`Renewal::apply`]. Another address needs a
     /// restart.
     ///
@@ -106,7 +116,8 @@ pub fn check(config: &MetricsConfig) -> Result<(), MetricsError> {
     bind(config).map(drop)
 }
 
-/// Starts to collect metrics, and serves them at `/metrics`. An address alone uses the defaults.
+/// Starts to collect metrics, and serves them at `/metrics`, with `/healthz` (200 while the process is alive) and `/readyz` (503 with the
+/// reason while no release serves). An address alone uses the defaults.
 ///
 /// # Errors
 /// [`MetricsError`]
@@ -124,7 +135,12 @@ pub fn serve(
         .map_err(|e| MetricsError::Recorder(e.to_string().into()))?;
     describe();
     let entered = runtime.enter();
-    let front = Arc::new(bound.serve(Arc::new(Scrape(handle.clone()))));
+    let not_ready = Arc::new(OnceLock::new());
+    let scrape = Scrape {
+        metrics: handle.clone(),
+        not_ready: Arc::clone(&not_ready),
+    };
+    let front = Arc::new(bound.serve(Arc::new(scrape)));
     drop(entered);
     tracing::info!(address = front.url(), "serving metrics");
     let stop = Arc::new(Notify::new());
@@ -139,7 +155,11 @@ pub fn serve(
     supervisor
         .vital("metrics", move || runtime.block_on(run))
         .map_err(MetricsError::Thread)?;
-    Ok(Endpoint { front, stop })
+    Ok(Endpoint {
+        front,
+        not_ready,
+        stop,
+    })
 }
 
 fn bind(config: &MetricsConfig) -> Result<(Bound, Runtime), MetricsError> {
@@ -161,19 +181,49 @@ async fn upkeep(handle: PrometheusHandle) {
     }
 }
 
-/// The handler of scrapes.
-struct Scrape(PrometheusHandle);
+/// The handler of scrapes and probes.
+struct Scrape {
+    metrics: PrometheusHandle,
+    not_ready: Arc<OnceLock<NotReady>>,
+}
+
+impl Scrape {
+    fn readiness(&self) -> Response<Body> {
+        let reason = match self.not_ready.get() {
+            Some(not_ready) => not_ready(),
+            None => Some("the daemon starts".to_owned()),
+        };
+        match reason {
+            None => text(StatusCode::OK, "ready\n"),
+            Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        }
+    }
+}
+
+/// Leaves out the series of releases that no longer serve: the recorder cannot remove a series, so they stay in it as zeros.
+fn without_old_releases(metrics: &str) -> String {
+    let is_old = |line: &str| {
+        let of_release = ["hotshoe_release_info{", "hotshoe_part_info{"];
+        line.ends_with("} 0") && of_release.iter().any(|name| line.starts_with(name))
+    };
+    metrics
+        .split_inclusive('\n')
+        .filter(|line| !is_old(line.trim_end()))
+        .collect()
+}
 
 impl Handler for Scrape {
     fn answer(&self, request: Request<Body>) -> Answer {
         let response = match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/metrics" | "/") => {
-                let mut response = text(StatusCode::OK, self.0.render());
+                let mut response =
+                    text(StatusCode::OK, without_old_releases(&self.metrics.render()));
                 let kind = HeaderValue::from_static(TEXT_FORMAT);
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response
             }
-            (&Method::GET | &Method::HEAD, "/health") => text(StatusCode::OK, "OK"),
+            (&Method::GET | &Method::HEAD, "/health" | "/healthz") => text(StatusCode::OK, "OK"),
+            (&Method::GET | &Method::HEAD, "/readyz") => self.readiness(),
             (&Method::GET | &Method::HEAD, _) => {
                 text(StatusCode::NOT_FOUND, "metrics are at /metrics\n")
             }
@@ -208,4 +258,19 @@ fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_that_no_longer_serve_are_left_out() {
+        let text = "# TYPE hotshoe_release_info gauge\nhotshoe_release_info{name=\"a\"} 0\n\
+                    hotshoe_release_info{name=\"b\"} 1\nhotshoe_part_info{name=\"x\"} 0\n\nhotshoe_queue_depth 0\n";
+        assert_eq!(
+            without_old_releases(text),
+            "# TYPE hotshoe_release_info gauge\nhotshoe_release_info{name=\"b\"} 1\n\nhotshoe_queue_depth 0\n"
+        );
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use hotshoe_base::Clock;
 use hotshoe_engine::MemoryChoice;
 use hotshoe_protocol::status::{DeployStatus, RollbackStatus, SlotsStatus};
+use hotshoe_store::Cause;
 use parking_lot::Mutex;
 
 use crate::events::EventLog;
@@ -25,6 +26,8 @@ pub struct DeployView {
     pub memory: Option<MemoryChoice>,
     /// The ledger's slots.
     pub slots: SlotsStatus,
+    /// Why the live release cannot serve.
+    pub cannot_serve: Option<Cause>,
     /// Start of the trial, on the monotonic clock.
     pub probation_since: Option<Instant>,
     /// The release that is being deployed, or the last one that was.

@@ -66,6 +66,37 @@ fn it_serves_when_the_publisher_has_gone_and_after_a_restart() {
     registry.stop();
 }
 
+#[test]
+fn a_lost_record_is_made_again_from_the_blobs() {
+    let deployer = Deployer::new();
+    let made = deployer.release("ocr", 1, &noise(35, 600_000));
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder, &deployer);
+    let registry = Registry::start(&config).unwrap();
+    let publisher = publisher(&connecting(&registry.locators()), &made);
+    let said = deploy(&made, Some(&deployer.signer.key));
+    publisher.publish_statement("ocr", said).unwrap();
+    assert!(registry.wait_for(made.digest, DEADLINE));
+    publisher.close();
+    let held = registry.held();
+    registry.stop();
+    std::fs::remove_file(config.data.join("registry.json")).unwrap();
+    // Neither of these is a release.
+    let blobs = config.data.join("blobs/sha256");
+    std::fs::write(blobs.join("notes"), b"{}").unwrap();
+    std::fs::write(blobs.join("0".repeat(64)), b"damaged").unwrap();
+    let registry = Registry::start(&config).unwrap();
+    assert_eq!(registry.held(), held);
+    let client = ZenohConfig {
+        mode: ZenohMode::Client,
+        ..connecting(&registry.locators())
+    };
+    let device = Device::new("camera", &client, DeliveryConfig::default());
+    let moved = device.fetch(&made);
+    assert_eq!(moved.from.keys().collect::<Vec<_>>(), ["registry-one"]);
+    registry.stop();
+}
+
 fn registry_serves(registry: &Registry, made: &Made, said: &[u8]) {
     let client = ZenohConfig {
         mode: ZenohMode::Client,

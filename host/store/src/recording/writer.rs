@@ -1,11 +1,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hotshoe_base::disk::Disk;
 use hotshoe_trust::Blob;
 
 use super::{Manifest, RECORDING_FILE, RecordedEntry, RecordedPart, RecordingError, RecordingHead};
 use crate::blob_error::BlobError;
-use crate::states::replace_file;
 
 /// `recording.json` is rewritten when this fraction of its entries is new: a 16th. Rewriting it for each entry would be quadratic.
 const NEW_PART: usize = 16;
@@ -123,5 +123,9 @@ fn make(folder: &Path) -> Result<(), RecordingError> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), RecordingError> {
-    replace_file(path, bytes).map_err(|source| RecordingError::Write(Box::new(source)))
+    // People hand recordings on.
+    Disk::shared()
+        .replace(path, bytes)
+        .map_err(BlobError::write(path))
+        .map_err(|source| RecordingError::Write(Box::new(source)))
 }

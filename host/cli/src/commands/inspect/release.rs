@@ -252,6 +252,9 @@ fn trial(release: &Release) -> Tree<String> {
         health.max_trap_rate,
         health.max_deadline_miss_rate
     );
+    if let Some(seconds) = health.confirm_after_seconds {
+        gate.push_str(&format!("; after {seconds} s, with fewer samples too"));
+    }
     if let Some(p95) = health.max_latency_p95_ms {
         gate.push_str(&format!("; p95 at most {p95} ms"));
     }

@@ -139,9 +139,9 @@ pub(super) fn add(
     let authority = Authority::open(&site.file.site, &site.folder.join(CA_KEY))?;
     let issued = authority.issue(device, hosts)?;
     certificate(&bundle, device, &issued, force)?;
-    for file in [CA, TRUST] {
+    for (file, readers) in [(CA, Readers::Anyone), (TRUST, Readers::Owner)] {
         let text = read_text(&site.folder.join(file))?;
-        write_new(&bundle.join(file), text.as_bytes(), Readers::Anyone, force)?;
+        write_new(&bundle.join(file), text.as_bytes(), readers, force)?;
     }
     let secret = bundle.join("data").join(device_key::SECRET);
     let public = match key {

@@ -176,9 +176,9 @@ fn make(
         &authority.issue(REGISTRY, &hosts)?,
         false,
     )?;
-    for name in [CA, TRUST] {
+    for (name, readers) in [(CA, Readers::Anyone), (TRUST, Readers::Owner)] {
         let text = read_text(&folder.join(name))?;
-        write(&format!("{REGISTRY}/{name}"), &text, Readers::Anyone)?;
+        write(&format!("{REGISTRY}/{name}"), &text, readers)?;
     }
     let config = registry_config(&args.site, servers);
     write(
@@ -202,7 +202,7 @@ fn write_trusted(args: &Args, folder: &Path, passphrase: Option<&str>) -> anyhow
     if let Some(given) = &args.trust {
         let text = read_text(given)?;
         TrustRoot::parse(&text).with_context(|| format!("cannot use {}", given.display()))?;
-        return write_new(&out, text.as_bytes(), Readers::Anyone, false);
+        return write_new(&out, text.as_bytes(), Readers::Owner, false);
     }
     let name = SIGNING_KEY.trim_end_matches(".key");
     let pair = keygen(folder, name, passphrase, false)?;

@@ -10,6 +10,7 @@ use hotshoe_trust::HealthGate;
 use super::Reconciler;
 use crate::deploy::candidate::Outcome;
 use crate::deploy::chain;
+use crate::deploy::loader::LoadedLive;
 use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::Subject;
 use crate::deploy::trial::TrialVerdict;
@@ -107,9 +108,16 @@ impl Reconciler {
         let Some(subject) = self.trial.end() else {
             return;
         };
-        let (next, recover) = match self.serving.take_old() {
-            Some(old) => (Some(old), None),
-            None => self.loader.load_rollback(self.ledger.store()),
+        let LoadedLive {
+            served: next,
+            transition: recover,
+            failed,
+        } = match self.serving.take_old() {
+            Some(old) => LoadedLive {
+                served: Some(old),
+                ..LoadedLive::default()
+            },
+            None => self.loader.load_live(self.ledger.store()),
         };
         if let Some(next) = &next {
             next.prepare(self.loader.threads());
@@ -126,6 +134,9 @@ impl Reconciler {
         self.slots_changed();
         self.reporter
             .phase(&subject, Phase::RolledBack, Some(cause));
+        if let Some((slot, cause)) = failed {
+            self.reporter.cannot_serve(&Subject::of(&slot), cause);
+        }
         self.clear();
     }
 

@@ -6,6 +6,17 @@ use hotshoe_trust::Time;
 use super::Service;
 
 impl Service {
+    /// Why no release serves. `None` if one does.
+    pub fn not_ready(&self) -> Option<String> {
+        if self.serving.load().is_some() {
+            return None;
+        }
+        Some(match self.published_status.view().cannot_serve {
+            Some(cause) => format!("no release serves: the live one cannot ({cause})"),
+            None => "no release serves: the device waits for its first one".to_owned(),
+        })
+    }
+
     /// The current status.
     pub fn status(&self) -> Status {
         let serving = self.serving.load();
@@ -25,6 +36,7 @@ impl Service {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             labels: self.identity.labels.clone(),
             release: serving.as_ref().map(|s| ReleaseStatus::of(s.release())),
+            cannot_serve: view.cannot_serve.filter(|_| serving.is_none()),
             slots: view.slots,
             deploy: view.deploy,
             last_rollback: view.last_rollback,
