@@ -96,7 +96,7 @@ fn two_devices_with_one_name_say_so() {
         "--config".as_ref(),
         device.config.as_os_str(),
     ]);
-    assert!(shown.contains("2 daemons are `cam`"), "{shown}");
+    assert!(shown.contains("2 daemons are called `cam`"), "{shown}");
     assert!(two.stop().success());
     until("the other daemon is gone", || {
         has_event(&own(&device.config), "name_conflict_ended")

@@ -57,7 +57,7 @@ pub fn text(bytes: Vec<u8>) -> io::Result<String> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(invalid(
-            "it is text in UTF-16; save it as UTF-8, in which every text of Hotshoe is".into(),
+            "it is UTF-16 text; save it as UTF-8, the encoding of all text files of Hotshoe".into(),
         ));
     }
     String::from_utf8(bytes).map_err(|error| {

@@ -32,7 +32,7 @@ pub enum ConfigError {
     Toml(#[source] TomlError),
     /// A name cannot be part of a key.
     #[error(
-        "`{key} = \"{value}\"` cannot be part of a key: use 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` and `.`, and not only `.`"
+        "`{key} = \"{value}\"` cannot be part of a Zenoh key: use 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` and `.`, but not only dots"
     )]
     Name {
         /// The key.

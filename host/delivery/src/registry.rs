@@ -129,7 +129,7 @@ pub enum RegistryError {
     #[error("cannot open the registry's data folder")]
     Open(#[source] OpenError),
     /// The record cannot be read.
-    #[error("cannot read the registry's record {}; remove it: the next start makes it again from the blobs. Then publish the statements again", path.display())]
+    #[error("cannot read the registry's record {}; remove it: the next start rebuilds it from the blobs. Then publish the statements again", path.display())]
     Record {
         /// The file.
         path: PathBuf,

@@ -259,7 +259,7 @@ pub enum RunError {
     },
     /// A value that the type of the input in the file does not have.
     #[error(
-        "the model's input \"{name}\" is {element_type} in its file, which does not have the value {value}; it takes {least} to {most}"
+        "the model's input \"{name}\" is {element_type} in its file, which cannot represent {value}; its range is {least} to {most}"
     )]
     OutOfRange {
         /// The input's name.

@@ -27,7 +27,7 @@ const MAX_OTHERS: usize = 16;
 /// Longest id of a run, in bytes.
 const MAX_INSTANCE_BYTES: usize = 64;
 
-/// Time that another run is there before it counts: longer than the lease of a session that ended without a word, which is 10 s.
+/// Time for which another run must be present before it counts: longer than the lease of a lost session, which is 10 s.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// The ids of other registries with the same name, each with the time when it was found.
@@ -106,7 +106,7 @@ impl Site {
                             name,
                             own,
                             other = id,
-                            "another registry of this site has the same name; give each a name of its own. After a restart, the last run may be announced for some seconds"
+                            "another registry of this site has the same name; give each its own name. For some seconds after a restart, this may be the previous run"
                         );
                         since.insert(id, others.clock.now());
                     }

@@ -1,7 +1,7 @@
 //! Sessions that have the name of one device, such as those of a copied card. A token under a device's `alive` names each session.
 //!
-//! Zenoh passes nothing from peer to peer, so devices behind a registry do not see each other. The registry does, and tells them by tokens
-//! under `same-name`.
+//! Zenoh does not forward from peer to peer, so devices behind a registry do not see each other. The registry sees all of them, and
+//! declares tokens under `same-name`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use super::LinkError;
 use super::outgoing;
 use super::site::Site;
 
-/// Time that another session is there before it is reported, in seconds: longer than the lease of a session of this device that ended
-/// without a word, which is 10 s.
+/// Time for which another session must be present before it is reported, in seconds: longer than the lease of a lost session of this
+/// device, which is 10 s.
 const GRACE_S: u64 = 15;
-/// Most sessions of one name that are known at a time. Anybody may declare tokens.
+/// Most sessions of one name that are known at a time. Every peer may declare tokens.
 const MAX_SESSIONS: usize = 16;
 /// Most names that a registry follows.
 const MAX_NAMES: usize = 4_096;
@@ -107,7 +107,7 @@ fn named(sample: &Sample) -> Option<(String, String)> {
     Some((device, session))
 }
 
-/// Tells devices behind this session of others with their names, until it is dropped.
+/// Announces to devices behind this session other devices with their names, until it is dropped.
 #[derive(Debug)]
 pub struct NameRelay {
     /// It has the sender of the changes, whose end is the end of the thread.
@@ -157,7 +157,7 @@ fn send(changes: &SyncSender<Change>, sample: &Sample) {
     };
     if changes.try_send(change).is_err() {
         tracing::debug!(
-            "too many devices come and go at once; one with the name of another may be missed"
+            "too many devices connect and disconnect at once; a name conflict may be missed"
         );
     }
 }
@@ -204,7 +204,7 @@ impl SharedNames {
             match outgoing::token(&site.session, &key) {
                 Ok(declared) => *token = Some(declared),
                 Err(error) => {
-                    tracing::warn!(%error, device, "cannot name two devices of one name to each other");
+                    tracing::warn!(%error, device, "cannot announce the sessions of a shared name to each other");
                 }
             }
         }

@@ -87,7 +87,7 @@ pub(crate) enum TensorFault {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
     #[error(
-        "the request is not the JSON of an inference request; for a body that is the one input itself, send its media type, or `Inference-Header-Content-Length: 0`"
+        "the body is not the JSON of an inference request; to send an input as the body, set its media type, or `Inference-Header-Content-Length: 0`"
     )]
     Json(#[source] serde_json::Error),
     #[error(
@@ -131,7 +131,7 @@ pub(crate) enum RequestError {
         what: &'static str,
         instead: &'static str,
     },
-    #[error("the body is the one input, but the model has {inputs} inputs; send JSON")]
+    #[error("a raw body is one input, but the model has {inputs} inputs; send JSON")]
     RawInputs { inputs: usize },
     #[error("there is no output \"{name}\"; the outputs are {known}")]
     UnknownOutput { name: String, known: String },

@@ -145,7 +145,7 @@ pub enum KnownKind {
     FolderLost,
     /// The watched folder is watched again.
     FolderWatched,
-    /// The watched folder has no file events and is listed from time to time.
+    /// The watched folder has no file events and is only listed periodically.
     FolderPolled,
     /// The last peer disconnected, or none was reached.
     PeersLost,
@@ -351,11 +351,11 @@ impl KnownKind {
             Self::FolderLost => "the watched folder is gone",
             Self::FolderWatched => "the watched folder is watched again",
             Self::FolderPolled => {
-                "the watched folder has no file events and is listed from time to time"
+                "the watched folder has no file events and is only listed periodically"
             }
             Self::PeersLost => "no peer is connected",
-            Self::NameConflict => "another daemon has the name of this device",
-            Self::NameConflictEnded => "no other daemon has the name of this device any more",
+            Self::NameConflict => "another daemon has the same name as this device",
+            Self::NameConflictEnded => "no other daemon has the same name as this device any more",
             Self::StatementsStale => {
                 "no valid statement is as recent as `deploy.fresh-within-hours` requires"
             }

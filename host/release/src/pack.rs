@@ -79,7 +79,7 @@ fn check_loads(bytes: &[u8], outputs: &[String]) -> Result<Option<String>, Model
             Ok(_) => return Ok(None),
             Err(LoadError::NoRuntime { .. }) => {
                 return Ok(Some(format!(
-                    "is not loaded by {}, and ONNX Runtime is not here to check it; set ORT_DYLIB_PATH to its library, or make sure that each device has it",
+                    "is not loaded by {}, and ONNX Runtime is not installed here to check it; set ORT_DYLIB_PATH to its library, or make sure that each device has it",
                     reasons.join("; "),
                 )));
             }

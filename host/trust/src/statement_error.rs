@@ -63,7 +63,7 @@ pub enum StatementError {
     },
     /// Issued in the future.
     #[error(
-        "the statement was issued at {issued}, {} s after what the clock shows ({now}); set this clock, or that of the publisher",
+        "the statement was issued at {issued}, {} s ahead of this clock ({now}); set this clock, or that of the publisher",
         .now.duration_until(*.issued).as_secs()
     )]
     FromFuture {

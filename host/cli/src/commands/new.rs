@@ -95,12 +95,12 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     terminal.print(terminal.dim(&format!("  wit, hotshoe-sdk: {copied} files of the SDK")))?;
     for table in shared {
         terminal.print(format!(
-            "  {table}: the release has it, and both components use it"
+            "  {table}: already in the release; both components use it"
         ))?;
     }
     if is_added && args.world != World::Policy {
         terminal.print(format!(
-            "\nIts step is yours to place: add `{} = \"{}\"` as a [[pipeline]] entry of {}",
+            "\nTo run it, add `{} = \"{}\"` as a [[pipeline]] entry of {}",
             step(args.world),
             args.name,
             folder.join("release.toml").display()

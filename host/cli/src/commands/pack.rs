@@ -35,13 +35,13 @@ release.toml (paths are relative to it; an unknown key is refused):
   limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }
   [models.detect]
   file = \"detect.onnx\"
-  outputs = [\"boxes\"]               # optional: those that are served; only what they need is loaded
+  outputs = [\"boxes\"]               # optional: the outputs that are served; only what they need is loaded
   [data.rules]
   file = \"rules.json\"
   media-type = \"application/json\"
   [[pipeline]]                        # (stage | [preprocess] infer* [postprocess]) policy*
   stage = \"read-page\"
-  [[tests]]                           # a device runs them before the release serves; without any, nothing proves its models
+  [[tests]]                           # a device runs them before the release serves; without tests, no device checks its models
   name = \"page\"
   sample = \"tests/page.png\"
   content-type = \"image/png\"

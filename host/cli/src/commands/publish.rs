@@ -44,7 +44,7 @@ const CLAIMED: &str =
 ///
 /// Publishes a statement about what the devices of a site should run, serves the release's blobs, and shows the progress of each device:
 /// fetched, verified, staged, self-tested, on trial, confirmed. Ends when all selected devices have confirmed the release. This machine
-/// only connects to a router, a registry or a device; nothing connects to it. A registry keeps the release for devices that come later.
+/// only connects to a router, a registry or a device; nothing connects to it. A registry keeps the release for devices that connect later.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: to all devices of a site, through its registry
@@ -61,7 +61,7 @@ Example: on this machine, without certificates; two devices connect to it
   hotshoe publish my-release --site lab --listen tcp/127.0.0.1:7447 --expect 2
 
 With --site-dir or --device-keys, unsigned answers are ignored. With --json, one line per event and a last line with `summary`. Exit
-code 1 if a device refused the release, failed, rolled back or put another one in its place, if a registry cannot store it, if an answer
+code 1 if a device refused the release, failed, rolled back or replaced it with another one, if a registry cannot store it, if an answer
 is not verified although it has to be, or at the timeout.")]
 pub(crate) struct Args {
     /// The signed release

@@ -1,4 +1,4 @@
-//! What the registries of a site say about themselves. They do not sign it.
+//! The statuses of a site's registries, which are not signed.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use hotshoe_store::Cause;
 use hotshoe_trust::Digest;
 use serde::Serialize;
 
-/// What registries say about one release.
+/// The state of one release at each registry.
 #[derive(Debug)]
 pub(crate) struct RegistryReports {
     release: Digest,
@@ -90,7 +90,7 @@ impl RegistryReports {
         let pending = self.pending();
         if !pending.is_empty() {
             terminal.note(format!(
-                "not stored yet by registry {}: devices that come later may not get the release; publish with --serve, or look at the registry's log",
+                "not stored yet by registry {}: devices that connect later may not get the release; publish with --serve, or look at the registry's log",
                 pending.join(", ")
             ));
         }
@@ -112,7 +112,7 @@ impl RegistryReports {
 fn failure(name: &str, (state, cause): &(KeptState, Option<Cause>)) -> Option<String> {
     let what = match state {
         KeptState::Stored | KeptState::Pending => return None,
-        KeptState::Refused => "does not store the release",
+        KeptState::Refused => "refused the release",
         KeptState::Retrying => "cannot store the release now, and tries again",
     };
     let why = cause.as_ref();
@@ -123,7 +123,7 @@ fn failure(name: &str, (state, cause): &(KeptState, Option<Cause>)) -> Option<St
 }
 
 fn two(name: &str) -> String {
-    format!("two registries are called {name}; give each a name of its own")
+    format!("two registries are called {name}; give each its own name")
 }
 
 /// The lines of `hotshoe status` about a site's registries.

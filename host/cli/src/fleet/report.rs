@@ -217,7 +217,7 @@ fn show_reload(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints what is not as it should be with the watched folder: how it is watched, and the files that are not read.
+/// Prints problems of the watched folder: how it is watched, and the files that are not read.
 fn show_watch(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     let Some(watch) = &status.watch else {
         return Ok(());
@@ -228,7 +228,7 @@ fn show_watch(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
             terminal.print(terminal.bad(&format!("watch     the folder is not there: {reason}")))?
         }
         Some(WatchMode::Polling) => terminal.print(terminal.warning(&format!(
-            "watch     the folder is listed from time to time: {reason}"
+            "watch     the folder is only listed periodically: {reason}"
         )))?,
         Some(WatchMode::Events) | None => {}
     }
@@ -332,7 +332,7 @@ fn show_release(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     let Some(release) = &status.release else {
         if let Some(cause) = &status.cannot_serve {
             return terminal.print(terminal.bad(&format!(
-                "release   NONE SERVES: the live one cannot ({cause}); publish it again, publish another, or use `hotshoe install`"
+                "release   NONE SERVES: the live release cannot serve ({cause}); publish it again, publish another, or use `hotshoe install`"
             )));
         }
         return terminal

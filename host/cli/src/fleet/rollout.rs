@@ -415,7 +415,7 @@ impl DeviceProgress {
             return None;
         }
         let message = format!(
-            "`{}` generation {} is live in its place: another statement wanted it",
+            "`{}` generation {} is live instead: another statement requested it",
             live.name, live.generation
         );
         last.cause = Some(Cause::new("displaced", message));

@@ -6,7 +6,7 @@ use hotshoe_link::DeviceMessage;
 use hotshoe_link::device_list::DeviceList;
 use hotshoe_protocol::status::Status;
 
-/// The number of daemons with the name of each device where there are several. With a list, only signed answers count: anybody can claim
+/// The number of daemons with the name of each device where there are several. With a list, only signed answers count: every peer can claim
 /// to be a device.
 pub(crate) fn several(
     answers: &[DeviceMessage<Status>],
@@ -34,9 +34,9 @@ pub(crate) fn several(
     counts.filter(|(_, daemons)| *daemons > 1).collect()
 }
 
-/// That several daemons have the name of one device, in words.
+/// The warning that several daemons have the name of one device.
 pub(crate) fn text(device: &str, daemons: usize) -> String {
     format!(
-        "{daemons} daemons are `{device}`; give each device a `device` of its own in hotshoe.toml, and a copied one an empty data folder"
+        "{daemons} daemons are called `{device}`; give each its own `device` in hotshoe.toml, and a copied device an empty data folder"
     )
 }

@@ -50,7 +50,7 @@ pub(crate) enum OciError {
     },
     /// A pull would not find signatures that were sent.
     #[error(
-        "{lost} of {of} signatures are not in the list of signatures at {place}, although they were sent; push again, while nothing else pushes signatures of this release"
+        "{lost} of {of} signatures are not in the list of signatures at {place}, although they were sent; push again when nothing else pushes signatures of this release"
     )]
     SignaturesLost {
         /// The address.

@@ -172,7 +172,7 @@ impl LedgerWriter {
             return Ok(());
         }
         let message = format!(
-            "{over} bytes more than `deploy.quota-mib = {quota_mib}` allows would be in use"
+            "with this release, the blobs need {over} bytes more than `deploy.quota-mib = {quota_mib}` allows; raise it"
         );
         Err(Cause::new("quota", message))
     }

@@ -25,8 +25,8 @@ impl NameMonitor {
             return Some((KnownKind::NameConflictEnded, None));
         }
         let message = format!(
-            "another daemon is `{device}` of site `{site}` too (session {}); give each device a `device` of its own in hotshoe.toml, and \
-             a copied one an empty data folder",
+            "another daemon also is `{device}` of site `{site}` (session {}); give each its own `device` in hotshoe.toml, and a copied device \
+             an empty data folder",
             self.reported.join(", ")
         );
         let cause = EventCause::new("name_in_use", message);

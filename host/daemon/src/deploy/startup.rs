@@ -163,7 +163,7 @@ fn warn_of_modes(config: &Config) {
             tracing::warn!(
                 path = %path.display(),
                 mode = format!("{mode:03o}"),
-                "other users of this machine can read or change what only the daemon should; run `chmod -R go-rwx` on it"
+                "other users of this machine can access a file that only the daemon should access; run `chmod -R go-rwx` on it"
             );
         }
     }

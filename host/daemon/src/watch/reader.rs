@@ -272,7 +272,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
             .folder()
             .set_mode(WatchMode::Missing, reason);
         if before != Some(WatchMode::Missing) {
-            let message = format!("{error}; it is watched again when it is there");
+            let message = format!("{error}; it is watched again once it exists");
             let cause = EventCause::new("folder_missing", message);
             self.failed_files
                 .report(KnownKind::FolderLost, &self.config.folder, Some(cause));

@@ -1,11 +1,11 @@
-//! The registry's record made again from its blobs, after the record was lost.
+//! Rebuilds the registry's record from its blobs, after the record was lost.
 
 use hotshoe_store::BlobStore;
 use hotshoe_trust::{Digest, Time, TrustRoot, verify_for_registry};
 
 use super::record::StoredRelease;
 
-/// The releases among the blobs that the trusted keys sign. The statements are lost: publishers make them again.
+/// The releases among the blobs that the trusted keys sign. The statements are lost: publishers have to publish them again.
 pub(super) fn releases(blobs: &BlobStore, trust: &TrustRoot, now: Time) -> Vec<StoredRelease> {
     let packages = match blobs.find_packages() {
         Ok(packages) => packages,
@@ -41,7 +41,7 @@ pub(super) fn releases(blobs: &BlobStore, trust: &TrustRoot, now: Time) -> Vec<S
     if !found.is_empty() {
         tracing::warn!(
             releases = found.len(),
-            "the registry's record was lost, and is made again from the blobs; publish statements and trusted keys again"
+            "the registry's record was lost, and is rebuilt from the blobs; publish statements and trusted keys again"
         );
     }
     found

@@ -52,7 +52,7 @@ fn addresses() -> Finding {
             WHAT,
             State::Warn,
             format!(
-                "RLIMIT_AS is {}; a pool for the memories of components takes {}, so they use a slower mode",
+                "RLIMIT_AS is {}; a memory pool for components needs {}, so they use a slower memory mode",
                 size(limit),
                 size(POOL_BYTES)
             ),
@@ -81,7 +81,7 @@ fn watches() -> Finding {
             WHAT,
             State::Fail,
             format!("the folder cannot be watched: {error}; {found}"),
-            "other programs of this user hold all instances: end one, or raise fs.inotify.max_user_instances with sysctl",
+            "other programs of this user use all instances: end one, or raise fs.inotify.max_user_instances with sysctl",
         ),
     }
 }
@@ -97,7 +97,7 @@ fn socket(data: &Path) -> Finding {
     Finding::bad(
         WHAT,
         State::Warn,
-        format!("{found}; without /proc, at most {MAX_SOCKET_PATH} are possible"),
+        format!("{found}; without /proc, at most {MAX_SOCKET_PATH} are allowed"),
         "choose a shorter `data`, or mount /proc: otherwise the daemon takes commands over Zenoh only",
     )
 }
@@ -120,14 +120,14 @@ fn modes(config: &Config) -> Finding {
     if wide.is_empty() {
         return Finding::ok(
             WHAT,
-            "the data folder and the keys are for their owner alone",
+            "only their owner can access the data folder and the keys",
         );
     }
     Finding::bad(
         WHAT,
         State::Warn,
         format!(
-            "other users can read or change what only the daemon should: {}",
+            "other users can read or change files that only the daemon should access: {}",
             wide.join(", ")
         ),
         "run `chmod -R go-rwx` on each",

@@ -198,7 +198,7 @@ impl Reconciler {
                 self.displaced(&wanted.subject, wanted.issued);
             }
             PackageDecision::Accept(release, displaced) => {
-                let cause = superseded(&wanted.subject, "which is on its way");
+                let cause = superseded(&wanted.subject, "which is pending");
                 for subject in displaced {
                     self.reporter.displaced(&subject, cause.clone());
                 }
@@ -208,7 +208,7 @@ impl Reconciler {
     }
 
     fn accept(&mut self, wanted: WantedRelease, release: Verified<Release>) {
-        self.abandon(&superseded(&wanted.subject, "which is on its way"));
+        self.abandon(&superseded(&wanted.subject, "which is pending"));
         let issued = self.admission.time_to_record(wanted.issued);
         self.ledger.seen(&wanted.subject.name, issued);
         self.reporter.phase(&wanted.subject, Phase::Verified, None);
@@ -267,11 +267,11 @@ impl Reconciler {
     }
 }
 
-/// The cause of a release whose place another one takes.
+/// The cause of a release that another one replaces.
 pub(super) fn superseded(winner: &Subject, place: &str) -> Cause {
     let Subject {
         name, generation, ..
     } = winner;
-    let message = format!("`{name}` generation {generation} takes its place, {place}");
+    let message = format!("`{name}` generation {generation} replaces it, {place}");
     Cause::new("superseded", message)
 }

@@ -67,14 +67,14 @@ impl Reconciler {
         }
     }
 
-    /// The cause of a confirmation after which another release is tried at once: its publisher must not take it for the last word.
+    /// The cause of a confirmation after which another release is tried at once: its publisher must wait for the result of that one.
     fn replaced_next(&self) -> Option<Cause> {
         let wanted = self.pending.as_ref()?.wanted();
         let Subject {
             name, generation, ..
         } = &wanted.subject;
         let message = format!(
-            "a newer statement wants `{name}` generation {generation}, which is tried next"
+            "a newer statement requests `{name}` generation {generation}, which goes on trial next"
         );
         (wanted.activate && self.config.deploy.may_activate(self.time()))
             .then(|| Cause::new("replaced_next", message))

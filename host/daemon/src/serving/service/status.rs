@@ -12,7 +12,7 @@ impl Service {
             return None;
         }
         Some(match self.published_status.view().cannot_serve {
-            Some(cause) => format!("no release serves: the live one cannot ({cause})"),
+            Some(cause) => format!("no release serves: the live release cannot serve ({cause})"),
             None => "no release serves: the device waits for its first one".to_owned(),
         })
     }
