@@ -272,7 +272,7 @@ impl Disk {
 }
 
 /// The access mode of a file or folder that gives others any of these `bits`: `0o077` for any access, `0o022` for writing. `None` if it gives
-/// none of them, or cannot be asked.
+/// none of them, or if the mode cannot be read.
 pub fn wider_mode(path: &Path, bits: u32) -> Option<u32> {
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
     (mode & bits != 0).then_some(mode)

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::report::{Row, Unit};
 use super::timings::{Timings, alternate, timing};
 
-/// The most requests, and the most time, in relation to skopeo's.
+/// The maximum ratio of requests, and of time, to skopeo's.
 const TARGET: f64 = 1.5;
 /// How long the registry may take to start.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -96,7 +96,7 @@ impl Drop for Registry {
     }
 }
 
-/// Measures pushes of a new, unsigned release into repositories that have nothing.
+/// Measures pushes of a new, unsigned release into empty repositories.
 pub(crate) fn measure(
     environment: &Environment,
     quick: bool,

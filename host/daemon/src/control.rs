@@ -46,7 +46,7 @@ const COMMAND_TIMEOUT_S: u64 = 1;
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// Timeout to write a whole line, in seconds.
 const LINE_TIMEOUT_S: u64 = 5;
-/// The name of a refusal for want of a place.
+/// The name of a refusal because all places are taken.
 const BUSY: &str = "busy";
 /// Pause after an error of `accept`, such as a lack of file descriptors.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! What a fetch is given, and what its threads tell each other.
+//! The inputs of a fetch, and the state that its threads share.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ pub(crate) struct FetchContext<'a> {
     pub reputation: &'a SourceReputation,
 }
 
-/// Checks and stores an object, given the number of its want.
+/// Checks and stores an object, given the number of the request.
 pub(crate) type StoreFn<'a> = &'a (dyn Fn(usize, &[u8]) -> Result<Stored, FetchError> + Sync);
 /// Called with the bytes that have arrived, the number of usable sources, and what the fetch waits for.
 pub(crate) type ProgressFn<'a> = &'a (dyn Fn(u64, usize, Option<FetchWait>) + Sync);

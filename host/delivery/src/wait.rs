@@ -1,4 +1,4 @@
-//! Why nothing of a fetch arrives.
+//! Why a fetch makes no progress.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload};
 
-/// Whether a component uses the asynchronous ABI of the component model. What cannot be read does not count.
+/// Whether a component uses the asynchronous ABI of the component model. `false` for bytes that cannot be read.
 pub(crate) fn is_async(bytes: &[u8]) -> bool {
     let payloads = Parser::new(0).parse_all(bytes).map_while(Result::ok);
     payloads

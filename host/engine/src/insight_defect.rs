@@ -1,4 +1,4 @@
-//! What an insight of a component may not be: rules of the WIT text, and numbers that JSON does not have.
+//! Insights that are refused: they break a rule of the WIT text, or have a number that JSON cannot represent.
 
 use crate::insight::{Insight, Point, Rect};
 

@@ -24,7 +24,7 @@ use crate::sample::Sample;
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 /// Its message when a component's own table of handles is full.
 const TOO_MANY_HANDLES: &str = "handle limit exceeded";
-/// How the messages of QuickJS and CPython begin when they are out of memory. Such an error would otherwise be returned for every later sample.
+/// The beginnings of the out-of-memory messages of QuickJS and CPython. Without a new instance, every later sample would get the same error.
 const OUT_OF_MEMORY: [&str; 2] = ["InternalError: out of memory", "MemoryError"];
 
 /// The component's own result, or the error that ended the call.

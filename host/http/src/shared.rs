@@ -1,4 +1,4 @@
-//! What the connections of a front share.
+//! State that the connections of a front share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -110,7 +110,7 @@ pub(crate) fn of(data_type: DataType) -> Option<ElementType> {
     })
 }
 
-/// The type of the tensors for a type of ONNX that they do not have, which has all its values.
+/// The wider type of the tensors for a type of ONNX that tensors do not have.
 pub(crate) fn held(narrow: DataType) -> Option<DataType> {
     Some(match narrow {
         DataType::Bfloat16 => DataType::Float,

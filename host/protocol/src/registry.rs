@@ -1,4 +1,4 @@
-//! What a registry says about itself and the releases of its site, as the answer to a query of `@registry/<name>`.
+//! The status of a registry and of its site's releases: the answer to a query of `@registry/<name>`.
 
 use hotshoe_store::Cause;
 use hotshoe_trust::Digest;

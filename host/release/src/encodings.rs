@@ -10,7 +10,7 @@ use hotshoe_trust::{Package, Release, ReleaseLimits, release_toml::ReleaseToml, 
 /// Largest `release.toml`: 1 MiB.
 const RELEASE_TOML_BYTES: u64 = 1 << 20;
 
-/// Checks the components that a `release.toml` names. What cannot be read is left to packing, which says why.
+/// Checks the components that a `release.toml` names. Packing reports files that cannot be read.
 pub(crate) fn check_described(release_toml: &Path) -> Result<(), PrepareError> {
     let text = read_bytes(release_toml, RELEASE_TOML_BYTES).unwrap_or_default();
     let Ok(release) = ReleaseToml::parse(&String::from_utf8_lossy(&text)) else {
@@ -25,7 +25,7 @@ pub(crate) fn check_described(release_toml: &Path) -> Result<(), PrepareError> {
     Ok(())
 }
 
-/// Checks the components of a packed release. What cannot be read is left to `hotshoe verify`.
+/// Checks the components of a packed release. `hotshoe verify` reports files that cannot be read.
 pub(crate) fn check_packed(layout: &Layout, package: &Package) -> Result<(), PrepareError> {
     let config = strict_json::parse::<Release>(&package.config, ReleaseLimits::CONFIG_BYTES);
     let Ok(release) = config else {

@@ -1,4 +1,4 @@
-//! Packing, with the models checked and made whole.
+//! Packing: models are checked, and their side files joined.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -32,7 +32,8 @@ pub fn pack(release_toml: &Path, out: &Path, now: Time) -> anyhow::Result<Packed
     pack_changed(release_toml, now, out, |_| (), &whole_model).with_context(cannot)
 }
 
-/// As [`pack`]; models that this machine can prove not to load are refused. Also returns warnings about the others that it cannot load.
+/// As [`pack`]; a model that neither tract nor ONNX Runtime loads is refused. Without ONNX Runtime on this machine, also returns a warning for each model that
+/// tract refuses.
 pub fn pack_checked(
     release_toml: &Path,
     out: &Path,

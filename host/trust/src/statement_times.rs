@@ -1,7 +1,7 @@
 //! When statements count as issued.
 //!
 //! A deployer's clock may be ahead of the device's, by at most the skew that a statement may have. Its statement counts from when it was
-//! first heard: otherwise it would block the statements of others until its time has come.
+//! first received: otherwise it would block the statements of other deployers until that time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::release::Time;
 
 /// Most statements from the future that are remembered. The earliest is forgotten first.
 const MAX_AHEAD: usize = 64;
-/// How much earlier one counts that is heard after a later one.
+/// Time by which a statement counts earlier than a later one that was received before it.
 const EARLIER: Duration = Duration::from_micros(1);
-/// How much later one counts that follows on another.
+/// Time by which a statement counts later than the one before it.
 const LATER: Duration = Duration::from_nanos(1);
 
 /// Statements from the future: when each says it was issued, and when it counts as issued. Both are in the same order.

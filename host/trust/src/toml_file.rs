@@ -64,7 +64,7 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
     })
 }
 
-/// What is wrong, in one line. An empty file lacks more than the key that the parser names first.
+/// The error in one line. For an empty file it says so, because the parser only names the first missing key.
 fn described(text: &str, message: &str) -> String {
     let message = message.trim().replace('\n', "; ");
     if text.trim().is_empty() {

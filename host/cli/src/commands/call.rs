@@ -23,7 +23,7 @@ use hotshoe_release::throwaway;
 
 /// The component's name in the temporary release.
 const NAME: &str = "component";
-/// The limits of the component in MiB, milliseconds and instances: larger than the defaults, because only this machine is concerned.
+/// The limits of the component in MiB, milliseconds and instances: larger than the defaults, because the component only runs on this machine.
 const LIMITS: [(&str, i64); 4] = [
     ("memory-mib", 1_024),
     ("tensor-mib", 1_024),

@@ -33,7 +33,7 @@ use hotshoe_release::{logging, signals};
 /// failure of this run.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// How long a run waits, after the devices are done, for registries that are fetching the release or try again.
+/// How long a run waits, after the devices are done, for registries that still fetch the release or retry.
 const REGISTRY_WAIT: Duration = Duration::from_secs(20);
 
 /// The note if no signature was checked.

@@ -193,7 +193,7 @@ pub(crate) fn words(progress: &DeviceProgress) -> String {
 /// Least difference between the clocks of this machine and a device that is shown, in seconds.
 const CLOCK_DIFFERENCE_S: u64 = 3;
 
-/// What clocks have to do with it, if the device ignored the statement because of its time.
+/// The difference of the clocks, if the device ignored the statement because of its time.
 fn clock_advice(progress: &DeviceProgress) -> String {
     let is_about = |names: &[&str]| {
         progress

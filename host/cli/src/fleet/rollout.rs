@@ -462,7 +462,7 @@ fn is_replaced(event: &DeployEvent) -> bool {
     cause.is_some_and(|cause| cause.name == DeployEvent::REPLACED_NEXT)
 }
 
-/// Whether the device is at work on another verified release, which takes the place of this one if it passes.
+/// Whether the device processes another verified release, which replaces this one if it passes.
 fn is_replaced_next(status: &Status, release: Digest) -> bool {
     let deploy = &status.deploy;
     let waits_for_operator = matches!(

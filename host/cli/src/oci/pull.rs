@@ -116,7 +116,7 @@ struct AnyConfig {
     media_type: String,
 }
 
-/// Reads the manifest of a release. Anything else that a registry keeps is named as what it is.
+/// Reads the manifest of a release. The error for any other artifact names its type.
 fn release_manifest(place: &str, bytes: &[u8]) -> Result<Manifest, OciError> {
     let place = place.to_owned();
     let source = match Manifest::parse(bytes) {

@@ -19,9 +19,9 @@ const INDEX_BYTES: u64 = 4 * 1024 * 1024;
 const PASSWORD: &str = "HOTSHOE_REGISTRY_PASSWORD";
 /// The media type of a list of referrers.
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// The media types of manifests. Only the first can be a release; of the others a pull says what they are.
+/// The media types of manifests. Only the first can be a release; a pull names the type of the others in its error.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
-/// The statuses of registries, and of proxies before them, that do not know the request for referrers.
+/// The statuses with which registries, and proxies before them, answer a request for referrers that they do not know.
 const NO_REFERRERS_API: [u16; 6] = [400, 403, 404, 405, 500, 501];
 
 /// The options for access to a registry.

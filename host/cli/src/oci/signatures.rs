@@ -13,9 +13,9 @@ use super::{OciError, Remote};
 
 /// The most bundles per referrer; `hotshoe sign` and `cosign` write one.
 const BUNDLES_OF_ONE: usize = 4;
-/// Most times that a push writes the list of signatures, because pushes of others replace it.
+/// Most attempts of a push to write the list of signatures, which other pushes may overwrite.
 const LIST_TRIES: u32 = 16;
-/// The least and the longest time after which a push reads its list again: pushes of others may still write one that they read before.
+/// The shortest and the longest wait before a push reads its list again: another push may still overwrite it with an older list.
 const SETTLE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// The type that the specification gives to an entry whose manifest has no type of its own; some tools write it for every entry.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";

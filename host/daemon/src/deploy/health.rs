@@ -166,7 +166,7 @@ pub fn judge(
     Verdict::Confirm
 }
 
-/// Whether a trial with too few samples has served for `confirm-after-seconds`, and those that came are within the limits by themselves.
+/// Whether a trial with too few samples has served for `confirm-after-seconds`, and the samples so far are within the limits.
 fn is_confirmed_by_time(
     gate: &HealthGate,
     seen: &Observed,

@@ -43,7 +43,7 @@ pub(super) struct Loader {
     trust: TrustRoot,
 }
 
-/// What serves without a trial.
+/// The release that serves if there is no trial.
 #[derive(Default)]
 pub(super) struct LoadedLive {
     /// The live release, or the previous one.

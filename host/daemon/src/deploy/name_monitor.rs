@@ -1,4 +1,4 @@
-//! Notices other daemons with this device's name: statements, orders and samples for it reach all of them.
+//! Detects other daemons with this device's name. Statements, orders and samples for the name reach all of them.
 
 use hotshoe_protocol::event::{EventCause, KnownKind};
 

@@ -17,7 +17,7 @@ use crate::deploy::name_monitor::NameMonitor;
 use crate::deploy::wall_time;
 use crate::serving::PublishedStatus;
 
-/// Least time between two events of one kind that may come in floods, in milliseconds.
+/// Least time between two events of one frequent kind, in milliseconds.
 const PROGRESS_MS: u64 = 250;
 
 /// The subject of a report: a release, as the statement claims it until it is verified.

@@ -1,4 +1,4 @@
-//! File events of the folder that stands under a path now: also after that folder was replaced, and not where the system has no more.
+//! File events of the folder at a path, also after that folder was replaced. Without a free inotify instance or watch there are none.
 
 use std::fs;
 use std::io;
@@ -34,7 +34,7 @@ pub(super) struct Notifier {
     identity: Option<Identity>,
 }
 
-/// What has become different since the last check.
+/// What has changed since the last check.
 #[derive(Debug)]
 pub(super) enum FolderChange {
     /// Nothing.
@@ -175,7 +175,7 @@ const fn is_used(kind: EventKind) -> bool {
     )
 }
 
-/// The cause, if the system has no more inotify instances or watches to give.
+/// The cause, if no inotify instance or watch is free.
 fn shortage(error: &notify::Error) -> Option<EventCause> {
     let code = match &error.kind {
         ErrorKind::MaxFilesWatch => NO_WATCH,

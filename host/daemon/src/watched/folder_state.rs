@@ -1,4 +1,4 @@
-//! What the service tells the reader of a watched folder, and what the reader tells the status.
+//! State that the service and the reader of a watched folder share; part of it is in the status.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ pub(crate) struct FolderState {
     changed: Condvar,
 }
 
-/// The part of it that the status has.
+/// The part of it that is in the status.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FolderView {
     /// How changes are found. `None` until the folder is watched.

@@ -15,7 +15,7 @@ use super::work::RegistryWorker;
 const CHECK_BYTES_PER_SECOND: u64 = 4 << 20;
 /// Least time between the starts of two background checks of all blobs.
 const CHECK_INTERVAL: Duration = Duration::from_secs(6 * 3600);
-/// Most damaged blobs that wait. The background check finds those beyond.
+/// Most damaged blobs in the queue. The next background check finds the rest.
 pub(super) const WAITING_REPORTS: usize = 64;
 /// Increase of the nice value of the thread that checks.
 const NICE_STEPS: i32 = 10;

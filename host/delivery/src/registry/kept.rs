@@ -1,4 +1,4 @@
-//! What became of the releases that the last statements named, for those who ask.
+//! The states of the releases that the last statements named, for queries.
 
 use std::collections::VecDeque;
 

@@ -5,7 +5,7 @@ use hotshoe_trust::{Digest, Time, TrustRoot, verify_for_registry};
 
 use super::record::StoredRelease;
 
-/// The releases among the blobs that the trusted keys sign. The statements are lost: publishers have to publish them again.
+/// The releases among the blobs that trusted keys have signed. The statements are lost: publishers have to publish them again.
 pub(super) fn releases(blobs: &BlobStore, trust: &TrustRoot, now: Time) -> Vec<StoredRelease> {
     let packages = match blobs.find_packages() {
         Ok(packages) => packages,

@@ -14,8 +14,8 @@ use crate::lists::{F32List, HostList};
 /// Most dimensions of a tensor that a component makes, as in NumPy 2. Their list is not counted against `tensor-mib`.
 pub(super) const MAX_RANK: usize = 64;
 
-/// The shape of the `from-u8` by which a component of 0.1.0 says why it is about to trap: its elements are the text. No tensor has this shape, so
-/// that the call fails on any host. 0.2.0 has `fault` for it.
+/// The shape of the `from-u8` call by which a component of 0.1.0 reports why it is about to trap: its elements are the text. No tensor has this shape, so
+/// the call fails on any host. 0.2.0 has `fault` for it.
 const FAULT_SHAPE: [u32; 2] = [u32::MAX; 2];
 
 type Caller<'a> = StoreContextMut<'a, State>;

@@ -1,4 +1,4 @@
-//! The sample within an archive: the one that its tensors were made of.
+//! The sample in an archive, from which its tensors were made.
 
 use super::{NpzError, SAMPLE, SAMPLE_TYPE};
 use crate::Tensor;

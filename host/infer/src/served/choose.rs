@@ -11,7 +11,7 @@ use crate::fold::remove_unused;
 use crate::inspect::inner_graphs;
 
 /// Leaves only the chosen outputs, in this order, and the nodes, weights and inputs that they need. A chosen output is an output of the
-/// file, or another tensor whose type it states. Without a choice, the outputs stay, each once. Returns whether the graph is another one.
+/// file, or another tensor whose type it states. Without a choice, the outputs stay, each once. Returns whether the graph has changed.
 pub(super) fn outputs(graph: &mut GraphProto, chosen: &[String]) -> Result<bool, LoadError> {
     if chosen.is_empty() {
         let before = graph.output.len();

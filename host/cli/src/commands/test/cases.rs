@@ -80,7 +80,7 @@ pub(super) struct Group {
     pub cases: Vec<PendingCase>,
 }
 
-/// Reads the groups with a case whose name contains `filter`. Cases before it stay, because a component's state may come from them; those behind
+/// Reads the groups with a case whose name contains `filter`. Cases before it stay, because a component's state may come from them; those after
 /// the last one are left out.
 pub(super) fn read(
     description: &ReleaseToml,

@@ -156,7 +156,7 @@ impl TransferError {
     }
 }
 
-/// The words with which a registry refuses a request: those of the OCI distribution specification's error envelope, or plain text.
+/// The reason with which a registry refuses a request: that of the OCI distribution specification's error envelope, or plain text.
 #[derive(Debug, Default)]
 pub(crate) struct Reason {
     codes: Vec<String>,

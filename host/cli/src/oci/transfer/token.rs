@@ -1,4 +1,4 @@
-//! The `Authorization` of requests: what a registry's challenge asks for, made of the user's credentials.
+//! The `Authorization` of requests: what a registry's challenge asks for, from the user's credentials.
 
 use std::cell::RefCell;
 use std::sync::atomic::AtomicU64;
@@ -32,7 +32,7 @@ enum Authorization {
     Token(String),
 }
 
-/// Where a challenge says that tokens are.
+/// The address of a token service, from a challenge.
 struct Bearer {
     realm: String,
     service: Option<String>,

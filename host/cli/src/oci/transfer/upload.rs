@@ -24,7 +24,7 @@ const READ_BYTES: usize = 256 * 1024;
 /// The minimum size of chunks, in the response to the start of an upload (OCI distribution specification 1.1).
 const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 
-/// How the registry takes blobs, as far as is known.
+/// How the registry accepts blobs, if that is known.
 #[derive(Default)]
 pub(super) struct UploadMode {
     /// The size of chunks in bytes; 0 while the registry takes whole blobs.

@@ -13,7 +13,7 @@ use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::Subject;
 use crate::deploy::statement::{self, ParsedStatement};
 
-/// Age up to which the publisher of a statement is taken to wait for its outcome, in seconds.
+/// Age of a statement, in seconds, up to which its publisher probably still waits for the outcome.
 const RECENT_S: i64 = 120;
 
 impl Reconciler {
