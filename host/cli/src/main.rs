@@ -87,7 +87,7 @@ From a new key to a served release:
   hotshoe pack release.toml --out my-release
   hotshoe sign my-release --key me.key
   hotshoe run --config hotshoe.toml
-  hotshoe publish my-release --site-dir lab
+  hotshoe publish my-release --site lab --connect tcp/127.0.0.1:7447
 
 `hotshoe COMMAND --help` explains a command and gives an example.
 Exit codes: 0 done, 1 failed, 2 wrong usage.";

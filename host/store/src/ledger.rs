@@ -134,7 +134,7 @@ pub struct FailedRelease {
 }
 
 /// An event in the history: a release, a floor, or the trusted keys changed. Only verified releases are recorded. Releases that fail
-/// verification appear only in the log and the status, since anybody could fill the history with them.
+/// verification appear only in the log and the status, since every peer could fill the history with them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Event {

@@ -17,7 +17,7 @@ pub(super) const POLL: Duration = Duration::from_millis(1);
 /// How long, in real time, a woken thread may run before the clock goes on without it: it may have ended, or wait for something else.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// A clock that only moves when it is told to, for tests.
+/// A clock for tests that only moves when it is advanced.
 #[derive(Debug)]
 pub struct VirtualClock(Arc<Virtual>);
 

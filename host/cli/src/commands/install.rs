@@ -17,8 +17,8 @@ use crate::device_args::DeviceArgs;
 /// release; the one that was live becomes the previous one. It refuses a release that cannot serve here or fails its self-tests, and a
 /// generation below the floor, and then changes nothing. The daemon must not be running.
 ///
-/// Self-tests prove a release on this device and decide between backends. Without them, a model runs on the only backend, unproven; if
-/// two backends agree on synthetic inputs, on the faster one; if they disagree, the release is refused.
+/// Self-tests check a release on this device and choose between backends. Without them, models are not checked: a model runs on the only
+/// backend, or on the faster one if two agree on synthetic inputs. If they disagree, the release is refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:

@@ -10,14 +10,14 @@ use hotshoe_release::terminal::Terminal;
 /// Create a component project
 ///
 /// Creates a folder that builds and passes its test at once: the sources of a small, complete component, the SDK and the WIT files, a
-/// sample with its expected result, a release.toml, and a one-page README. With --into, the component is added to a release that is there.
+/// sample with its expected result, a release.toml, and a one-page README. With --into, the component is added to an existing release.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Worlds:
   preprocessor   a sample -> a model's inputs
   postprocessor  a model's outputs -> an insight
   policy         an insight -> actions: publish, drop, alert, send
-  stage          a sample -> an insight, for logic that runs models by itself
+  stage          a sample -> an insight, for code that runs models itself
 
 Example:
   hotshoe new count-people --lang python --world policy

@@ -21,9 +21,10 @@ Example:
 Example: a fixed release, by the digest of its manifest
   hotshoe pull oci://registry.example/line/labels@sha256:DIGEST --out my-release
 
-Credentials: those from `podman login`, `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.
-Certificates: those of the system or of SSL_CERT_FILE, --ca-file, and /etc/docker/certs.d/HOST:PORT/*.crt. Requests that fail for a
-time are tried again, at most 5 times. A pull that was interrupted continues when it is repeated.")]
+Credentials: those from `podman login`, `skopeo login`, `docker login` or `oras login`, or --username with the password in
+HOTSHOE_REGISTRY_PASSWORD.
+Certificates: those of the system or of SSL_CERT_FILE, --ca-file, and HOST[:PORT]/*.crt in certs.d of Docker and the containers tools.
+Temporary failures are retried: a request has at most 5 attempts. Repeat an interrupted pull to continue it.")]
 pub(crate) struct Args {
     /// The source: oci://HOST[:PORT]/REPOSITORY[:TAG | @DIGEST]
     #[arg(value_name = "ADDRESS")]

@@ -19,9 +19,10 @@ Example:
 Example: to a registry on this machine
   hotshoe push my-release oci://localhost:5000/labels:3
 
-Credentials: those from `podman login`, `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.
-Certificates: those of the system or of SSL_CERT_FILE, --ca-file, and /etc/docker/certs.d/HOST:PORT/*.crt. Requests that fail for a
-time are tried again, at most 5 times.")]
+Credentials: those from `podman login`, `skopeo login`, `docker login` or `oras login`, or --username with the password in
+HOTSHOE_REGISTRY_PASSWORD.
+Certificates: those of the system or of SSL_CERT_FILE, --ca-file, and HOST[:PORT]/*.crt in certs.d of Docker and the containers tools.
+Temporary failures are retried: a request has at most 5 attempts.")]
 pub(crate) struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]

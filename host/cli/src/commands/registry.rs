@@ -21,7 +21,7 @@ const DEFAULT_NAME: &str = "registry";
 /// Run a site's registry
 ///
 /// Stores every release that is published to its site and signed by trusted keys, and serves it to devices after the publisher has
-/// gone. Two registries of one site are redundant. With --router it also forwards messages between all sessions that connect to it, so
+/// ended. Two registries of one site are redundant. With --router it also forwards messages between all sessions that connect to it, so
 /// that a site needs no other server. Runs until SIGTERM or SIGINT.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

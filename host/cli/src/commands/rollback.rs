@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 /// Roll back to the previous release
 ///
-/// Ends the trial of a release or, without a trial, makes the previous release live again. The device refuses the release that it
-/// left until it is published again with a higher generation. On the device itself this needs neither a network nor a running daemon.
+/// Ends the trial of a release or, without a trial, makes the previous release live again. The device then refuses the replaced
+/// release until it is published again with a higher generation. On the device itself this needs neither a network nor a running daemon.
 /// Over Zenoh a device does not roll back below its floor.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

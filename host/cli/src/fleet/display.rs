@@ -141,7 +141,7 @@ fn position(progress: &DeviceProgress) -> u64 {
     }
 }
 
-/// The progress of a device, in words.
+/// The progress of a device as text.
 pub(crate) fn words(progress: &DeviceProgress) -> String {
     if let Some(claim) = progress.claim {
         return format!("claims {}, not verified: {}", claim.phase, claim.why);

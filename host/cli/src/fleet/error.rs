@@ -28,7 +28,7 @@ pub(crate) enum FleetError {
     NoDevice {
         /// The site.
         site: String,
-        /// The selector in words, such as ` with line=4`.
+        /// The selector as text, such as ` with line=4`.
         whom: String,
         /// The timeout, in seconds.
         seconds: u64,
@@ -38,7 +38,7 @@ pub(crate) enum FleetError {
     Nothing {
         /// The device.
         device: String,
-        /// The kind of release that the order needs: `to roll back`, `on its way`.
+        /// The kind of release that the order needs: `to roll back`, `pending`.
         what: &'static str,
     },
     /// The release has no signature.

@@ -79,19 +79,19 @@ impl OrderKind {
         let named = |slot: &SlotStatus| (slot.release, slot.name.clone());
         let staged = slots.staged.as_ref().map(named);
         let deploy = &status.deploy;
-        let on_its_way = matches!(
+        let is_pending = matches!(
             deploy.phase,
             Phase::Fetching | Phase::Verified | Phase::Staged | Phase::SelfTested | Phase::Shadow
         );
-        let coming = deploy
+        let pending = deploy
             .release
-            .filter(|_| on_its_way)
+            .filter(|_| is_pending)
             .map(|release| (release, deploy.name.clone().unwrap_or_default()));
         let trial = slots.trial.as_ref().map(|trial| named(&trial.slot));
         let (found, what) = match self {
             Self::Rollback => (trial.or(slots.live.as_ref().map(named)), "to roll back"),
             Self::Activate => (staged, "that waits to be activated"),
-            Self::Cancel => (staged.or(coming), "on its way"),
+            Self::Cancel => (staged.or(pending), "pending"),
         };
         found.ok_or_else(|| FleetError::Nothing {
             device: status.device.clone(),

@@ -87,13 +87,13 @@ impl DeviceReport {
         self.sessions.len().max(self.status.same_name.len() + 1)
     }
 
-    /// That several daemons have this device's name, in words.
+    /// The warning that several daemons have this device's name.
     pub(crate) fn conflict_text(&self) -> Option<String> {
         let daemons = self.daemons();
         (daemons > 1).then(|| same_name::text(&self.status.device, daemons))
     }
 
-    /// Why the status is not proven, in words.
+    /// Why the status is not proven, as text.
     pub(crate) fn unproven_text(&self) -> Option<String> {
         let why = self.unproven?;
         Some(match self.answers {

@@ -23,7 +23,7 @@ pub(crate) fn selector(
     })
 }
 
-/// A selector in words, to follow "device of site S"; empty if it selects all.
+/// A selector as text, to follow "device of site S"; empty if it selects all.
 pub(crate) fn words(selector: &DeviceSelector) -> String {
     let mut words = String::new();
     if !selector.names.is_empty() {

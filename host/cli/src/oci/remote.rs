@@ -31,7 +31,7 @@ pub(crate) struct Access {
     /// `oras login`, else none]
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
-    /// Do not encrypt [default: true for addresses of this machine without an own authority, else false]
+    /// Do not encrypt [default: true for addresses of this machine, unless certs.d or --ca-file has an authority for it]
     #[arg(
         long,
         value_name = "BOOL",
