@@ -10,7 +10,7 @@ fn is_kept(custom: &str, names: bool) -> bool {
 }
 
 /// Removes the custom sections that only people and debuggers read, in all nested modules and components. With `names`, the names of functions stay,
-/// for the messages of traps. Stubs of WASI functions get a name in any case.
+/// which the message of a trap then has. Functions that stand for WASI get a name in any case.
 pub fn strip(component: &[u8], names: bool) -> Result<Vec<u8>, BinaryReaderError> {
     // The current binary, and those around it.
     let mut output = Vec::new();

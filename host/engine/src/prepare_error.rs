@@ -73,7 +73,7 @@ pub enum PrepareError {
     },
     /// The component uses the asynchronous ABI of components, as WASI 0.3 has it.
     #[error(
-        "component `{component}` uses the asynchronous ABI of components (WASI 0.3), which this host does not serve; build it without that ABI: \
+        "component `{component}` uses the asynchronous ABI of components (WASI 0.3), which this host does not serve; build it without: \
          `componentize-qjs --sync`, `jco componentize --backend qjs --backend-qjs-disable-async`, no `async` in the world and its functions"
     )]
     Async {

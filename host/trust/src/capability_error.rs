@@ -127,12 +127,12 @@ impl CapabilityError {
     }
 }
 
-/// How a component can do without an import that its release does not grant.
+/// How a component gets along without what its release does not grant.
 const fn without(whole_world: bool) -> &'static str {
     if whole_world {
-        "or build it without that import: its tool (as componentize-py, jco and componentize-js do) imports all of its world, whatever it calls; build it for a world of your own that has only what it calls, as sdk/foreign.md shows"
+        "or build it without: its tool (componentize-py, jco and componentize-js do so) imports all of its world, whatever it calls; build it for a world of your own that has only what it calls, as sdk/foreign.md shows"
     } else {
-        "or build it without that import"
+        "or build it without"
     }
 }
 

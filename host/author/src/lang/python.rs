@@ -46,7 +46,7 @@ const ADVICE: &str = "install Python 3 with pip (Debian: python3 python3-pip)";
 const MODULE: &str = "component.py";
 /// The folder of third-party modules below the project: `pip install --target vendor NAME`.
 const VENDORED: &str = "vendor";
-/// An environment without packages. Otherwise the bundler adds those of the author's own Python, which no file of the project names.
+/// An environment without packages: the bundler would take those of the author's own Python, which no file of the project names.
 const NO_PACKAGES: &str = "no-packages";
 /// The module that the host calls, generated for each build.
 const ENTRY: &str = "hotshoe_entry";

@@ -120,7 +120,7 @@ fn compile(
     }
 }
 
-/// The advice for a crate that asks the system for random numbers. Without WASI there is no system to ask.
+/// What to do about a crate that asks the system for random numbers, for which there is no system without WASI.
 fn needs_wasi(said: &str) -> &'static str {
     if said.contains("getrandom") {
         ": the crate getrandom has no random numbers without WASI; build with `--target wasip2` and grant `wasi`, or leave out the feature that needs it"

@@ -1,4 +1,4 @@
-//! Names for the stubs that a bundler puts in the place of WASI functions. They only trap, and without a name the message of the trap has no reason.
+//! Names for the functions that a bundler puts in the place of WASI. They do nothing but trap, and without a name the trap says nothing.
 use std::collections::BTreeMap;
 use wasm_encoder::{NameMap, NameSection};
 use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload, TypeRef};
@@ -13,7 +13,7 @@ const ABI: &str = "cm32p2|";
 /// The package of the bundler of JavaScript, which loads modules with it.
 const BUNDLER: &str = "local:";
 
-/// The names of the functions of a core module that has only such functions; `None` for any other, and for one that has names.
+/// The names of the functions of a core module that has such functions alone; `None` for any other, and for one that has names.
 pub(super) fn names(module: &[u8]) -> Result<Option<NameSection>, BinaryReaderError> {
     let mut imported: u32 = 0;
     let mut traps = false;
@@ -56,7 +56,7 @@ pub(super) fn names(module: &[u8]) -> Result<Option<NameSection>, BinaryReaderEr
     Ok(Some(section))
 }
 
-/// The name of a stub in the message of a trap.
+/// What the message of a trap says of a stub.
 fn shown(export: &str) -> String {
     let name = export.strip_prefix(ABI).unwrap_or(export);
     let needs = if name.starts_with(BUNDLER) {

@@ -25,7 +25,7 @@ Example:
   hotshoe new count-people --lang rust --world policy
   hotshoe build count-people
 
-Example: with the names of functions, for the messages of traps
+Example: with the names of functions, which a trap's message then has
   hotshoe build count-people --debug
 
 Example: a folder of sources without a release.toml, into DIR/build/NAME.wasm

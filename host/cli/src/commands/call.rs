@@ -23,7 +23,7 @@ use hotshoe_release::throwaway;
 
 /// The component's name in the temporary release.
 const NAME: &str = "component";
-/// The limits of the component in MiB, milliseconds and instances: larger than the defaults, because the component only runs on this machine.
+/// The limits of the component in MiB, milliseconds and instances: larger than the defaults, because only this machine is concerned.
 const LIMITS: [(&str, i64); 4] = [
     ("memory-mib", 1_024),
     ("tensor-mib", 1_024),
@@ -33,7 +33,7 @@ const LIMITS: [(&str, i64); 4] = [
 
 /// Run one component on files, without a release or keys
 ///
-/// Loads the component as a device does, with a grant for each of its imports and with high limits. Runs it on each file, and prints one
+/// Loads the component as a device does, with every grant that it imports and generous limits, runs it on each file, and prints one
 /// line of JSON per input: the insight, the actions and the time, or the error. Nothing is written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -81,8 +81,8 @@ pub(crate) enum CallError {
         #[source]
         source: InterfaceError,
     },
-    /// It does not export an interface of a world.
-    #[error("{} does not export an interface of a world; it exports {found}. `hotshoe wit` shows what the worlds export", path.display())]
+    /// It exports no interface of a world.
+    #[error("{} exports no interface of a world; it exports {found}, and `hotshoe wit` shows what the worlds export", path.display())]
     NoWorld {
         /// The file.
         path: PathBuf,

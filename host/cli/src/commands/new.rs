@@ -10,14 +10,14 @@ use hotshoe_release::terminal::Terminal;
 /// Create a component project
 ///
 /// Creates a folder that builds and passes its test at once: the sources of a small, complete component, the SDK and the WIT files, a
-/// sample with its expected result, a release.toml, and a one-page README. With --into, the component is added to an existing release.
+/// sample with its expected result, a release.toml, and a one-page README. With --into, the component is added to a release that is there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Worlds:
   preprocessor   a sample -> a model's inputs
   postprocessor  a model's outputs -> an insight
   policy         an insight -> actions: publish, drop, alert, send
-  stage          a sample -> an insight, for code that runs models itself
+  stage          a sample -> an insight, for logic that runs models by itself
 
 Example:
   hotshoe new count-people --lang python --world policy
@@ -95,12 +95,12 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     terminal.print(terminal.dim(&format!("  wit, hotshoe-sdk: {copied} files of the SDK")))?;
     for table in shared {
         terminal.print(format!(
-            "  {table}: already in the release; both components use it"
+            "  {table}: the release has it, and both components use it"
         ))?;
     }
     if is_added && args.world != World::Policy {
         terminal.print(format!(
-            "\nTo run it, add `{} = \"{}\"` as a [[pipeline]] entry of {}",
+            "\nIts step is yours to place: add `{} = \"{}\"` as a [[pipeline]] entry of {}",
             step(args.world),
             args.name,
             folder.join("release.toml").display()

@@ -1,9 +1,9 @@
-//! The result type of the exported function as JSON. The SDKs check the value that the author's function returns against it: without the check, a runtime traps on a value
-//! of another type, without a message.
+//! The result type of the exported function as JSON. The guards of the SDKs check by it what the author's function returns: a runtime traps on a value
+//! that does not fit, and says nothing.
 use serde_json::{Value, json};
 use wit_parser::{Function, Resolve, Type, TypeDefKind};
 
-/// The JSON of the type of a successful result; `null` for none. `field` gives the name of a record's field in the language.
+/// The JSON of the type of a successful result; `null` for none. `field` gives a record's field its name in the language.
 pub(super) fn of(resolve: &Resolve, function: &Function, field: fn(&str) -> String) -> Value {
     let types = Types { resolve, field };
     let Some(Type::Id(id)) = &function.result else {

@@ -1,4 +1,4 @@
-// Bundles the author's files and everything that they import into one module. Prints the host's interfaces that it still imports, one per line,
+// Makes one module of the author's files and all that they import, and prints the host's interfaces that are left in it, one a line,
 // and warnings.
 import { builtinModules, createRequire, SourceMap } from "node:module";
 import { writeFileSync } from "node:fs";
@@ -57,17 +57,17 @@ writeFileSync(`${needs.out}.map`, JSON.stringify(map));
 const outputs = Object.values(built.metafile.outputs).flatMap((output) => output.imports ?? []);
 for (const { path } of outputs) if (ids.has(path)) console.log(path);
 for (const place of clocks(text, lines)) {
-  console.log(`warning: ${place}: the clock is read while the component is built, so every instance gets the time of the build; read it in the function that gets the sample`);
+  console.log(`warning: ${place}: the clock is read while the component is built, so that each instance has the time of the build; read it in the function that gets the sample`);
 }
 
-// The message for a module that the bundler does not find, such as one of Node.js.
+// What the bundler says of a module of Node.js, for which there is no file.
 function inWords(text) {
   const name = /^Could not resolve "(?:node:)?([^"]+)"$/.exec(text)?.[1];
   if (name === undefined) return text;
   if (!builtinModules.includes(name) && !builtinModules.includes(`node:${name}`)) {
     return `${text}: it is neither a file of the project nor a package below its node_modules; \`npm install\` adds one`;
   }
-  return `"${name}" is a module of Node.js, which components do not have: they have JavaScript and the host's interfaces, such as hotshoe/data for files of the release and hotshoe/clock for the time; use a package that runs in browsers`;
+  return `"${name}" is a module of Node.js, which a component does not have: it has JavaScript itself and the host's interfaces, such as hotshoe/data for files of the release and hotshoe/clock for the time; use a package that runs in browsers`;
 }
 
 // For the messages of exceptions: which of the author's lines each line of the bundle was. The SDK's own lines have none.
@@ -88,7 +88,7 @@ function table(text, map) {
   return { files, rows };
 }
 
-// The author's own lines that read the clock outside of any function. esbuild does not indent the top-level statements of a module.
+// The author's own lines that read the clock outside of any function. esbuild begins statements of a module at the margin.
 function clocks(text, { files, rows }) {
   const reads = /^\S.*(\bDate\.now\(\)|\bnew Date\(\)|\bperformance\.now\(\))/;
   return text.split("\n").flatMap((line, at) => {

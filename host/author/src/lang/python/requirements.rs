@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 const FILE: &str = "requirements.txt";
 /// The Python inside of a component.
 const PYTHON: &str = "3.14";
-/// The prefix of a folder of packages, before the digest of its requirements.
+/// What a folder of packages is named, before the digest of its requirements.
 const PREFIX: &str = "packages-";
-/// Options that name other files. The build would not notice their changes.
+/// Options that name other files, whose change would not be seen.
 const OTHER_FILES: [&str; 6] = [
     "-r",
     "--requirement",
@@ -24,8 +24,8 @@ const OTHER_FILES: [&str; 6] = [
 /// How authors get the digests.
 const HASHES: &str = "`uv pip compile --generate-hashes` or `pip-compile --generate-hashes` writes the file with them";
 
-/// The folder of the packages that the project's `requirements.txt` names, if it has one. Its name is the digest of the file, so that a changed
-/// file gets another folder, and the same file the same one.
+/// The folder of the packages that the project's `requirements.txt` names, if it has one. It is named by the content of the file, so that a changed
+/// file gives other packages, and the same file gives the same.
 pub(super) fn packages(
     project: &Path,
     scratch: &Path,
@@ -102,7 +102,7 @@ fn install(file: &Path, project: &Path, python: &Path, to: &Path) -> Result<(), 
         .map_err(|error| refused(file, error))
 }
 
-/// Explains the errors of pip that authors often get.
+/// Puts pip's refusals that authors meet into words.
 fn refused(file: &Path, error: CommandError) -> BuildError {
     let sources = |what: String, advice: &str| BuildError::Sources {
         what,
@@ -123,15 +123,15 @@ fn refused(file: &Path, error: CommandError) -> BuildError {
     if let Some(package) = impure(said) {
         return sources(
             format!(
-                "pip finds no pure Python wheel for `{package}` of {file}: compiled parts cannot run in a component, or this version does not exist"
+                "`{package}` of {file} has no wheel in pure Python: its compiled parts cannot run in a component, or there is no such version"
             ),
-            "use a package in pure Python; for pictures and models, use the host's `vision` and `infer`",
+            "use a package in pure Python; pictures and models are the host's work, see `vision` and `infer`",
         );
     }
     BuildError::compile(format!("fetch the packages of {file}"))(error)
 }
 
-/// The package for which pip finds no suitable wheel.
+/// The package that pip has no suitable wheel for.
 fn impure(said: &str) -> Option<&str> {
     const NONE: &str = "No matching distribution found for ";
     const OTHER: &str = " is not a supported wheel";

@@ -41,7 +41,7 @@ def shown(message: str, folders: list[str]) -> str:
 
 
 def not_there(message: str, folders: list[str]) -> str:
-    """Why an import fails in a package with compiled parts; otherwise empty."""
+    """Why an import fails in a package with compiled parts; else nothing."""
     if not re.search(r"^(ImportError|ModuleNotFoundError)\b", message, re.MULTILINE):
         return ""
     # The module that is missing, and the packages that imported it.
@@ -54,7 +54,7 @@ def not_there(message: str, folders: list[str]) -> str:
             if part:
                 return (
                     f"the package `{name}` needs its compiled part {part.relative_to(folder)}, which is for another machine and cannot run in a component; "
-                    "use a package in pure Python (for pictures and models, use the host's `vision` and `infer`)"
+                    "use a package in pure Python (pictures and models are the host's work, see `vision` and `infer`)"
                 )
     return ""
 
