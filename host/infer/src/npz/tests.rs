@@ -73,7 +73,8 @@ fn what_cannot_be_read_says_why() {
     let whole = array(&Tensor::from_f32(&[2], vec![1.0; 2]).unwrap());
     for cut in [0, 3, 8, 20, whole.len() - 1] {
         let refused = read_array(&whole[..cut]).unwrap_err();
-        assert!(matches!(refused, NpzError::Array), "{cut}: {refused}");
+        let is_cut = matches!(refused, NpzError::Array | NpzError::Tensor(_));
+        assert!(is_cut, "{cut}: {refused}");
     }
     let with = |header: &str| read_array(&with_header(header, &[0; 16])).unwrap_err();
     let elements = |descr: &str| {
