@@ -132,7 +132,7 @@ impl Command {
         match self {
             Self::New(args) => new::run(args, terminal),
             Self::Build(args) => build::run(args, terminal),
-            Self::Test(args) => test::run(args, terminal),
+            Self::Test(args) => test::run(args, terminal, error_names::name),
             Self::Record(args) => record::run(args, terminal),
             Self::Wit(args) => wit::run(args, terminal),
             Self::Keygen(args) => keygen::run(args, terminal),

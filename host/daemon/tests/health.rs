@@ -274,7 +274,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_no_time_of_day_is_refused() {
+fn an_invalid_time_of_day_is_refused() {
     for text in [
         "",
         "02:00",

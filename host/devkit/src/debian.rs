@@ -5,7 +5,7 @@
 use crate::files;
 use crate::process::{self, CommandError};
 use crate::progress::Progress;
-use crate::toolchain;
+use crate::rustc;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -274,7 +274,7 @@ fn assemble(folder: &Path) -> Result<Debian, DebianError> {
         }
     };
     let compiler = found("the compiler", folder.join("usr/bin/rustc"))?;
-    let linker = toolchain::rust_lld().map_err(|source| DebianError::Tool {
+    let linker = rustc::rust_lld().map_err(|source| DebianError::Tool {
         what: "ask rustc for its folder".to_owned(),
         source,
     })?;

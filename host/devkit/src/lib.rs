@@ -16,6 +16,7 @@ mod extras;
 mod files;
 mod interface;
 mod progress;
+mod rustc;
 
 pub use debian::{DebianError, debian_package};
 pub use doc_string::with_doc_string;

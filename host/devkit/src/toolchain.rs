@@ -2,8 +2,9 @@
 use crate::debian::{self, Debian, DebianError};
 use crate::process::{self, CommandError};
 use crate::progress::Progress;
+use crate::rustc;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use thiserror::Error;
 
@@ -173,26 +174,13 @@ pub fn add_with_rustup(target: &'static str, progress: &Progress) -> Result<(), 
 
 /// Whether the `rustc` on the path has a standard library for the target.
 pub fn has_target(target: &str) -> Result<bool, ToolchainError> {
-    let folder =
-        rustc(&["--print", "target-libdir", "--target", target]).map_err(ToolchainError::Rustc)?;
+    let folder = rustc::output(&["--print", "target-libdir", "--target", target])
+        .map_err(ToolchainError::Rustc)?;
     Ok(std::fs::read_dir(folder.trim()).is_ok_and(|entries| {
         entries
             .flatten()
             .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
     }))
-}
-
-fn rustc(arguments: &[&str]) -> Result<String, CommandError> {
-    let mut command = process::clean("rustc");
-    command.args(arguments);
-    process::run(&mut command, "install Rust with rustup", |_| {})
-}
-
-/// The WebAssembly linker of the `rustc` on the path.
-pub(crate) fn rust_lld() -> Result<PathBuf, CommandError> {
-    let folder = rustc(&["--print", "target-libdir"])?;
-    let target = Path::new(folder.trim()).parent().unwrap_or(Path::new(""));
-    Ok(target.join("bin").join("rust-lld"))
 }
 
 /// The advice if rustup fails; Debian has a compiler for only one target.

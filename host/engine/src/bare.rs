@@ -3,11 +3,11 @@
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker};
 
-use crate::bindings::exports::hotshoe::pipeline::decide;
-use crate::bindings::hotshoe::pipeline::types;
 use crate::component::Component;
 use crate::convert;
 use crate::fault::{Failure, Fault};
+use crate::host::bindings::exports::hotshoe::pipeline::decide;
+use crate::host::bindings::hotshoe::pipeline::types;
 use crate::insight::{DeviceContext, Insight};
 
 /// A policy without imports, limits, deadline or host state.
@@ -34,9 +34,9 @@ impl BarePolicy {
     /// # Errors
     /// [`Fault::Instantiation`], if it is not a policy or imports a function.
     pub fn of(component: &Component) -> Result<Self, Failure> {
-        let own = Linker::new(component.pre.engine());
+        let own = Linker::new(component.linked.pre.engine());
         let pre = own
-            .instantiate_pre(component.pre.component())
+            .instantiate_pre(component.linked.pre.component())
             .map_err(|error| failure(&error))?;
         let entry = decide::GuestIndices::new(&pre).map_err(|error| failure(&error))?;
         Ok(Self { pre, entry })

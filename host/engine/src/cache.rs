@@ -12,14 +12,13 @@ use hotshoe_trust::Digest;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 
-use crate::compiler::Code;
+use crate::code::{Code, DIGEST_LENGTH};
 
 const MAGIC: &[u8] = b"hotshoe-code-1\n";
 /// The magic bytes up to the version.
 const MAGIC_PREFIX: &[u8] = b"hotshoe-code-";
 /// The format of a file, whose version is in its magic bytes.
 const FORMAT: FileFormat = FileFormat::new(1, 1);
-const DIGEST_LENGTH: usize = 32;
 
 /// Why the cache could not be used. It is only a warning, since the component is compiled again.
 #[derive(Debug, thiserror::Error)]

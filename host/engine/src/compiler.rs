@@ -21,14 +21,14 @@ pub use self::limits::{
     CompileLimits, MAX_COMPILE_MEMORY_MIB, MAX_CPU_SECONDS, MIN_COMPILE_MEMORY_MIB,
 };
 use self::process::Worker;
-pub use self::process::WorkerError;
-pub(crate) use self::wire::Code;
 use crate::cache::deserialize;
-use crate::engine::EngineError;
+use crate::code::Code;
+use crate::engine_error::EngineError;
 use crate::memory::MemoryMode;
 use crate::prepare_error::PrepareError;
 use crate::priority::low_priority;
 use crate::work::TooComplex;
+use crate::worker_error::WorkerError;
 
 /// Deadline of the compilation of one component. The largest runtimes take minutes on a small device.
 const COMPILE_LIMIT: Duration = Duration::from_mins(15);

@@ -1,87 +1,54 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hotshoe_infer::NamedModel;
 use hotshoe_trust::{
-    Allowed, Digest, Grant, InstanceMode, Limits, PIPELINE, Release, Verified, World, check_imports,
+    Allowed, Digest, Grant, InstanceMode, PIPELINE, Release, Verified, World, check_imports,
 };
-use wasmtime::component::{ComponentExportIndex, HasSelf, InstancePre, Linker};
+use wasmtime::component::{HasSelf, Linker};
 
+use crate::assets::ComponentAssets;
 use crate::asynchronous::is_async;
-use crate::bindings::hotshoe::pipeline as imports;
-use crate::bindings::v0_2;
 use crate::bounds;
-use crate::compiler::{Code, Codegen};
+use crate::code::Code;
+use crate::compiler::Codegen;
 use crate::core_module::core_module;
 use crate::engine::{Engine, ModeEngine};
+use crate::host::bindings::hotshoe::pipeline as imports;
+use crate::host::bindings::v0_2;
 use crate::host::{Services, State, nn, samples, services, tensors, wasi};
-use crate::instance::kib;
+use crate::linked_component::{Entry, LinkedComponent};
 use crate::live::LiveInstance;
 use crate::prepare_error::PrepareError;
 use crate::sources::Sources;
 use crate::state::{KeptState, StateSnapshot};
+use crate::units::kib;
 use crate::work::check_work;
-
-/// The models and data files of a release that its components use, by name.
-#[derive(Debug, Default)]
-pub struct ComponentAssets {
-    /// Loaded models.
-    pub models: BTreeMap<String, Arc<NamedModel>>,
-    /// Contents of data files.
-    pub data: BTreeMap<String, Arc<[u8]>>,
-}
 
 /// A component that is compiled, checked and linked. Each worker makes its own [`crate::Instance`] of it.
 #[derive(Clone)]
 pub struct Component {
-    pub(crate) name: String,
-    pub(crate) limits: Limits,
+    pub(crate) linked: LinkedComponent,
     pub(crate) mode: InstanceMode,
     /// Empty unless the mode is `per-source`.
     pub(crate) sources: Arc<Sources<LiveInstance>>,
-    pub(crate) services: Arc<Services>,
-    /// None without the grant `state`.
-    pub(crate) state: Option<Arc<KeptState>>,
-    pub(crate) pre: InstancePre<State>,
-    pub(crate) entry: Entry,
-}
-
-/// The one exported function that a component's world has, of whichever version.
-#[derive(Clone)]
-pub(crate) struct Entry {
-    pub(crate) world: World,
-    pub(crate) function: ComponentExportIndex,
-}
-
-impl Entry {
-    fn of(
-        world: World,
-        export: &str,
-        compiled: &wasmtime::component::Component,
-    ) -> wasmtime::Result<Self> {
-        let name = function_of(world);
-        let function = compiled
-            .get_export_index(None, export)
-            .and_then(|interface| compiled.get_export_index(Some(&interface), name))
-            .ok_or_else(|| {
-                wasmtime::format_err!("instance export `{export}` does not have export `{name}`")
-            })?;
-        Ok(Self { world, function })
-    }
 }
 
 impl Component {
     /// Its name in the release.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.linked.name
     }
 
     /// The same component with a copy of its state and its own instances: changes of the copy do not affect the original.
     #[must_use]
     pub fn fork(&self) -> Self {
         let mut fork = self.clone();
-        fork.state = self.state.as_ref().map(|state| Arc::new(state.fork()));
+        fork.linked.state = self
+            .linked
+            .state
+            .as_ref()
+            .map(|state| Arc::new(state.fork()));
         fork.sources = Arc::new(self.sources.empty_copy());
         fork
     }
@@ -93,31 +60,34 @@ impl Component {
 
     /// Log lines that were dropped since it was prepared.
     pub fn log_lines_dropped(&self) -> u64 {
-        self.services.log_lines_dropped()
+        self.linked.services.log_lines_dropped()
     }
 
     /// Instances that were replaced since it was prepared because their linear memory was used up, or nearly.
     pub fn instances_replaced(&self) -> u64 {
-        self.services.replaced_for_memory()
+        self.linked.services.replaced_for_memory()
     }
 
     /// Adds its state to a snapshot.
     pub fn save_state(&self, snapshot: &mut StateSnapshot) {
-        if let Some(state) = &self.state {
-            snapshot.add(&self.name, state);
+        if let Some(state) = &self.linked.state {
+            snapshot.add(&self.linked.name, state);
         }
     }
 
     /// Replaces its state with that of a snapshot.
     pub fn restore_state(&self, snapshot: &StateSnapshot) {
-        if let Some(state) = &self.state {
-            snapshot.restore(&self.name, state);
+        if let Some(state) = &self.linked.state {
+            snapshot.restore(&self.linked.name, state);
         }
     }
 
     /// Number of changes of its state. Restoring does not count.
     pub fn state_changes(&self) -> u64 {
-        self.state.as_ref().map_or(0, |state| state.changes())
+        self.linked
+            .state
+            .as_ref()
+            .map_or(0, |state| state.changes())
     }
 }
 
@@ -179,11 +149,9 @@ impl Engine {
             .and_then(|linker| linker.instantiate_pre(&compiled))
             .map_err(link_error)?;
         let entry = Entry::of(spec.world, &export, &compiled).map_err(link_error)?;
-        Ok(Component {
+        let linked = LinkedComponent {
             name: name.to_owned(),
             limits: spec.limits.clone(),
-            mode: spec.instance,
-            sources: Arc::new(Sources::new(Arc::clone(&self.kept))),
             services: Arc::new(services),
             state: spec.grants.contains(&Grant::State).then(|| {
                 Arc::new(KeptState::new(
@@ -193,6 +161,11 @@ impl Engine {
             }),
             pre,
             entry,
+        };
+        Ok(Component {
+            linked,
+            mode: spec.instance,
+            sources: Arc::new(Sources::new(Arc::clone(&self.kept))),
         })
     }
 
@@ -248,15 +221,6 @@ impl Engine {
 /// Most names in a message, and most characters of each.
 const MAX_LISTED_NAMES: usize = 16;
 const MAX_NAME_CHARS: usize = 128;
-
-const fn function_of(world: World) -> &'static str {
-    match world {
-        World::Preprocessor => "prepare",
-        World::Postprocessor => "interpret",
-        World::Policy => "decide",
-        World::Stage => "process",
-    }
-}
 
 /// The exported interface of the world, of the oldest version that the component has.
 fn check_world(

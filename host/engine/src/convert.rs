@@ -1,25 +1,15 @@
 //! Conversion between the generated types and our own.
 
-use crate::bindings::hotshoe::pipeline::types as wit;
-use crate::fault::{Failure, Fault};
+use crate::fault::{ErrorCode, Failure, Fault};
+use crate::host::bindings::hotshoe::pipeline::types as wit;
 use crate::insight::{
     Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,
 };
 use crate::insight_defect::defect;
+use crate::message::clip;
 
-/// Longest message of a component, in bytes; longer ones are cut.
-pub(crate) const MAX_MESSAGE_BYTES: usize = 4096;
 /// Most actions that one policy may decide on for one insight.
 const MAX_ACTIONS: usize = 64;
-
-/// Cuts a text to [`MAX_MESSAGE`] at a character boundary.
-pub(crate) fn clip(mut text: String) -> String {
-    if text.len() > MAX_MESSAGE_BYTES {
-        let end = text.floor_char_boundary(MAX_MESSAGE_BYTES);
-        text.truncate(end);
-    }
-    text
-}
 
 pub(crate) fn failure_from_guest(error: wit::Error) -> Failure {
     Failure::new(Fault::Guest(error.code.into()), clip(error.message))
@@ -236,5 +226,18 @@ fn action_from_guest(action: wit::Action) -> Action {
             content_type: message.content_type,
             payload: message.payload,
         },
+    }
+}
+
+impl From<wit::ErrorCode> for ErrorCode {
+    fn from(code: wit::ErrorCode) -> Self {
+        match code {
+            wit::ErrorCode::InvalidInput => Self::InvalidInput,
+            wit::ErrorCode::Unsupported => Self::Unsupported,
+            wit::ErrorCode::NotFound => Self::NotFound,
+            wit::ErrorCode::Denied => Self::Denied,
+            wit::ErrorCode::LimitExceeded => Self::LimitExceeded,
+            wit::ErrorCode::Internal => Self::Internal,
+        }
     }
 }

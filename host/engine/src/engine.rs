@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::cache::CodeCache;
 use crate::compiler::{CompileInterrupt, CompileLimits, Compiler};
+use crate::engine_error::EngineError;
 use crate::memory::{self, Largest, MemoryChoice, MemoryMode};
 use crate::sources::InstanceBudget;
 
@@ -48,27 +49,6 @@ impl EngineOptions {
     const fn slots(&self) -> u32 {
         self.instances.saturating_add(SOURCE_INSTANCES)
     }
-}
-
-/// Why an engine could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// This process does not have enough addresses or memory for any mode.
-    #[error(
-        "this process has too little address space or memory for components: {refused}; {remedy}"
-    )]
-    Memory {
-        /// Why each mode does not fit.
-        refused: String,
-        /// What to do about it.
-        remedy: &'static str,
-    },
-    /// The ticker thread could not be started.
-    #[error("cannot start the thread that watches deadlines")]
-    Ticker(#[source] std::io::Error),
-    /// The threads that compile could not be started.
-    #[error("cannot start the threads that compile components")]
-    Compilers(#[source] rayon::ThreadPoolBuildError),
 }
 
 /// Compiles components and holds the memories that their instances live in.

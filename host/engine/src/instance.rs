@@ -5,19 +5,15 @@ use hotshoe_infer::Tensor;
 use hotshoe_trust::InstanceMode;
 use wasmtime::component::Resource;
 
-use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
-use crate::bindings::hotshoe::pipeline::types;
 use crate::component::Component;
 use crate::convert;
-use crate::fault::{ErrorCode, Failure, Fault};
-use crate::host::State;
+use crate::fault::{Failure, Fault};
+use crate::host::bindings::hotshoe::pipeline::tensors::NamedTensor;
+use crate::host::{State, Tensors};
 use crate::insight::{Action, DeviceContext, Insight};
-use crate::live::{CallResult, Guest, LiveInstance};
+use crate::live::{CallResult, Guest, LiveInstance, Usage};
 use crate::sample::Sample;
 use crate::vector;
-
-/// Named tensors, in the order that the component or the model gave them.
-pub(crate) type Tensors = Vec<(String, Tensor)>;
 
 /// A worker's access to the instances of a component: its own instance, a new one for each call, or one for each source of samples, which
 /// all workers share. An instance is replaced after a failure that leaves it in an unknown state.
@@ -27,15 +23,6 @@ pub struct Instance {
     ready: Option<LiveInstance>,
     model_times: Vec<(String, Duration)>,
     usage: Usage,
-}
-
-/// Peak memory of the instances of a component.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes of linear memory.
-    pub memory_bytes: u64,
-    /// Bytes of host tensors and images.
-    pub tensor_bytes: u64,
 }
 
 impl Instance {
@@ -73,7 +60,7 @@ impl Instance {
     /// [`Fault::Instantiation`], or the fault of the component's start-up code.
     pub fn warm_up(&mut self) -> Result<(), Failure> {
         if self.ready.is_none() {
-            self.ready = Some(LiveInstance::new(&self.component)?);
+            self.ready = Some(LiveInstance::new(&self.component.linked)?);
         }
         Ok(())
     }
@@ -153,7 +140,7 @@ impl Instance {
             Ok(result.and_then(convert::actions_from_guest))
         })
         .and_then(|actions| {
-            let sent = self.component.services.check_sent(&actions);
+            let sent = self.component.linked.services.check_sent(&actions);
             sent.map(|()| actions)
         })
     }
@@ -165,14 +152,14 @@ impl Instance {
     ) -> Result<T, Failure> {
         let component = Arc::clone(&self.component);
         if component.mode == InstanceMode::PerSource {
-            let limit = Duration::from_millis(component.limits.deadline_ms.into());
+            let limit = Duration::from_millis(component.linked.limits.deadline_ms.into());
             let Some((lock, kept)) = component
                 .sources
                 .lock_source(source, Instant::now() + limit)
             else {
                 let message = format!(
                     "`{}` was busy with another sample of this source until the deadline",
-                    component.name
+                    component.linked.name
                 );
                 return Err(Failure::new(Fault::Deadline, message));
             };
@@ -196,7 +183,7 @@ impl Instance {
     fn made(&mut self, kept: Option<LiveInstance>) -> Result<LiveInstance, Failure> {
         match kept.or_else(|| self.ready.take()) {
             Some(live) => Ok(live),
-            None => LiveInstance::new(&self.component),
+            None => LiveInstance::new(&self.component.linked),
         }
     }
 
@@ -208,7 +195,7 @@ impl Instance {
     ) -> (Result<T, Failure>, bool) {
         vector::tidy();
         let held_before = live.usage().memory_bytes;
-        let result = live.call(&self.component, run);
+        let result = live.call(&self.component.linked, run);
         let usage = live.usage();
         self.usage.memory_bytes = self.usage.memory_bytes.max(usage.memory_bytes);
         self.usage.tensor_bytes = self.usage.tensor_bytes.max(usage.tensor_bytes);
@@ -219,11 +206,11 @@ impl Instance {
             // After a refused tensor the instance may keep holding too many.
             Err(failure) => !failure.fault.ends_instance() && !live.store.data().tensor_refused,
         };
-        let worn = live.wear(&self.component.limits, held_before);
+        let worn = live.wear(&self.component.linked.limits, held_before);
         if let Some(wear) = worn
             && self.component.mode != InstanceMode::PerCall
         {
-            self.component.services.count_replacement(wear);
+            self.component.linked.services.count_replacement(wear);
         }
         (result, whole && worn.is_none())
     }
@@ -242,25 +229,4 @@ fn take(state: &mut State, tensors: Vec<NamedTensor>) -> wasmtime::Result<Tensor
             Ok((named.name, Tensor::clone(&tensor)))
         })
         .collect()
-}
-
-pub(crate) const fn mib(mib: u32) -> usize {
-    (mib as usize) << 20
-}
-
-pub(crate) const fn kib(kib: u32) -> usize {
-    (kib as usize) << 10
-}
-
-impl From<types::ErrorCode> for ErrorCode {
-    fn from(code: types::ErrorCode) -> Self {
-        match code {
-            types::ErrorCode::InvalidInput => Self::InvalidInput,
-            types::ErrorCode::Unsupported => Self::Unsupported,
-            types::ErrorCode::NotFound => Self::NotFound,
-            types::ErrorCode::Denied => Self::Denied,
-            types::ErrorCode::LimitExceeded => Self::LimitExceeded,
-            types::ErrorCode::Internal => Self::Internal,
-        }
-    }
 }

@@ -6,53 +6,62 @@
 //! is replaced at the next call.
 //!
 //! Stores are synchronous: a guest's call runs on the caller's thread to its end, so workers are threads, not tasks.
-#![deny(unsafe_code)] // allowed in three files: `cache.rs`, to load code that this crate compiled, `vector.rs` and `lists.rs`
+#![deny(unsafe_code)] // allowed in three files: `cache.rs`, to load code that this crate compiled, `vector.rs` and `host/lists.rs`
 
 mod agreement;
+mod assets;
 mod asynchronous;
 mod backtrace;
 mod bare;
-mod bindings;
 mod bounds;
+mod ca_error;
 mod cache;
 mod call_end;
+mod code;
 mod compiler;
 mod component;
 mod convert;
 mod core_module;
 mod engine;
+mod engine_error;
 mod fault;
 mod host;
 mod insight;
 mod insight_defect;
 mod instance;
 mod limits;
-mod lists;
+mod linked_component;
 mod live;
 mod memory;
+mod message;
 mod prepare_error;
 mod priority;
 mod sample;
 mod sources;
 mod state;
+mod units;
 mod vector;
 mod work;
+mod worker_error;
 
 pub use agreement::agreement;
+pub use assets::ComponentAssets;
 pub use bare::{BareInstance, BarePolicy};
+pub use ca_error::CaError;
 pub use compiler::{
     CompileInterrupt, CompileLimits, MAX_COMPILE_MEMORY_MIB, MAX_CPU_SECONDS,
-    MIN_COMPILE_MEMORY_MIB, RaisedInterrupt, WorkerError, compile_worker,
+    MIN_COMPILE_MEMORY_MIB, RaisedInterrupt, compile_worker,
 };
-pub use component::{Component, ComponentAssets};
-pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
+pub use component::Component;
+pub use engine::{EPOCH_TICK, Engine, EngineOptions};
+pub use engine_error::EngineError;
 pub use fault::{ErrorCode, Failure, Fault};
-pub use host::wasi::CaError;
 pub use insight::{
     Action, Class, Detection, DeviceContext, Insight, MAX_CONTENT_TYPE_BYTES, Point, Rect, Scalar,
     Severity, TextLine,
 };
-pub use instance::{Instance, Usage};
+pub use instance::Instance;
+pub use live::Usage;
 pub use memory::{MemoryChoice, MemoryMode};
 pub use prepare_error::{PrepareError, check_encoding};
 pub use priority::low_priority;
@@ -63,3 +72,4 @@ pub use state::{
     MAX_STATE_VALUE_BYTES, SnapshotError, StateSnapshot,
 };
 pub use work::{TooComplex, check_work};
+pub use worker_error::WorkerError;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hotshoe_trust::Limits;
 use wasmtime::ResourceLimiter;
 
-use crate::instance::mib;
 use crate::memory::{MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
+use crate::units::mib;
 
 /// Handles of any kind (samples, models, graphs, streams) per tensor or image of the limit `handles`.
 const HANDLES_A_TENSOR: usize = 4;

@@ -8,17 +8,18 @@ use wasmtime::component::{Resource, ResourceTableError, TypedFunc};
 use wasmtime::{CallHook, Store};
 
 use crate::backtrace;
-use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
-use crate::bindings::hotshoe::pipeline::types;
 use crate::call_end::CallEnd;
-use crate::component::{Component, Entry};
 use crate::convert;
 use crate::engine::EPOCH_TICK;
 use crate::fault::{ErrorCode, Failure, Fault};
 use crate::host::State;
-use crate::instance::{Usage, kib, mib};
+use crate::host::bindings::hotshoe::pipeline::tensors::NamedTensor;
+use crate::host::bindings::hotshoe::pipeline::types;
 use crate::limits::{Refused, Wear, all_handles, is_out_of_memory};
+use crate::linked_component::{Entry, LinkedComponent};
+use crate::message::clip;
 use crate::sample::Sample;
+use crate::units::{kib, mib};
 
 /// wasmtime's message, which has no type, when a list or string is refused before it is copied. A test fails if the text changes.
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
@@ -35,6 +36,15 @@ pub(crate) struct LiveInstance {
     pub(crate) guest: Guest,
     /// Calls that it has served.
     calls: u32,
+}
+
+/// Peak memory of the instances of a component.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of linear memory.
+    pub memory_bytes: u64,
+    /// Bytes of host tensors and images.
+    pub tensor_bytes: u64,
 }
 
 type Function<P, T> = TypedFunc<P, (Result<T, types::Error>,)>;
@@ -65,7 +75,7 @@ impl Guest {
 
 impl LiveInstance {
     /// Creates an instance, and runs its start-up code.
-    pub(crate) fn new(component: &Component) -> Result<Self, Failure> {
+    pub(crate) fn new(component: &LinkedComponent) -> Result<Self, Failure> {
         let limits = &component.limits;
         let mut store = Store::new(
             component.pre.engine(),
@@ -102,7 +112,7 @@ impl LiveInstance {
     /// Runs one call, with its deadline and fuel.
     pub(crate) fn call<T>(
         &mut self,
-        component: &Component,
+        component: &LinkedComponent,
         run: impl FnOnce(&mut Self) -> CallResult<T>,
     ) -> Result<T, Failure> {
         self.calls = self.calls.saturating_add(1);
@@ -158,7 +168,7 @@ fn bound_copies(store: &mut Store<State>, arguments: usize, result: usize) {
 }
 
 /// Starts the deadline and the fuel of one call.
-fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> {
+fn arm(store: &mut Store<State>, component: &LinkedComponent) -> wasmtime::Result<()> {
     let ticks =
         u64::from(component.limits.deadline_ms).div_ceil(EPOCH_TICK.as_millis().max(1) as u64);
     // One more, since the current tick has partly elapsed.
@@ -175,7 +185,7 @@ fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> 
 }
 
 /// The failure for an error that the component returned.
-fn returned(error: types::Error, state: &State, component: &Component) -> Failure {
+fn returned(error: types::Error, state: &State, component: &LinkedComponent) -> Failure {
     let mut failure = convert::failure_from_guest(error);
     let says_so = OUT_OF_MEMORY
         .iter()
@@ -187,7 +197,7 @@ fn returned(error: types::Error, state: &State, component: &Component) -> Failur
             Some(Refused::NoMemory) => "this machine's memory".to_owned(),
             _ => format!("its memory-mib of {} MiB", component.limits.memory_mib),
         };
-        failure.message = convert::clip(format!(
+        failure.message = clip(format!(
             "`{}` ran out of {limit}: {}",
             component.name, failure.message
         ));
@@ -195,12 +205,12 @@ fn returned(error: types::Error, state: &State, component: &Component) -> Failur
     failure
 }
 
-fn classify(error: &wasmtime::Error, state: &State, component: &Component) -> Failure {
+fn classify(error: &wasmtime::Error, state: &State, component: &LinkedComponent) -> Failure {
     let (fault, what) = cause(error, state, component);
     Failure::new(fault, format!("`{}` {what}", component.name))
 }
 
-fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Fault, String) {
+fn cause(error: &wasmtime::Error, state: &State, component: &LinkedComponent) -> (Fault, String) {
     let limits = &component.limits;
     let deadline = limits.deadline_ms;
     match error.downcast_ref::<CallEnd>() {

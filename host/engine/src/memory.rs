@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::engine::EngineError;
+use crate::engine_error::EngineError;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;

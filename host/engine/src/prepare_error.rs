@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use hotshoe_trust::{CapabilityError, Digest, WASI_NN, World};
 
 use crate::asynchronous::is_async;
-use crate::compiler::WorkerError;
+use crate::ca_error::CaError;
 use crate::core_module::core_module;
-use crate::engine::EngineError;
-use crate::host::wasi::CaError;
+use crate::engine_error::EngineError;
 use crate::work::TooComplex;
+use crate::worker_error::WorkerError;
 
 /// Why a component of a release cannot serve.
 #[derive(Debug, thiserror::Error)]

@@ -18,10 +18,7 @@ use thiserror::Error;
 
 pub use backends::Fit;
 pub use cosine::{NEGLIGIBLE, cosine_similarity};
-pub(crate) use file::{
-    OWN_DOMAIN, calls_function, check_shapes, domain, element_bits, graph, inner_graphs, inputs,
-    is_own, node_name, open, operator, totals, type_name,
-};
+pub(crate) use file::{check_shapes, graph, inputs, open, totals};
 pub use probe::{ProbeResult, probe};
 pub(crate) use shapes::{Facts, resolve};
 pub use similarity::{

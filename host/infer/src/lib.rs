@@ -22,6 +22,7 @@ mod model;
 mod models;
 mod named;
 pub mod npz;
+mod onnx;
 mod options;
 mod ort;
 mod served;

@@ -13,7 +13,8 @@ use tract_onnx::pb::tensor_proto::DataLocation;
 use tract_onnx::pb::{AttributeProto, GraphProto, SparseTensorProto, TensorProto};
 
 use crate::describe::{self, is_pointer};
-use crate::inspect::{self, InspectError, element_bits};
+use crate::inspect::{self, InspectError};
+use crate::onnx::element_bits;
 use crate::served::with_graph;
 
 /// Enough of a file to see whether it is a pointer of git LFS.

@@ -17,7 +17,7 @@ use common::refused::{body, changed, graph, near, of, refused, set, text, with, 
 use common::{file, integer, library, node, value, weight};
 use hotshoe_infer::fold::fold;
 use hotshoe_infer::inspect::InputShapes;
-use hotshoe_infer::{BackendChoice, LoadError, Options};
+use hotshoe_infer::{BackendChoice, LoadError, Options, RunError};
 use prost::Message;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
@@ -154,7 +154,10 @@ fn an_output_is_of_the_type_that_the_file_says() {
     });
     let given = x();
     match load(&bytes, BackendChoice::Tract, Options::default()) {
-        Ok(model) => assert!(model.run(&[("x", &given)]).is_err()),
+        Ok(model) => {
+            let error = model.run(&[("x", &given)]).unwrap_err();
+            assert!(matches!(error, RunError::Failed { .. }), "{error:?}");
+        }
         Err(error) => assert!(matches!(error, LoadError::Tract { .. }), "{error}"),
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use hotshoe_http::{Refusal, discard};
@@ -15,11 +15,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 use tonic::{Code, Status};
 
+use crate::admitted::Admitted;
+use crate::answer::{self, NAME_KEY, is_grpc};
 use crate::compression::Coding;
 use crate::error::RequestError;
 use crate::slot_body::SlotBody;
+use crate::unserved;
 use crate::wire::WireError;
-use crate::{grpc, http, unserved};
 
 /// The maximum body of a gRPC request other than inference, in bytes: it contains only names. The number of these requests is not
 /// limited.
@@ -39,15 +41,6 @@ pub(crate) struct AdmissionControl {
     max_requests: usize,
     max_body: usize,
     timeout: Duration,
-}
-
-/// The deadline and slot of an admitted request.
-#[derive(Debug, Clone)]
-pub(crate) struct Admitted {
-    /// The deadline of the answer.
-    pub(crate) deadline: Instant,
-    /// The slot of an inference request, until its answer is written; none for other requests.
-    pub(crate) slot: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl AdmissionControl {
@@ -124,7 +117,7 @@ pub(crate) async fn watch(
             if !over_grpc {
                 discard(request.into_body()).await;
             }
-            answer(&error, over_grpc)
+            answer::error(&error, over_grpc)
         }
     };
     count(&response, over_grpc, inference);
@@ -134,7 +127,7 @@ pub(crate) async fn watch(
 /// The answer to a request that the front refuses.
 pub(crate) fn refuse(refusal: Refusal, head: &axum::http::Request<()>) -> Response {
     let over_grpc = is_grpc(head.headers());
-    let mut response = answer(&refusal.into(), over_grpc);
+    let mut response = answer::error(&refusal.into(), over_grpc);
     if !over_grpc && refusal == Refusal::Unauthenticated {
         let scheme = HeaderValue::from_static("Bearer");
         response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
@@ -147,7 +140,7 @@ async fn serve(admitted: Admitted, mut request: Request, next: Next, over_grpc: 
     let deadline = admitted.deadline.into();
     request.extensions_mut().insert(admitted);
     let service = timeout_at(deadline, next.run(request)).await;
-    service.unwrap_or_else(|_| answer(&RequestError::Deadline, over_grpc))
+    service.unwrap_or_else(|_| answer::error(&RequestError::Deadline, over_grpc))
 }
 
 /// Gives each status of the gRPC library a message and a stable name, as the service's own ones have.
@@ -155,14 +148,14 @@ fn explained(response: Response, path: &str, too_large: &RequestError) -> Respon
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
     };
-    if status.code() == Code::Ok || status.metadata().contains_key(grpc::NAME_KEY) {
+    if status.code() == Code::Ok || status.metadata().contains_key(NAME_KEY) {
         return response;
     }
     match status.code() {
         // A message that is too long, and one that is once it is decompressed.
-        Code::OutOfRange | Code::ResourceExhausted => answer(too_large, true),
+        Code::OutOfRange | Code::ResourceExhausted => answer::error(too_large, true),
         Code::Unimplemented if status.message().is_empty() => {
-            answer(&unserved::over_grpc(path), true)
+            answer::error(&unserved::over_grpc(path), true)
         }
         // A message that is not one, or a compression that is not known.
         code => {
@@ -170,7 +163,7 @@ fn explained(response: Response, path: &str, too_large: &RequestError) -> Respon
             let message = format!("{}: {}", name.name(), status.message());
             let mut status = Status::with_metadata(code, message, status.metadata().clone());
             if let Ok(value) = name.name().parse() {
-                status.metadata_mut().insert(grpc::NAME_KEY, value);
+                status.metadata_mut().insert(NAME_KEY, value);
             }
             status.into_http()
         }
@@ -178,21 +171,8 @@ fn explained(response: Response, path: &str, too_large: &RequestError) -> Respon
 }
 
 fn small_body(body: Body) -> Body {
-    let too_long = |_| grpc::status(&TOO_LARGE_FOR_METHOD);
+    let too_long = |_| answer::status(&TOO_LARGE_FOR_METHOD);
     Body::new(Limited::new(body, MAX_SMALL_BYTES).map_err(too_long))
-}
-
-/// An error in the protocol's form.
-pub(crate) fn answer(error: &RequestError, over_grpc: bool) -> Response {
-    if over_grpc {
-        return grpc::status(error).into_http();
-    }
-    http::refuse(error)
-}
-
-/// Whether a request is a gRPC request.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    text(headers.get(CONTENT_TYPE)).is_some_and(|kind| kind.starts_with("application/grpc"))
 }
 
 fn is_inference<B>(request: &axum::http::Request<B>) -> bool {

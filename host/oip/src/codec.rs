@@ -15,10 +15,11 @@ use tonic::server::UnaryService;
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use crate::admission::MODEL_INFER;
-use crate::grpc::{self, Grpc};
+use crate::answer;
+use crate::grpc::Grpc;
+use crate::limits::MAX_ENTRIES;
 use crate::proto::grpc_inference_service_server::GrpcInferenceService;
 use crate::proto::{ModelInferRequest, ModelInferResponse};
-use crate::request::MAX_ENTRIES;
 use crate::wire::{self, Limits};
 
 /// The route of `ModelInfer`. A message, and the numbers in it, have at most `max_body` bytes.
@@ -107,7 +108,7 @@ impl Decoder for LimitedDecoder {
         if message.len() != buffer.remaining() {
             return Err(Status::internal("the message is not in one piece"));
         }
-        wire::check(message, self.limits).map_err(|error| grpc::status(&error.into()))?;
+        wire::check(message, self.limits).map_err(|error| answer::status(&error.into()))?;
         self.inner.decode(buffer)
     }
 }

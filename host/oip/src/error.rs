@@ -10,7 +10,7 @@ use hotshoe_infer::{ErrorKind, RunError, TensorError};
 use tonic::Code;
 
 use crate::datatype;
-use crate::request::{MAX_ENTRIES, MAX_RANK, MAX_SAMPLES};
+use crate::limits::{MAX_ENTRIES, MAX_RANK, MAX_SAMPLES};
 use crate::wire::WireError;
 
 /// Why an input is not a tensor, or an output cannot be returned.

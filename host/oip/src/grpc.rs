@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hotshoe_base::chain;
 use tonic::{Request, Response, Status};
 
-use crate::admission::Admitted;
+use crate::admitted::Admitted;
+use crate::answer::status;
 use crate::datatype;
 use crate::error::{RequestError, TensorFault};
 use crate::proto::grpc_inference_service_server::GrpcInferenceService;
@@ -32,20 +32,6 @@ use crate::service::{EXTENSIONS, SERVER, Service, VERSION};
 
 /// The gRPC service.
 pub(crate) struct Grpc(pub(crate) Arc<Service>);
-
-/// The key of the stable name of an error in the metadata of a status.
-pub(crate) const NAME_KEY: &str = "hotshoe-error";
-
-/// The gRPC status of an error. The stable name is at the start of the message, and in the metadata.
-pub(crate) fn status(error: &RequestError) -> Status {
-    let name = error.name();
-    let mut status = Status::new(error.kind().grpc(), format!("{name}: {}", chain(error)));
-    // The fault of a sample is text of the daemon's own, so it parses.
-    if let Ok(value) = name.parse() {
-        status.metadata_mut().insert(NAME_KEY, value);
-    }
-    status
-}
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Grpc {

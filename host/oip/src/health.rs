@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use crate::answer::status;
 use crate::error::RequestError;
-use crate::grpc;
 use crate::proto::grpc_inference_service_server::SERVICE_NAME;
 use crate::proto::health::health_check_response::ServingStatus;
 use crate::proto::health::health_server::Health as HealthService;
@@ -23,7 +23,7 @@ impl HealthService for Health {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         if !service.is_empty() && service != SERVICE_NAME {
-            return Err(grpc::status(&RequestError::UnknownService(service)));
+            return Err(status(&RequestError::UnknownService(service)));
         }
         let status = if self.0.ready() {
             ServingStatus::Serving

@@ -17,14 +17,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use hotshoe_base::chain;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout_at;
 
-use crate::admission::{self, Admitted};
+use crate::admitted::Admitted;
+use crate::answer::{self, refuse, reply};
 use crate::catalogue::CallTarget;
 use crate::compression::Coding;
 use crate::error::RequestError;
@@ -82,35 +81,19 @@ pub(crate) fn routes(http: Http) -> Router {
 
 /// The fallback for unknown paths, over HTTP or gRPC.
 pub(crate) async fn nothing(request: Request) -> Response {
-    let over_grpc = admission::is_grpc(request.headers());
+    let over_grpc = answer::is_grpc(request.headers());
     let path = request.uri().path();
     let error = if over_grpc {
         unserved::over_grpc(path)
     } else {
         unserved::over_http(path)
     };
-    admission::answer(&error, over_grpc)
+    answer::error(&error, over_grpc)
 }
 
 /// The fallback for wrong methods.
 pub(crate) async fn wrong_method(request: Request) -> Response {
     refuse(&RequestError::Method(request.uri().path().to_owned()))
-}
-
-/// An error in the protocol's form.
-pub(crate) fn refuse(error: &RequestError) -> Response {
-    let status = error.kind().http();
-    let message = chain(error);
-    if status.is_server_error() {
-        tracing::debug!(%status, message, "request failed");
-    }
-    reply(status, &json!({ "error": message, "name": error.name() }))
-}
-
-fn reply(status: StatusCode, body: &impl Serialize) -> Response {
-    let body = serde_json::to_vec(body).unwrap_or_default();
-    let kind = HeaderValue::from_static("application/json");
-    (status, [(CONTENT_TYPE, kind)], body).into_response()
 }
 
 async fn server() -> Response {

@@ -12,9 +12,10 @@ use serde_json::value::RawValue;
 
 use crate::elements;
 use crate::error::{RequestError, TensorFault};
+use crate::limits::{MAX_ENTRIES, MAX_RANK};
 use crate::request::{
-    self, CLASSIFICATION, Data, InferRequest, InferResponse, Input, MAX_ENTRIES, MAX_RANK, Output,
-    Parameter, Parameters, RawParameters, RequestedOutput,
+    self, CLASSIFICATION, Data, InferRequest, InferResponse, Input, Output, Parameter, Parameters,
+    RawParameters, RequestedOutput,
 };
 
 /// The parameter that says how many bytes of a tensor follow the JSON.

@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod admitted;
+mod answer;
 mod call;
 mod catalogue;
 mod classify;
@@ -20,6 +22,7 @@ mod grpc;
 mod health;
 mod http;
 mod json;
+mod limits;
 mod proto;
 mod raw;
 mod request;

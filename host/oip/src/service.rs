@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
-use crate::admission::Admitted;
+use crate::admitted::Admitted;
 use crate::call;
 use crate::catalogue::{CallTarget, Catalogue};
 use crate::error::RequestError;

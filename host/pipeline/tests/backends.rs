@@ -13,7 +13,7 @@ use std::fs;
 
 use hotshoe_config::InferenceConfig;
 use hotshoe_devkit::Extra;
-use hotshoe_engine::Insight;
+use hotshoe_engine::{Fault, Insight};
 use hotshoe_infer::npz::{self, Limits};
 use hotshoe_infer::{BackendChoice, Tensor};
 use hotshoe_pipeline::{BACKENDS_FILE, Backends, SelfTestError, Worker};
@@ -213,7 +213,8 @@ fn an_input_that_fails_on_both_changes_nothing() {
     };
     for _ in 0..2 {
         let outcome = process(&mut worker, npz::CONTENT_TYPE, &sample(&inputs(3)));
-        assert!(outcome.result.is_err());
+        let refused = outcome.result.unwrap_err();
+        assert_eq!(refused.fault, Fault::Tensor, "{refused}");
         assert_eq!(backend(&loaded).0, "tract");
         assert_eq!(y(&mut worker, &inputs(4)).as_f32().unwrap()[1], 2.0);
     }

@@ -157,7 +157,7 @@ fn a_cut_or_missing_blob_is_named() {
     let blob = Blob::of(b"abc");
     let path = layout.path().join("blobs/sha256").join(blob.digest.hex());
     fs::write(&path, b"ab").unwrap();
-    assert!(layout.check(&blob).is_err());
+    assert_eq!(layout.check(&blob).unwrap_err().name(), "damaged_blob");
     let cut = layout.read(&blob).unwrap_err();
     assert!(
         matches!(

@@ -5,13 +5,6 @@ use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use serde::{Deserialize, Serialize, de};
 
-use crate::{
-    limits::ReleaseLimits,
-    release::{Component, Grant, World},
-    release_check::{require_grants, within},
-    release_error::ReleaseError,
-};
-
 /// Longest topic, in bytes.
 pub const MAX_TOPIC_BYTES: usize = 64;
 /// Longest guest path of a folder, in bytes.
@@ -129,56 +122,6 @@ pub fn is_folder(path: &str) -> bool {
 
 const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
-}
-
-/// Checks the folders, hosts and topics that a component of a release states.
-pub(crate) fn check(name: &str, component: &Component) -> Result<(), ReleaseError> {
-    let has = |grant| component.grants.contains(&grant);
-    let reaches = has(Grant::WasiSockets) || has(Grant::WasiHttp);
-    let needs = [
-        (
-            component.folders.is_empty() || has(Grant::Wasi),
-            "folders",
-            "`wasi`",
-        ),
-        (
-            component.hosts.is_empty() || reaches,
-            "hosts",
-            "`wasi-sockets` or `wasi-http`",
-        ),
-        (
-            !reaches || has(Grant::Wasi),
-            "`wasi-sockets` or `wasi-http` in `grants`",
-            "`wasi`",
-        ),
-    ];
-    require_grants(name, needs)?;
-    if !component.topics.is_empty() && component.world != World::Policy {
-        return Err(ReleaseError::NoPolicy {
-            component: name.to_owned(),
-        });
-    }
-    for (what, count, most) in [
-        ("folders", component.folders.len(), ReleaseLimits::FOLDERS),
-        ("hosts", component.hosts.len(), ReleaseLimits::HOSTS),
-        ("topics", component.topics.len(), ReleaseLimits::TOPICS),
-    ] {
-        let what = format!("the number of {what} of component `{name}`");
-        within(&what, count as u64, 0, most)?;
-    }
-    if let Some(path) = component.folders.keys().find(|path| !is_folder(path)) {
-        return Err(ReleaseError::Folder {
-            component: name.to_owned(),
-            path: path.chars().take(80).collect(),
-        });
-    }
-    if let Some(topic) = component.topics.iter().find(|topic| !is_topic(topic)) {
-        return Err(ReleaseError::Topic {
-            component: name.to_owned(),
-            topic: topic.chars().take(80).collect(),
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

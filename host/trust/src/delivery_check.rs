@@ -7,8 +7,8 @@ use crate::{
     health::{HealthBounds, HealthGate},
     limits::ReleaseLimits,
     release::Release,
-    release_check::{check_name, is_media_type, within},
     release_error::ReleaseError,
+    rules::{check_name, is_media_type, within},
 };
 
 /// Smallest share of samples in a shadow phase: 0.001. With 0 the phase would never end.

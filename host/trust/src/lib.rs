@@ -6,6 +6,7 @@
 //! [`SigningKey::generate`] and when a key is encrypted.
 
 mod access;
+mod access_check;
 mod allowed;
 mod bundle;
 mod capabilities;
@@ -20,7 +21,9 @@ mod floor;
 mod health;
 mod keys;
 mod limits;
+mod media_types;
 mod model;
+mod model_check;
 mod nearest;
 mod part_error;
 mod payload;
@@ -30,6 +33,7 @@ mod release;
 mod release_check;
 mod release_error;
 mod rotation;
+mod rules;
 mod signers;
 mod signing;
 mod statement;
@@ -61,7 +65,10 @@ pub use digest::{Blob, Digest, DigestError, Hasher};
 pub use floor::Floor;
 pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
-pub use limits::ReleaseLimits;
+pub use limits::{
+    MAX_ENVELOPE_BYTES, MAX_STATEMENT_BUNDLES, MAX_STATEMENT_BYTES, MAX_STATEMENT_LIFETIME,
+    ReleaseLimits,
+};
 pub use model::{Model, Variant};
 pub use part_error::PartError;
 pub use payload::{MAX_PAYLOAD_SIGNATURE_BYTES, Payload, PayloadKind};
@@ -78,10 +85,7 @@ pub use rotation::{
 };
 pub use signers::SignerError;
 pub use signing::{SigningKey, is_encrypted};
-pub use statement::{
-    Envelope, MAX_ENVELOPE_BYTES, MAX_STATEMENT_BUNDLES, MAX_STATEMENT_BYTES,
-    MAX_STATEMENT_LIFETIME, Order, ReadStatement, Signatures, Statement, read_statement,
-};
+pub use statement::{Envelope, Order, ReadStatement, Signatures, Statement, read_statement};
 pub use statement_error::StatementError;
 pub use statement_times::StatementTimes;
 pub use trust_toml::{DEVELOPMENT_KEY, TrustError, TrustRoot, TrustedKey};

@@ -1,4 +1,6 @@
-//! Limits of a release and its parts.
+//! Limits of a release and its parts, and of statements.
+
+use jiff::SignedDuration;
 
 /// Limits of a release that Hotshoe packs, verifies or installs. Sizes are in bytes.
 pub struct ReleaseLimits;
@@ -90,3 +92,13 @@ impl ReleaseLimits {
     /// (`Trial::MAX_TRIES` in hotshoe-store), which a checked release never reaches.
     pub const TRIES: u64 = 10;
 }
+
+/// The largest statement: 64 KiB.
+pub const MAX_STATEMENT_BYTES: u64 = 64 * 1024;
+/// Signature bundles on one statement: 8.
+pub const MAX_STATEMENT_BUNDLES: u64 = 8;
+/// The largest envelope, a statement with its bundles: 512 KiB.
+pub const MAX_ENVELOPE_BYTES: u64 = 512 * 1024;
+/// The longest time between a statement's `issued` and `expires`: 90 days. It bounds how long an attacker
+/// can withhold a statement and then replay it.
+pub const MAX_STATEMENT_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);

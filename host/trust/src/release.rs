@@ -15,6 +15,7 @@ use crate::{
     data_contract::DataContract,
     digest::{Blob, Digest},
     health::HealthGate,
+    media_types,
     model::Model,
 };
 
@@ -348,7 +349,7 @@ impl Release {
         let indexes = self
             .chunks
             .values()
-            .map(|index| (*index, crate::manifest::CHUNKS));
+            .map(|index| (*index, media_types::CHUNKS));
         self.contents().chain(indexes)
     }
 
@@ -357,17 +358,17 @@ impl Release {
         let components = self
             .components
             .values()
-            .map(|c| (c.blob, crate::manifest::WASM));
+            .map(|c| (c.blob, media_types::WASM));
         let models = self
             .models
             .values()
             .flat_map(|m| &m.variants)
-            .map(|variant| (variant.blob, crate::manifest::MODEL));
+            .map(|variant| (variant.blob, media_types::MODEL));
         let data = self.data.values().map(|d| (d.blob, d.media_type.as_str()));
         let tests = self.tests.iter().flat_map(|test| {
             [
                 (test.sample, test.media_type.as_str()),
-                (test.expected, crate::manifest::INSIGHT),
+                (test.expected, media_types::INSIGHT),
             ]
         });
         components.chain(models).chain(data).chain(tests)

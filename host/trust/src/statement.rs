@@ -12,16 +12,18 @@
 
 use std::ops::Deref;
 
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     digest::Digest,
     keys::KeyError,
-    limits::ReleaseLimits,
+    limits::{
+        MAX_ENVELOPE_BYTES, MAX_STATEMENT_BUNDLES, MAX_STATEMENT_BYTES, MAX_STATEMENT_LIFETIME,
+        ReleaseLimits,
+    },
     part_error::PartError,
     release::{DeviceSelector, Time},
-    release_check::{check_globs, check_name},
+    rules::{check_globs, check_name},
     signers::{Signers, names},
     signing::SigningKey,
     statement_error::StatementError,
@@ -29,16 +31,6 @@ use crate::{
     trust_toml::TrustRoot,
     verify::CLOCK_SKEW,
 };
-
-/// The largest statement: 64 KiB.
-pub const MAX_STATEMENT_BYTES: u64 = 64 * 1024;
-/// Signature bundles on one statement: 8.
-pub const MAX_STATEMENT_BUNDLES: u64 = 8;
-/// The largest envelope, a statement with its bundles: 512 KiB.
-pub const MAX_ENVELOPE_BYTES: u64 = 512 * 1024;
-/// The longest time between a statement's `issued` and `expires`: 90 days. It bounds how long an attacker
-/// can withhold a statement and then replay it.
-pub const MAX_STATEMENT_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// A statement about some devices of a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

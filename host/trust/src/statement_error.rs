@@ -1,8 +1,8 @@
 //! Why a statement is refused: one variant per reason, each with a stable name for counters and JSON.
 
 use crate::{
-    part_error::PartError, release::Time, release_error::ReleaseError, signers::SignerError,
-    statement::MAX_STATEMENT_LIFETIME,
+    limits::MAX_STATEMENT_LIFETIME, part_error::PartError, release::Time,
+    release_error::ReleaseError, signers::SignerError,
 };
 
 /// Why a statement is refused.

@@ -28,8 +28,8 @@ use serde::Deserialize;
 
 use crate::{
     keys::{KeyError, PublicKey, Scheme},
-    release_check::check_name,
     release_error::ReleaseError,
+    rules::check_name,
     toml_file::{self, TomlError},
 };
 

@@ -70,7 +70,7 @@ fn a_token_that_expires_is_renewed_and_an_identity_token_is_exchanged() {
         asked.method == "POST"
             && [
                 "grant_type=refresh_token",
-                "refresh_token=s%26ecret",
+                "refresh_token=one%26two",
                 "service=a+registry",
             ]
             .iter()
@@ -83,7 +83,7 @@ fn a_token_that_expires_is_renewed_and_an_identity_token_is_exchanged() {
     let file = workspace.path("home/.config/containers/auth.json");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     let auths = format!(
-        r#"{{"auths":{{"127.0.0.1:{}":{{"auth":"dTo=","identitytoken":"s&ecret"}}}}}}"#,
+        r#"{{"auths":{{"127.0.0.1:{}":{{"auth":"dTo=","identitytoken":"one&two"}}}}}}"#,
         proxy.port
     );
     fs::write(&file, auths).unwrap();

@@ -18,6 +18,7 @@ use thiserror::Error;
 use self::lines::LogLines;
 use self::runner::{TestOptions, TestRun};
 use super::build::{release_toml, tools};
+use hotshoe_release::exit::Namer;
 use hotshoe_release::logging;
 use hotshoe_release::terminal::Terminal;
 
@@ -107,7 +108,8 @@ fn filtered(filter: &Option<String>) -> String {
     }
 }
 
-pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+/// `names` has the stable names of this program's errors, for those that `--watch` shows.
+pub(crate) fn run(args: Args, terminal: &Terminal, names: Namer) -> anyhow::Result<ExitCode> {
     let lines = LogLines::default();
     logging::init_with("warn", lines.clone())?;
     let options = TestOptions {
@@ -123,7 +125,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         lines,
     };
     if args.watch {
-        return watch::run(&options, args.yes, terminal);
+        return watch::run(&options, args.yes, terminal, names);
     }
     let run = once(&options, args.yes, terminal)?;
     report::print(&run, terminal)?;

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustix::process::Signal;
 
-use super::wire::{Code, Request, Response};
+use super::wire::{Request, Response};
 use super::worker::NO_MEMORY;
 use super::{ARGUMENT, COMPILE_LIMIT, Codegen, CompileInterrupt, CompileLimits, Failure};
+use crate::code::Code;
 use crate::work::TooComplex;
+use crate::worker_error::WorkerError;
 
 /// How long the process may take to end after it has closed its standard output.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -31,31 +33,6 @@ const MAX_LOG_BYTES: u64 = 4096;
 const ALLOCATION_FAILED: &str = "memory allocation of";
 /// Exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
-
-/// Why the process that compiles failed, if neither the component nor a limit is the cause.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// It could not be started.
-    #[error("cannot start {}", program.display())]
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It ended without an answer.
-    #[error(
-        "the process that compiles ended early ({how}); if the system killed it for lack of memory, free memory and deliver the release again"
-    )]
-    Ended {
-        /// Its exit code, or the signal that ended it.
-        how: String,
-    },
-    /// Its answer is not valid.
-    #[error("the process that compiles sent an invalid answer")]
-    Answer(#[source] io::Error),
-}
 
 /// Compiles in a separate process, one at a time, since each may use all memory of the limit.
 #[derive(Debug)]

@@ -3,15 +3,14 @@
 use std::io::{self, BufRead, Read, Write};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Codegen;
+use crate::code::{Code, DIGEST_LENGTH};
 
 /// Longest first line of a request, in bytes.
 const MAX_REQUEST_BYTES: u64 = 4096;
 /// Longest refusal, in bytes: messages of the compiler may repeat names of the component.
 pub(super) const MAX_REFUSAL_BYTES: u64 = 512 << 10;
-const DIGEST_LENGTH: usize = 32;
 
 /// First byte of a response.
 const CODE: u8 = b'C';
@@ -27,13 +26,6 @@ pub(super) struct Request {
     pub(super) bytes: u64,
 }
 
-/// Compiled code, and its digest.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Code {
-    bytes: Vec<u8>,
-    digest: [u8; DIGEST_LENGTH],
-}
-
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Response {
     Code(Code),
@@ -41,22 +33,6 @@ pub(super) enum Response {
     Refusal(Vec<String>),
     /// The size of the code in bytes, which is above the limit. The code has not been read.
     TooLarge(u64),
-}
-
-impl Code {
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        let digest = Sha256::digest(&bytes).into();
-        Self { bytes, digest }
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Its SHA-256.
-    pub(crate) const fn digest(&self) -> &[u8] {
-        &self.digest
-    }
 }
 
 impl Request {
@@ -76,9 +52,9 @@ impl Response {
     pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
         match self {
             Self::Code(code) => {
-                head(to, CODE, code.bytes.len())?;
-                to.write_all(&code.digest)?;
-                to.write_all(&code.bytes)?;
+                head(to, CODE, code.bytes().len())?;
+                to.write_all(code.digest())?;
+                to.write_all(code.bytes())?;
             }
             Self::Refusal(messages) => {
                 let text = serde_json::to_vec(messages)?;
@@ -103,7 +79,7 @@ impl Response {
                 let mut digest = [0; DIGEST_LENGTH];
                 from.read_exact(&mut digest)?;
                 let code = Code::new(exactly(from, length)?);
-                if code.digest == digest {
+                if code.digest() == digest {
                     Ok(Self::Code(code))
                 } else {
                     Err(damaged())

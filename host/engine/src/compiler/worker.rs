@@ -9,7 +9,8 @@ use std::thread;
 use hotshoe_trust::ReleaseLimits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::wire::{Code, MAX_REFUSAL_BYTES, Request, Response, exactly};
+use super::wire::{MAX_REFUSAL_BYTES, Request, Response, exactly};
+use crate::code::Code;
 
 /// Exit code when there is not enough memory.
 pub(super) const NO_MEMORY: u8 = 12;

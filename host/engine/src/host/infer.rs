@@ -5,12 +5,11 @@ use hotshoe_base::chain;
 use hotshoe_infer::{ErrorKind, NamedModel, RunError, Tensor};
 use wasmtime::component::Resource;
 
-use super::{CountedTensor, OpenModel, State, error};
-use crate::bindings::hotshoe::pipeline::infer;
-use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
-use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
+use super::bindings::hotshoe::pipeline::infer;
+use super::bindings::hotshoe::pipeline::tensors::NamedTensor;
+use super::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
+use super::{CountedTensor, OpenModel, State, Tensors, error};
 use crate::call_end::CallEnd;
-use crate::instance::Tensors;
 use crate::vector;
 
 impl State {

@@ -1,6 +1,8 @@
 //! Implementation of the host interfaces: one file per interface, one [`State`] per instance.
 
+pub(crate) mod bindings;
 mod infer;
+mod lists;
 pub(crate) mod nn;
 pub(crate) mod samples;
 pub(crate) mod services;
@@ -18,11 +20,10 @@ use hotshoe_trust::{Limits, printable};
 use hotshoe_vision::Image;
 use wasmtime::component::{Resource, ResourceTable};
 
-use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
-use crate::bindings::hotshoe::pipeline::types::{self, Error, ErrorCode};
-use crate::convert::clip;
-use crate::instance::Tensors;
+use self::bindings::hotshoe::pipeline::tensors::NamedTensor;
+use self::bindings::hotshoe::pipeline::types::{self, Error, ErrorCode};
 use crate::limits::{Counted, MemoryLimiter, TensorBudget, all_handles};
+use crate::message::clip;
 use crate::state::KeptState;
 
 pub(crate) use services::Services;
@@ -33,6 +34,9 @@ pub type CountedTensor = Counted<Tensor>;
 /// An image that counts against the budget of its component.
 #[allow(unreachable_pub, reason = "`bindgen!` exports it again")]
 pub type CountedImage = Counted<Image>;
+
+/// Named tensors, in the order that the component or the model gave them.
+pub(crate) type Tensors = Vec<(String, Tensor)>;
 
 /// A model of the release that the component has opened.
 #[allow(unreachable_pub, reason = "`bindgen!` exports it again")]

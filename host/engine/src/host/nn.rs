@@ -10,13 +10,13 @@ use hotshoe_trust::WASI_NN;
 use wasmtime::component::{HasSelf, Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime::{AsContext, StoreContextMut};
 
+use super::bindings::nn::tensor::TensorType;
+use super::bindings::nn::{errors, graph, inference};
+use super::lists::HostList;
 use super::{State, byte_len, tensors};
-use crate::bindings::nn::tensor::TensorType;
-use crate::bindings::nn::{errors, graph, inference};
 use crate::call_end::CallEnd;
-use crate::convert::clip;
 use crate::limits::Counted;
-use crate::lists::HostList;
+use crate::message::clip;
 
 /// A model that the component has loaded by its name.
 #[allow(unreachable_pub, reason = "`bindgen!` exports it again")]

@@ -11,14 +11,14 @@ use parking_lot::Mutex;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
+use super::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
+use super::bindings::hotshoe::pipeline::{clock, config, log, metrics};
 use super::{State, error, wasi};
-use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
-use crate::bindings::hotshoe::pipeline::{clock, config, log, metrics};
-use crate::component::ComponentAssets;
-use crate::convert::clip;
+use crate::assets::ComponentAssets;
 use crate::fault::{ErrorCode as FaultCode, Failure, Fault};
 use crate::insight::{Action, MAX_CONTENT_TYPE_BYTES};
 use crate::limits::Wear;
+use crate::message::clip;
 use crate::prepare_error::PrepareError;
 
 /// Metrics that one component may have.

@@ -1,6 +1,6 @@
+use super::bindings::hotshoe::pipeline::state;
+use super::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use super::{State, error};
-use crate::bindings::hotshoe::pipeline::state;
-use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use crate::state::StateError;
 
 impl state::Host for State {

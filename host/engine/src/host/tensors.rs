@@ -5,11 +5,11 @@ use hotshoe_trust::PIPELINE;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime::{AsContext, StoreContext, StoreContextMut};
 
+use super::bindings::hotshoe::pipeline::tensors;
+use super::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
+use super::lists::{F32List, HostList};
 use super::{CountedTensor, State, error};
-use crate::bindings::hotshoe::pipeline::tensors;
-use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
-use crate::convert::MAX_MESSAGE_BYTES;
-use crate::lists::{F32List, HostList};
+use crate::message::MAX_MESSAGE_BYTES;
 
 /// Most dimensions of a tensor that a component makes, as in NumPy 2. Their list is not counted against `tensor-mib`.
 pub(super) const MAX_RANK: usize = 64;

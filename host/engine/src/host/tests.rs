@@ -6,12 +6,12 @@
 )]
 use hotshoe_trust::{Blob, World};
 
+use super::bindings::hotshoe::pipeline::types::Rect;
+use super::bindings::hotshoe::pipeline::vision::{Filter, Format, Host as _, HostImage as _};
+use super::lists::HostList;
 use super::*;
-use crate::bindings::hotshoe::pipeline::types::Rect;
-use crate::bindings::hotshoe::pipeline::vision::{Filter, Format, Host as _, HostImage as _};
+use crate::assets::ComponentAssets;
 use crate::call_end::CallEnd;
-use crate::component::ComponentAssets;
-use crate::lists::HostList;
 
 /// The state of an instance that may hold this many MiB of tensors.
 fn state(tensor_mib: u32) -> State {
@@ -208,7 +208,7 @@ fn a_picture_over_the_limit_of_pixels_names_the_key_that_raises_it() {
 
 #[test]
 fn a_raw_frame_is_decoded_by_its_content_type_in_0_2_0_alone() {
-    use crate::bindings::v0_2::vision::Host as Newer;
+    use super::bindings::v0_2::vision::Host as Newer;
     let mut state = state(1);
     let kind = "video/x-raw; format=NV12; width=2; height=2";
     let frame = [235, 235, 16, 16, 128, 128];
@@ -225,7 +225,7 @@ fn a_raw_frame_is_decoded_by_its_content_type_in_0_2_0_alone() {
     assert!(matches!(refused.code, ErrorCode::InvalidInput));
     assert!(refused.message.contains("`height`"), "{}", refused.message);
 
-    let older = crate::bindings::hotshoe::pipeline::vision::Host::decode(&mut state, again());
+    let older = super::bindings::hotshoe::pipeline::vision::Host::decode(&mut state, again());
     assert!(matches!(
         older.unwrap().unwrap_err().code,
         ErrorCode::Unsupported
@@ -234,7 +234,7 @@ fn a_raw_frame_is_decoded_by_its_content_type_in_0_2_0_alone() {
 
 #[test]
 fn a_letterbox_of_0_2_0_says_where_the_picture_is() {
-    use crate::bindings::v0_2::vision::{Filter, Host as Newer};
+    use super::bindings::v0_2::vision::{Filter, Host as Newer};
     let mut state = state(1);
     let picture = image(&mut state, 4, 2);
     let made = Newer::letterbox(&mut state, again(&picture), 8, 8, (1, 2, 3), Filter::Area);

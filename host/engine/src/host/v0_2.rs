@@ -4,12 +4,12 @@ use hotshoe_infer::Tensor;
 use hotshoe_vision::{DecodeOptions, Image, RawFrame};
 use wasmtime::component::Resource;
 
+use super::bindings::hotshoe::pipeline as v0_1;
+use super::bindings::hotshoe::pipeline::tensors::NamedTensor;
+use super::bindings::hotshoe::pipeline::types::{Error, Quad, Rect};
+use super::bindings::v0_2::{clock, config, fault, infer, log, metrics, state, vision};
 use super::vision::{MadeImage, NativeError};
 use super::{CountedImage, CountedTensor, OpenModel, State};
-use crate::bindings::hotshoe::pipeline as v0_1;
-use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
-use crate::bindings::hotshoe::pipeline::types::{Error, Quad, Rect};
-use crate::bindings::v0_2::{clock, config, fault, infer, log, metrics, state, vision};
 use crate::sample::Sample;
 
 type MadeTensor = wasmtime::Result<Result<Resource<CountedTensor>, Error>>;

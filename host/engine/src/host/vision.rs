@@ -10,9 +10,9 @@ use hotshoe_vision::{
 };
 use wasmtime::component::Resource;
 
+use super::bindings::hotshoe::pipeline::types::{Error, ErrorCode, Quad, Rect};
+use super::bindings::hotshoe::pipeline::vision;
 use super::{CountedImage, CountedTensor, State, error};
-use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode, Quad, Rect};
-use crate::bindings::hotshoe::pipeline::vision;
 use crate::call_end::CallEnd;
 use crate::sample::Sample;
 

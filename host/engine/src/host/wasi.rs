@@ -18,12 +18,11 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, ReaddirIterator, TcpSoc
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, filesystem};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::bindings::hotshoe::pipeline::log::Level;
 use super::{Services, State};
-use crate::bindings::hotshoe::pipeline::log::Level;
 use crate::call_end::CallEnd;
 
 pub(crate) use config::WasiConfig;
-pub use tls::CaError;
 
 /// Most files, folders, directory streams, sockets and streams that one instance may have open: each may take a file descriptor or memory of
 /// the daemon.

@@ -20,7 +20,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
 use self::facts::{Dependence, Fact, Size};
 use self::rules::{Input, Unknown};
-use crate::inspect::{calls_function, inner_graphs, node_name, operator};
+use crate::onnx::{calls_function, inner_graphs, node_name, operator};
 
 /// The facts of each tensor by name; the error is the reason if nothing is known.
 type Tensors<'a> = HashMap<&'a str, Result<Fact, String>>;

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::to_proto;
-use crate::inspect::{Facts, inner_graphs, is_own};
+use crate::inspect::Facts;
+use crate::onnx::{inner_graphs, is_own};
 
 /// Operators that are not folded: the first would undo the quantisation of a model, the others are random.
 const KEPT: [&str; 9] = [

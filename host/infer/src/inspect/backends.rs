@@ -8,9 +8,9 @@ use serde::Serialize;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
-use super::file::{node_name, operator};
 use super::shapes::ResolvedShapes;
 use crate::guard::guard;
+use crate::onnx::{node_name, operator};
 use crate::tract::framework;
 use crate::{Backend, BackendChoice, ModelOptions, Models, Options, OrtOptions};
 

@@ -7,8 +7,8 @@ use tract_onnx::pb::TensorProto;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::prelude::IntoTValue;
 
-use super::file::type_name;
 use crate::guard::guard;
+use crate::onnx::type_name;
 use crate::{ElementType, Tensor, describe};
 
 /// Why a file is not a tensor.

@@ -6,8 +6,8 @@ use serde::Serialize;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::InputShapes;
-use super::file::{inner_graphs, is_own, node_name, operator};
 use super::shapes::{Facts, ResolvedShapes};
+use crate::onnx::{inner_graphs, is_own, node_name, operator};
 
 /// The multiply-adds of one run: convolutions, matrix products and recurrent layers. Other operators are not counted.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -72,7 +72,9 @@ fn what_is_written_is_read_again_and_is_always_the_same() {
 fn what_cannot_be_read_says_why() {
     let whole = array(&Tensor::from_f32(&[2], vec![1.0; 2]).unwrap());
     for cut in [0, 3, 8, 20, whole.len() - 1] {
-        assert!(read_array(&whole[..cut]).is_err(), "{cut}");
+        let refused = read_array(&whole[..cut]).unwrap_err();
+        let is_cut = matches!(refused, NpzError::Array | NpzError::Tensor(_));
+        assert!(is_cut, "{cut}: {refused}");
     }
     let with = |header: &str| read_array(&with_header(header, &[0; 16])).unwrap_err();
     let elements = |descr: &str| {
@@ -126,7 +128,8 @@ fn what_inflates_past_the_limit_is_refused() {
             liar[at..at + 4].copy_from_slice(&100_u32.to_le_bytes());
         }
     }
-    assert!(read(&liar, limits(1 << 20)).is_err());
+    let refused = read(&liar, limits(1 << 20)).unwrap_err();
+    assert!(matches!(refused, NpzError::Bytes { .. }), "{refused}");
 }
 
 #[test]

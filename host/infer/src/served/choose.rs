@@ -8,7 +8,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, TypeProto, ValueInfoProto};
 
 use crate::LoadError;
 use crate::fold::remove_unused;
-use crate::inspect::inner_graphs;
+use crate::onnx::inner_graphs;
 
 /// Leaves only the chosen outputs, in this order, and the nodes, weights and inputs that they need. A chosen output is an output of the
 /// file, or another tensor whose type it states. Without a choice, the outputs stay, each once. Returns whether the graph has changed.

@@ -10,7 +10,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
 
 use super::ValueRange;
 use crate::describe::held;
-use crate::inspect::type_name;
+use crate::onnx::type_name;
 
 /// The beginning of the names of added tensors.
 const ADDED: &str = "hotshoe:";

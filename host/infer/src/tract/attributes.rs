@@ -5,7 +5,7 @@
 
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
-use crate::inspect::inner_graphs;
+use crate::onnx::inner_graphs;
 
 const POOL: [&str; 6] = [
     "auto_pad",

@@ -12,9 +12,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::attributes;
 use crate::LoadError;
-use crate::inspect::{
-    OWN_DOMAIN as OWN, calls_function, domain, inner_graphs, node_name, operator,
-};
+use crate::onnx::{OWN_DOMAIN as OWN, calls_function, domain, inner_graphs, node_name, operator};
 
 /// ONNX's operators for classic machine learning.
 const LEARNING: &str = "ai.onnx.ml";

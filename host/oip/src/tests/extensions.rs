@@ -15,8 +15,9 @@ use crate::catalogue::{CallTarget, Callable};
 use crate::classify::classify;
 use crate::compression::Coding;
 use crate::error::{RequestError, TensorFault};
+use crate::limits::MAX_SAMPLES;
 use crate::raw::{body_shape, is_raw};
-use crate::request::{Data, InferResponse, MAX_SAMPLES, Output, RequestedOutput};
+use crate::request::{Data, InferResponse, Output, RequestedOutput};
 use crate::stats::{Spent, Statistics, Total};
 use crate::{json, raw, request, unserved};
 
@@ -328,7 +329,7 @@ fn what_is_not_implemented_says_what_to_do_instead() {
         ("unknown_path", StatusCode::NOT_FOUND)
     );
     let nothing = unserved::over_grpc("/inference.GRPCInferenceService/Nothing");
-    let status = crate::grpc::status(&nothing);
+    let status = crate::answer::status(&nothing);
     assert_eq!(status.code(), Code::Unimplemented);
     assert!(
         status.message().starts_with("unknown_method: /inference."),

@@ -14,10 +14,10 @@ use tokio::sync::Semaphore;
 
 use super::TYPES;
 use crate::error::{Kind, RequestError};
+use crate::limits::MAX_ENTRIES;
 use crate::proto::infer_parameter::ParameterChoice;
 use crate::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::proto::{InferParameter, InferTensorContents, ModelInferRequest};
-use crate::request::MAX_ENTRIES;
 use crate::slot_body::SlotBody;
 use crate::wire::{Limits, WireError, check};
 use crate::{datatype, json};

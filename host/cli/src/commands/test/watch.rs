@@ -11,8 +11,7 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::runner::TestOptions;
 use super::{once, report};
-use crate::error_names;
-use hotshoe_release::exit;
+use hotshoe_release::exit::{self, Namer};
 use hotshoe_release::terminal::Terminal;
 
 /// The time without a change after which a group of changes is complete: editors and compilers write several files.
@@ -27,11 +26,12 @@ const MADE: [&str; 6] = [
     ".git",
 ];
 
-/// Runs the tests now and after each change, until the process ends.
+/// Runs the tests now and after each change, until the process ends. `names` has the stable names of this program's errors.
 pub(super) fn run(
     options: &TestOptions,
     yes: bool,
     terminal: &Terminal,
+    names: Namer,
 ) -> anyhow::Result<ExitCode> {
     let (sender, changes) = channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
@@ -46,7 +46,7 @@ pub(super) fn run(
         match once(options, yes, terminal) {
             Ok(run) => report::print(&run, terminal)?,
             // An error may be gone after the next change.
-            Err(error) => drop(exit::failed(&error, error_names::name, terminal)),
+            Err(error) => drop(exit::failed(&error, names, terminal)),
         }
         terminal.note(terminal.dim("waiting for a change; Ctrl-C ends"));
         if !changed(&changes, &files) {

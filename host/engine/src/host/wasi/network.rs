@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 use super::super::Services;
-use crate::bindings::hotshoe::pipeline::log::Level;
+use super::super::bindings::hotshoe::pipeline::log::Level;
 
 /// Most resolved addresses that one instance keeps.
 const MAX_ADDRESSES: usize = 1024;

@@ -11,7 +11,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::super::Services;
-use crate::bindings::hotshoe::pipeline::log::Level;
+use super::super::bindings::hotshoe::pipeline::log::Level;
 
 /// Longest line in bytes; longer lines are split.
 const MAX_LINE_BYTES: usize = 4096;

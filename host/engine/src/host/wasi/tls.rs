@@ -1,42 +1,14 @@
 //! TLS configuration of components' HTTPS.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Why the certificates of `[network] ca` cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CaError {
-    /// The file cannot be read as PEM.
-    #[error(
-        "cannot read {path}; `[network] ca` in hotshoe.toml names a file of certificates (PEM)"
-    )]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: pem::Error,
-    },
-    /// It has a certificate that is not a certificate authority.
-    #[error(
-        "{path} has a certificate that is not a certificate authority; `[network] ca` in hotshoe.toml is a file of authorities"
-    )]
-    Authority {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: Error,
-    },
-    /// The TLS library lacks a required feature.
-    #[error("TLS cannot be set up")]
-    Setup(#[source] Error),
-}
+use crate::ca_error::CaError;
 
 /// A client that trusts the public authorities and those of the device.
 pub(super) fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, CaError> {

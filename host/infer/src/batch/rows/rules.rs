@@ -4,7 +4,7 @@ use tract_onnx::pb::NodeProto;
 
 use super::facts::{Dependence, Fact, Size};
 use super::{layers, sizes};
-use crate::inspect::is_own;
+use crate::onnx::is_own;
 
 /// An operator with an unknown effect on rows.
 #[derive(Debug, Clone, Copy)]

@@ -13,7 +13,7 @@ use wasmtime::component::__internal::{
 };
 use wasmtime::component::{ComponentType, Lift, Lower, WasmList};
 
-use crate::host::State;
+use super::State;
 
 /// A list in the host's memory that is copied directly into the component's memory.
 pub(crate) struct HostList<O, T> {

@@ -33,9 +33,9 @@ pub(crate) mod v0_2 {
         path: "../../wit/0.2.0",
         world: "hotshoe:pipeline/imports",
         with: {
-            "hotshoe:pipeline/types@0.2.0": crate::bindings::hotshoe::pipeline::types,
-            "hotshoe:pipeline/samples@0.2.0": crate::bindings::hotshoe::pipeline::samples,
-            "hotshoe:pipeline/tensors@0.2.0": crate::bindings::hotshoe::pipeline::tensors,
+            "hotshoe:pipeline/types@0.2.0": crate::host::bindings::hotshoe::pipeline::types,
+            "hotshoe:pipeline/samples@0.2.0": crate::host::bindings::hotshoe::pipeline::samples,
+            "hotshoe:pipeline/tensors@0.2.0": crate::host::bindings::hotshoe::pipeline::tensors,
             "hotshoe:pipeline/vision.image": crate::host::CountedImage,
             "hotshoe:pipeline/infer.model": crate::host::OpenModel,
         },
