@@ -11,8 +11,8 @@ use std::process::ExitCode;
 /// Pack a release from release.toml
 ///
 /// Reads release.toml and the files that it names, and writes an OCI image layout: a folder that `oras`, `skopeo` and any OCI registry
-/// can store. A link beside release.toml may not lead out of its folder; a path may. Each model is loaded, and weights in files beside it
-/// are packed into it. The release is not signed yet.
+/// can store. A path may lead out of its folder, a link in it may not. Loads each model, and packs its external weights into it. Does not
+/// sign the release: see `hotshoe sign`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
