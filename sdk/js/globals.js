@@ -28,7 +28,7 @@ export function installGlobals(writeLine, clock) {
   refuseTimeZones();
 }
 
-// The engine's generator was seeded when the component was built, so that each instance would give the same numbers.
+// The engine seeds its generator during the build, so all instances would give the same numbers.
 function installRandom(clock) {
   const fixed = Math.random;
   let next;

@@ -27,7 +27,7 @@ export function misfit(value, type, path) {
   return undefined;
 }
 
-// The text as UTF-8 can have it.
+// The text without halves of surrogate pairs, which UTF-8 cannot have.
 export function wellFormed(text) {
   return LONE_SURROGATE.test(text) ? text.replace(new RegExp(LONE_SURROGATE, "g"), "\ufffd") : text;
 }

@@ -35,7 +35,7 @@ class _Late:
 
 
 def guarded(component: ModuleType, name: str, parameters: str) -> Callable:
-    """The author's function, with every exception made an error that the host understands."""
+    """The author's function, whose exceptions become errors of the host."""
     function = getattr(component, name, None)
     if not callable(function):
         raise NoFunction(f"component.py has no function `{name}`. Its world calls it for every sample; write `def {name}({parameters}):`")
@@ -84,7 +84,7 @@ def _described(error: BaseException) -> types.Error:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line of the author's that the exception passed."""
+    """The author's innermost line on the stack."""
     place = ""
     trace = error.__traceback__
     while trace is not None:

@@ -86,7 +86,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def well_formed(text: str) -> str:
-    """The text as UTF-8 can have it."""
+    """The text without halves of surrogate pairs, which UTF-8 cannot have."""
     return text if _is_utf8(text) else text.encode("utf-8", "replace").decode()
 
 
