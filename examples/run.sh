@@ -3,8 +3,8 @@
 #
 #     sh examples/run.sh examples/privacy-camera/release.toml target/fixtures/pictures/astronaut.png
 #
-# It fetches and builds what the example needs, packs and signs the release by a key that it throws away, and gives the rest of its arguments to `hotshoe exec`.
-# HOTSHOE names a binary that is built already.
+# It downloads and builds what the example needs, packs the release, signs it with a throw-away key, and passes its other arguments to `hotshoe exec`.
+# Set HOTSHOE to the path of a built binary to use that one.
 set -eu
 
 if [ $# -lt 2 ]; then

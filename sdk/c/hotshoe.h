@@ -1,10 +1,10 @@
-/* What a component in C wants beside the generated `wit.h`: text, errors, settings, data files, lists and tensors as arrays.
+/* Helpers for a component in C, beside the generated `wit.h`: text, errors, settings, data files, lists and tensors as arrays.
  *
- * Three rules of ownership hold everywhere:
- * - What you give to an import (`vision_resize`, `data_read`, ...) stays yours, but for an `own` handle inside a list, which moves to the host.
+ * Three rules of ownership:
+ * - What you give to an import (`vision_resize`, `data_read`, ...) stays yours, except an `own` handle inside a list, which moves to the host.
  * - What an import gives you is yours: free text and lists with `..._free`, and drop handles with `..._drop_own`.
- * - What your exported function is given, and what it returns, comes from `malloc` too: you free the former, the bindings free the latter.
- *   Never return a literal, or a list that is allocated and empty; the functions below take care of both. */
+ * - Arguments and results of your exported function come from `malloc`: you free the arguments, and the bindings free the results.
+ *   Never return a literal, or a list that is allocated and empty; the functions below avoid both. */
 #ifndef HOTSHOE_H
 #define HOTSHOE_H
 
@@ -26,9 +26,9 @@ extern "C" {
 wit_string_t hotshoe_text(const char *text);
 /* A copy, to be returned or freed. */
 wit_string_t hotshoe_copy(wit_string_t text);
-/* Are they the same? */
+/* Whether they are equal. */
 bool hotshoe_equal(wit_string_t text, wit_string_t other);
-/* New text, to be returned or freed. Of printf it knows %s %.*s %c %d %i %u %x %f, %.Nf up to 15 decimals, %% and the lengths l, ll and z.
+/* New text, to be returned or freed. It supports %s %.*s %c %d %i %u %x %f, %.Nf up to 15 decimals, %% and the lengths l, ll and z.
  * It needs no stdio, which some C libraries have only with WASI. */
 wit_string_t hotshoe_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Writes a line to the device's log; needs the grant `log`. */
@@ -36,7 +36,7 @@ void hotshoe_log(log_level_t level, const char *format, ...) __attribute__((form
 
 /* --- Errors. A function that can fail returns true, or fills `*err` and returns false. */
 
-/* Fills `*err` and returns false, so that `return hotshoe_fail(err, TYPES_ERROR_CODE_..., "...")` ends a function. */
+/* Fills `*err` and returns false, to be used as `return hotshoe_fail(err, TYPES_ERROR_CODE_..., "...")`. */
 bool hotshoe_fail(types_error_t *err, types_error_code_t code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* --- Settings of the component, from the release; they need the grant `config`. A missing setting gives `otherwise`. */

@@ -1,7 +1,7 @@
-// What a component in C++ is written with: handles that drop themselves, lists that free themselves, and failures as values.
+// Helpers for a component in C++: handles that drop themselves, lists that free themselves, and failures as values.
 //
-// Everything is in the namespace `hotshoe` and stands for what wit/ describes: `Image::resize` is `resize` of wit/vision.wit. Where something is
-// not wrapped, call the function of the generated `wit.h`.
+// The namespace `hotshoe` wraps the interfaces of wit/: `Image::resize` is `resize` of wit/vision.wit. If a function is not wrapped, call that of the
+// generated `wit.h`.
 #pragma once
 
 #include "hotshoe/base.hpp"

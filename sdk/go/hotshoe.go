@@ -1,5 +1,5 @@
-// Package hotshoe has what most components need: settings, data files, lines in the log. Beside it are the packages of the interfaces
-// (`hotshoe/vision`, `hotshoe/tensors`, ...), which are generated from the WIT files when the component is built.
+// Package hotshoe has what most components need: settings, data files, lines in the log. `hotshoe build` generates the packages of the
+// interfaces (`hotshoe/vision`, `hotshoe/tensors`, ...) from the WIT files.
 package hotshoe
 
 import (
@@ -12,12 +12,12 @@ import (
 	"strings"
 )
 
-// Text is a setting of the release, or `otherwise` where it states none.
+// Text is a setting of the release, or `otherwise` if it is not set.
 func Text(key, otherwise string) string {
 	return config.Get(key).Or(otherwise)
 }
 
-// Number is a setting that is a number, or `otherwise` where the release states none; `invalid-input` for anything else.
+// Number is a setting that is a number, or `otherwise` if it is not set; `invalid-input` for anything else.
 func Number(key string, otherwise float64) (float64, error) {
 	text, stated := config.Get(key).Get()
 	if !stated {
@@ -31,7 +31,7 @@ func Number(key string, otherwise float64) (float64, error) {
 	return number, nil
 }
 
-// Whole is a setting that is a whole number from `least` to `most`, or `otherwise` where the release states none; `invalid-input` for
+// Whole is a setting that is a whole number from `least` to `most`, or `otherwise` if it is not set; `invalid-input` for
 // anything else.
 func Whole(key string, otherwise, least, most uint32) (uint32, error) {
 	text, stated := config.Get(key).Get()
@@ -46,7 +46,7 @@ func Whole(key string, otherwise, least, most uint32) (uint32, error) {
 	return uint32(number), nil
 }
 
-// Data is a data file of the release, whole.
+// Data is the whole content of a data file of the release.
 func Data(name string) ([]byte, error) {
 	return data.Read(name).Get()
 }

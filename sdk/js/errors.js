@@ -39,7 +39,7 @@ export class LimitExceeded extends HotshoeError {
   }
 }
 
-// What a function of the host failed with: the engine throws an exception that has it as its payload.
+// The error of a host function, which is the payload of the engine's exception.
 export function valueOf(error) {
   return error instanceof Error ? error.payload : error;
 }

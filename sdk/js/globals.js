@@ -1,9 +1,9 @@
-// What most JavaScript takes for granted and the engine lacks, or has otherwise. For the file that `hotshoe build` writes.
+// Globals that most JavaScript expects and the engine lacks or implements differently. For the file that `hotshoe build` writes.
 
 import { wellFormed } from "./result.js";
 import { decodeUtf8, encodeUtf8 } from "./utf8.js";
 
-// Whether the host has called. What runs before does so when the component is built.
+// Whether the host has called. Code that runs earlier runs during the build.
 let begun = false;
 
 export function begin() {
@@ -28,7 +28,7 @@ export function installGlobals(writeLine, clock) {
   refuseTimeZones();
 }
 
-// The engine's generator was seeded when the component was built, so that each instance would give the same numbers.
+// The engine seeds its generator during the build, so all instances would give the same numbers.
 function installRandom(clock) {
   const fixed = Math.random;
   let next;
@@ -59,14 +59,14 @@ function generator(...seeds) {
   return next;
 }
 
-// The engine knows UTC alone, and would leave the option out without a word.
+// The engine only has UTC, and would ignore the option silently.
 function refuseTimeZones() {
   for (const name of ["toLocaleString", "toLocaleDateString", "toLocaleTimeString"]) {
     const engine = Date.prototype[name];
     Date.prototype[name] = function (locales, options) {
       const zone = options?.timeZone;
       if (zone !== undefined && !/^(UTC|GMT|Etc\/(UTC|GMT))$/i.test(zone)) {
-        throw new RangeError(`${name}: a component knows no time zone but UTC, and not "${zone}"`);
+        throw new RangeError(`${name}: a component has no time zone but UTC, so it cannot use "${zone}"`);
       }
       return engine.call(this, locales, options);
     };

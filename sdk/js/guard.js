@@ -1,4 +1,4 @@
-// What stands between the host and the author's function: no exception becomes a trap, which would cost the instance. For the file that `hotshoe build` writes.
+// Wraps the author's function: an exception becomes an error and not a trap, which would cost the instance. For the file that `hotshoe build` writes.
 
 import { HotshoeError, valueOf } from "./errors.js";
 import { begin } from "./globals.js";
@@ -11,19 +11,19 @@ export function guarded(component, name, parameters, result = null) {
     throw new Error(`the component exports no function \`${name}\`. Its world calls it for every sample; write \`export function ${name}(${parameters})\``);
   }
   if (Object.prototype.toString.call(author) === "[object AsyncFunction]") {
-    throw new Error(`the component's \`${name}\` is async, and the host does not wait for a Promise: write it without \`async\``);
+    throw new Error(`the component's \`${name}\` is async, and the host does not wait for a Promise; write it without \`async\``);
   }
   return (...args) => {
     begin();
     try {
       const value = author(...args);
       const found = misfit(value, result, `${name}()`);
-      if (found) throw new HotshoeError(`the result does not fit: ${found}`);
+      if (found) throw new HotshoeError(`the result has the wrong type: ${found}`);
       return value;
     } catch (error) {
       throw describe(error);
     } finally {
-      // What the call lent goes back before it ends; a component that kept it finds it disposed of.
+      // Releases the handles of the call before it ends; a component that kept one finds it disposed of.
       for (const arg of args) arg?.[Symbol.dispose]?.();
     }
   };
@@ -46,7 +46,7 @@ function described(error) {
   return { code: "internal", message: String(error) };
 }
 
-// The innermost line of the author's that the exception passed; the build made a table of which line that was.
+// The author's innermost line on the stack, by the table that the build makes of lines.
 function place(error) {
   const table = globalThis.hotshoeLines;
   for (const [, line] of (error.stack ?? "").matchAll(/bundle\.js:([0-9]+)/g)) {

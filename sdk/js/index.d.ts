@@ -7,8 +7,8 @@
 //   policy          decide(insight: Insight, device: DeviceContext): Action[]
 //   stage           process(sample: Sample): Insight
 //
-// An exception costs the sample and nothing else: the host gets its text, and the next sample is served by the same instance.
-// The host's own interfaces are the modules hotshoe/vision, hotshoe/infer, hotshoe/types and so on, as the WIT files in hotshoe-sdk/wit have them.
+// An exception costs only the sample: the host gets its text, and the same instance serves the next sample.
+// The host's own interfaces are the modules hotshoe/vision, hotshoe/infer, hotshoe/types and so on, as in the WIT files of the project's folder wit/.
 
 import type { NamedTensor, Tensor } from "hotshoe/tensors";
 
@@ -20,19 +20,19 @@ export class HotshoeError extends Error {
 export class InvalidInput extends HotshoeError {}
 /** Well-formed, but not supported. */
 export class Unsupported extends HotshoeError {}
-/** Nothing has that name. */
+/** There is nothing with that name. */
 export class NotFound extends HotshoeError {}
 /** The release or the device does not grant it. */
 export class Denied extends HotshoeError {}
 /** A limit was reached; the text names it with its unit. */
 export class LimitExceeded extends HotshoeError {}
 
-/** What kind of error was caught, of the host or of your own: `not-found`, `invalid-input`, ... */
+/** The code of a caught error, of the host or of this module: `not-found`, `invalid-input`, ... */
 export function codeOf(error: unknown): string;
 
 /** The tensor of this name among a model's outputs. */
 export function named(outputs: NamedTensor[], name: string): Tensor;
-/** Shape and elements of an f32 tensor, copied once. In `pattern`, null stands for any length: `[1, 3, null, null]`. */
+/** Shape and elements of an f32 tensor, copied once. In `pattern`, null means any length: `[1, 3, null, null]`. */
 export function floats(tensor: Tensor, pattern?: (number | null)[]): { shape: number[]; elements: Float32Array };
 /** An f32 tensor of numbers. */
 export function fromFloats(shape: number[], values: ArrayLike<number>): Tensor;
@@ -40,7 +40,7 @@ export function fromFloats(shape: number[], values: ArrayLike<number>): Tensor;
 /** The component's settings, `config = { width = "32" }` in release.toml. They need the grant `config`. */
 export namespace config {
   function get(name: string): string | null;
-  /** A setting as it stands. */
+  /** The text of a setting. */
   function text(name: string, fallback: string): string;
   /** A whole number from `lowest` to `highest`. */
   function integer(name: string, fallback: number, lowest: number, highest: number): number;
@@ -57,7 +57,7 @@ export namespace data {
   function lines(name: string): string[];
 }
 
-/** Lines in the device's log. They need the grant `log`. `console.log` goes there too where release.toml grants it. */
+/** Lines in the device's log. They need the grant `log`. `console.log` writes there too, with that grant. */
 export namespace log {
   /** Details for debugging every step. */
   function trace(message: unknown): void;
@@ -71,15 +71,15 @@ export namespace log {
   function error(message: unknown): void;
 }
 
-/** What the component keeps from sample to sample and from release to release. It needs the grant `state`. */
+/** Values that the component keeps between samples, restarts and releases. They need the grant `state`. */
 export namespace state {
   function get(key: string): Uint8Array | null;
   function set(key: string, value: Uint8Array): void;
   function replace(key: string, expected: Uint8Array | null, value: Uint8Array | null): boolean;
   function keys(): string[];
   function version(): number;
-  /** Forgets a key. */
+  /** Deletes a key. */
   function remove(key: string): void;
-  /** Writes what `change` makes of the present value, null standing for no entry. It is called again where another instance was faster. */
+  /** Replaces a value by the result of `change`, which gets the current value (null: no entry). Calls it again if another instance wrote in between. */
   function update(key: string, change: (present: Uint8Array | null) => Uint8Array | null): Uint8Array | null;
 }

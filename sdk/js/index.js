@@ -1,5 +1,5 @@
-// Write components for Hotshoe in JavaScript or TypeScript; what each thing is for stands in index.d.ts.
-// The parts are modules of their own, so that a component imports of the host what it uses and nothing else.
+// Write components for Hotshoe in JavaScript or TypeScript; index.d.ts has the documentation.
+// Each part is its own module, so that a component imports only the host interfaces that it uses.
 
 export { codeOf, Denied, HotshoeError, InvalidInput, LimitExceeded, NotFound, Unsupported } from "./errors.js";
 export { floats, fromFloats, named } from "./tensors.js";

@@ -1,14 +1,14 @@
-// Whether a value fits the type that the component's world returns. The engine traps on one that does not, and says nothing. For the file that `hotshoe build` writes.
+// Whether a value has the type that the component's world returns. The engine traps without a message if it does not. For the file that `hotshoe build` writes.
 
 const RANGES = { u8: [0, 255], u16: [0, 65535], u32: [0, 4294967295], s8: [-128, 127], s16: [-32768, 32767], s32: [-2147483648, 2147483647] };
-// A half of a pair alone, which UTF-8 cannot have.
+// Half of a surrogate pair without the other half, which UTF-8 cannot have.
 const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
 const LONGEST = 60;
 
 // Why `value` does not fit `type`, with its place below `path`; undefined if it fits. `type` is what `hotshoe build` makes of the WIT files.
 export function misfit(value, type, path) {
   if (type === null || type === "any") return undefined;
-  if (typeof value?.then === "function") return `${path} is a Promise, and the host does not wait: write it without \`async\``;
+  if (typeof value?.then === "function") return `${path} is a Promise, and the host does not wait for it; write the function without \`async\``;
   if (typeof type === "string") return scalar(value, type, path);
   if ("list" in type) return list(value, type.list, path);
   if ("option" in type) return value === undefined || value === null ? undefined : misfit(value, type.option, path);
@@ -27,7 +27,7 @@ export function misfit(value, type, path) {
   return undefined;
 }
 
-// The text as UTF-8 can have it.
+// The text without halves of surrogate pairs, which UTF-8 cannot have.
 export function wellFormed(text) {
   return LONE_SURROGATE.test(text) ? text.replace(new RegExp(LONE_SURROGATE, "g"), "\ufffd") : text;
 }
@@ -59,11 +59,11 @@ function first(values, check) {
 }
 
 function wrong(value, wanted, path) {
-  return `${path} is ${shown(value)}, and must be ${wanted}`;
+  return `${path} is ${shown(value)}; it must be ${wanted}`;
 }
 
 function article(type) {
-  return type.name ? `an object (${type.name})` : "what the host gave";
+  return type.name ? `an object (${type.name})` : "a handle from the host";
 }
 
 function quoted(names) {

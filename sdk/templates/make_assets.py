@@ -204,14 +204,14 @@ def postprocessor():
 RULES = """\
 # LABEL MIN-SCORE ACTION [MESSAGE]
 #
-# LABEL    what was found; * stands for anything
+# LABEL    the label of a class or detection; * matches any
 # ACTION   publish, drop, info, warning or critical
-# MESSAGE  {count} becomes the number of those that the rule is about
+# MESSAGE  {count} becomes the number of matches
 
 *       0.3   publish
 face    0.8   info       {count} in sight
-weapon  0.6   critical   {count} found, call somebody
-cat     0.5   drop       cats are nobody's business
+weapon  0.6   critical   {count} found, call security
+cat     0.5   drop       cats are not counted
 """
 
 
@@ -228,7 +228,7 @@ def policy():
     actions = [
         {"action": "publish"},
         {"action": "alert", "severity": "info", "message": "2 in sight"},
-        {"action": "drop", "reason": "cats are nobody's business"},
+        {"action": "drop", "reason": "cats are not counted"},
     ]
     return {
         "rules.txt": RULES.encode(),

@@ -302,12 +302,12 @@ fn a_wrong_result_of_javascript_is_named_and_so_is_what_needs_wasi() {
             (
                 "severity",
                 "internal",
-                r#"decide()[0].val.severity is "loud", and must be one of "info", "warning", "critical""#,
+                r#"decide()[0].val.severity is "loud"; it must be one of "info", "warning", "critical""#,
             ),
             (
                 "field",
                 "internal",
-                "decide()[0].val.message is undefined, and must be a string",
+                "decide()[0].val.message is undefined; it must be a string",
             ),
             ("surrogate", "internal", "half of a surrogate pair"),
             ("now", "trap", "now, for which the release must grant wasi"),
@@ -391,9 +391,9 @@ fn a_wrong_result_of_python_is_named_and_so_are_late_imports_and_what_needs_wasi
             (
                 "severity",
                 "internal",
-                "decide()[0].value.severity is 'loud', and must be a Severity",
+                "decide()[0].value.severity is 'loud'; it must be a Severity",
             ),
-            ("none", "internal", "decide() is None, and must be a list"),
+            ("none", "internal", "decide() is None; it must be a list"),
             ("surrogate", "internal", "half of a surrogate pair"),
             ("import", "internal", "import it at the top of component.py"),
             ("exit", "internal", "SystemExit: 3"),

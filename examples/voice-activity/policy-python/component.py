@@ -1,4 +1,4 @@
-"""Tells when speech begins (an alert) and, once it has ended, from where to where it went (a message under the topic `segment`).
+"""Sends an alert when speech begins, and a message with its start and end (topic `segment`) after it has ended.
 
 The instance remembers where it is in the sound. That is right with `instance = "per-source"` alone: a policy does not see which source a sample came from, so each
 source needs an instance of its own.

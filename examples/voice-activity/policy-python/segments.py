@@ -1,4 +1,4 @@
-"""Probabilities of speech, block by block, to segments of speech. Plain Python, so that it can be tried anywhere.
+"""Makes segments of speech from the probability of speech in each block. It is plain Python, so it runs anywhere.
 
 It opens and closes segments as `get_speech_timestamps` of silero-vad does, but while the sound comes in: a segment opens with a block of at least `threshold`, and it
 ends where blocks fall below `release`, once they have not come back above `threshold` for `min_silence`. One of no more than `min_speech` counts for nothing. `pad` is
@@ -44,7 +44,7 @@ class Closed:
 
 
 class Segments:
-    """What is known of one stream of sound."""
+    """The state of one stream of sound."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -54,7 +54,7 @@ class Segments:
         self.told = False
 
     def hear(self, speech: float) -> Opened | Closed | None:
-        """The next block."""
+        """Processes the next block."""
         now = self.blocks * self.settings.window
         self.blocks += 1
         if speech >= self.settings.threshold:

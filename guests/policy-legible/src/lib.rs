@@ -1,4 +1,4 @@
-//! Decides as `policy-label` does, but from legible lines alone: those whose score reaches the setting `min-score`. The others
+//! Decides like `policy-label`, but only from legible lines: those whose score reaches the setting `min-score`. The others
 //! go into an alert, and no rule reads them.
 
 use common::label;

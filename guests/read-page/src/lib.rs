@@ -1,4 +1,4 @@
-//! Reads a whole page by driving three models: detect lines, cut them out, turn them upright, recognise.
+//! Reads a whole page with three models: detect lines, cut them out, turn them upright, recognise.
 //!
 //! Pictures and tensors stay with the host; what comes here are the detector's map and the two other models' scores.
 

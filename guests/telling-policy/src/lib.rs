@@ -1,4 +1,4 @@
-//! Publishes the insight, and sends a message under the name of each of its scalars. A scalar with the name `drop` holds the insight back instead.
+//! Publishes the insight, and sends a message under the name of each of its scalars. A scalar with the name `drop` drops the insight instead.
 //! For tests of the host.
 
 use hotshoe_sdk::prelude::*;

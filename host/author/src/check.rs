@@ -82,7 +82,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CoreModule => f.write_str(
-                "it is a core module, not a component: its bindings are missing, or it is not encoded (`wasm-tools component new`)",
+                "it is a core module, not a component: its bindings are missing, or it must be encoded with `wasm-tools component new`",
             ),
             Self::Unreadable(why) => write!(f, "not readable WebAssembly: {why}"),
             Self::MissingExport {
@@ -109,7 +109,7 @@ impl fmt::Display for Problem {
             ),
             Self::UnknownImport(import) => write!(
                 f,
-                "it imports {import}, which no device supports, with any grants; check whether it is built for another host"
+                "it imports {import}, which no device supports, whatever its grants; check whether it was built for another host"
             ),
             Self::UnknownFunction {
                 interface,

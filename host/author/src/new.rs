@@ -36,7 +36,7 @@ pub enum NewError {
     #[error("{0} is not empty; give another folder with --dir, or empty it")]
     NotEmpty(PathBuf),
     /// The release that it is added to is not valid.
-    #[error("{path} is not valid, or has no room for the component's tables")]
+    #[error("cannot add the component to {path}")]
     Release {
         /// The `release.toml`.
         path: PathBuf,
@@ -69,7 +69,7 @@ pub enum NewError {
         #[source]
         source: toml::de::Error,
     },
-    /// A file could not be writer.
+    /// A file could not be written.
     #[error("cannot write {path}")]
     Io {
         /// The file or folder.
@@ -107,7 +107,7 @@ struct Needs {
 /// Creates a project and returns its files, as paths below `folder`, sorted.
 ///
 /// # Errors
-/// [`NewError`]; nothing is writer, except with [`NewError::Io`].
+/// [`NewError`]; nothing is written, except with [`NewError::Io`].
 pub fn new_project(
     name: &str,
     language: Language,

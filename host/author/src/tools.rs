@@ -92,7 +92,7 @@ impl WheelFile {
 #[derive(Debug, Error)]
 pub enum ToolError {
     /// It must be downloaded, without consent.
-    #[error("{what} ({size}) is missing; download it into {folder} with --yes")]
+    #[error("{what} ({size}) is missing; add --yes to download it into {folder}")]
     NotAllowed {
         /// The tool, with its version.
         what: String,

@@ -19,7 +19,7 @@ pub enum CommandError {
         /// What to do.
         advice: String,
     },
-    /// It could not be started, or its output not be read.
+    /// It could not be started, or its output could not be read.
     #[error("cannot run `{program}`")]
     Start {
         /// The program.

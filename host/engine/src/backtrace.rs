@@ -3,9 +3,9 @@
 use hotshoe_trust::printable;
 use wasmtime::{FrameInfo, WasmBacktrace};
 
-/// Most functions in a message.
+/// Maximum number of functions in a message.
 const MAX_FRAMES: usize = 8;
-/// Most characters of a name.
+/// Maximum number of characters of a name.
 const MAX_NAME_CHARS: usize = 128;
 /// How the names of Rust's own functions begin, through which every panic goes.
 const RUST_RUNTIME: [&str; 8] = [

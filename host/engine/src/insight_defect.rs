@@ -1,4 +1,4 @@
-//! Insights that are refused: they break a rule of the WIT text, or have a number that JSON cannot represent.
+//! Checks an insight of a component: the rules of the WIT text, and numbers that JSON does not have.
 
 use crate::insight::{Insight, Point, Rect};
 
@@ -41,7 +41,7 @@ pub(crate) fn defect(insight: &Insight) -> Option<String> {
             let all = u64::from(*width) * u64::from(*height);
             return (all != pixels.len() as u64).then(|| {
                 let found = pixels.len();
-                format!("the mask has {found} `pixels`, and its {width} x {height} are {all}")
+                format!("the mask has {found} `pixels`, but {width} x {height} is {all}")
             });
         }
         Insight::Custom { .. } => None,
@@ -208,9 +208,6 @@ mod tests {
             labels: Vec::new(),
         };
         assert_eq!(defect(&mask(6)), None);
-        assert_eq!(
-            said(&mask(5)),
-            "the mask has 5 `pixels`, and its 2 x 3 are 6"
-        );
+        assert_eq!(said(&mask(5)), "the mask has 5 `pixels`, but 2 x 3 is 6");
     }
 }

@@ -73,8 +73,8 @@ pub enum PrepareError {
     },
     /// The component uses the asynchronous ABI of components, as WASI 0.3 has it.
     #[error(
-        "component `{component}` uses the asynchronous ABI of components (WASI 0.3), which this host does not serve; build it without: \
-         `componentize-qjs --sync`, `jco componentize --backend qjs --backend-qjs-disable-async`, no `async` in the world and its functions"
+        "component `{component}` uses the asynchronous ABI of components (WASI 0.3), which this host does not support; build it with \
+         `componentize-qjs --sync`, or `jco componentize --backend qjs --backend-qjs-disable-async`, and without `async` in the world and its functions"
     )]
     Async {
         /// Its name in the release.

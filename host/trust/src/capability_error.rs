@@ -127,10 +127,10 @@ impl CapabilityError {
     }
 }
 
-/// How a component gets along without what its release does not grant.
+/// How to build a component without what its release does not grant.
 const fn without(whole_world: bool) -> &'static str {
     if whole_world {
-        "or build it without: its tool (componentize-py, jco and componentize-js do so) imports all of its world, whatever it calls; build it for a world of your own that has only what it calls, as sdk/foreign.md shows"
+        "or build it without. Its tool imports all of its world, even what it does not call, as componentize-py, jco and componentize-js do: build it for a world of your own with only the interfaces that it calls (sdk/foreign.md)"
     } else {
         "or build it without"
     }

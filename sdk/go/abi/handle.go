@@ -1,10 +1,10 @@
-// Package abi is what the generated bindings stand on: handles, memory that host and component pass to each other, and cleaning up.
+// Package abi is the base of the generated bindings: handles, memory that host and component share, and cleaning up.
 // Components do not use it themselves.
 package abi
 
 import "runtime"
 
-// Handle is the number under which the host knows a resource; 0 where it has been given away or dropped.
+// Handle is the host's number of a resource; 0 after it was given away or dropped.
 type Handle struct {
 	number int32
 }
@@ -31,7 +31,7 @@ func (handle *Handle) Take() int32 {
 	return number
 }
 
-// TakeOrNil is as Take, but returns 0 where there is nothing to give.
+// TakeOrNil is like Take, but returns 0 if the handle is empty.
 func (handle *Handle) TakeOrNil() int32 {
 	number := handle.number
 	handle.number = 0
@@ -47,7 +47,7 @@ func (handle *Handle) Set(number int32) {
 }
 
 // AddCleanup runs `cleanup` some time after `object` is unreachable. It is a safety net for resources that were not dropped: the collector knows
-// nothing of the host's memory behind a handle, so it may come too late. Drop says it in time.
+// nothing of the host's memory behind a handle, so it may run too late. Call Drop to release a handle in time.
 func AddCleanup[T, S any](object *T, cleanup func(S), argument S) {
 	runtime.AddCleanup(object, cleanup, argument)
 }

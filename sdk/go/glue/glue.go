@@ -1,4 +1,4 @@
-// Package glue is between the exports of a world and the author's functions: it makes errors of what went wrong.
+// Package glue connects the exports of a world with the author's functions, and converts failures to errors of the host.
 package glue
 
 import (
@@ -7,12 +7,12 @@ import (
 	"runtime"
 )
 
-// Start begins a call. Between calls nothing runs, so what the collector has left to do, such as dropping what is out of reach, is done now.
+// Start begins a call. Nothing runs between calls, so the garbage collector finishes its work now, and drops unreachable handles.
 func Start() {
 	runtime.Gosched()
 }
 
-// Failure is what the host is told of an error; one that is not of `hotshoe/types` is internal.
+// Failure is the host's form of an error; one that is not of `hotshoe/types` is internal.
 func Failure(err error) types.Error {
 	var failure types.Error
 	if errors.As(err, &failure) {
@@ -21,7 +21,7 @@ func Failure(err error) types.Error {
 	return types.Error{Code: types.ErrorCodeInternal, Message: err.Error()}
 }
 
-// Panic is what the host is told of a panic: it costs this sample, and the component goes on.
+// Panic is the host's form of a panic, which costs this sample; the component goes on.
 func Panic(value any) types.Error {
 	text := "the component panicked"
 	switch value := value.(type) {

@@ -2,7 +2,7 @@ package tensors
 
 import "hotshoe/types"
 
-// Find returns the tensor of that name; `invalid-input` names the ones that there are.
+// Find returns the tensor of that name; `invalid-input` lists the names of the others.
 func Find(all []NamedTensor, name string) (*Tensor, error) {
 	names := ""
 	for _, it := range all {

@@ -1,4 +1,4 @@
-// Package wit has the types of WIT that Go has no types of its own for.
+// Package wit has the types of WIT that Go lacks.
 package wit
 
 // Unit is the type of no value.
@@ -31,7 +31,7 @@ func (option Option[T]) Get() (T, bool) {
 	return option.value, option.present
 }
 
-// Or returns the value, or another one where there is none.
+// Or returns the value, or another one if there is none.
 func (option Option[T]) Or(other T) T {
 	if option.present {
 		return option.value
@@ -39,7 +39,7 @@ func (option Option[T]) Or(other T) T {
 	return other
 }
 
-// Some returns the value; it panics where there is none.
+// Some returns the value; it panics if there is none.
 func (option Option[T]) Some() T {
 	if !option.present {
 		panic("an option without a value")
@@ -89,7 +89,7 @@ func (result Result[T, E]) Get() (T, error) {
 	return result.value, failure{}
 }
 
-// failure stands for an error without a text.
+// failure is an error without a text.
 type failure struct{}
 
 func (failure) Error() string { return "the host returned an error" }

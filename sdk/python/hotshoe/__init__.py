@@ -7,10 +7,10 @@ A component is a file `component.py` with the one function of its world:
     policy          decide(insight, device)       -> list of actions
     stage           process(sample)               -> an insight
 
-What a component may use beside Python is in the modules of this package: `config`, `data`, `log`, `metrics`, `clock`, `state`, `vision` and `infer`. Each needs
-the grant of its name in release.toml, and what a component does not import it does not ask for.
+The host's interfaces are the modules `config`, `data`, `log`, `metrics`, `clock`, `state`, `vision` and `infer` of this package. Each module that a component imports
+needs the grant of its name in release.toml.
 
-An exception costs the sample and nothing else: the host gets its text, and the next sample is served by the same instance.
+An exception costs only the sample: the host gets its text, and the same instance serves the next sample.
 """
 
 from componentize_py_types import Err

@@ -8,7 +8,7 @@ from .errors import InvalidInput
 
 
 def text(name: str, default: str) -> str:
-    """A setting as it stands."""
+    """The text of a setting."""
     value = get(name)
     return default if value is None else value
 

@@ -1,4 +1,4 @@
-"""Where `print` goes without WASI. For the file that `hotshoe build` writes."""
+"""The output of `print` without WASI. For the file that `hotshoe build` writes."""
 
 import sys
 from collections.abc import Callable
@@ -37,5 +37,5 @@ def print_to_log() -> None:
 
 
 def print_nowhere() -> None:
-    """Nothing is kept: the release grants neither `log` nor `wasi`."""
+    """Drops the output: the release grants neither `log` nor `wasi`."""
     sys.stdout = sys.stderr = Console(lambda line: None)

@@ -22,7 +22,7 @@ class Unsupported(Error):
 
 
 class NotFound(Error):
-    """Nothing has that name."""
+    """There is nothing with that name."""
 
     code = ErrorCode.NOT_FOUND
 

@@ -1,4 +1,4 @@
-"""What stands between the host and the author's function: no exception ever becomes a trap, which would cost the instance. For the file that `hotshoe build` writes."""
+"""Wraps the author's function: an exception becomes an error and not a trap, which would cost the instance. For the file that `hotshoe build` writes."""
 
 import os
 import sys
@@ -27,20 +27,20 @@ class Async(Exception):
 
 
 class _Late:
-    """In the place of the finder of files, which are there only while the component is built."""
+    """Replaces the finder of files, which exist only during the build."""
 
     @staticmethod
     def find_spec(name: str, path=None, target=None):
-        raise ModuleNotFoundError(f"`{name}` is imported while the component runs, and its file is not there: import it at the top of component.py", name=name)
+        raise ModuleNotFoundError(f"`{name}` is imported while the component runs, but files exist only during the build: import it at the top of component.py", name=name)
 
 
 def guarded(component: ModuleType, name: str, parameters: str) -> Callable:
-    """The author's function, with every exception made an error that the host understands."""
+    """The author's function, whose exceptions become errors of the host."""
     function = getattr(component, name, None)
     if not callable(function):
         raise NoFunction(f"component.py has no function `{name}`. Its world calls it for every sample; write `def {name}({parameters}):`")
     if getattr(getattr(function, "__code__", None), "co_flags", 0) & _ASYNC:
-        raise Async(f"`{name}` of component.py is async, and the host does not wait for a coroutine: write it without `async`")
+        raise Async(f"`{name}` of component.py is async, and the host does not wait for a coroutine; write it without `async`")
     result = RESULT
 
     def call(_self, *arguments):
@@ -51,11 +51,11 @@ def guarded(component: ModuleType, name: str, parameters: str) -> Callable:
             value = function(*arguments)
             found = misfit(value, result, f"{name}()")
             if found:
-                raise Error(f"the result does not fit: {found}")
+                raise Error(f"the result has the wrong type: {found}")
             return value
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             answer = _describe(error)
-            # The traceback holds the frames, and they the handles of the call, which must go before it ends. (`Err` is frozen, hence this way.)
+            # The traceback keeps the frames and so the handles of the call, which must be released before it ends. (`Err` is frozen, so a plain assignment fails.)
             for held in ("__traceback__", "__context__", "__cause__"):
                 object.__setattr__(error, held, None)
         raise Err(answer)
@@ -84,7 +84,7 @@ def _described(error: BaseException) -> types.Error:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line of the author's that the exception passed."""
+    """The author's innermost line on the stack."""
     place = ""
     trace = error.__traceback__
     while trace is not None:

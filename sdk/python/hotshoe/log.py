@@ -1,4 +1,4 @@
-"""Lines in the device's log. They need the grant `log`. `print` goes there too, as `info`, where release.toml grants `log`."""
+"""Lines in the device's log. They need the grant `log`. `print` writes there too, as `info`, with that grant."""
 
 from wit_world.imports.log import Level, log
 

@@ -1,4 +1,4 @@
-"""Whether a value fits the type that the component's world returns. The runtime traps on one that does not, and says nothing. For the file that `hotshoe build` writes."""
+"""Whether a value has the type that the component's world returns. The runtime traps without a message if it does not. For the file that `hotshoe build` writes."""
 
 from enum import Enum
 
@@ -12,7 +12,7 @@ def misfit(value, kind, path: str) -> str | None:
         return None
     if hasattr(value, "__await__"):
         value.close()
-        return f"{path} is a coroutine, and the host does not wait: write it without `async`"
+        return f"{path} is a coroutine, and the host does not wait for it; write the function without `async`"
     if isinstance(kind, str):
         return _scalar(value, kind, path)
     if "list" in kind:
@@ -34,7 +34,7 @@ def misfit(value, kind, path: str) -> str | None:
         return _variant(value, kind, path)
     if "handle" in kind:
         plain = value is None or isinstance(value, (str, bytes, int, float, list, dict, tuple))
-        return _wrong(value, "what the host gave", path) if plain else None
+        return _wrong(value, "a handle from the host", path) if plain else None
     return None
 
 
@@ -86,7 +86,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def well_formed(text: str) -> str:
-    """The text as UTF-8 can have it."""
+    """The text without halves of surrogate pairs, which UTF-8 cannot have."""
     return text if _is_utf8(text) else text.encode("utf-8", "replace").decode()
 
 
@@ -101,7 +101,7 @@ def _wrong(value, wanted: str, path: str) -> str:
         shown = f"a {type(value).__name__}"
     if len(shown) > _LONGEST:
         shown = shown[:_LONGEST] + "..."
-    return f"{path} is {shown}, and must be {wanted}"
+    return f"{path} is {shown}; it must be {wanted}"
 
 
 def _pascal(name: str) -> str:

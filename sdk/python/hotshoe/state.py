@@ -1,4 +1,4 @@
-"""What the component keeps from sample to sample and from release to release. It needs the grant `state`.
+"""Values that the component keeps between samples, restarts and releases. They need the grant `state`.
 
 All instances of a component share one store, so what is read may have changed when it is written. `update` and `add` are safe in that.
 """
@@ -11,7 +11,7 @@ from .errors import Error
 
 
 def update(key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | None:
-    """Writes what `change` makes of the present value, None standing for no entry. It is called again where another instance was faster."""
+    """Replaces a value by the result of `change`, which gets the current value (None: no entry). Calls it again if another instance wrote in between."""
     while True:
         present = get(key)
         following = change(present)

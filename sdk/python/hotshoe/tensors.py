@@ -31,7 +31,7 @@ def named(outputs: list[NamedTensor], name: str) -> Tensor:
 
 
 def elements(tensor: Tensor, element_type: ElementType, pattern: tuple[int | None, ...] | None = None) -> tuple[tuple[int, ...], array]:
-    """Shape and elements of a tensor of this type. In `pattern`, None stands for any length: `(1, 3, None, None)`."""
+    """Shape and elements of a tensor of this type. In `pattern`, None means any length: `(1, 3, None, None)`."""
     found = tensor.element_type()
     if found is not element_type:
         raise InvalidInput(f"a tensor has elements of {found.name.lower()}, not of {element_type.name.lower()}")

@@ -1,3 +1,3 @@
-"""Plain data: insights, actions, geometry. An insight is made by the class of its kind, `Insight_Detections([...])`, an action too, `Action_Drop("why")`."""
+"""Plain data: insights, actions, geometry. Each kind of insight and action has a class: `Insight_Detections([...])`, `Action_Drop("why")`."""
 
 from wit_world.imports.types import *  # noqa: F403

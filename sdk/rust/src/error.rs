@@ -8,10 +8,10 @@ use crate::types::{Error as WitError, ErrorCode};
 /// What a component's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failure that costs this sample and nothing else.
+/// A failure, which costs only this sample.
 ///
-/// `?` makes one of any [`std::error::Error`]: an error of the host keeps its code, and any other becomes `internal`. (For that, this type
-/// is not a [`std::error::Error`] itself.)
+/// `?` converts any [`std::error::Error`]: an error of the host keeps its code, and others become `internal`. (So this type cannot be a
+/// [`std::error::Error`] itself.)
 pub struct Error(WitError);
 
 impl Error {
@@ -33,7 +33,7 @@ impl Error {
         Self::new(ErrorCode::Unsupported, message.to_string())
     }
 
-    /// Anything that is a defect of the component, the model or the host: `text.parse().map_err(Error::internal)?`.
+    /// A defect of the component, the model or the host: `text.parse().map_err(Error::internal)?`.
     pub fn internal(message: impl fmt::Display) -> Self {
         Self::new(ErrorCode::Internal, message.to_string())
     }

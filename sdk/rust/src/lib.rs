@@ -1,6 +1,6 @@
 //! Write components for Hotshoe in Rust.
 //!
-//! A component implements the trait of its world and names the type that does so in the world's macro:
+//! Implement the trait of your world for a type, and give the type to the macro of the world:
 //!
 //! ```
 //! use hotshoe_sdk::prelude::*;
@@ -20,10 +20,10 @@
 //! # fn main() {}
 //! ```
 //!
-//! The crate is a `cdylib`. For `wasm32-wasip2`, cargo makes a component by itself; Rust's standard library then imports WASI, and the release must
-//! grant `wasi`. For `wasm32-unknown-unknown`, it imports no WASI at all, and cargo makes a module that must still be encoded as a component
-//! (as Hotshoe's set-up does for `guests/`). Of Hotshoe's interfaces a component imports what it calls, so it asks for no grant that it does
-//! not use.
+//! The crate is a `cdylib`, and `hotshoe build` makes the component. For `wasm32-unknown-unknown`, its default, the component imports no WASI;
+//! cargo alone makes a module, which `hotshoe build` encodes as a component. For `wasm32-wasip2`, cargo makes a component; Rust's standard library
+//! then imports WASI, and the release must grant `wasi`. A component imports only those interfaces of Hotshoe that it calls, and needs only their
+//! grants.
 
 mod bindings;
 mod error;
@@ -69,7 +69,7 @@ pub mod private {
 }
 
 impl vision::Normalisation {
-    /// BGR values from -1 to 1 in an NCHW tensor, as models made with PaddleOCR take them: mean and standard deviation 0.5.
+    /// BGR values from -1 to 1 in an NCHW tensor, the input of models from PaddleOCR: mean and standard deviation 0.5.
     pub fn bgr() -> Self {
         let half = (0.5, 0.5, 0.5);
         Self {

@@ -1,7 +1,7 @@
-//! `wasi:nn`, unmodified: for logic that other hosts run too. The release must grant `wasi-nn`; models have their names in the release.
+//! `wasi:nn`, unmodified, for code that also runs on other hosts. The release must grant `wasi-nn`. Models have the names of the release.
 //!
-//! Its tensors are of its own type, and are copied byte by byte: [`tensor::Tensor::new`] takes what [`crate::Tensor::read_bytes`] gives. Our own
-//! [`infer`](crate::infer) moves tensors by handle instead.
+//! It has its own type of tensors, and copies their bytes: [`tensor::Tensor::new`] takes the result of [`crate::Tensor::read_bytes`]. Hotshoe's
+//! [`infer`](crate::infer) passes tensors by handle instead.
 
 use crate::Error;
 

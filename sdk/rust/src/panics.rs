@@ -1,14 +1,14 @@
-//! What a panic says reaches the host, with the grant `log` or without it.
+//! Sends the message of a panic to the host, which needs no grant.
 
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
 
 use crate::Tensor;
 
-/// The host takes the elements of a tensor with this shape, which no tensor has, as the reason of the trap that follows.
+/// No tensor has this shape. The host takes its elements as the reason for the trap that follows.
 const FAULT_SHAPE: [u32; 2] = [u32::MAX; 2];
 
-/// What the standard library says of what it lacks without WASI, and what to do instead.
+/// Messages of the standard library about what it lacks without WASI, and what to do instead.
 const ADVICE: [(&str, &str); 3] = [
     (
         "time not implemented on this platform",
@@ -16,11 +16,11 @@ const ADVICE: [(&str, &str); 3] = [
     ),
     (
         "can't sleep",
-        "a component does not wait; `--target wasip2` with the grant `wasi` can, within `deadline-ms`",
+        "a component cannot sleep; with `--target wasip2` and the grant `wasi` it can, within `deadline-ms`",
     ),
     (
         "operation not supported on this platform",
-        "a component has one thread, and files only with `--target wasip2` and the grant `wasi`",
+        "a component has one thread; it has files only with `--target wasip2` and the grant `wasi`",
     ),
 ];
 

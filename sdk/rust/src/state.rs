@@ -1,4 +1,4 @@
-//! What the component keeps from sample to sample and from release to release. The release must grant `state`.
+//! Values that the component keeps between samples, restarts and releases. The release must grant `state`.
 //!
 //! The store is shared by all instances of the component, of which a device runs one for each worker. Another instance may change a value
 //! between a read and a write; [`update`] and [`add`] are atomic.
@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 pub use crate::bindings::hotshoe::pipeline::state::{delete, get, keys, replace, set, version};
 
-/// Replaces a value by the result of `change`, which gets the present one (`None` without an entry), and returns the new value. `change` runs
+/// Replaces a value by the result of `change`, which gets the current one (`None` without an entry), and returns the new value. `change` runs
 /// again if another instance wrote in between.
 pub fn update(
     key: &str,

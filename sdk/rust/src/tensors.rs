@@ -32,7 +32,7 @@ pub trait TensorExt {
     /// The shape, outermost dimension first.
     fn dimensions(&self) -> Vec<usize>;
 
-    /// Copies the elements of an f32 tensor whose shape fits `pattern`, in which `None` stands for any length.
+    /// Copies the elements of an f32 tensor whose shape fits `pattern`, in which `None` means any length.
     ///
     /// `unsupported` for another element type, `invalid-input` for a shape that does not fit.
     fn view_f32<const N: usize>(&self, pattern: [Option<usize>; N]) -> Result<View<f32, N>>;
@@ -98,10 +98,10 @@ fn fit<const N: usize>(shape: &[usize], pattern: [Option<usize>; N]) -> Result<[
 
 /// Finding a tensor among a model's outputs.
 pub trait Named {
-    /// The tensor of this name; `invalid-input` names the ones that there are.
+    /// The tensor of this name; `invalid-input` lists the names of the others.
     fn named(&self, name: &str) -> Result<&Tensor>;
 
-    /// The tensor of a model that has one output; `invalid-input` names the ones that there are.
+    /// The tensor of a model with one output; `invalid-input` lists the names if there are several.
     fn only(&self) -> Result<&Tensor>;
 }
 

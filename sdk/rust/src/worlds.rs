@@ -23,7 +23,7 @@ pub trait Policy {
 
 /// Sample to insight, for logic that runs several models itself: the world `stage`.
 pub trait Stage {
-    /// Whether the text of a panic reaches the host. It goes through the import `tensors`, which a stage that works by `wasi:nn` alone may not want.
+    /// Whether the text of a panic reaches the host. It uses the import `tensors`; set it to false for a stage that imports `wasi:nn` only.
     const REPORTS_PANICS: bool = true;
 
     /// Makes an insight of a sample.

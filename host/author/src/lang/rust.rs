@@ -120,10 +120,10 @@ fn compile(
     }
 }
 
-/// What to do about a crate that asks the system for random numbers, for which there is no system without WASI.
+/// Advice for a crate that takes random numbers from the system, which there is only with WASI.
 fn needs_wasi(said: &str) -> &'static str {
     if said.contains("getrandom") {
-        ": the crate getrandom has no random numbers without WASI; build with `--target wasip2` and grant `wasi`, or leave out the feature that needs it"
+        ": the crate getrandom has no random numbers without WASI; build with `--target wasip2` and grant `wasi`, or disable the feature that needs it"
     } else {
         ""
     }

@@ -1,4 +1,4 @@
-//! Names for the functions that a bundler puts in the place of WASI. They do nothing but trap, and without a name the trap says nothing.
+//! Names for the functions with which a bundler replaces WASI. They only trap, and a trap in a function without a name has no explanation.
 use std::collections::BTreeMap;
 use wasm_encoder::{NameMap, NameSection};
 use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload, TypeRef};
@@ -56,7 +56,7 @@ pub(super) fn names(module: &[u8]) -> Result<Option<NameSection>, BinaryReaderEr
     Ok(Some(section))
 }
 
-/// What the message of a trap says of a stub.
+/// The name of a stub, which the message of a trap shows.
 fn shown(export: &str) -> String {
     let name = export.strip_prefix(ABI).unwrap_or(export);
     let needs = if name.starts_with(BUNDLER) {

@@ -129,7 +129,7 @@ fn install(node: &Node, packages: &NpmLock, folder: &Path, tools: &Tools) -> Res
     }
     let task = tools
         .progress
-        .spinner(&format!("fetching {} with npm", packages.what));
+        .spinner(&format!("downloading {} with npm", packages.what));
     let mut command = node.npm();
     command
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])

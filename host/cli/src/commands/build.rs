@@ -16,16 +16,16 @@ use hotshoe_release::terminal::{Terminal, size};
 
 /// Compile, check and strip components
 ///
-/// Builds every component of DIR/release.toml that has a `source`, in the language that is detected in the folder, and writes its
-/// `file`. Downloads missing tools of a language with a package client and pinned digests, after asking. A component that does not
-/// fit its world, or needs more than release.toml grants, is not written; the error says what to change.
+/// Builds every component of DIR/release.toml that has a `source`, and writes its `file`. Detects the language from the files in the
+/// folder. Asks before it downloads missing tools, with pip, npm or rustup. Does not write a component that does not fit its world, or
+/// needs more than release.toml grants; the error says what to change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe new count-people --lang rust --world policy
   hotshoe build count-people
 
-Example: with the names of functions, which a trap's message then has
+Example: keep the names of functions, so that the message of a trap has them
   hotshoe build count-people --debug
 
 Example: a folder of sources without a release.toml, into DIR/build/NAME.wasm
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// The world of a folder without a release.toml
     #[arg(long, value_name = "WORLD", value_parser = world)]
     world: Option<World>,
-    /// Keep the names of functions, so that the message of a trap says where it was
+    /// Keep the names of functions, so that the message of a trap has them
     #[arg(long)]
     debug: bool,
 }
@@ -190,7 +190,7 @@ fn print(built: &Built, terminal: &Terminal) -> anyhow::Result<()> {
     if needs.is_empty() {
         terminal.print("  needs no grants")?;
     } else {
-        terminal.print(format!("  needs the grants {}", needs.join(", ")))?;
+        terminal.print(format!("  needs grants: {}", needs.join(", ")))?;
     }
     for import in &built.surface.imports {
         terminal.print(terminal.dim(&format!("  imports {import}")))?;

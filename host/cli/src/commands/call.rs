@@ -33,17 +33,18 @@ const LIMITS: [(&str, i64); 4] = [
 
 /// Run one component on files, without a release or keys
 ///
-/// Loads the component as a device does, with every grant that it imports and generous limits, runs it on each file, and prints one
-/// line of JSON per input: the insight, the actions and the time, or the error. Nothing is written.
+/// Loads the component like a device, with every grant that it imports and large limits. Runs it on each file, and prints one line of
+/// JSON per input: the insight, the actions and the time, or the error. Reads no release.toml, and writes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: a policy with its data file
   hotshoe call build/my-policy.wasm --input tests/insight.json --data rules=rules.txt
 
 Example: a stage that runs a model
-  hotshoe call stage.wasm --input page.png --model detect=detect.onnx --setting language=en
+  hotshoe call build/look.wasm --input tests/picture.png --model classifier=classifier.onnx --data labels=labels.txt --setting width=192
 
-A preprocessor or stage takes any file, a postprocessor .npz tensors, a policy an insight as JSON.
+A preprocessor or stage takes any file, a postprocessor .npz tensors, a policy an insight as JSON. If an error ends with
+`the release names: none`, give the model or data file of that name with --model or --data.
 Exit code 1 if any input failed.")]
 pub(crate) struct Args {
     /// The component

@@ -23,10 +23,9 @@ const LINE: usize = 240;
 
 /// Rebuild, swap and test on every change
 ///
-/// Starts a daemon on this machine in development mode and keeps it running. On every change below DIR it builds the components again,
-/// swaps them in while the daemon serves, and shows the results of the samples in release.toml's [[tests]]. A build that fails does not
-/// change the daemon. The releases are signed with a throw-away key called `development`, which exists as long as this command and
-/// which no other device trusts.
+/// Starts a daemon on this machine. On every change below DIR it builds the components, swaps them in while the daemon serves, and shows
+/// the results of the samples in release.toml's [[tests]]. A failed build does not change the daemon. Signs with a temporary key
+/// `development`, which no other device trusts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -51,7 +50,7 @@ pub(crate) struct Args {
     /// Download missing tools without asking
     #[arg(long)]
     yes: bool,
-    /// Build with the names of functions, so that the message of a trap says where it was
+    /// Keep the names of functions, so that the message of a trap has them
     #[arg(long)]
     debug: bool,
     /// Number of rounds; exit code 1 if the last one failed [default: until Ctrl-C]

@@ -10,7 +10,7 @@ use hotshoe_release::terminal::Terminal;
 /// Create a component project
 ///
 /// Creates a folder that builds and passes its test at once: the sources of a small, complete component, the SDK and the WIT files, a
-/// sample with its expected result, a release.toml, and a one-page README. With --into, the component is added to a release that is there.
+/// sample with its expected result, a release.toml, and a one-page README. With --into, adds the component to an existing release.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Worlds:
@@ -19,11 +19,14 @@ Worlds:
   policy         an insight -> actions: publish, drop, alert, send
   stage          a sample -> an insight, for logic that runs models by itself
 
-Example:
-  hotshoe new count-people --lang python --world policy
-  cd count-people
+Example: a stage, which turns a picture into an insight
+  hotshoe new look --lang python --world stage
+  cd look
   hotshoe build
   hotshoe test
+
+Example: a policy
+  hotshoe new count-people --lang python --world policy
 
 Example: one more component for a release, in my-release/count-people
   hotshoe new count-people --lang python --world policy --into my-release")]
@@ -40,7 +43,7 @@ pub(crate) struct Args {
     /// The folder to create, or an empty one [default: the name]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Add the component to the release.toml in this folder; its sources go into a folder of its name there
+    /// Add the component to the release.toml in this folder, with its sources in a new folder NAME there
     #[arg(long, value_name = "RELEASE_FOLDER", conflicts_with = "dir")]
     into: Option<PathBuf>,
 }
@@ -77,7 +80,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let title = terminal.bold(&folder.display().to_string());
+    let title = terminal.bold(&args.name);
     terminal.print(format!(
         "{title}: a {} in {}",
         args.world,
@@ -95,21 +98,22 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     terminal.print(terminal.dim(&format!("  wit, hotshoe-sdk: {copied} files of the SDK")))?;
     for table in shared {
         terminal.print(format!(
-            "  {table}: the release has it, and both components use it"
+            "  {table}: release.toml already has it; both components use it"
         ))?;
     }
     if is_added && args.world != World::Policy {
         terminal.print(format!(
-            "\nIts step is yours to place: add `{} = \"{}\"` as a [[pipeline]] entry of {}",
+            "\nTo run it, add a [[pipeline]] entry with `{} = \"{}\"` to {}",
             step(args.world),
             args.name,
             folder.join("release.toml").display()
         ))?;
     }
-    terminal.print(format!(
-        "\nNext:\n  cd {}\n  hotshoe build\n  hotshoe test",
-        folder.display()
-    ))?;
+    terminal.print("\nNext:")?;
+    if folder != Path::new(".") {
+        terminal.print(format!("  cd {}", folder.display()))?;
+    }
+    terminal.print("  hotshoe build\n  hotshoe test")?;
     Ok(ExitCode::SUCCESS)
 }
 

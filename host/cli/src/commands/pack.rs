@@ -11,8 +11,8 @@ use std::process::ExitCode;
 /// Pack a release from release.toml
 ///
 /// Reads release.toml and the files that it names, and writes an OCI image layout: a folder that `oras`, `skopeo` and any OCI registry
-/// can store. A link beside release.toml may not lead out of its folder; a path may. Each model is loaded, and weights in files beside it
-/// are packed into it. The release is not signed yet.
+/// can store. A path may lead out of its folder, a link in it may not. Loads each model, and packs its external weights into it. Does not
+/// sign the release: see `hotshoe sign`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -21,7 +21,7 @@ Example:
 
 release.toml (paths are relative to it; an unknown key is refused):
   name = \"labels\"
-  generation = 1                      # only grows
+  generation = 1                      # increase it with each release
   expires-in = \"365d\"                 # or: expires = \"2027-01-01T00:00:00Z\"
   hotshoe = \">=0.1\"                   # optional: the host versions it runs on
   [devices]                           # optional: which devices it is for
@@ -35,13 +35,13 @@ release.toml (paths are relative to it; an unknown key is refused):
   limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }
   [models.detect]
   file = \"detect.onnx\"
-  outputs = [\"boxes\"]               # optional: the outputs that are served; only what they need is loaded
+  outputs = [\"boxes\"]               # optional: the outputs to serve; only nodes that they need are loaded
   [data.rules]
   file = \"rules.json\"
   media-type = \"application/json\"
   [[pipeline]]                        # (stage | [preprocess] infer* [postprocess]) policy*
   stage = \"read-page\"
-  [[tests]]                           # a device runs them before the release serves; without tests, no device checks its models
+  [[tests]]                           # a device runs them before the release serves, to check the models
   name = \"page\"
   sample = \"tests/page.png\"
   content-type = \"image/png\"
@@ -52,7 +52,7 @@ release.toml (paths are relative to it; an unknown key is refused):
   recorded = \"tests/line-4\"
   [data-contract]                     # optional: what `hotshoe record` may record, if the device allows it too
   record = [\"sample\", \"tensors\", \"insight\"]
-  [health]                            # optional: what the trial must show before a device keeps the release
+  [health]                            # optional: the rules that a trial must meet before a device keeps the release
   min-samples = 20
   min-seconds = 10
   max-error-rate = 0.05               # also max-trap-rate, max-deadline-miss-rate, max-latency-p95-ms, max-latency-ratio

@@ -8,9 +8,9 @@ use hotshoe_release::terminal::Terminal;
 
 /// Sign a release
 ///
-/// Adds a signature (a Sigstore bundle, as an OCI referrer) to the earlier ones. Several people sign in turn, each on their own machine,
-/// until the device's threshold is reached. A signature covers the release's manifest, RELEASE/blobs/sha256/DIGEST, whose path `hotshoe
-/// inspect` prints. Other tools such as cosign sign that file with their own keys, and --bundle attaches the signature.
+/// Adds a signature (a Sigstore bundle, as an OCI referrer) to the earlier ones. Several people can sign, each on their own machine, until
+/// the device's threshold is reached. A signature covers the release's manifest; `hotshoe inspect` prints its path. Other tools, such as
+/// cosign, sign that file with their own keys, and --bundle attaches the signature.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("by").args(["key", "bundle"]).required(true)))]
 #[command(after_help = "\
@@ -22,7 +22,7 @@ With cosign's key:
   cosign sign-blob --key cosign.key --bundle alice.json $MANIFEST
   hotshoe sign my-release --bundle alice.json
 
-The passphrase is asked for, or read from HOTSHOE_PASSPHRASE.")]
+Asks for the passphrase, or reads it from HOTSHOE_PASSPHRASE.")]
 pub(crate) struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]

@@ -27,16 +27,15 @@ const TOLERANCE: f64 = 1e-3;
 
 /// Run a release's tests and recordings
 ///
-/// Builds the components that have a `source`, packs the release into a temporary folder, signs it with a throw-away key, and loads it as
-/// a device that allows everything. Then runs each [[tests]] entry of release.toml and each entry of the recordings. A test passes if its
-/// insight reaches `min-agreement`, as on a device; with `tolerance`, every number must also be within it and the rest must be equal. All
-/// differences are shown.
+/// Builds the components that have a `source`, packs and signs a temporary release, and loads it like a device that allows everything.
+/// Then runs each [[tests]] entry of release.toml and each entry of the recordings, and shows all differences. A test passes if its
+/// insight reaches `min-agreement`, as on a device. With `tolerance`, every number must also be within it, and the rest must be equal.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe test my-policy
   hotshoe test my-policy --update      # make the current results the expected ones
-  hotshoe test my-policy --watch       # again whenever a file is saved
+  hotshoe test my-policy --watch       # run again whenever a file is saved
 
 Example: the samples of a device
   hotshoe record --site lab --device line-4 --stage pre --count 20 -o line-4 --connect tcp/192.0.2.7:7447
@@ -50,7 +49,7 @@ pub(crate) struct Args {
     /// A recording of `hotshoe record` to run as well; may be repeated
     #[arg(long, value_name = "DIR")]
     recorded: Vec<PathBuf>,
-    /// Show only tests whose name contains this text. Those before them run too, since tests share the state of components
+    /// Show only tests with this text in their name. Earlier tests run too, since tests share the state of components
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Write the result of each [[tests]] entry to its `expected` file, if it differs
@@ -59,7 +58,7 @@ pub(crate) struct Args {
     /// Run again whenever a source or a file of the release changes, until Ctrl-C
     #[arg(long, conflicts_with = "json")]
     watch: bool,
-    /// Build with the names of functions, so that the message of a trap says where it was
+    /// Keep the names of functions, so that the message of a trap has them
     #[arg(long)]
     debug: bool,
     /// Download missing build tools without asking

@@ -11,7 +11,8 @@ use hotshoe_release::terminal::Terminal;
 
 /// Show the interfaces that components use
 ///
-/// Prints the WIT files that this version supports, with their documentation, or writes them into a folder for a build tool.
+/// Prints the WIT files that this version supports, with their documentation, or writes them into a folder for a build tool. The files
+/// of the oldest version come first; those of a later version are in a folder named after it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: the exports and imports of a policy
@@ -36,7 +37,9 @@ struct Wit<'a> {
 }
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let files = embedded::files(&WIT, "");
+    let mut files = embedded::files(&WIT, "");
+    // The version that the SDKs use comes first.
+    files.sort_by_key(|file| name(file.path) != file.path);
     if let Some(folder) = args.vendor {
         embedded::write(&WIT, "", &folder)
             .with_context(|| format!("cannot write the WIT files into {}", folder.display()))?;

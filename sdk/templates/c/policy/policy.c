@@ -2,11 +2,11 @@
  *
  *   LABEL MIN-SCORE ACTION [MESSAGE]
  *
- * A rule holds if there is a detection or class of that label, `*` being any, with at least that score. ACTION is `publish`, `drop`, or an
+ * A rule applies if a detection or class has that label (`*`: any) and at least that score. ACTION is `publish`, `drop`, or an
  * alert: `info`, `warning` or `critical`. In MESSAGE, `{count}` becomes the number of them.
  *
- * `wit.h` is made by `hotshoe build` from the interfaces in wit/, and each of its names says where it is from: `types_insight_t` is the type
- * `insight` of the interface `types` in wit/types.wit, with its documentation. The one function that this component must have is
+ * `hotshoe build` generates `wit.h` from the interfaces in wit/. Each name begins with its interface: `types_insight_t` is the type
+ * `insight` of the interface `types` in wit/types.wit, with its documentation. The component must define one function,
  * `exports_decide_decide`, for `decide` of the interface `decide`. */
 #include "hotshoe.h"
 
@@ -22,7 +22,7 @@ struct rule {
   const char *message;
 };
 
-/* Cuts the next word off `*rest`; an empty one at the end. */
+/* Cuts the next word off `*rest`; it is empty at the end. */
 static char *next_word(char **rest) {
   char *word = *rest + strspn(*rest, " \t");
   char *end = word + strcspn(word, " \t");
@@ -82,7 +82,7 @@ static wit_string_t fill(const char *message, unsigned count) {
   return whole;
 }
 
-/* Appends what a rule says if it holds, and finds fault with an unknown action if it does not. */
+/* Appends the action of a rule that applies. An unknown action is an error. */
 static bool apply(const struct rule *rule, unsigned number, unsigned count, exports_decide_list_action_t *actions, types_error_t *err) {
   static const char *const severities[] = {"info", "warning", "critical"};
   types_action_t action = {.tag = TYPES_ACTION_ALERT};
@@ -128,7 +128,7 @@ bool exports_decide_decide(exports_decide_insight_t *insight, exports_decide_dev
                            exports_decide_error_t *err) {
   *ret = (exports_decide_list_action_t){NULL, 0};
   bool ok = follow_rules(insight, ret, err);
-  /* What we were given is ours to free; what we return is the host's, unless it is an error that we return. */
+  /* The component frees what it was given. The host frees what is returned, except the list if an error is returned. */
   if (!ok) exports_decide_list_action_free(ret);
   exports_decide_insight_free(insight);
   exports_decide_device_context_free(device);

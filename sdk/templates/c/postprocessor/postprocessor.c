@@ -1,7 +1,7 @@
-/* {{name}}: makes detections of a centre-point detector's outputs, and keeps the best of those that overlap.
+/* {{name}}: makes boxes of the outputs of a centre-point detector, and drops those that overlap a better one.
  *
- * `wit.h` is made by `hotshoe build` from the interfaces in wit/, and each of its names says where it is from: `vision_decode` is the function
- * `decode` of the interface `vision` in wit/vision.wit, with its documentation. The one function that this component must have is
+ * `hotshoe build` generates `wit.h` from the interfaces in wit/. Each name begins with its interface: `vision_decode` is the function
+ * `decode` of the interface `vision` in wit/vision.wit, with its documentation. The component must define one function,
  * `exports_postprocess_interpret`, for `interpret` of the interface `postprocess`. */
 #include "hotshoe.h"
 
@@ -10,7 +10,7 @@
 
 /* Pixels of the model's picture to one cell of its heat map, in each direction. */
 #define STRIDE 4.0
-/* At most so many boxes are compared with one another. */
+/* Maximum number of boxes that are compared with each other. */
 #define MOST_CANDIDATES 1000
 
 /* A box in pixels of the model's picture. */
@@ -59,14 +59,14 @@ static bool find_boxes(const hotshoe_f32_t *heat, const hotshoe_f32_t *scale, co
   return true;
 }
 
-/* For qsort: the best first, and the first of equals first. */
+/* For qsort: the best score first; equal scores keep their order. */
 static int best_first(const void *left, const void *right) {
   const struct box *a = left, *b = right;
   if (a->score != b->score) return a->score > b->score ? -1 : 1;
   return a->cell < b->cell ? -1 : 1;
 }
 
-/* The part that two boxes have in common, of what they cover together. */
+/* The common area as a share of both boxes together (IoU). */
 static double overlap(const struct box *a, const struct box *b) {
   double width = fmax(fmin(a->x2, b->x2) - fmax(a->x1, b->x1), 0);
   double height = fmax(fmin(a->y2, b->y2) - fmax(a->y1, b->y1), 0);
@@ -75,7 +75,7 @@ static double overlap(const struct box *a, const struct box *b) {
   return together > 0 ? common / together : 0;
 }
 
-/* Leaves out each box that overlaps too much with a better one that is kept. */
+/* Drops each box that overlaps too much with a better one that is kept. */
 static void keep_best(struct boxes *boxes, double most) {
   qsort(boxes->ptr, boxes->len, sizeof *boxes->ptr, best_first);
   size_t candidates = boxes->len < MOST_CANDIDATES ? boxes->len : MOST_CANDIDATES;
@@ -121,7 +121,7 @@ bool exports_postprocess_interpret(exports_postprocess_borrow_sample_t sample, e
     keep_best(&boxes, most);
     ok = to_insight(sample, &boxes, STRIDE * heat.shape.ptr[3], STRIDE * heat.shape.ptr[2], ret, err);
   }
-  /* Everything that we were given or made for ourselves, whether it went well or not. */
+  /* Frees what the component was given or made, also after an error. */
   free(boxes.ptr);
   hotshoe_f32_free(&heat);
   hotshoe_f32_free(&scale);

@@ -1,12 +1,12 @@
 /* {{name}}: makes a model's input of a sample's picture.
  *
- * `wit.h` is made by `hotshoe build` from the interfaces in wit/, and each of its names says where it is from: `vision_resize` is the function
- * `resize` of the interface `vision` in wit/vision.wit, with its documentation. The one function that this component must have is
- * `exports_preprocess_prepare`, for `prepare` of the interface `preprocess`. Pictures and tensors stay with the host: what we hold is a handle,
- * and we drop it when we are done. */
+ * `hotshoe build` generates `wit.h` from the interfaces in wit/. Each name begins with its interface: `vision_resize` is the function
+ * `resize` of the interface `vision` in wit/vision.wit, with its documentation. The component must define one function,
+ * `exports_preprocess_prepare`, for `prepare` of the interface `preprocess`. Pictures and tensors stay with the host: the component holds handles,
+ * and drops them after use. */
 #include "hotshoe.h"
 
-/* The settings of release.toml, with what holds where it does not name them. */
+/* The settings of release.toml, or their defaults. */
 struct settings {
   uint32_t width;
   uint32_t height;

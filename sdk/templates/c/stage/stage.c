@@ -1,8 +1,8 @@
-/* {{name}}: classifies a sample's picture, with a model that is run by `wasi:nn`.
+/* {{name}}: classifies a sample's picture with a model, through `wasi:nn`.
  *
- * `wit.h` is made by `hotshoe build` from the interfaces in wit/, and each of its names says where it is from: `vision_resize` is the function
- * `resize` of the interface `vision` in wit/vision.wit, with its documentation, and what begins with `nn_` is from wit/deps/wasi-nn. The one
- * function that this component must have is `exports_process_process`, for `process` of the interface `process`. */
+ * `hotshoe build` generates `wit.h` from the interfaces in wit/. Each name begins with its interface: `vision_resize` is the function
+ * `resize` of the interface `vision` in wit/vision.wit, with its documentation. Names with `nn_` are from wit/deps/wasi-nn. The component must define one
+ * function, `exports_process_process`, for `process` of the interface `process`. */
 #include "hotshoe.h"
 
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static bool picture_to_tensor(samples_borrow_sample_t sample, uint32_t width, ui
   vision_image_drop_own(scaled);
   if (!ok) return false;
 
-  /* wasi:nn has tensors of its own, and they are made of bytes. */
+  /* wasi:nn has its own tensors, which are made of bytes. */
   wit_list_u8_t bytes;
   tensors_method_tensor_read_bytes(tensors_borrow_tensor(tensor), &bytes);
   tensors_tensor_drop_own(tensor);
@@ -43,7 +43,7 @@ static bool picture_to_tensor(samples_borrow_sample_t sample, uint32_t width, ui
   return true;
 }
 
-/* Runs the model of that name on one input, which is used up, and gives the elements of its first output. */
+/* Runs the model of that name on one input, which it consumes, and gives the elements of its first output. */
 static bool run(wit_string_t model, wit_string_t input, nn_tensor_own_tensor_t tensor, wit_list_f32_t *ret, types_error_t *err) {
   nn_graph_own_graph_t graph;
   nn_inference_own_graph_execution_context_t context;
@@ -59,7 +59,7 @@ static bool run(wit_string_t model, wit_string_t input, nn_tensor_own_tensor_t t
     return hotshoe_nn_fail(err, failure);
   }
 
-  /* A handle in a list goes to the host with it. */
+  /* The host takes the handles in a list. */
   nn_inference_named_tensor_t named[] = {{input, tensor}};
   nn_inference_list_named_tensor_t inputs = {named, 1}, outputs;
   ok = nn_inference_method_graph_execution_context_compute(nn_inference_borrow_graph_execution_context(context), &inputs, &outputs, &failure);
@@ -69,14 +69,14 @@ static bool run(wit_string_t model, wit_string_t input, nn_tensor_own_tensor_t t
   if (outputs.len == 0) return hotshoe_fail(err, TYPES_ERROR_CODE_INTERNAL, "the model gave no output");
   nn_tensor_tensor_data_t data;
   nn_tensor_method_tensor_data(nn_tensor_borrow_tensor(outputs.ptr[0].f1), &data);
-  /* The bytes come from malloc and are aligned for anything, and WebAssembly is little-endian, as they are: they are the elements. */
+  /* The bytes come from malloc, so they are aligned, and little-endian, like WebAssembly: they can be read as the elements. */
   *ret = (wit_list_f32_t){(float *)(void *)data.ptr, data.len / sizeof(float)};
   for (size_t i = 0; i < outputs.len; i++) nn_tensor_tensor_drop_own(outputs.ptr[i].f1);
   nn_inference_list_named_tensor_free(&outputs);
   return true;
 }
 
-/* For qsort: the best first, and the first of equals first. */
+/* For qsort: the best score first; equal scores keep their order. */
 static int best_first(const void *left, const void *right) {
   const types_class_t *a = left, *b = right;
   if (a->score != b->score) return a->score > b->score ? -1 : 1;

@@ -2,10 +2,10 @@
 //
 //   LABEL MIN-SCORE ACTION [MESSAGE]
 //
-// A rule holds if there is a detection or class of that label, `*` being any, with at least that score. ACTION is `publish`, `drop`, or an alert:
+// A rule applies if a detection or class has that label (`*`: any) and at least that score. ACTION is `publish`, `drop`, or an alert:
 // `info`, `warning` or `critical`. In MESSAGE, `{count}` becomes the number of them.
 //
-// What an insight and an action are is in wit/types.wit, with its documentation. `TRY(x)` is the value of `x`, or ends the function with its error.
+// wit/types.wit documents insights and actions. `TRY(x)` gives the value of `x`, or returns its error.
 #include "hotshoe.hpp"
 
 #include <cmath>
@@ -30,7 +30,7 @@ static std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(blanks) + 1 - begin);
 }
 
-// Cuts the next word off `rest`; an empty one at the end.
+// Cuts the next word off `rest`; it is empty at the end.
 static std::string_view next_word(std::string_view &rest) {
   rest = trimmed(rest);
   std::string_view word = rest.substr(0, rest.find_first_of(blanks));
@@ -60,7 +60,7 @@ static std::string fill(std::string_view message, size_t count) {
   return text;
 }
 
-// What the rule says, for that many finds.
+// The action of the rule, for that many matches.
 static Result<Action> action_of(const Rule &rule, size_t number, size_t count) {
   if (rule.action == "publish") return Publish{};
   std::string message = fill(rule.message, count);
@@ -100,5 +100,5 @@ static Result<Actions> decide(Insight insight, Device) {
   return actions;
 }
 
-// Makes it the function that the host calls, `decide` of the interface `decide`.
+// Exports it as `decide` of the interface `decide`, which the host calls.
 HOTSHOE_POLICY(decide)

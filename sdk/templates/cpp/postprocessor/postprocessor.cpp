@@ -1,7 +1,7 @@
-// {{name}}: makes detections of a centre-point detector's outputs, and keeps the best of those that overlap.
+// {{name}}: makes boxes of the outputs of a centre-point detector, and drops those that overlap a better one.
 //
-// Pictures and tensors stay with the host: `Image` and `Tensor` hold a handle and drop it when they go. The interfaces behind them are in wit/,
-// with their documentation. `TRY(x)` is the value of `x`, or ends the function with its error.
+// Pictures and tensors stay with the host: `Image` and `Tensor` hold a handle, and drop it at the end of their scope. Their interfaces are in wit/,
+// with their documentation. `TRY(x)` gives the value of `x`, or returns its error.
 #include "hotshoe.hpp"
 
 #include <algorithm>
@@ -11,7 +11,7 @@ using namespace hotshoe;
 
 // Pixels of the model's picture to one cell of its heat map, in each direction.
 static constexpr double stride = 4;
-// At most so many boxes are compared with one another.
+// Maximum number of boxes that are compared with each other.
 static constexpr size_t most_candidates = 1000;
 
 // A box in pixels of the model's picture.
@@ -44,7 +44,7 @@ static Result<Found> find_boxes(const Tensors &outputs, double least) {
   for (const Tensor *tensor : {heat_map, scales, offsets}) {
     if (tensor->element_type() != TENSORS_ELEMENT_TYPE_F32) return fail(Code::invalid_input, "the outputs are not of f32");
   }
-  // Each is copied once; all arithmetic is done in double.
+  // Each is copied once; all arithmetic uses double.
   List<float> heat = TRY(heat_map->f32());
   List<float> scale = TRY(scales->f32());
   List<float> offset = TRY(offsets->f32());
@@ -64,7 +64,7 @@ static Result<Found> find_boxes(const Tensors &outputs, double least) {
   return found;
 }
 
-// The part that two boxes have in common, of what they cover together.
+// The common area as a share of both boxes together (IoU).
 static double overlap(const Box &a, const Box &b) {
   double width = std::max(std::min(a.x2, b.x2) - std::max(a.x1, b.x1), 0.0);
   double height = std::max(std::min(a.y2, b.y2) - std::max(a.y1, b.y1), 0.0);
@@ -73,9 +73,9 @@ static double overlap(const Box &a, const Box &b) {
   return together > 0 ? common / together : 0;
 }
 
-// Leaves out each box that overlaps too much with a better one that is kept.
+// Drops each box that overlaps too much with a better one that is kept.
 static std::vector<Box> keep_best(std::vector<Box> boxes, double most) {
-  // The best first, and the first of equals first.
+  // The best score first; equal scores keep their order.
   std::sort(boxes.begin(), boxes.end(), [](const Box &a, const Box &b) { return a.score != b.score ? a.score > b.score : a.cell < b.cell; });
   boxes.resize(std::min(boxes.size(), most_candidates));
   std::vector<Box> kept;
@@ -104,5 +104,5 @@ static Result<Insight> interpret(Sample sample, Tensors outputs) {
   return detections;
 }
 
-// Makes it the function that the host calls, `interpret` of the interface `postprocess`.
+// Exports it as `interpret` of the interface `postprocess`, which the host calls.
 HOTSHOE_POSTPROCESSOR(interpret)

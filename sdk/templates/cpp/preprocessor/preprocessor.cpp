@@ -1,14 +1,14 @@
 // {{name}}: makes a model's input of a sample's picture.
 //
-// Pictures and tensors stay with the host: `Image` and `Tensor` hold a handle and drop it when they go. The interfaces behind them are in wit/,
-// with their documentation. `TRY(x)` is the value of `x`, or ends the function with its error.
+// Pictures and tensors stay with the host: `Image` and `Tensor` hold a handle, and drop it at the end of their scope. Their interfaces are in wit/,
+// with their documentation. `TRY(x)` gives the value of `x`, or returns its error.
 #include "hotshoe.hpp"
 
 using namespace hotshoe;
 
 // Called for each sample. A failure costs this sample and nothing else.
 static Result<Tensors> prepare(Sample sample) {
-  // From release.toml, with what holds where it does not name them.
+  // From release.toml, or the default.
   uint32_t width = TRY(config_u32("width", 32, 1, 4096));
   uint32_t height = TRY(config_u32("height", 32, 1, 4096));
   std::string input = config("input", "x");  // the model's name for its input
@@ -29,5 +29,5 @@ static Result<Tensors> prepare(Sample sample) {
   return inputs;
 }
 
-// Makes it the function that the host calls, `prepare` of the interface `preprocess`.
+// Exports it as `prepare` of the interface `preprocess`, which the host calls.
 HOTSHOE_PREPROCESSOR(prepare)

@@ -1,7 +1,7 @@
-// {{name}}: classifies a sample's picture, with a model that is run by `wasi:nn`.
+// {{name}}: classifies a sample's picture with a model, through `wasi:nn`.
 //
-// Pictures, tensors and models stay with the host: `Image` and `nn::Graph` hold a handle and drop it when they go. The interfaces behind them are in
-// wit/, with their documentation. `TRY(x)` is the value of `x`, or ends the function with its error.
+// Pictures, tensors and models stay with the host: `Image` and `nn::Graph` hold a handle, and drop it at the end of their scope. Their interfaces are in
+// wit/, with their documentation. `TRY(x)` gives the value of `x`, or returns its error.
 #include "hotshoe.hpp"
 
 #include <algorithm>
@@ -21,7 +21,7 @@ static Result<nn::Tensor> picture_to_tensor(Sample sample, uint32_t width, uint3
       .std = {0.5f, 0.5f, 0.5f},
   };
   Tensor tensor = TRY(normalise({&scaled}, width, height, how));
-  // wasi:nn has tensors of its own, and they are made of bytes.
+  // wasi:nn has its own tensors, which are made of bytes.
   uint32_t shape[] = {1, 3, height, width};
   List<uint8_t> bytes = tensor.bytes();
   return nn::Tensor(shape, NN_TENSOR_TENSOR_TYPE_FP32, bytes);
@@ -38,14 +38,14 @@ static Result<std::vector<float>> run(const std::string &model, const std::strin
   if (outputs.empty()) return fail(Code::internal, "the model gave no output");
   List<uint8_t> bytes = outputs[0].tensor.data();
   std::vector<float> scores(bytes.size() / sizeof(float));
-  // WebAssembly is little-endian, as the bytes are.
+  // The bytes are little-endian, like WebAssembly.
   std::memcpy(scores.data(), bytes.data(), scores.size() * sizeof(float));
   return scores;
 }
 
 // Called for each sample. A failure costs this sample and nothing else.
 static Result<Insight> process(Sample sample) {
-  // From release.toml, with what holds where it does not name them.
+  // From release.toml, or the default.
   uint32_t width = TRY(config_u32("width", 192, 1, 4096));
   uint32_t height = TRY(config_u32("height", 48, 1, 4096));
   nn::Tensor tensor = TRY(picture_to_tensor(sample, width, height));
@@ -59,10 +59,10 @@ static Result<Insight> process(Sample sample) {
     bool named = i < labels.size() && !labels[i].empty();
     classes.push_back({named ? std::string(labels[i]) : std::to_string(i), i, scores[i]});
   }
-  // The best first, and the first of equals first.
+  // The best score first; equal scores keep their order.
   std::sort(classes.begin(), classes.end(), [](const Class &a, const Class &b) { return a.score != b.score ? a.score > b.score : a.index < b.index; });
   return classes;
 }
 
-// Makes it the function that the host calls, `process` of the interface `process`.
+// Exports it as `process` of the interface `process`, which the host calls.
 HOTSHOE_STAGE(process)

@@ -1,7 +1,7 @@
 // Package component decides what happens to an insight, by rules from a data file.
 //
-// A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It holds where at least one
-// thing with that label (`*`: any) has at least that score. ACTION is publish, drop, info, warning or critical.
+// A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It applies if at least
+// one class or detection has that label (`*`: any) and at least that score. ACTION is publish, drop, info, warning or critical.
 package component
 
 import (
@@ -31,10 +31,10 @@ var severities = map[string]types.Severity{
 	"critical": types.SeverityCritical,
 }
 
-// rules are read at the first insight and kept: an instance serves many samples, and data files never change under it.
+// rules are read at the first insight and kept: an instance serves many samples, and the data files of a release never change.
 var rules []rule
 
-// Decide is called for every insight. The host carries out the actions in order; with none, nothing leaves the device.
+// Decide is called for every insight. The host carries out the actions in order; without actions, nothing leaves the device.
 func Decide(insight types.Insight, _ types.DeviceContext) ([]types.Action, error) {
 	if rules == nil {
 		text, err := hotshoe.Data("rules")
@@ -122,7 +122,7 @@ func parseRule(line string) (rule, string) {
 		return rule{}, "a rule is LABEL MIN-SCORE ACTION [MESSAGE]"
 	}
 	minScore, err := strconv.ParseFloat(score, 64)
-	// Go takes `1_0` for a number.
+	// Go reads `1_0` as a number.
 	if err != nil || math.IsNaN(minScore) || math.IsInf(minScore, 0) || strings.Contains(score, "_") {
 		return rule{}, "`" + score + "` is not a number"
 	}

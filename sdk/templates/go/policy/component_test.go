@@ -2,7 +2,7 @@ package component
 
 import "testing"
 
-// What needs no host is tested by `go test`, once `hotshoe build` has made the module that the imports are from.
+// `go test` runs what needs no host. First run `hotshoe build`, which generates the imported module.
 func TestRules(t *testing.T) {
 	parsed, err := parseRules("# who\n\nface  0.8\tinfo  {count} in sight \n")
 	if err != nil || len(parsed) != 1 {

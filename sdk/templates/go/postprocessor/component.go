@@ -1,7 +1,7 @@
-// Package component makes boxes of the outputs of a centre-point detector (as CenterFace has them).
+// Package component makes boxes of the outputs of a centre-point detector such as CenterFace.
 //
-// The model gives three maps, a quarter of its picture's size: at every point how likely it is the centre of something (heatmap), how tall
-// and wide that would be (scale, as logarithms), and where within the point its centre lies (offset).
+// The model gives three maps, a quarter of the picture's size. For each point they have the probability that it is the centre of an object
+// (heatmap), the object's height and width (scale, as logarithms), and the position of its centre within the point (offset).
 package component
 
 import (
@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// stride is how many pixels of the model's picture a point of its maps stands for.
+	// stride is the number of pixels of the model's picture for each point of its maps.
 	stride = 4
-	// maxCandidates is how many boxes are compared with each other, at most.
+	// maxCandidates is the maximum number of boxes that are compared with each other.
 	maxCandidates = 1000
 )
 
@@ -116,7 +116,7 @@ func candidates(maps heads, minScore float64) []box {
 			points = append(points, at)
 		}
 	}
-	// Stable: where scores are equal, the order is that of the points.
+	// The sort is stable: equal scores keep the order of the points.
 	slices.SortStableFunc(points, func(a, b int) int {
 		if maps.heat[a] > maps.heat[b] {
 			return -1
@@ -135,7 +135,7 @@ func candidates(maps heads, minScore float64) []box {
 func boxAt(maps heads, at int) box {
 	second := at + maps.height*maps.width
 	right, bottom := float64(stride*maps.width), float64(stride*maps.height)
-	// The conversions keep a compiler from fusing two operations to one, which would round otherwise than other languages do.
+	// The conversions stop the compiler from fusing two operations, which would round differently from other languages.
 	height := math.Exp(float64(maps.scale[at])) * stride
 	width := math.Exp(float64(maps.scale[second])) * stride
 	centreY := (float64(at/maps.width) + float64(maps.offset[at]) + 0.5) * stride
@@ -151,7 +151,7 @@ func boxAt(maps heads, at int) box {
 	}
 }
 
-// suppress leaves out every box that overlaps a better one too much.
+// suppress drops every box that overlaps a better one too much.
 func suppress(boxes []box, maxOverlap float64) []box {
 	var kept []box
 	for _, it := range boxes {
@@ -163,7 +163,7 @@ func suppress(boxes []box, maxOverlap float64) []box {
 	return kept
 }
 
-// overlap is the common area as a part of the whole: 1 for the same box, 0 for boxes apart.
+// overlap is the common area as a share of both boxes together (IoU): 1 for the same box, 0 for boxes that do not touch.
 func overlap(a, b box) float64 {
 	width := max(0, min(a.x2, b.x2)-max(a.x1, b.x1))
 	height := max(0, min(a.y2, b.y2)-max(a.y1, b.y1))

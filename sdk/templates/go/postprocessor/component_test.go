@@ -2,7 +2,7 @@ package component
 
 import "testing"
 
-// What needs no host is tested by `go test`, once `hotshoe build` has made the module that the imports are from.
+// `go test` runs what needs no host. First run `hotshoe build`, which generates the imported module.
 func TestOverlap(t *testing.T) {
 	whole, half, apart := box{x2: 2, y2: 2}, box{x2: 2, y2: 1}, box{x1: 5, x2: 6, y2: 1}
 	if overlap(whole, half) != 0.5 || overlap(whole, apart) != 0 || overlap(box{}, box{}) != 0 {

@@ -1,4 +1,4 @@
-// Package component makes the input of a model of a picture: decoded, scaled to the model's size, as numbers from 0 to 1.
+// Package component makes a model's input of a picture: it decodes it, scales it to the model's size, and gives numbers from 0 to 1.
 package component
 
 import (
@@ -9,7 +9,7 @@ import (
 	"hotshoe/wit"
 )
 
-// unit makes 0..255 to 0..1; then the mean is taken off and divided by the standard deviation, which changes nothing here.
+// unit multiplies 0..255 by 1 / 255, subtracts the mean and divides by the standard deviation. A mean of 0 and a deviation of 1 change nothing.
 var unit = vision.Normalisation{
 	Layout:   vision.LayoutNchw,
 	Channels: vision.ChannelsRgb,
@@ -18,7 +18,7 @@ var unit = vision.Normalisation{
 	Std:      wit.Tuple3[float32, float32, float32]{F0: 1, F1: 1, F2: 1},
 }
 
-// Prepare is called for every sample. It gives the model's inputs under the names that the model has for them.
+// Prepare is called for every sample. It returns the model's inputs, under their names in the model.
 func Prepare(sample *samples.Sample) ([]tensors.NamedTensor, error) {
 	width, err := hotshoe.Whole("width", 32, 1, 4096)
 	if err != nil {
@@ -28,7 +28,7 @@ func Prepare(sample *samples.Sample) ([]tensors.NamedTensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Pictures and tensors stay with the host; what we hold are handles. Drop gives a handle back.
+	// Pictures and tensors stay with the host; the component holds handles. Drop releases a handle.
 	picture, err := vision.Decode(sample).Get()
 	if err != nil {
 		return nil, err

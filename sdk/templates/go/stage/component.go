@@ -1,7 +1,6 @@
-// Package component is a whole pipeline: it makes a model's input of a picture, runs the model through `wasi:nn`, and says which class it found.
+// Package component is a whole pipeline: it makes a model's input of a picture, runs the model through `wasi:nn`, and returns the classes with their scores.
 //
-// `wasi:nn` is the standard interface of WebAssembly for running models. (Hotshoe's own, `hotshoe/infer`, does the same and spares the copy
-// of the tensor.)
+// `wasi:nn` is WebAssembly's standard interface for models. Hotshoe's own interface, `hotshoe/infer`, does the same without a copy of the tensor.
 package component
 
 import (
@@ -21,7 +20,7 @@ import (
 	"strings"
 )
 
-// bgr is how models made with PaddlePaddle take their pictures: blue first, from -1 to 1.
+// bgr is the input of models from PaddlePaddle: blue first, from -1 to 1.
 var bgr = vision.Normalisation{
 	Layout:   vision.LayoutNchw,
 	Channels: vision.ChannelsBgr,
@@ -47,7 +46,7 @@ func Process(sample *samples.Sample) (types.Insight, error) {
 	return types.MakeInsightClasses(bestFirst(scores, names)), nil
 }
 
-// makeInput is the picture as a tensor of `wasi:nn`, which has tensors of its own.
+// makeInput returns the picture as a tensor of `wasi:nn`, which has its own type of tensors.
 func makeInput(sample *samples.Sample) (*wasi_nn_tensor.Tensor, error) {
 	width, err := hotshoe.Whole("width", 192, 1, 4096)
 	if err != nil {
@@ -57,7 +56,7 @@ func makeInput(sample *samples.Sample) (*wasi_nn_tensor.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Pictures and tensors stay with the host; what we hold are handles. Drop gives a handle back.
+	// Pictures and tensors stay with the host; the component holds handles. Drop releases a handle.
 	picture, err := vision.Decode(sample).Get()
 	if err != nil {
 		return nil, err
@@ -108,7 +107,7 @@ func run(model, input string, tensor *wasi_nn_tensor.Tensor) ([]float32, error) 
 	return scores, nil
 }
 
-// labels are the names of the classes, one a line; none where the release has no such file.
+// labels are the names of the classes, one a line. There are none if the release has no such file.
 func labels() ([]string, error) {
 	text, err := hotshoe.Data("labels")
 	var failure types.Error
@@ -133,7 +132,7 @@ func bestFirst(scores []float32, names []string) []types.Class {
 		}
 		classes = append(classes, types.Class{Label: label, Index: uint32(index), Score: score})
 	}
-	// Stable: where scores are equal, the order is that of the model.
+	// The sort is stable: equal scores keep the order of the model.
 	slices.SortStableFunc(classes, func(a, b types.Class) int {
 		if a.Score > b.Score {
 			return -1

@@ -1,7 +1,7 @@
-// Rules from a data file decide what happens to an insight.
+// Decides by rules from a data file what happens to an insight.
 //
-// A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It holds where at least one thing with that
-// label (`*`: any) has at least that score. ACTION is publish, drop, info, warning or critical.
+// A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It applies if at least one class or detection
+// has that label (`*`: any) and at least that score. ACTION is publish, drop, info, warning or critical.
 
 import { data, HotshoeError, Unsupported } from "hotshoe";
 
@@ -9,12 +9,12 @@ const ACTIONS = /** @type {const} */ (["publish", "drop", "info", "warning", "cr
 
 /** @typedef {{ label: string, minScore: number, action: (typeof ACTIONS)[number], message: string }} Rule */
 
-// Read at the first insight and kept: an instance serves many samples, and data files never change under it.
+// Read at the first insight and kept: an instance serves many samples, and the data files of a release never change.
 /** @type {Rule[] | undefined} */
 let rules;
 
 /**
- * Called for every insight. The host carries out the actions in order; with none, nothing leaves the device.
+ * Called for every insight. The host carries out the actions in order; without actions, nothing leaves the device.
  *
  * @param {import("hotshoe/types").Insight} insight
  * @param {import("hotshoe/types").DeviceContext} _device

@@ -1,14 +1,14 @@
-// The outputs of a centre-point detector (as CenterFace has them) become boxes around what it found.
+// Makes boxes of the outputs of a centre-point detector such as CenterFace.
 //
-// The model gives three maps, a quarter of its picture's size: at every point how likely it is the centre of something (heatmap), how tall and wide that
-// would be (scale, as logarithms), and where within the point its centre lies (offset).
+// The model gives three maps, a quarter of the picture's size. For each point they have the probability that it is the centre of an object (heatmap), the object's
+// height and width (scale, as logarithms), and the position of its centre within the point (offset).
 
 import { config, floats, named } from "hotshoe";
 import { decode } from "hotshoe/vision";
 
-// Pixels of the model's picture a point of its maps.
+// Pixels of the model's picture for each point of its maps.
 const STRIDE = 4;
-// Boxes that are compared with each other, at most.
+// Maximum number of boxes that are compared with each other.
 const MAX_CANDIDATES = 1000;
 
 /** @typedef {{ score: number, x1: number, y1: number, x2: number, y2: number }} Box Two corners, in pixels of the model's picture. */
@@ -64,7 +64,7 @@ function candidates({ height, width, heat, scale, offset }, minScore) {
   heat.forEach((score, at) => {
     if (score > minScore) found.push(at);
   });
-  // By score, and where scores are equal by position.
+  // By score, then by position.
   found.sort((a, b) => heat[b] - heat[a] || a - b);
   return found.map((at) => {
     const y = Math.floor(at / width);
@@ -80,7 +80,7 @@ function candidates({ height, width, heat, scale, offset }, minScore) {
 }
 
 /**
- * Leaves out every box that overlaps a better one too much.
+ * Drops every box that overlaps a better one too much.
  *
  * @param {Box[]} boxes
  * @param {number} maxOverlap
@@ -95,7 +95,7 @@ function suppress(boxes, maxOverlap) {
 }
 
 /**
- * The common area as a part of the whole: 1 for the same box, 0 for boxes apart.
+ * The common area as a share of both boxes together (IoU): 1 for the same box, 0 for boxes that do not touch.
  *
  * @param {Box} a
  * @param {Box} b

@@ -1,7 +1,7 @@
-"""Rules from a data file decide what happens to an insight.
+"""Decides by rules from a data file what happens to an insight.
 
-A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It holds where at least one thing with that
-label (`*`: any) has at least that score. ACTION is publish, drop, info, warning or critical.
+A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It applies if at least one class or detection
+has that label (`*`: any) and at least that score. ACTION is publish, drop, info, warning or critical.
 """
 
 import math
@@ -44,12 +44,12 @@ class Rule:
         return Action_Alert(Alert(SEVERITIES[self.action], message))
 
 
-# Read at the first insight and kept: an instance serves many samples, and data files never change under it.
+# Read at the first insight and kept: an instance serves many samples, and the data files of a release never change.
 _rules: list[Rule] | None = None
 
 
 def decide(insight: Insight, device: DeviceContext) -> list[Action]:
-    """Called for every insight. The host carries out the actions in order; with none, nothing leaves the device."""
+    """Called for every insight. The host carries out the actions in order; without actions, nothing leaves the device."""
     global _rules
     if _rules is None:
         _rules = parse_rules(data.lines("rules"))
@@ -78,7 +78,7 @@ def parse_rule(line: str, number: int) -> Rule:
         raise Error(f"rules, line {number}: a rule is LABEL MIN-SCORE ACTION [MESSAGE]")
     label, score, action = words[:3]
     try:
-        # Python takes `1_0` for a number.
+        # Python reads `1_0` as a number.
         min_score = math.nan if "_" in score else float(score)
     except ValueError:
         min_score = math.nan

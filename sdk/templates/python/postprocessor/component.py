@@ -1,7 +1,7 @@
-"""The outputs of a centre-point detector (as CenterFace has them) become boxes around what it found.
+"""Makes boxes of the outputs of a centre-point detector such as CenterFace.
 
-The model gives three maps, a quarter of its picture's size: at every point how likely it is the centre of something (heatmap), how tall and wide that
-would be (scale, as logarithms), and where within the point its centre lies (offset).
+The model gives three maps, a quarter of the picture's size. For each point they have the probability that it is the centre of an object (heatmap), the object's
+height and width (scale, as logarithms), and the position of its centre within the point (offset).
 """
 
 import math
@@ -11,9 +11,9 @@ from hotshoe import NamedTensor, Sample, config, tensors
 from hotshoe.types import Detection, Insight, Insight_Detections, Rect
 from hotshoe.vision import decode
 
-# Pixels of the model's picture a point of its maps.
+# Pixels of the model's picture for each point of its maps.
 STRIDE = 4
-# Boxes that are compared with each other, at most.
+# Maximum number of boxes that are compared with each other.
 MAX_CANDIDATES = 1000
 
 
@@ -31,7 +31,7 @@ class Box:
         return (self.x2 - self.x1) * (self.y2 - self.y1)
 
     def overlap(self, other: "Box") -> float:
-        """The common area as a part of the whole: 1 for the same box, 0 for boxes apart."""
+        """The common area as a share of both boxes together (IoU): 1 for the same box, 0 for boxes that do not touch."""
         width = max(0.0, min(self.x2, other.x2) - max(self.x1, other.x1))
         height = max(0.0, min(self.y2, other.y2) - max(self.y1, other.y1))
         common = width * height
@@ -52,7 +52,7 @@ def interpret(sample: Sample, outputs: list[NamedTensor]) -> Insight:
 
     # From the model's picture to the sample's.
     with decode(sample) as picture:
-        # Maps without a point have no boxes, and are not divided by.
+        # Empty maps have no boxes, and would be a division by 0.
         fx = picture.width() / (STRIDE * max(width, 1))
         fy = picture.height() / (STRIDE * max(height, 1))
     label = config.text("label", "face")
@@ -70,10 +70,10 @@ def floats(outputs, setting, default, pattern):
 
 
 def candidates(height, width, heat, scale, offset, min_score) -> list[Box]:
-    """A box for every point above `min_score`, best first."""
+    """A box for every point above `min_score`, the best first."""
     points = height * width
     found = [(-score, at) for at, score in enumerate(heat) if score > min_score]
-    # Sorted by score, and where scores are equal by position.
+    # Sorted by score, then by position.
     found.sort()
     boxes = []
     for negative, at in found:
@@ -91,7 +91,7 @@ def candidates(height, width, heat, scale, offset, min_score) -> list[Box]:
 
 
 def suppress(boxes: list[Box], max_overlap: float) -> list[Box]:
-    """Leaves out every box that overlaps a better one too much."""
+    """Drops every box that overlaps a better one too much."""
     kept: list[Box] = []
     for box in boxes:
         if all(box.overlap(better) <= max_overlap for better in kept):
@@ -104,7 +104,7 @@ def clamp(value: float, highest: float) -> float:
 
 
 def exp(value: float) -> float:
-    """As other languages have it: too large is infinite, no error."""
+    """As in other languages: a number that is too large is infinite, not an error."""
     try:
         return math.exp(value)
     except OverflowError:

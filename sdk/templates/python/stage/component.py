@@ -1,7 +1,7 @@
-"""A whole pipeline in one component: it makes a model's input of a picture, runs the model through `wasi:nn`, and says which class it found.
+"""A whole pipeline in one component: it makes a model's input of a picture, runs the model through `wasi:nn`, and returns the classes with their scores.
 
-`wasi:nn` is the standard interface of WebAssembly for running models. Its functions come from `wit_world.imports`, where componentize-py puts everything
-that a component imports. (Hotshoe's own interface, `hotshoe.infer`, does the same and spares the copy of the tensor.)
+`wasi:nn` is WebAssembly's standard interface for models. Its functions are in `wit_world.imports`, where componentize-py puts everything that a component
+imports. Hotshoe's own interface, `hotshoe.infer`, does the same without a copy of the tensor.
 """
 
 from array import array
@@ -12,7 +12,7 @@ from hotshoe.vision import Channels, Filter, Layout, Normalisation, decode, norm
 from wit_world.imports import graph
 from wit_world.imports.tensor import Tensor, TensorType
 
-# As models made with PaddlePaddle take their pictures: blue first, from -1 to 1.
+# The input of models from PaddlePaddle: blue first, from -1 to 1.
 BGR = Normalisation(Layout.NCHW, Channels.BGR, scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
@@ -40,7 +40,7 @@ def run_model(name: str, input_name: str, shape: list[int], elements: bytes) -> 
 
 
 def labels() -> list[str]:
-    """The names of the classes, one a line; none where the release has no such file."""
+    """The names of the classes, one a line. No names if the release has no such file."""
     try:
         return data.lines("labels")
     except Err as error:

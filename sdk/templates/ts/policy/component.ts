@@ -1,7 +1,7 @@
-// Rules from a data file decide what happens to an insight.
+// Decides by rules from a data file what happens to an insight.
 //
-// A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It holds where at least one thing with that
-// label (`*`: any) has at least that score. ACTION is publish, drop, info, warning or critical.
+// A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It applies if at least one class or detection
+// has that label (`*`: any) and at least that score. ACTION is publish, drop, info, warning or critical.
 
 import { data, HotshoeError, Unsupported } from "hotshoe";
 import type { Action, DeviceContext, Insight } from "hotshoe/types";
@@ -15,10 +15,10 @@ interface Rule {
   message: string;
 }
 
-// Read at the first insight and kept: an instance serves many samples, and data files never change under it.
+// Read at the first insight and kept: an instance serves many samples, and the data files of a release never change.
 let rules: Rule[] | undefined;
 
-/** Called for every insight. The host carries out the actions in order; with none, nothing leaves the device. */
+/** Called for every insight. The host carries out the actions in order; without actions, nothing leaves the device. */
 export function decide(insight: Insight, _device: DeviceContext): Action[] {
   rules ??= parseRules(data.lines("rules"));
   if (insight.tag !== "classes" && insight.tag !== "detections") {

@@ -1,7 +1,7 @@
-// The outputs of a centre-point detector (as CenterFace has them) become boxes around what it found.
+// Makes boxes of the outputs of a centre-point detector such as CenterFace.
 //
-// The model gives three maps, a quarter of its picture's size: at every point how likely it is the centre of something (heatmap), how tall and wide that
-// would be (scale, as logarithms), and where within the point its centre lies (offset).
+// The model gives three maps, a quarter of the picture's size. For each point they have the probability that it is the centre of an object (heatmap), the object's
+// height and width (scale, as logarithms), and the position of its centre within the point (offset).
 
 import { config, floats, named } from "hotshoe";
 import type { Sample } from "hotshoe/samples";
@@ -9,9 +9,9 @@ import type { NamedTensor } from "hotshoe/tensors";
 import type { Detection, Insight } from "hotshoe/types";
 import { decode } from "hotshoe/vision";
 
-// Pixels of the model's picture a point of its maps.
+// Pixels of the model's picture for each point of its maps.
 const STRIDE = 4;
-// Boxes that are compared with each other, at most.
+// Maximum number of boxes that are compared with each other.
 const MAX_CANDIDATES = 1000;
 
 /** Two corners, in pixels of the model's picture. */
@@ -70,7 +70,7 @@ function candidates({ height, width, heat, scale, offset }: Maps, minScore: numb
   heat.forEach((score, at) => {
     if (score > minScore) found.push(at);
   });
-  // By score, and where scores are equal by position.
+  // By score, then by position.
   found.sort((a, b) => heat[b]! - heat[a]! || a - b);
   return found.map((at) => {
     const y = Math.floor(at / width);
@@ -85,7 +85,7 @@ function candidates({ height, width, heat, scale, offset }: Maps, minScore: numb
   });
 }
 
-/** Leaves out every box that overlaps a better one too much. */
+/** Drops every box that overlaps a better one too much. */
 function suppress(boxes: Box[], maxOverlap: number): Box[] {
   const kept: Box[] = [];
   for (const box of boxes) {
@@ -94,7 +94,7 @@ function suppress(boxes: Box[], maxOverlap: number): Box[] {
   return kept;
 }
 
-/** The common area as a part of the whole: 1 for the same box, 0 for boxes apart. */
+/** The common area as a share of both boxes together (IoU): 1 for the same box, 0 for boxes that do not touch. */
 function overlap(a: Box, b: Box): number {
   const width = Math.max(0, Math.min(a.x2, b.x2) - Math.max(a.x1, b.x1));
   const height = Math.max(0, Math.min(a.y2, b.y2) - Math.max(a.y1, b.y1));

@@ -1,18 +1,18 @@
-// A picture becomes the input of a model: decoded, scaled to the model's size, as numbers from 0 to 1.
+// Makes a model's input of a picture: decodes it, scales it to the model's size, and gives numbers from 0 to 1.
 
 import { config } from "hotshoe";
 import type { Sample } from "hotshoe/samples";
 import type { NamedTensor } from "hotshoe/tensors";
 import { decode, normalise, resize, type Normalisation } from "hotshoe/vision";
 
-// 1 / 255 makes 0..255 to 0..1; then the mean is taken off and divided by the standard deviation, which changes nothing here.
+// The host multiplies 0..255 by 1 / 255, subtracts the mean and divides by the standard deviation. A mean of 0 and a deviation of 1 change nothing.
 const UNIT: Normalisation = { layout: "nchw", channels: "rgb", scale: 1 / 255, mean: [0, 0, 0], std: [1, 1, 1] };
 
-/** Called for every sample. Gives the model's inputs under the names that the model has for them. */
+/** Called for every sample. Returns the model's inputs, under their names in the model. */
 export function prepare(sample: Sample): NamedTensor[] {
   const width = config.integer("width", 32, 1, 4096);
   const height = config.integer("height", 32, 1, 4096);
-  // Pictures and tensors stay with the host; what we hold are handles. `using` gives a handle back at the end of its block.
+  // Pictures and tensors stay with the host; the component holds handles. `using` releases a handle at the end of its block.
   using picture = decode(sample);
   using small = resize(picture, width, height, "bilinear");
   const tensor = normalise([small], width, height, UNIT);

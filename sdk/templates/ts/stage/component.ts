@@ -1,6 +1,6 @@
-// A whole pipeline in one component: it makes a model's input of a picture, runs the model through `wasi:nn`, and says which class it found.
+// A whole pipeline in one component: it makes a model's input of a picture, runs the model through `wasi:nn`, and returns the classes with their scores.
 //
-// `wasi:nn` is the standard interface of WebAssembly for running models. (Hotshoe's own, `hotshoe/infer`, does the same and spares the copy of the tensor.)
+// `wasi:nn` is WebAssembly's standard interface for models. Hotshoe's own interface, `hotshoe/infer`, does the same without a copy of the tensor.
 
 import { codeOf, config, data, HotshoeError } from "hotshoe";
 import type { Sample } from "hotshoe/samples";
@@ -9,14 +9,14 @@ import { decode, normalise, resize, type Normalisation } from "hotshoe/vision";
 import { loadByName } from "wasi:nn/graph";
 import { Tensor } from "wasi:nn/tensor";
 
-// As models made with PaddlePaddle take their pictures: blue first, from -1 to 1.
+// The input of models from PaddlePaddle: blue first, from -1 to 1.
 const BGR: Normalisation = { layout: "nchw", channels: "bgr", scale: 1 / 255, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] };
 
 /** Called for every sample. */
 export function process(sample: Sample): Insight {
   const width = config.integer("width", 192, 1, 4096);
   const height = config.integer("height", 48, 1, 4096);
-  // Pictures and tensors stay with the host; what we hold are handles. `using` gives a handle back at the end of its block.
+  // Pictures and tensors stay with the host; the component holds handles. `using` releases a handle at the end of its block.
   using picture = decode(sample);
   using small = resize(picture, width, height, "bilinear");
   using tensor = normalise([small], width, height, BGR);
@@ -33,11 +33,11 @@ function runModel(name: string, inputName: string, shape: number[], elements: Ui
   if (!first) throw new HotshoeError(`the model "${name}" has no output`);
   const bytes = first[1].data();
   for (const [, output] of outputs) output[Symbol.dispose]();
-  // Elements are four bytes each, little-endian, as WebAssembly itself is.
+  // Each element has four bytes, little-endian, like WebAssembly itself.
   return new Float32Array(bytes.slice().buffer);
 }
 
-/** The names of the classes, one a line, an empty one for the class's number; none where the release has no such file. */
+/** The names of the classes, one a line; an empty line means the class's number. No names if the release has no such file. */
 function labels(): string[] {
   try {
     return data.lines("labels");

@@ -50,7 +50,7 @@ impl Compiler {
             cache,
         };
         if let Some(version) = on_path.version().filter(|version| *version >= OLDEST) {
-            progress.say(&format!("Go {}.{} of the path", version.0, version.1));
+            progress.say(&format!("using Go {}.{} on the path", version.0, version.1));
             return Ok(on_path);
         }
         let root = match tools.wheel(&GO) {

@@ -1,5 +1,5 @@
-//! The result type of the exported function as JSON. The guards of the SDKs check by it what the author's function returns: a runtime traps on a value
-//! that does not fit, and says nothing.
+//! The result type of the exported function as JSON. With it, the guards of the SDKs check what the author's function returns: a runtime traps without a
+//! message on a value of another type.
 use serde_json::{Value, json};
 use wit_parser::{Function, Resolve, Type, TypeDefKind};
 

@@ -35,7 +35,7 @@ try {
     format: "esm",
     platform: "neutral",
     mainFields: ["module", "main"],
-    // What QuickJS knows; newer syntax, such as `using`, is written in older words.
+    // What QuickJS knows; esbuild translates newer syntax, such as `using`.
     target: "es2022",
     charset: "utf8",
     logLevel: "silent",
@@ -43,7 +43,7 @@ try {
   });
 } catch (error) {
   // Its hints are about options that are not used here.
-  const errors = (error.errors ?? [{ text: String(error) }]).map((found) => ({ ...found, text: inWords(found.text), notes: [], pluginName: "" }));
+  const errors = (error.errors ?? [{ text: String(error) }]).map((found) => ({ ...found, text: clearer(found.text), notes: [], pluginName: "" }));
   const messages = await esbuild.formatMessages(errors, { kind: "error", color: false });
   process.stderr.write(messages.join("").trim() + "\n");
   process.exit(1);
@@ -57,17 +57,17 @@ writeFileSync(`${needs.out}.map`, JSON.stringify(map));
 const outputs = Object.values(built.metafile.outputs).flatMap((output) => output.imports ?? []);
 for (const { path } of outputs) if (ids.has(path)) console.log(path);
 for (const place of clocks(text, lines)) {
-  console.log(`warning: ${place}: the clock is read while the component is built, so that each instance has the time of the build; read it in the function that gets the sample`);
+  console.log(`warning: ${place}: the clock is read during the build, so every instance gets the time of the build; read it in the function that gets the sample`);
 }
 
-// What the bundler says of a module of Node.js, for which there is no file.
-function inWords(text) {
+// A clearer message for an import that the bundler cannot resolve.
+function clearer(text) {
   const name = /^Could not resolve "(?:node:)?([^"]+)"$/.exec(text)?.[1];
   if (name === undefined) return text;
   if (!builtinModules.includes(name) && !builtinModules.includes(`node:${name}`)) {
-    return `${text}: it is neither a file of the project nor a package below its node_modules; \`npm install\` adds one`;
+    return `${text}: it is neither a file of the project nor a package in its node_modules; add the package with \`npm install\``;
   }
-  return `"${name}" is a module of Node.js, which a component does not have: it has JavaScript itself and the host's interfaces, such as hotshoe/data for files of the release and hotshoe/clock for the time; use a package that runs in browsers`;
+  return `"${name}" is a module of Node.js, which a component does not have; use hotshoe/data for files of the release, hotshoe/clock for the time, or a package that runs in browsers`;
 }
 
 // For the messages of exceptions: which of the author's lines each line of the bundle was. The SDK's own lines have none.

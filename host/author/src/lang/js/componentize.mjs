@@ -26,7 +26,7 @@ try {
 function shown(message) {
   const called = /unknown import: `([^`]+)`/.exec(message);
   if (called) {
-    return `a module calls ${called[1]} while it is imported; the host is there only when a sample is, so call it in the function that gets the sample`;
+    return `a module calls ${called[1]} while it is imported, during the build, when there is no host; call it in the function that gets the sample`;
   }
   const lines = new SourceMap(JSON.parse(readFileSync(`${needs.bundle}.map`, "utf8")));
   return message

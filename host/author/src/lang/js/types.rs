@@ -287,7 +287,7 @@ impl Writer<'_> {
             text.push_str("    private constructor();\n");
         }
         text.extend(members);
-        text + "    /** Gives the handle back at once: `using x = ...` does so at the end of its block. */\n    [Symbol.dispose](): void;\n  }\n"
+        text + "    /** Releases the handle. `using x = ...` does so at the end of its block. */\n    [Symbol.dispose](): void;\n  }\n"
     }
 
     fn is_elsewhere(&self, id: TypeId) -> bool {

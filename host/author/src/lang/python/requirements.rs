@@ -102,7 +102,7 @@ fn install(file: &Path, project: &Path, python: &Path, to: &Path) -> Result<(), 
         .map_err(|error| refused(file, error))
 }
 
-/// Puts pip's refusals that authors meet into words.
+/// Clearer errors for the failures of pip that authors meet.
 fn refused(file: &Path, error: CommandError) -> BuildError {
     let sources = |what: String, advice: &str| BuildError::Sources {
         what,
@@ -117,7 +117,7 @@ fn refused(file: &Path, error: CommandError) -> BuildError {
         return sources(format!("{file} needs pip"), ADVICE);
     }
     if said.contains("Hashes are required") {
-        let what = format!("{file} names packages without `--hash`");
+        let what = format!("{file} has packages without `--hash`");
         return sources(what, HASHES);
     }
     if let Some(package) = impure(said) {
@@ -125,7 +125,7 @@ fn refused(file: &Path, error: CommandError) -> BuildError {
             format!(
                 "`{package}` of {file} has no wheel in pure Python: its compiled parts cannot run in a component, or there is no such version"
             ),
-            "use a package in pure Python; pictures and models are the host's work, see `vision` and `infer`",
+            "use a package in pure Python; for pictures and models, call the host's `vision` and `infer`",
         );
     }
     BuildError::compile(format!("fetch the packages of {file}"))(error)

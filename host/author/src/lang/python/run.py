@@ -30,7 +30,7 @@ def shown(message: str, folders: list[str]) -> str:
     whole = message.split("\n\nStack backtrace:")[0]
     called = re.search(r"called trapping stub: (\S+)", whole)
     if called:
-        return f"a module calls {called[1]} while it is imported; the host is there only when a sample is, so call it in the function that gets the sample"
+        return f"a module calls {called[1]} while it is imported, during the build, when there is no host; call it in the function that gets the sample"
     message = whole.split("\n\nCaused by:")[0] or whole
 
     def real(match: re.Match) -> str:
@@ -54,7 +54,7 @@ def not_there(message: str, folders: list[str]) -> str:
             if part:
                 return (
                     f"the package `{name}` needs its compiled part {part.relative_to(folder)}, which is for another machine and cannot run in a component; "
-                    "use a package in pure Python (pictures and models are the host's work, see `vision` and `infer`)"
+                    "use a package in pure Python (for pictures and models, call the host's `vision` and `infer`)"
                 )
     return ""
 
@@ -65,8 +65,8 @@ def advice(message: str) -> str:
     if not missing:
         return ""
     return (
-        f"\na build takes the component's own files, the folder vendor and the packages of requirements.txt, and none that Python itself has: "
-        f"`pip install --target vendor {missing[1]}`, or a line with a hash in requirements.txt"
+        f"\na build uses the component's own files, the folder vendor and the packages of requirements.txt, but not the packages of your Python; run "
+        f"`pip install --target vendor {missing[1]}`, or add a line with a hash to requirements.txt"
     )
 
 

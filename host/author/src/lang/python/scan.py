@@ -30,7 +30,7 @@ def main() -> int:
         if path == start:
             for line, call in sorted(clocks(tree)):
                 place = f"{path.name}, line {line}: `{call}()`"
-                print(f"warning: {place} runs while the component is built, so that each instance has the time of the build; call it in the function that gets the sample")
+                print(f"warning: {place} runs during the build, so every instance gets the time of the build; call it in the function that gets the sample")
         for name in imports(tree, package):
             if name not in seen:
                 seen.add(name)

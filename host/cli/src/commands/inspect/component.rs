@@ -131,7 +131,7 @@ impl Report {
         let title = if leaves.is_empty() {
             "capabilities: none"
         } else {
-            "capabilities (imported, granted by the release, allowed by the device)"
+            "capabilities (imported, granted by the release, allowed by the device; ?: not known here)"
         };
         Tree::new(title.to_owned()).with_leaves(leaves)
     }

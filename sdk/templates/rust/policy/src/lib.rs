@@ -1,4 +1,4 @@
-//! {{name}}: does what the rules say, which the release has in a data file: no new component is needed for new rules.
+//! {{name}}: applies rules from a data file of the release: new rules need no new component.
 
 mod rules;
 
@@ -31,7 +31,7 @@ impl Policy for Component {
     }
 }
 
-/// What a rule asks for, if it fits any of what was found.
+/// The action of a rule, if it fits any detection or class.
 fn action(rule: Rule, found: &[(String, f32)]) -> Option<Action> {
     let fits = |(label, score): &&(String, f32)| rule.fits(label, f64::from(*score));
     let count = found.iter().filter(fits).count();

@@ -1,6 +1,6 @@
-//! The rules' text, without a host: `cargo test` runs what is tested here.
+//! The rules' text. It needs no host, so `cargo test` runs these tests.
 
-/// What a rule asks for.
+/// The action of a rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Deed {
     Publish,
@@ -20,13 +20,13 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Is the rule about something with this label and score? The label `*` stands for any.
+    /// Whether the rule matches this label and score. The label `*` matches any.
     pub fn fits(&self, label: &str, score: f64) -> bool {
         (self.label == "*" || self.label == label) && score >= self.min_score
     }
 }
 
-/// Reads all rules; blank lines and those that begin with `#` say nothing.
+/// Reads all rules. Blank lines and lines that begin with `#` are ignored.
 pub fn parse(text: &str) -> Result<Vec<Rule>, String> {
     let lines = text.split('\n').map(str::trim).enumerate();
     lines

@@ -1,8 +1,8 @@
-//! From a heatmap to boxes, without a host: `cargo test` runs what is tested here.
+//! From a heatmap to boxes. It needs no host, so `cargo test` runs these tests.
 
 /// Pixels of the model's input for each cell of the heatmap.
 const STRIDE: f64 = 4.0;
-/// More candidates than these are noise, and comparing them takes the square of their number.
+/// Maximum number of boxes. More are noise, and the time to compare them grows with the square of their number.
 const MOST_CANDIDATES: usize = 1000;
 
 /// The model's outputs, row by row; `scale` and `offset` have all rows of the vertical values first.
@@ -29,7 +29,7 @@ impl Found {
         (self.x2 - self.x1) * (self.y2 - self.y1)
     }
 
-    /// The share of both that is common to them.
+    /// The common area as a share of both boxes together (IoU).
     fn overlap(&self, other: &Self) -> f64 {
         let width = (self.x2.min(other.x2) - self.x1.max(other.x1)).max(0.0);
         let height = (self.y2.min(other.y2) - self.y1.max(other.y1)).max(0.0);
@@ -44,7 +44,7 @@ pub fn candidates(heads: &Heads, min_score: f64) -> Vec<Found> {
     let mut found: Vec<Found> = (0..heads.height * heads.width)
         .filter_map(|cell| decode(heads, cell, min_score))
         .collect();
-    // The sort is stable: of equal scores the earlier cell stays first.
+    // The sort is stable: of equal scores, the earlier cell comes first.
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found.truncate(MOST_CANDIDATES);
     found

@@ -1,4 +1,4 @@
-//! {{name}}: makes boxes of what a detector with a heatmap of centres gives, and drops those that overlap better ones.
+//! {{name}}: makes boxes of the outputs of a centre-point detector, and drops those that overlap a better one.
 
 mod boxes;
 

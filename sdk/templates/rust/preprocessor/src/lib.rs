@@ -1,9 +1,9 @@
-//! {{name}}: makes a model's input of a picture. All the pixels' work is done by the host; only handles come here.
+//! {{name}}: makes a model's input of a picture. The host does all work on pixels; the component holds handles.
 
 use hotshoe_sdk::prelude::*;
 use hotshoe_sdk::{config, vision};
 
-/// The longest side that a setting may ask for.
+/// Maximum of the settings `width` and `height`.
 const MOST: u32 = 4096;
 
 struct Component;
@@ -15,7 +15,7 @@ impl Preprocessor for Component {
         let name = config::get("input").unwrap_or_else(|| "x".into());
         let image = vision::decode(sample)?;
         let image = vision::resize(&image, width, height, vision::Filter::Bilinear)?;
-        // 0 to 1, without a shift: what most models for pictures take. Change it to what yours was trained on.
+        // From 0 to 1, which is the input of most picture models. Change it to that of your model's training.
         let normalisation = vision::Normalisation {
             layout: vision::Layout::Nchw,
             channels: vision::Channels::Rgb,

@@ -1,4 +1,4 @@
-//! {{name}}: asks a classifier, through `wasi:nn`, what is in a picture.
+//! {{name}}: classifies a picture with a model, through `wasi:nn`.
 
 use hotshoe_sdk::nn::inference::NamedTensor as NnNamedTensor;
 use hotshoe_sdk::nn::tensor::{Tensor as NnTensor, TensorType};
@@ -6,7 +6,7 @@ use hotshoe_sdk::nn::{self, graph};
 use hotshoe_sdk::prelude::*;
 use hotshoe_sdk::{config, data, vision};
 
-/// The longest side that a setting may ask for.
+/// Maximum of the settings `width` and `height`.
 const MOST: u32 = 4096;
 
 struct Component;
@@ -34,7 +34,7 @@ impl Stage for Component {
                 }
             })
             .collect();
-        // The sort is stable: of equal scores the lower index stays first.
+        // The sort is stable: of equal scores, the lower index comes first.
         classes.sort_by(|a, b| b.score.total_cmp(&a.score));
         Ok(Insight::Classes(classes))
     }
@@ -54,7 +54,7 @@ fn picture(sample: &Sample) -> Result<Tensor> {
 fn run(input: Tensor) -> Result<Vec<f32>> {
     let model = config::get("model").unwrap_or_else(|| "classifier".into());
     let name = config::get("input").unwrap_or_else(|| "x".into());
-    // `wasi:nn` has tensors of its own, which are made of bytes.
+    // `wasi:nn` has its own tensors, which are made of bytes.
     let input = NnTensor::new(&input.shape(), TensorType::Fp32, &input.read_bytes());
     let graph = graph::load_by_name(&model).map_err(nn::error)?;
     let context = graph.init_execution_context().map_err(nn::error)?;
