@@ -197,7 +197,7 @@ fn every_door_stands_on_the_front() {
         files_with(&serving),
         [
             "host/http/src/connection.rs",
-            "host/http/src/front.rs",
+            "host/http/src/shared.rs",
             "host/http/src/tls.rs"
         ]
     );
