@@ -10,6 +10,7 @@ pub(super) use exports::without_export;
 pub(super) use source_digest::SourceDigest;
 
 use crate::{BuildError, Project};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,8 +116,8 @@ impl Guest {
     }
 
     /// The type that the exported function returns, as JSON for the guard of the SDK; `field` names a record's field as the language does.
-    pub(super) fn result_type(&self, field: fn(&str) -> String) -> String {
-        result_type::of(&self.resolve, &self.exported.found, field).to_string()
+    pub(super) fn result_type(&self, field: fn(&str) -> String) -> Value {
+        result_type::of(&self.resolve, &self.exported.found, field)
     }
 
     /// Writes the world that imports these interfaces, and returns its folder.
