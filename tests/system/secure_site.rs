@@ -284,8 +284,8 @@ fn a_site_s_folder_is_its_owner_s_and_is_not_replaced() {
     for (wrong, why) in [
         ("registry", "cannot be called"),
         ("deployer", "cannot be called"),
-        ("..", "is not a valid folder name"),
-        (".", "is not a valid folder name"),
+        ("..", "not only `.`"),
+        (".", "not only `.`"),
         ("a/b", "device"),
         ("", "device"),
         ("*", "device"),
