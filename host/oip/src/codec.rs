@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Buf;
+use prost::Message;
 use tonic::Status;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder};
 use tonic::codegen::BoxFuture;
@@ -30,6 +31,8 @@ pub(crate) fn routes(grpc: Arc<Grpc>, max_body: usize) -> Router {
         .with_state(infer)
 }
 
+/// Largest answer that is compressed, in bytes: 1 MiB. It is compressed on a thread that serves other connections too.
+const MAX_COMPRESSED_BYTES: usize = 1 << 20;
 /// The compressions of messages.
 const ENCODINGS: [(&str, CompressionEncoding); 2] = [
     ("gzip", CompressionEncoding::Gzip),
@@ -68,7 +71,13 @@ impl UnaryService<ModelInferRequest> for Infer {
 
     fn call(&mut self, request: tonic::Request<ModelInferRequest>) -> Self::Future {
         let grpc = Arc::clone(&self.grpc);
-        Box::pin(async move { grpc.model_infer(request).await })
+        Box::pin(async move {
+            let mut answer = grpc.model_infer(request).await?;
+            if answer.get_ref().encoded_len() > MAX_COMPRESSED_BYTES {
+                answer.disable_compression();
+            }
+            Ok(answer)
+        })
     }
 }
 

@@ -180,5 +180,8 @@ fn a_release_that_proves_nothing_is_told_of() {
     let help = success(["install", "--help"]);
     let help: Vec<&str> = help.split_whitespace().collect();
     let help = help.join(" ");
-    assert!(help.contains("Without them, models are not checked"), "{help}");
+    assert!(
+        help.contains("Without them, models are not checked"),
+        "{help}"
+    );
 }

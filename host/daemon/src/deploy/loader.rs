@@ -313,6 +313,8 @@ impl Loader {
                     ..LoadedLive::default()
                 };
             }
+            // The daemon stops: the release is not at fault.
+            Err(error) if error.is_interrupted() => return LoadedLive::default(),
             Err(error) => error,
         };
         let previous = ledger.previous.as_ref();

@@ -135,6 +135,11 @@ impl Reporter {
         }
         *last = Some(self.clock.now());
         drop(last);
+        self.tell_displaced(subject, cause);
+    }
+
+    /// As [`Self::displaced`], each time: the release that takes the place is verified, so that there is no flood.
+    pub(super) fn tell_displaced(&self, subject: &Subject, cause: Cause) {
         tracing::info!(name = subject.name, generation = subject.generation, %cause, "a statement is not followed");
         self.publish(subject, Phase::Absent, (0, 0), Some(cause));
     }

@@ -152,18 +152,20 @@ impl StartupState {
 
 /// Warns of files that other users of the machine can read or change. An earlier version, or a copy, made them so.
 fn warn_of_modes(config: &Config) {
+    let (private, unchangeable) = ("chmod -R go-rwx", "chmod go-w");
     let checked = [
-        (config.data.clone(), 0o077),
-        (config.data.join("ledger.json"), 0o077),
-        (config.data.join("blobs"), 0o077),
-        (config.trust.clone(), 0o022),
+        (config.data.clone(), 0o077, private),
+        (config.data.join("ledger.json"), 0o077, private),
+        (config.data.join("blobs"), 0o077, private),
+        // It may belong to another user, and the daemon needs to read it.
+        (config.trust.clone(), 0o022, unchangeable),
     ];
-    for (path, bits) in checked {
+    for (path, bits, advice) in checked {
         if let Some(mode) = wider_mode(&path, bits) {
             tracing::warn!(
                 path = %path.display(),
                 mode = format!("{mode:03o}"),
-                "other users of this machine can access a file that only the daemon should access; run `chmod -R go-rwx` on it"
+                "other users of this machine have more access to this file than they should; run `{advice}` on it"
             );
         }
     }

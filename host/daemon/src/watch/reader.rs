@@ -241,7 +241,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
                 self.found();
             }
         }
-        self.seen.clear();
+        // What was seen stays: the same folder may come back, with files that are kept.
         self.written.clear();
         self.touched.clear();
         self.unsettled.clear();

@@ -1,5 +1,6 @@
 //! State that the service and the reader of a watched folder share; part of it is in the status.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,7 +31,7 @@ struct State {
     /// Whether files wait, because no release serves.
     is_paused: bool,
     /// Files whose samples were dropped. They are read again.
-    dropped: Vec<PathBuf>,
+    dropped: BTreeSet<PathBuf>,
 }
 
 impl FolderState {
@@ -47,7 +48,7 @@ impl FolderState {
 
     /// Has a file read again: its sample was dropped.
     pub(super) fn dropped(&self, path: PathBuf) {
-        self.lock().dropped.push(path);
+        self.lock().dropped.insert(path);
     }
 
     /// Waits until a release serves, or until `stopped` is set and [`Self::wake`] called.
@@ -66,7 +67,7 @@ impl FolderState {
     }
 
     /// The files whose samples were dropped since the last call.
-    pub(crate) fn take_dropped(&self) -> Vec<PathBuf> {
+    pub(crate) fn take_dropped(&self) -> BTreeSet<PathBuf> {
         std::mem::take(&mut self.lock().dropped)
     }
 

@@ -5,6 +5,9 @@ use std::time::Instant;
 use super::Model;
 use crate::{RunError, Tensor};
 
+/// Largest row of zeros that is made, in bytes: 8 MiB. The sizes of an empty tensor cost a caller nothing.
+const MAX_ROW_BYTES: usize = 8 << 20;
+
 impl Model {
     /// The outputs without rows, if no input has a row and each row of the outputs follows from the same row of the inputs. `None` otherwise.
     pub(super) fn run_without_rows(
@@ -26,13 +29,21 @@ impl Model {
         if !self.in_order(shapes).is_ok_and(fits) {
             return Ok(None);
         }
+        let bytes = |tensor: &Tensor, shape: &[usize]| {
+            let size = tensor.element_type().size();
+            shape.iter().fold(size, |all, one| all.saturating_mul(*one))
+        };
+        let rows = inputs.iter().zip(&one);
+        let sizes = rows.map(|((_, tensor), (_, shape))| bytes(tensor, shape));
+        if sizes.fold(0, usize::saturating_add) > MAX_ROW_BYTES {
+            return Ok(None);
+        }
         let failed = |error: crate::TensorError| RunError::Failed {
             source: error.into(),
         };
         let zeros = inputs.iter().zip(&one).map(|((_, tensor), (_, shape))| {
-            let elements: usize = shape.iter().product();
-            let bytes = vec![0; elements.saturating_mul(tensor.element_type().size())];
-            Tensor::from_bytes(tensor.element_type(), shape, &bytes)
+            let zeros = vec![0; bytes(tensor, shape)];
+            Tensor::from_bytes(tensor.element_type(), shape, &zeros)
         });
         let zeros: Vec<Tensor> = zeros.collect::<Result<_, _>>().map_err(failed)?;
         let row: Vec<(&str, &Tensor)> = one.iter().map(|it| it.0).zip(&zeros).collect();

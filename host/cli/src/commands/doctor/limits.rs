@@ -130,7 +130,7 @@ fn modes(config: &Config) -> Finding {
             "other users can read or change files that only the daemon should access: {}",
             wide.join(", ")
         ),
-        "run `chmod -R go-rwx` on each",
+        "run `chmod go-w` on the file of trusted keys, and `chmod -R go-rwx` on the others",
     )
 }
 

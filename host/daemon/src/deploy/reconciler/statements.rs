@@ -200,7 +200,7 @@ impl Reconciler {
             PackageDecision::Accept(release, displaced) => {
                 let cause = superseded(&wanted.subject, "which is pending");
                 for subject in displaced {
-                    self.reporter.displaced(&subject, cause.clone());
+                    self.reporter.tell_displaced(&subject, cause.clone());
                 }
                 self.accept(wanted, *release);
             }
