@@ -67,6 +67,14 @@ fn what_the_first_call_takes_is_no_leak() {
 }
 
 #[test]
+fn what_one_later_call_takes_is_no_leak() {
+    let workspace = Workspace::new();
+    let daemon = daemon(&workspace, FOUR_MIB);
+    assert_eq!(calls(&daemon, &["good", "W", "good", "good"]), [1, 2, 3, 4]);
+    assert_eq!(replaced(&daemon), 0);
+}
+
+#[test]
 fn a_component_that_is_out_of_memory_gets_a_new_instance_whatever_it_returns() {
     let workspace = Workspace::new();
     let daemon = daemon(&workspace, FOUR_MIB);

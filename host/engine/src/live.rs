@@ -31,11 +31,16 @@ const OUT_OF_MEMORY: [&str; 2] = ["InternalError: out of memory", "MemoryError"]
 /// The component's own result, or the error that ended the call.
 pub(crate) type CallResult<T> = wasmtime::Result<Result<T, types::Error>>;
 
+/// Calls after the first in which memory grows, from which on it counts as a leak.
+const LEAK_GROWTHS: u32 = 2;
+
 pub(crate) struct LiveInstance {
     pub(crate) store: Store<State>,
     pub(crate) guest: Guest,
     /// Calls that it has served.
     calls: u32,
+    /// Calls after the first in which its linear memory grew.
+    growths: u32,
 }
 
 /// Peak memory of the instances of a component.
@@ -98,6 +103,7 @@ impl LiveInstance {
                 store,
                 guest,
                 calls: 0,
+                growths: 0,
             }),
             Err(error) => {
                 let mut failure = classify(&error, store.data(), component);
@@ -125,10 +131,14 @@ impl LiveInstance {
     }
 
     /// Whether the instance must be replaced after the call that just ended, before which its linear memory had `held_before` bytes.
-    pub(crate) fn wear(&self, limits: &Limits, held_before: u64) -> Option<Wear> {
+    pub(crate) fn wear(&mut self, limits: &Limits, held_before: u64) -> Option<Wear> {
         let memory = &self.store.data().memory;
-        let grown = self.calls > 1 && memory.held_bytes() as u64 > held_before;
-        if memory.ran_out() || grown && memory.is_nearly_full() {
+        // What the first calls take may be all that it needs: a leak grows again and again.
+        if self.calls > 1 && memory.held_bytes() as u64 > held_before {
+            self.growths = self.growths.saturating_add(1);
+        }
+        let grows = self.growths >= LEAK_GROWTHS && memory.held_bytes() as u64 > held_before;
+        if memory.ran_out() || grows && memory.is_nearly_full() {
             return Some(Wear::Memory);
         }
         let most = limits.calls?;
