@@ -121,6 +121,11 @@ impl Remote {
 
     /// Reads a manifest's bytes and checks its digest, if `at` has one.
     pub(crate) async fn manifest(&self, at: &Reference) -> Result<Vec<u8>, OciError> {
+        let expected = at.digest().map(str::parse::<Digest>).transpose();
+        let expected = expected.map_err(|source| OciError::Digest {
+            place: self.address.to_string(),
+            source,
+        })?;
         let path = format!("manifests/{}", name(at));
         let read = self
             .client
@@ -129,8 +134,8 @@ impl Remote {
             .await
             .map_err(failed(|| format!("cannot get the manifest {at}")))?;
         let found = Digest::of(&bytes);
-        match at.digest().map(str::parse::<Digest>) {
-            Some(Ok(expected)) if expected != found => Err(self.mismatch(expected, found)),
+        match expected {
+            Some(expected) if expected != found => Err(self.mismatch(expected, found)),
             _ => Ok(bytes),
         }
     }
