@@ -328,3 +328,70 @@ fn referrers_that_are_refused_are_found_under_their_tag() {
         assert!(count(&proxy.asked(), "GET", "/referrers/") > 0, "{status}");
     }
 }
+
+#[test]
+fn the_first_push_writes_the_list_where_referrers_are_refused() {
+    let Some((registry, workspace, release)) = start() else {
+        return;
+    };
+    for (status, repository) in [
+        ("403 Forbidden", "line/forbidden:1"),
+        ("500 Internal Server Error", "line/failing:1"),
+    ] {
+        let proxy = Proxy::start(registry.port, move |asked| {
+            if asked.path.contains("/referrers/") {
+                return say(status);
+            }
+            Reply::Pass
+        });
+        let at = proxy.address(repository);
+        assert_eq!(push(&workspace, &release, &at, &[])["signatures"], 1);
+        pulled(&workspace, &at, &[]);
+    }
+}
+
+#[test]
+fn signatures_that_a_registry_refuses_end_the_pull_and_missing_ones_do_not() {
+    let Some((registry, workspace, release)) = start() else {
+        return;
+    };
+    let pushed = push(&workspace, &release, &registry.address("line/angle:1"), &[]);
+    pulled(&workspace, &registry.address("line/angle:1"), &[]);
+    let tag = pushed["digest"].as_str().unwrap().replace(':', "-");
+    for status in ["403 Forbidden", "500 Internal Server Error"] {
+        let tag = tag.clone();
+        let proxy = Proxy::start(registry.port, move |asked| {
+            if asked.path.contains("/referrers/") {
+                return say(status);
+            }
+            if asked.path.contains(&tag) {
+                return say("404 Not Found");
+            }
+            Reply::Pass
+        });
+        let said = refused(&pull(&workspace, &proxy.address("line/angle:1"), &[]));
+        assert!(said.contains("cannot list the referrers"), "{said}");
+    }
+    // The release is requested by its tag, a signature by its digest.
+    let of_signatures = |status: &'static str| {
+        Proxy::start(registry.port, move |asked| {
+            if asked.path.contains("/manifests/sha256:") {
+                return say(status);
+            }
+            Reply::Pass
+        })
+    };
+    for status in ["403 Forbidden", "500 Internal Server Error"] {
+        let proxy = of_signatures(status);
+        let said = refused(&pull(&workspace, &proxy.address("line/angle:1"), &[]));
+        assert!(said.contains("cannot get the manifest"), "{said}");
+    }
+    // The folder keeps its signature.
+    let back = workspace.path("back").display().to_string();
+    let trust = workspace.trust_file();
+    done(&run(&workspace, &["verify", &back, "--trust", &trust], &[]));
+
+    let proxy = of_signatures("404 Not Found");
+    let said = done(&pull(&workspace, &proxy.address("line/angle:1"), &[]));
+    assert_eq!(said["signatures"], 0);
+}
