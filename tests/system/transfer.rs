@@ -130,12 +130,8 @@ fn a_blob_is_sent_as_one_request_and_a_present_one_is_not() {
     assert_eq!(count(&proxy.asked(), "POST", ""), 0);
 }
 
-#[test]
-fn a_blob_goes_in_chunks_where_one_request_is_too_large() {
-    let Some((registry, workspace, _)) = start() else {
-        return;
-    };
-    // 3 MiB that do not repeat, as a data file.
+/// A signed release with a data file of 3 MiB that do not repeat.
+fn large_release(workspace: &Workspace) -> PathBuf {
     let mut state = 1_u32;
     let data: Vec<u8> = std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -150,7 +146,15 @@ fn a_blob_goes_in_chunks_where_one_request_is_too_large() {
         Workspace::recipe("classify-angle.toml"),
         file.display()
     );
-    let release = workspace.release(&recipe);
+    workspace.release(&recipe)
+}
+
+#[test]
+fn a_blob_goes_in_chunks_where_one_request_is_too_large() {
+    let Some((registry, workspace, _)) = start() else {
+        return;
+    };
+    let release = large_release(&workspace);
     let limit = 600_000;
     let proxy = Proxy::start(registry.port, move |asked| match asked.body.len() {
         large if large > limit => say("413 Content Too Large"),
@@ -246,6 +250,27 @@ fn a_lost_connection_is_made_again_and_a_cut_body_is_continued_where_it_ended() 
     let digest = said["digest"].as_str().unwrap();
     // No byte came twice.
     assert_eq!(said["bytes"], blob_bytes(&release, digest));
+}
+
+#[test]
+fn a_pull_ends_if_a_registry_cuts_each_response_and_knows_no_ranges() {
+    let Some((registry, workspace, _)) = start() else {
+        return;
+    };
+    let release = large_release(&workspace);
+    push(&workspace, &release, &registry.address("line/angle:1"), &[]);
+    let proxy = Proxy::start(registry.port, |asked| {
+        if asked.has("range: ") {
+            return say("416 Range Not Satisfiable");
+        }
+        if asked.is("GET", "/blobs/") {
+            // More than an attempt needs to count as progress.
+            return Reply::Cut(2 << 20);
+        }
+        Reply::Pass
+    });
+    let said = refused(&pull(&workspace, &proxy.address("line/angle:1"), &[]));
+    assert!(said.contains("5 attempts failed"), "{said}");
 }
 
 #[test]
