@@ -11,8 +11,6 @@ use oci_client::manifest::{ImageIndexEntry, OciImageIndex, OciImageManifest};
 use super::remote::{INDEX, may_lack_referrers_api, referrers_tag};
 use super::{OciError, Remote};
 
-/// The most bundles per referrer; `hotshoe sign` and `cosign` write one.
-const BUNDLES_OF_ONE: usize = 4;
 /// Most attempts of a push to write the list of signatures, which other pushes may overwrite.
 const LIST_TRIES: u32 = 16;
 /// The shortest and the longest wait before a push reads its list again: another push may still overwrite it with an older list.
@@ -62,12 +60,16 @@ impl<'a> Signatures<'a> {
             let found = found.into_iter();
             let found = found.filter(|bundle| check_bundle(manifest, bundle).is_ok());
             bundles.extend(found.filter(|bundle| seen.insert(Digest::of(bundle))));
+            if bundles.len() >= most {
+                break;
+            }
         }
         bundles.truncate(most);
         Ok(bundles)
     }
 
-    /// The bundles of a referrer, each of at most [`ReleaseLimits::BUNDLE_BYTES`]. None if it is not a signature.
+    /// The bundles of a referrer, at most [`ReleaseLimits::BUNDLES`] and each of at most [`ReleaseLimits::BUNDLE_BYTES`]. None if it is
+    /// not a signature.
     async fn bundles(&self, referrer: &str) -> Result<Vec<Vec<u8>>, OciError> {
         let at = self.remote.address().reference();
         let at = at.clone_with_digest(referrer.to_owned());
@@ -78,8 +80,9 @@ impl<'a> Signatures<'a> {
                 source,
             })?;
         let mut bundles = Vec::new();
+        let most = usize::try_from(ReleaseLimits::BUNDLES).unwrap_or(usize::MAX);
         let layers = manifest.layers.iter().filter(|it| it.media_type == BUNDLE);
-        for layer in layers.take(BUNDLES_OF_ONE) {
+        for layer in layers.take(most) {
             let size = u64::try_from(layer.size).unwrap_or(u64::MAX);
             let limit = ReleaseLimits::BUNDLE_BYTES;
             if size > limit {
@@ -94,7 +97,8 @@ impl<'a> Signatures<'a> {
         Ok(bundles)
     }
 
-    /// Lists the signatures `referrers`, whose manifests the registry has, and checks that a pull finds all of `bundles`. Registries
+    /// Lists the signatures `referrers`, whose manifests the registry has, and checks that a pull finds those of `bundles` that a
+    /// key signed. Registries
     /// older than version 1.1 of the specification have the list under a tag made of the manifest's digest ("referrers tag schema"),
     /// which two pushes can replace at the same time: it is read back, merged and written again.
     ///
@@ -125,7 +129,10 @@ impl<'a> Signatures<'a> {
         }
         let found = self.find(manifest, |_, _| ()).await?;
         let found: BTreeSet<Digest> = found.iter().map(|bundle| Digest::of(bundle)).collect();
-        let is_lost = |bundle: &&Vec<u8>| !found.contains(&Digest::of(bundle));
+        // A pull leaves out bundles of other kinds, such as those that `cosign` signs without a key.
+        let is_lost = |bundle: &&Vec<u8>| {
+            check_bundle(manifest, bundle).is_ok() && !found.contains(&Digest::of(bundle))
+        };
         match bundles.iter().filter(is_lost).count() {
             0 => Ok(()),
             lost => Err(OciError::SignaturesLost {
