@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use hotshoe_store::Layout;
 use hotshoe_tests::{Need, skip};
+use hotshoe_trust::Digest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -208,6 +210,60 @@ fn signers_that_push_at_the_same_time_lose_no_signature() {
         });
         assert_eq!(signatures(&to, &workspace.path("back")), 2, "round {round}");
     }
+}
+
+/// Replaces the signatures of a release folder by one manifest with all their bundles, as other tools may write them.
+fn join_signatures(release: &Path) {
+    let blobs = release.join("blobs/sha256");
+    let read = |entry: &Value| {
+        let digest = entry["digest"].as_str().unwrap();
+        let file = blobs.join(digest.trim_start_matches("sha256:"));
+        json(&fs::read_to_string(file).unwrap())
+    };
+    let mut index = json(&fs::read_to_string(release.join("index.json")).unwrap());
+    let entries = index["manifests"].as_array().unwrap().clone();
+    let (signatures, mut entries): (Vec<Value>, Vec<Value>) = entries
+        .into_iter()
+        .partition(|entry| entry["artifactType"] == BUNDLE);
+    let mut joined = read(&signatures[0]);
+    let layers: Vec<Value> = signatures
+        .iter()
+        .map(|entry| read(entry)["layers"][0].clone())
+        .collect();
+    joined["layers"] = layers.into();
+    let joined = joined.to_string();
+    let digest = Digest::of(joined.as_bytes());
+    fs::write(blobs.join(digest.hex()), &joined).unwrap();
+    let mut entry = signatures[0].clone();
+    entry["digest"] = digest.to_string().into();
+    entry["size"] = joined.len().into();
+    entries.push(entry);
+    index["manifests"] = entries.into();
+    fs::write(release.join("index.json"), index.to_string()).unwrap();
+}
+
+#[test]
+fn a_push_misses_no_bundle_of_another_kind_and_finds_many_in_one_manifest() {
+    let program = match program() {
+        Ok(program) => program,
+        Err(reason) => return skip(Need::DebianPackages, &reason),
+    };
+    let registry = Registry::start(&program);
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    for name in ["bob", "carol", "dave", "erin"] {
+        workspace.key(name);
+        workspace.sign(&release, name);
+    }
+    join_signatures(&release);
+    // Not by a key.
+    let layout = Layout::open(&release).unwrap();
+    layout.attach(br#"{"mediaType":"none"}"#).unwrap();
+    let to = registry.address("line/angle:1");
+    let folder = release.display().to_string();
+    let pushed = json(&success(["push", &folder, &to, "--json"]));
+    assert_eq!(pushed["signatures"], 2);
+    assert_eq!(signatures(&to, &workspace.path("back")), 5);
 }
 
 #[test]

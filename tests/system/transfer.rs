@@ -130,12 +130,8 @@ fn a_blob_is_sent_as_one_request_and_a_present_one_is_not() {
     assert_eq!(count(&proxy.asked(), "POST", ""), 0);
 }
 
-#[test]
-fn a_blob_goes_in_chunks_where_one_request_is_too_large() {
-    let Some((registry, workspace, _)) = start() else {
-        return;
-    };
-    // 3 MiB that do not repeat, as a data file.
+/// A signed release with a data file of 3 MiB that do not repeat.
+fn large_release(workspace: &Workspace) -> PathBuf {
     let mut state = 1_u32;
     let data: Vec<u8> = std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -150,7 +146,15 @@ fn a_blob_goes_in_chunks_where_one_request_is_too_large() {
         Workspace::recipe("classify-angle.toml"),
         file.display()
     );
-    let release = workspace.release(&recipe);
+    workspace.release(&recipe)
+}
+
+#[test]
+fn a_blob_goes_in_chunks_where_one_request_is_too_large() {
+    let Some((registry, workspace, _)) = start() else {
+        return;
+    };
+    let release = large_release(&workspace);
     let limit = 600_000;
     let proxy = Proxy::start(registry.port, move |asked| match asked.body.len() {
         large if large > limit => say("413 Content Too Large"),
@@ -249,6 +253,27 @@ fn a_lost_connection_is_made_again_and_a_cut_body_is_continued_where_it_ended() 
 }
 
 #[test]
+fn a_pull_ends_if_a_registry_cuts_each_response_and_knows_no_ranges() {
+    let Some((registry, workspace, _)) = start() else {
+        return;
+    };
+    let release = large_release(&workspace);
+    push(&workspace, &release, &registry.address("line/angle:1"), &[]);
+    let proxy = Proxy::start(registry.port, |asked| {
+        if asked.has("range: ") {
+            return say("416 Range Not Satisfiable");
+        }
+        if asked.is("GET", "/blobs/") {
+            // More than an attempt needs to count as progress.
+            return Reply::Cut(2 << 20);
+        }
+        Reply::Pass
+    });
+    let said = refused(&pull(&workspace, &proxy.address("line/angle:1"), &[]));
+    assert!(said.contains("5 attempts failed"), "{said}");
+}
+
+#[test]
 fn an_interrupted_pull_is_continued_by_the_next_and_a_complete_one_fetches_nothing() {
     let Some((registry, workspace, release)) = start() else {
         return;
@@ -327,4 +352,71 @@ fn referrers_that_are_refused_are_found_under_their_tag() {
         pulled(&workspace, &proxy.address("line/angle:1"), &[]);
         assert!(count(&proxy.asked(), "GET", "/referrers/") > 0, "{status}");
     }
+}
+
+#[test]
+fn the_first_push_writes_the_list_where_referrers_are_refused() {
+    let Some((registry, workspace, release)) = start() else {
+        return;
+    };
+    for (status, repository) in [
+        ("403 Forbidden", "line/forbidden:1"),
+        ("500 Internal Server Error", "line/failing:1"),
+    ] {
+        let proxy = Proxy::start(registry.port, move |asked| {
+            if asked.path.contains("/referrers/") {
+                return say(status);
+            }
+            Reply::Pass
+        });
+        let at = proxy.address(repository);
+        assert_eq!(push(&workspace, &release, &at, &[])["signatures"], 1);
+        pulled(&workspace, &at, &[]);
+    }
+}
+
+#[test]
+fn signatures_that_a_registry_refuses_end_the_pull_and_missing_ones_do_not() {
+    let Some((registry, workspace, release)) = start() else {
+        return;
+    };
+    let pushed = push(&workspace, &release, &registry.address("line/angle:1"), &[]);
+    pulled(&workspace, &registry.address("line/angle:1"), &[]);
+    let tag = pushed["digest"].as_str().unwrap().replace(':', "-");
+    for status in ["403 Forbidden", "500 Internal Server Error"] {
+        let tag = tag.clone();
+        let proxy = Proxy::start(registry.port, move |asked| {
+            if asked.path.contains("/referrers/") {
+                return say(status);
+            }
+            if asked.path.contains(&tag) {
+                return say("404 Not Found");
+            }
+            Reply::Pass
+        });
+        let said = refused(&pull(&workspace, &proxy.address("line/angle:1"), &[]));
+        assert!(said.contains("cannot list the referrers"), "{said}");
+    }
+    // The release is requested by its tag, a signature by its digest.
+    let of_signatures = |status: &'static str| {
+        Proxy::start(registry.port, move |asked| {
+            if asked.path.contains("/manifests/sha256:") {
+                return say(status);
+            }
+            Reply::Pass
+        })
+    };
+    for status in ["403 Forbidden", "500 Internal Server Error"] {
+        let proxy = of_signatures(status);
+        let said = refused(&pull(&workspace, &proxy.address("line/angle:1"), &[]));
+        assert!(said.contains("cannot get the manifest"), "{said}");
+    }
+    // The folder keeps its signature.
+    let back = workspace.path("back").display().to_string();
+    let trust = workspace.trust_file();
+    done(&run(&workspace, &["verify", &back, "--trust", &trust], &[]));
+
+    let proxy = of_signatures("404 Not Found");
+    let said = done(&pull(&workspace, &proxy.address("line/angle:1"), &[]));
+    assert_eq!(said["signatures"], 0);
 }

@@ -1,7 +1,5 @@
 //! A model as one file: with the weights that its exporter wrote to files beside it (ONNX external data), as a release carries it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -108,7 +106,7 @@ pub fn whole(folder: &Path, bytes: &[u8], limit: u64) -> Result<Option<Vec<u8>>,
     }
     let mut sides = SideFiles {
         folder,
-        files: HashMap::new(),
+        last: None,
         left: limit.saturating_sub(bytes.len() as u64),
         limit,
     };
@@ -141,10 +139,20 @@ fn check_sizes(graph: &GraphProto) -> Result<(), WholeError> {
 /// The side files of one model.
 struct SideFiles<'a> {
     folder: &'a Path,
-    files: HashMap<String, (File, u64)>,
+    /// The last one that was read. An export with one file per tensor has more files than a process may open.
+    last: Option<SideFile>,
     /// Bytes that the weights may still have.
     left: u64,
     limit: u64,
+}
+
+/// An open side file.
+struct SideFile {
+    /// The path in the model.
+    location: String,
+    file: File,
+    /// Its size in bytes.
+    bytes: u64,
 }
 
 impl SideFiles<'_> {
@@ -216,9 +224,9 @@ impl SideFiles<'_> {
 
     /// A side file and its size.
     fn open(&mut self, tensor: &str, location: &str) -> Result<(&File, u64), WholeError> {
-        let side = match self.files.entry(location.to_owned()) {
-            Entry::Occupied(side) => side.into_mut(),
-            Entry::Vacant(side) => {
+        let side = match self.last.take() {
+            Some(side) if side.location == location => side,
+            _ => {
                 if !stays_below(Path::new(location)) {
                     return Err(WholeError::LeadsOut {
                         tensor: tensor.to_owned(),
@@ -230,14 +238,19 @@ impl SideFiles<'_> {
                     location: location.to_owned(),
                     source,
                 })?;
-                let Some(opened) = opened else {
-                    let location = location.to_owned();
+                let location = location.to_owned();
+                let Some((file, bytes)) = opened else {
                     return Err(WholeError::SidePointer { location });
                 };
-                side.insert(opened)
+                SideFile {
+                    location,
+                    file,
+                    bytes,
+                }
             }
         };
-        Ok((&side.0, side.1))
+        let side = self.last.insert(side);
+        Ok((&side.file, side.bytes))
     }
 }
 

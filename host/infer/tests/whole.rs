@@ -81,6 +81,47 @@ fn weights_beside_a_model_become_a_part_of_it() {
     );
 }
 
+#[test]
+fn tensors_in_turn_from_two_files_become_a_part_of_the_model() {
+    let folder = folder();
+    let elements: Vec<u8> = [100.0_f32, 200.0]
+        .iter()
+        .flat_map(|it| it.to_le_bytes())
+        .collect();
+    fs::write(folder.path().join("v.bin"), elements).unwrap();
+    let external = |name: &str, location: &str, offset: &str| TensorProto {
+        data_location: Some(DataLocation::External as i32),
+        external_data: [("location", location), ("offset", offset), ("length", "8")]
+            .map(|(key, value)| StringStringEntryProto {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            })
+            .to_vec(),
+        ..weight(name, &[2], &[])
+    };
+    let bytes = file(GraphProto {
+        name: "two".to_owned(),
+        input: vec![value("x", DataType::Float, &[2])],
+        output: vec![value("y", DataType::Float, &[2])],
+        initializer: vec![
+            external("u", "data/w.bin", "0"),
+            external("v", "v.bin", "0"),
+            external("w", "data/w.bin", "4"),
+        ],
+        node: vec![
+            node("Add", &["x", "u"], "s"),
+            node("Add", &["s", "v"], "t"),
+            node("Add", &["t", "w"], "y"),
+        ],
+        ..GraphProto::default()
+    });
+    let joined = whole(folder.path(), &bytes, LIMIT).unwrap().unwrap();
+    let model = load(&joined, BackendChoice::Tract, Options::default()).unwrap();
+    let x = Tensor::from_f32(&[2], vec![1.0, 2.0]).unwrap();
+    let y = model.run(&[("x", &x)]).unwrap().remove(0).1;
+    assert_eq!(y.as_f32().unwrap(), [112.0, 232.0]);
+}
+
 fn refused(folder: &TempDir, entries: &[(&str, &str)]) -> WholeError {
     whole(folder.path(), &beside(entries), LIMIT).unwrap_err()
 }

@@ -163,6 +163,72 @@ fn a_redirect_gets_no_authorization() {
     assert!(count(&storage.asked(), "GET", "/blobs/") > 0);
 }
 
+#[test]
+fn a_server_to_which_the_registry_redirects_the_first_request_gets_no_credentials() {
+    let Some((registry, workspace, release)) = start() else {
+        return;
+    };
+    push(&workspace, &release, &registry.address("line/angle:1"), &[]);
+    let other = Proxy::start(registry.port, |_| Reply::Pass);
+    let target = other.port;
+    other.rule(move |_| {
+        let challenge =
+            format!("www-authenticate: Bearer realm=\"http://127.0.0.1:{target}/token\"\r\n");
+        Reply::Say("401 Unauthorized", challenge, String::new())
+    });
+    let front = Proxy::start(registry.port, move |asked| {
+        if asked.path == "/v2/" {
+            let to = format!("location: http://127.0.0.1:{target}/v2/\r\n");
+            return Reply::Say("307 Temporary Redirect", to, String::new());
+        }
+        Reply::Pass
+    });
+    let from = front.address("line/angle:1");
+    let back = workspace.path("back").display().to_string();
+    let arguments = ["pull", &from, "--username", "u", "--out", &back];
+    let password = [("HOTSHOE_REGISTRY_PASSWORD", "p")];
+    let said = done(&run(&workspace, &arguments, &password));
+    assert_eq!(said["signatures"], 1);
+    let asked = other.asked();
+    assert_eq!(asked.len(), 1);
+    assert!(asked.iter().all(|it| !it.has("authorization: ")));
+}
+
+#[test]
+fn a_token_service_without_tls_gets_no_credentials_for_a_registry_with_tls() {
+    let Some((registry, workspace, _)) = start() else {
+        return;
+    };
+    let service = Proxy::start(registry.port, |_| say("401 Unauthorized"));
+    let challenge = format!(
+        "www-authenticate: Bearer realm=\"http://127.0.0.1:{}/token\"\r\n",
+        service.port
+    );
+    let authority = Authority::new(&workspace.path("authority"));
+    let issued = authority.issue("registry");
+    let tls = server(&issued.certificate, &issued.key);
+    let front = Proxy::with_tls(registry.port, Some(tls), move |_| {
+        Reply::Say("401 Unauthorized", challenge.clone(), String::new())
+    });
+    let from = format!("oci://localhost:{}/line/angle:1", front.port);
+    let back = workspace.path("back").display().to_string();
+    let ca = authority.ca().display().to_string();
+    let arguments = [
+        "pull",
+        &from,
+        "--ca-file",
+        &ca,
+        "--username",
+        "u",
+        "--out",
+        &back,
+    ];
+    let password = [("HOTSHOE_REGISTRY_PASSWORD", "p")];
+    let said = refused(&run(&workspace, &arguments, &password));
+    assert!(said.contains("does not use https"), "{said}");
+    assert!(service.asked().is_empty());
+}
+
 fn server(certificate: &Path, key: &Path) -> Arc<ServerConfig> {
     let certificate = CertificateDer::from_pem_file(certificate).unwrap();
     let key = PrivateKeyDer::from_pem_file(key).unwrap();

@@ -71,6 +71,12 @@ impl FromStr for Address {
             return Err(refused("it does not start with a host"));
         }
         let reference = Reference::from_str(rest).map_err(|error| refused(&error.to_string()))?;
+        let digest = reference.digest().map(str::parse::<Digest>);
+        if digest.is_some_and(|digest| digest.is_err()) {
+            return Err(refused(
+                "its digest is not `sha256:` and 64 lower-case hexadecimal digits",
+            ));
+        }
         Ok(Self(reference))
     }
 }
@@ -106,6 +112,20 @@ mod tests {
             "oci://127.0.0.1:5000/labels:1",
             Ok(("oci://127.0.0.1:5000/labels:1", true)),
         );
+        let hex = "0123456789abcdef".repeat(4);
+        let pinned = format!("oci://registry.example/labels@sha256:{hex}");
+        check(&pinned, Ok((pinned.as_str(), false)));
+        // Digests that cannot be checked: upper-case digits, and other functions.
+        for digest in [
+            format!("sha256:{}", hex.to_uppercase()),
+            format!("sha512:{hex}{hex}"),
+            format!("sha384:{}", "0".repeat(96)),
+        ] {
+            check(
+                &format!("oci://registry.example/labels@{digest}"),
+                Err("its digest is not `sha256:`"),
+            );
+        }
         check("oci://labels", Err("has no repository"));
         check("oci://line/labels:3", Err("does not start with a host"));
         check("registry.example/labels", Err("does not start with oci://"));

@@ -1,5 +1,5 @@
 use hotshoe_store::{BlobError, LayoutError};
-use hotshoe_trust::Digest;
+use hotshoe_trust::{Digest, DigestError};
 
 use super::transfer::{CaError, TransferError};
 
@@ -75,6 +75,15 @@ pub(crate) enum OciError {
         #[source]
         source: serde_json::Error,
     },
+    /// A digest that cannot be checked.
+    #[error("a manifest of {place} cannot be requested")]
+    Digest {
+        /// The address.
+        place: String,
+        /// Why.
+        #[source]
+        source: DigestError,
+    },
     /// The bytes do not match the requested digest.
     #[error("{place} returned {found} for {expected}")]
     Mismatch {
@@ -123,7 +132,7 @@ impl OciError {
             Self::Registry { source, .. } => source.name(),
             Self::Ca(_) => "bad_ca_file",
             Self::NotARelease { .. } => "not_a_release",
-            Self::Manifest { .. } | Self::Referrer { .. } => "malformed",
+            Self::Manifest { .. } | Self::Referrer { .. } | Self::Digest { .. } => "malformed",
             Self::SignaturesLost { .. } => "signatures_lost",
             Self::Interrupted { .. } => "interrupted",
             Self::Mismatch { .. } => "damaged_blob",

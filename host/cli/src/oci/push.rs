@@ -16,7 +16,7 @@ pub(crate) struct Pushed {
     pub place: String,
     /// The digest of the signed manifest.
     pub digest: Digest,
-    /// The number of its signatures, all of which a pull finds.
+    /// The number of its signatures. A pull finds all that a key signed.
     pub signatures: usize,
     /// The bytes that the registry lacked.
     pub sent_bytes: u64,

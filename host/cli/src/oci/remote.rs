@@ -22,7 +22,9 @@ pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The media types of manifests. Only the first can be a release; a pull names the type of the others in its error.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 /// The statuses with which registries, and proxies before them, answer a request for referrers that they do not know.
-const NO_REFERRERS_API: [u16; 6] = [400, 403, 404, 405, 500, 501];
+const NO_REFERRERS_API: [u16; 4] = [400, 404, 405, 501];
+/// The statuses with which some of them do, and with which others refuse a request that they know.
+const MAYBE_NO_REFERRERS_API: [u16; 2] = [403, 500];
 
 /// The options for access to a registry.
 #[derive(Debug, Clone, clap::Args)]
@@ -121,6 +123,11 @@ impl Remote {
 
     /// Reads a manifest's bytes and checks its digest, if `at` has one.
     pub(crate) async fn manifest(&self, at: &Reference) -> Result<Vec<u8>, OciError> {
+        let expected = at.digest().map(str::parse::<Digest>).transpose();
+        let expected = expected.map_err(|source| OciError::Digest {
+            place: self.address.to_string(),
+            source,
+        })?;
         let path = format!("manifests/{}", name(at));
         let read = self
             .client
@@ -129,8 +136,8 @@ impl Remote {
             .await
             .map_err(failed(|| format!("cannot get the manifest {at}")))?;
         let found = Digest::of(&bytes);
-        match at.digest().map(str::parse::<Digest>) {
-            Some(Ok(expected)) if expected != found => Err(self.mismatch(expected, found)),
+        match expected {
+            Some(expected) if expected != found => Err(self.mismatch(expected, found)),
             _ => Ok(bytes),
         }
     }
@@ -167,7 +174,7 @@ impl Remote {
     ) -> Result<Option<OciImageIndex>, OciError> {
         let path = format!("referrers/{subject}");
         match self.client.read(&path, INDEX, INDEX_BYTES).await {
-            Err(error) if has_no_referrers_api(&error) => Ok(None),
+            Err(error) if has_status(&error, &NO_REFERRERS_API) => Ok(None),
             read => index(subject, read).map(Some),
         }
     }
@@ -212,9 +219,17 @@ fn name(at: &Reference) -> &str {
     at.digest().or(at.tag()).unwrap_or("latest")
 }
 
-fn has_no_referrers_api(error: &TransferError) -> bool {
+/// Whether the error of [`Remote::referrers`] may be that of a registry without this request.
+pub(super) fn may_lack_referrers_api(error: &OciError) -> bool {
+    match error {
+        OciError::Registry { source, .. } => has_status(source, &MAYBE_NO_REFERRERS_API),
+        _ => false,
+    }
+}
+
+fn has_status(error: &TransferError, statuses: &[u16]) -> bool {
     let status = error.status().map(|status| status.as_u16());
-    status.is_some_and(|status| NO_REFERRERS_API.contains(&status))
+    status.is_some_and(|status| statuses.contains(&status))
 }
 
 /// Reads a list of referrers.

@@ -8,11 +8,9 @@ use hotshoe_trust::manifest::{BUNDLE, MANIFEST};
 use hotshoe_trust::{Blob, Digest, ReleaseLimits, check_bundle};
 use oci_client::manifest::{ImageIndexEntry, OciImageIndex, OciImageManifest};
 
-use super::remote::{INDEX, referrers_tag};
+use super::remote::{INDEX, may_lack_referrers_api, referrers_tag};
 use super::{OciError, Remote};
 
-/// The most bundles per referrer; `hotshoe sign` and `cosign` write one.
-const BUNDLES_OF_ONE: usize = 4;
 /// Most attempts of a push to write the list of signatures, which other pushes may overwrite.
 const LIST_TRIES: u32 = 16;
 /// The shortest and the longest wait before a push reads its list again: another push may still overwrite it with an older list.
@@ -35,13 +33,16 @@ impl<'a> Signatures<'a> {
     /// so unreadable ones, and those of other manifests, are passed to `skipped` or left out.
     ///
     /// # Errors
-    /// [`OciError`].
+    /// [`OciError`] of a request that failed: a signature is missing only if the registry says so.
     pub(super) async fn find(
         &self,
         manifest: &[u8],
         mut skipped: impl FnMut(&str, &OciError),
     ) -> Result<Vec<Vec<u8>>, OciError> {
-        let mut entries = self.listed().await?;
+        let (mut entries, refused) = self.listed().await?;
+        if let Some(error) = refused {
+            return Err(error);
+        }
         entries.retain(|entry| is_signature(entry).unwrap_or(true));
         // The list may not say the type of an entry; then its manifest does. Those that say it come first.
         entries.sort_by_key(|entry| is_signature(entry).is_none());
@@ -50,21 +51,25 @@ impl<'a> Signatures<'a> {
         let mut bundles = Vec::new();
         for entry in entries.iter().take(most) {
             let found = match self.bundles(&entry.digest).await {
-                Ok(found) => found,
-                Err(error) => {
+                Err(error) if is_unusable(&error) => {
                     skipped(&entry.digest, &error);
                     continue;
                 }
+                found => found?,
             };
             let found = found.into_iter();
             let found = found.filter(|bundle| check_bundle(manifest, bundle).is_ok());
             bundles.extend(found.filter(|bundle| seen.insert(Digest::of(bundle))));
+            if bundles.len() >= most {
+                break;
+            }
         }
         bundles.truncate(most);
         Ok(bundles)
     }
 
-    /// The bundles of a referrer, each of at most [`ReleaseLimits::BUNDLE_BYTES`]. None if it is not a signature.
+    /// The bundles of a referrer, at most [`ReleaseLimits::BUNDLES`] and each of at most [`ReleaseLimits::BUNDLE_BYTES`]. None if it is
+    /// not a signature.
     async fn bundles(&self, referrer: &str) -> Result<Vec<Vec<u8>>, OciError> {
         let at = self.remote.address().reference();
         let at = at.clone_with_digest(referrer.to_owned());
@@ -75,8 +80,9 @@ impl<'a> Signatures<'a> {
                 source,
             })?;
         let mut bundles = Vec::new();
+        let most = usize::try_from(ReleaseLimits::BUNDLES).unwrap_or(usize::MAX);
         let layers = manifest.layers.iter().filter(|it| it.media_type == BUNDLE);
-        for layer in layers.take(BUNDLES_OF_ONE) {
+        for layer in layers.take(most) {
             let size = u64::try_from(layer.size).unwrap_or(u64::MAX);
             let limit = ReleaseLimits::BUNDLE_BYTES;
             if size > limit {
@@ -91,7 +97,8 @@ impl<'a> Signatures<'a> {
         Ok(bundles)
     }
 
-    /// Lists the signatures `referrers`, whose manifests the registry has, and checks that a pull finds all of `bundles`. Registries
+    /// Lists the signatures `referrers`, whose manifests the registry has, and checks that a pull finds those of `bundles` that a
+    /// key signed. Registries
     /// older than version 1.1 of the specification have the list under a tag made of the manifest's digest ("referrers tag schema"),
     /// which two pushes can replace at the same time: it is read back, merged and written again.
     ///
@@ -109,7 +116,8 @@ impl<'a> Signatures<'a> {
         let mut written = BTreeSet::new();
         for _ in 0..LIST_TRIES {
             let began = Instant::now();
-            let entries = self.listed().await?;
+            // A registry that refuses the request for referrers may have no list yet, which is then written.
+            let (entries, _) = self.listed().await?;
             let lacking = lacking(&entries, referrers, &written);
             if lacking.is_empty() {
                 break;
@@ -121,7 +129,10 @@ impl<'a> Signatures<'a> {
         }
         let found = self.find(manifest, |_, _| ()).await?;
         let found: BTreeSet<Digest> = found.iter().map(|bundle| Digest::of(bundle)).collect();
-        let is_lost = |bundle: &&Vec<u8>| !found.contains(&Digest::of(bundle));
+        // A pull leaves out bundles of other kinds, such as those that `cosign` signs without a key.
+        let is_lost = |bundle: &&Vec<u8>| {
+            check_bundle(manifest, bundle).is_ok() && !found.contains(&Digest::of(bundle))
+        };
         match bundles.iter().filter(is_lost).count() {
             0 => Ok(()),
             lost => Err(OciError::SignaturesLost {
@@ -133,12 +144,17 @@ impl<'a> Signatures<'a> {
     }
 
     /// The referrers of the release. A mirror copies the list under the tag even into a registry that makes its own, and the two can
-    /// differ.
-    async fn listed(&self) -> Result<Vec<ImageIndexEntry>, OciError> {
+    /// differ. With the error of a registry that refuses the request for referrers and has no list under the tag: then it is not known
+    /// whether there are any.
+    async fn listed(&self) -> Result<(Vec<ImageIndexEntry>, Option<OciError>), OciError> {
         // Of all types: a registry that filters leaves out the entries without a type.
-        let listed = self.remote.referrers(self.release).await?;
+        let (listed, refused) = match self.remote.referrers(self.release).await {
+            Err(error) if may_lack_referrers_api(&error) => (None, Some(error)),
+            listed => (listed?, None),
+        };
         let mut entries = listed.map_or_else(Vec::new, |index| index.manifests);
         let tagged = self.remote.tagged_referrers(self.release).await?;
+        let refused = refused.filter(|_| tagged.is_none());
         let mut places: HashMap<String, usize> = HashMap::new();
         for (place, entry) in entries.iter().enumerate() {
             places.entry(entry.digest.clone()).or_insert(place);
@@ -153,7 +169,7 @@ impl<'a> Signatures<'a> {
                 None => entries.push(entry),
             }
         }
-        Ok(entries)
+        Ok((entries, refused))
     }
 
     async fn write(&self, manifests: Vec<ImageIndexEntry>) -> Result<(), OciError> {
@@ -171,6 +187,12 @@ impl<'a> Signatures<'a> {
         })?;
         self.remote.put_manifest(&at, bytes, INDEX).await
     }
+}
+
+/// Whether a referrer itself is missing or cannot be used. Any other error says nothing about it.
+fn is_unusable(error: &OciError) -> bool {
+    let names = ["not_found", "malformed", "damaged_blob", "too_large"];
+    error.name().is_some_and(|name| names.contains(&name))
 }
 
 /// Whether an entry is a signature; `None` if the list does not say.

@@ -73,6 +73,7 @@ impl RegistryClient {
             authenticator: Authenticator::new(
                 credentials,
                 format!("repository:{repository}:{actions}"),
+                server.is_plain,
             ),
             progress: progress.clone(),
             sent: Arc::default(),
@@ -99,8 +100,10 @@ impl RegistryClient {
         if is_temporary(answer.status()) {
             return Err(refused(answer).await);
         }
+        // Another server's challenge gets nothing: the credentials are the registry's.
+        let is_own = answer.url().origin() == self.base.origin();
         let headers = answer.headers();
-        if headers.contains_key(WWW_AUTHENTICATE) {
+        if is_own && headers.contains_key(WWW_AUTHENTICATE) {
             self.authenticator.answer(&self.http, headers).await?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 
 use super::{RegistryClient, TransferError, body};
 
-/// How many bytes an attempt receives to count as progress, after which failed attempts are counted from the start.
+/// By how many bytes the file must grow until failed attempts are counted from the start.
 const PROGRESS_BYTES: u64 = 1024 * 1024;
 /// How much of a file is hashed at once, in bytes.
 const READ_BYTES: usize = 256 * 1024;
@@ -90,13 +90,15 @@ impl RegistryClient {
     ) -> Result<u64, TransferError> {
         let mut partial = Partial::open(file, blob.size).map_err(TransferError::File)?;
         let mut attempts = self.attempts();
+        // The size up to which attempts were counted. Received bytes are no measure: a registry may send the same ones again and again.
+        let mut counted = partial.size;
         loop {
-            let before = partial.received;
             match self.receive(blob, &mut partial, &mut progress).await {
                 Ok(()) => return Ok(partial.received),
                 Err(error) => {
-                    if partial.received.saturating_sub(before) >= PROGRESS_BYTES {
+                    if partial.size.saturating_sub(counted) >= PROGRESS_BYTES {
                         attempts.restart();
+                        counted = partial.size;
                     }
                     attempts.wait(error).await?;
                     partial.is_resumed = partial.size > 0;

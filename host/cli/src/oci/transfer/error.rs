@@ -42,6 +42,11 @@ pub(crate) enum TransferError {
         /// Its own words.
         reason: Reason,
     },
+    /// The registry has TLS, and its token service does not.
+    #[error(
+        "the registry names the token service {0}, which does not use https; no credentials were sent"
+    )]
+    PlainToken(String),
     /// The token service's response has no token.
     #[error("the response of the token service cannot be read: {0}")]
     BadToken(String),

@@ -22,6 +22,8 @@ pub(super) struct Authenticator {
     credentials: Credentials,
     /// `repository:NAME:ACTIONS`.
     scope: String,
+    /// Whether connections to the registry are not encrypted; then those to its token service need not be either.
+    is_plain: bool,
     current: RefCell<Authorization>,
 }
 
@@ -47,10 +49,11 @@ enum Token {
 }
 
 impl Authenticator {
-    pub(super) const fn new(credentials: Credentials, scope: String) -> Self {
+    pub(super) const fn new(credentials: Credentials, scope: String, is_plain: bool) -> Self {
         Self {
             credentials,
             scope,
+            is_plain,
             current: RefCell::new(Authorization::None),
         }
     }
@@ -92,6 +95,9 @@ impl Authenticator {
     async fn token(&self, http: &Client, bearer: &Bearer) -> Result<String, TransferError> {
         let realm = &bearer.realm;
         let mut url = Url::parse(realm).map_err(|_| TransferError::Url(realm.clone()))?;
+        if url.scheme() != "https" && !self.is_plain {
+            return Err(TransferError::PlainToken(realm.clone()));
+        }
         let service = bearer.service.as_deref().map(|it| ("service", it));
         let request = match &self.credentials {
             // An identity token is exchanged (OAuth 2.0, refresh_token), as `docker` and `oras` do.
