@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hotshoe_base::{Clock, chain};
 use hotshoe_link::{Notice, OtherRegistries, RawNotice, Site};
 use hotshoe_protocol::registry::{KeptState, RegistryStatus};
-use hotshoe_store::{BlobError, BlobStore, Catalogue, Cause};
+use hotshoe_store::{BlobError, BlobStore, Catalogue, Cause, ReadError};
 use hotshoe_trust::{
     Blob, Digest, Envelope, Order, Release, Signatures, StatementTimes, Time, TrustRoot,
     TrustUpdate, Verified, read_statement, rotate, time_of, verify_for_registry,
@@ -426,7 +426,16 @@ impl RegistryWorker {
                 );
                 self.catalogue.remove_release(held.release);
             }
-            let keep = self.contents(state, with_jobs);
+            let keep = match self.contents(state, with_jobs) {
+                Ok(keep) => keep,
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot list the blobs of a stored release; no blobs are removed"
+                    );
+                    return;
+                }
+            };
             if let Err(error) = self.blobs.retain(&keep) {
                 tracing::error!(%error, "cannot remove blobs");
                 return;
@@ -443,17 +452,21 @@ impl RegistryWorker {
         }
     }
 
-    fn contents(&self, state: &State, with_jobs: bool) -> BTreeSet<Digest> {
+    /// The blobs to keep.
+    ///
+    /// # Errors
+    /// The blobs of a stored release are unknown.
+    fn contents(&self, state: &State, with_jobs: bool) -> Result<BTreeSet<Digest>, ReadError> {
         let mut keep = BTreeSet::new();
         for held in &state.record.releases {
             keep.extend(&held.bundles);
-            keep.extend(self.blobs.contents(held.release).unwrap_or_default());
+            keep.extend(self.blobs.contents(held.release)?);
         }
         // Blobs of a postponed release are kept, so that they are not fetched twice.
         for job in state.jobs.iter().filter(|_| with_jobs) {
             keep.extend(self.blobs.contents(job.release).unwrap_or_default());
         }
-        keep
+        Ok(keep)
     }
 
     /// Lists the stored releases in the catalogue; damaged ones are fetched again.

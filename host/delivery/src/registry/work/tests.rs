@@ -157,3 +157,32 @@ fn a_statement_from_a_clock_that_is_ahead_does_not_keep_a_later_one_out() {
     }
     assert_eq!(worker.refused.load(Ordering::Relaxed), 0);
 }
+
+fn stored(name: &str, generation: u64) -> StoredRelease {
+    StoredRelease {
+        name: name.to_owned(),
+        generation,
+        release: Digest::of(format!("{name} {generation}").as_bytes()),
+        bundles: Vec::new(),
+        issued: time_of(std::time::UNIX_EPOCH + 20_000 * DAY),
+    }
+}
+
+#[test]
+fn no_blob_is_removed_while_the_manifest_of_a_stored_release_cannot_be_read() {
+    let (time, folder, key) = (
+        virtual_clock(),
+        tempfile::tempdir().unwrap(),
+        SigningKey::generate().unwrap(),
+    );
+    let worker = worker(folder.path(), time.clock(), &key);
+    let blob = worker.blobs.put(b"weights").unwrap();
+    let mut state = worker.lock();
+    state.record.add_release(stored("ocr", 1));
+    worker.enforce_quota(&mut state);
+    assert!(worker.blobs.has(&blob));
+    state.record.releases.clear();
+    worker.enforce_quota(&mut state);
+    drop(state);
+    assert!(!worker.blobs.has(&blob));
+}
