@@ -186,3 +186,24 @@ fn no_blob_is_removed_while_the_manifest_of_a_stored_release_cannot_be_read() {
     drop(state);
     assert!(!worker.blobs.has(&blob));
 }
+
+#[test]
+fn a_blob_that_is_good_by_now_is_not_set_aside() {
+    let (time, folder, key) = (
+        virtual_clock(),
+        tempfile::tempdir().unwrap(),
+        SigningKey::generate().unwrap(),
+    );
+    let worker = worker(folder.path(), time.clock(), &key);
+    let damaged = || worker.damaged.load(Ordering::Relaxed);
+    let blob = worker.blobs.put(b"bundle").unwrap();
+    let mut held = stored("ocr", 1);
+    held.bundles.push(blob.digest);
+    worker.lock().record.add_release(held);
+    worker.on_damaged(blob.digest);
+    assert!(worker.blobs.has(&blob));
+    assert_eq!((damaged(), worker.lock().held().count()), (0, 1));
+    worker.blobs.remove(blob.digest).unwrap();
+    worker.on_damaged(blob.digest);
+    assert_eq!((damaged(), worker.lock().held().count()), (1, 0));
+}
