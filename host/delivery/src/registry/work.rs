@@ -318,9 +318,13 @@ impl RegistryWorker {
     }
 
     fn postpone(&self, state: &mut State, mut job: Job, error: &FetchError) {
+        // It was cancelled because the registry stops, which says nothing about the release.
+        if state.closed {
+            return;
+        }
         // Without a source, or with a slow one, it is only late.
         let cause = (!error.is_cancelled()).then(|| Cause::new(error.name(), chain(error)));
-        if state.closed || error.is_permanent() {
+        if error.is_permanent() {
             state.kept.set(job.release, KeptState::Refused, cause);
             return;
         }
