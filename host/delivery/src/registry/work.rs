@@ -162,15 +162,26 @@ impl RegistryWorker {
         {
             let is_stored = state.holds(*release);
             state.kept.hear(name, *generation, *release, is_stored);
-            let job = Job {
-                release: *release,
-                bundles: bundles.clone(),
-                signed: !statement.signers().is_empty(),
-                issued: statement.issued,
-                tries: 0,
-                not_before: self.clock.now(),
-            };
-            self.enqueue(&mut state, job);
+            let signed = !statement.signers().is_empty();
+            let newer = state
+                .held()
+                .filter(|held| held.name == *name && held.generation > *generation);
+            let is_surplus = newer.count() >= self.keep.load(Ordering::Relaxed).max(1);
+            // An unsigned statement can claim any generation.
+            if signed && is_surplus && !is_stored {
+                let refused = Some(surplus());
+                state.kept.set(*release, KeptState::Refused, refused);
+            } else {
+                let job = Job {
+                    release: *release,
+                    bundles: bundles.clone(),
+                    signed,
+                    issued: statement.issued,
+                    tries: 0,
+                    not_before: self.clock.now(),
+                };
+                self.enqueue(&mut state, job);
+            }
         }
         drop(state);
         self.changed.notify_all();
@@ -266,7 +277,10 @@ impl RegistryWorker {
                     state.record.add_release(held);
                     self.enforce_quota(&mut state);
                     match self.save(&state) {
-                        Ok(()) => state.kept.set(release, KeptState::Stored, None),
+                        Ok(()) if state.holds(release) => {
+                            state.kept.set(release, KeptState::Stored, None);
+                        }
+                        Ok(()) => state.kept.set(release, KeptState::Refused, Some(surplus())),
                         // It is lost at the next restart.
                         Err(error) => {
                             not_saved(&error);
@@ -509,6 +523,12 @@ impl RegistryWorker {
             self.enqueue(state, job);
         }
     }
+}
+
+/// Why a release is removed at once.
+fn surplus() -> Cause {
+    let text = "newer releases take its place in the registry; raise its keep or quota-mib";
+    Cause::new("above_quota", text)
 }
 
 fn not_saved(error: &BlobError) {

@@ -207,3 +207,23 @@ fn a_blob_that_is_good_by_now_is_not_set_aside() {
     worker.on_damaged(blob.digest);
     assert_eq!((damaged(), worker.lock().held().count()), (1, 0));
 }
+
+#[test]
+fn a_release_that_newer_ones_would_displace_is_refused_and_not_fetched() {
+    let (time, folder, key) = (
+        virtual_clock(),
+        tempfile::tempdir().unwrap(),
+        SigningKey::generate().unwrap(),
+    );
+    let clock = time.clock();
+    let worker = worker(folder.path(), clock.clone(), &key);
+    worker.keep.store(1, Ordering::Relaxed);
+    worker.lock().record.add_release(stored("ocr", 2));
+    // Of generation 1.
+    worker.on_statement(&statement("ocr", &clock, &key));
+    let state = worker.lock();
+    assert!(state.jobs.is_empty());
+    let kept = state.kept.list();
+    let states: Vec<_> = kept.iter().map(|kept| kept.state).collect();
+    assert_eq!(states, [KeptState::Refused]);
+}
