@@ -89,14 +89,17 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(record: Record, trust: TrustRoot) -> Self {
+    pub(super) fn new(record: Record, trust: TrustRoot, now: Time) -> Self {
+        // An unsigned statement can claim any time.
+        let signed = record.statements.iter().filter(|kept| kept.signed);
+        let times = StatementTimes::new(signed.map(|kept| kept.issued), now);
         Self {
             record,
             trust,
             closed: false,
             incomplete: BTreeSet::new(),
             kept: KeptReleases::default(),
-            times: StatementTimes::default(),
+            times,
             jobs: Vec::new(),
             in_progress: None,
         }

@@ -15,6 +15,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 fn worker(folder: &Path, clock: Clock, key: &SigningKey) -> RegistryWorker {
     let entry = TrustRoot::key_entry("o", &key.public_key().unwrap(), &["*"]);
     let trust = TrustRoot::parse(&format!("threshold = 1\n{entry}")).unwrap();
+    let record = Record::load(&folder.join("registry.json")).unwrap();
+    let state = State::new(record, trust, time_of(clock.wall()));
     RegistryWorker {
         site: "lab".to_owned(),
         name: "one".to_owned(),
@@ -25,7 +27,7 @@ fn worker(folder: &Path, clock: Clock, key: &SigningKey) -> RegistryWorker {
         keep: AtomicUsize::new(16),
         blobs: BlobStore::open(folder).unwrap(),
         catalogue: Catalogue::new(),
-        state: Mutex::new(State::new(Record::default(), trust)),
+        state: Mutex::new(state),
         changed: Condvar::new(),
         refused: AtomicU64::new(0),
         damaged: AtomicU64::new(0),
@@ -226,4 +228,29 @@ fn a_release_that_newer_ones_would_displace_is_refused_and_not_fetched() {
     let kept = state.kept.list();
     let states: Vec<_> = kept.iter().map(|kept| kept.state).collect();
     assert_eq!(states, [KeptState::Refused]);
+}
+
+#[test]
+fn after_a_restart_a_statement_from_a_clock_that_is_ahead_does_not_keep_a_later_one_out() {
+    let (time, folder, key) = (
+        virtual_clock(),
+        tempfile::tempdir().unwrap(),
+        SigningKey::generate().unwrap(),
+    );
+    let clock = time.clock();
+    let first = worker(folder.path(), clock.clone(), &key);
+    let now = clock.wall();
+    time.set_wall(now + Duration::from_secs(240));
+    let ahead = statement("ocr", &clock, &key);
+    time.set_wall(now);
+    first.on_statement(&ahead);
+    drop(first);
+    let second = worker(folder.path(), clock.clone(), &key);
+    time.advance(Duration::from_secs(10));
+    let later = statement("ocr", &clock, &key);
+    second.on_statement(&later);
+    let state = second.lock();
+    let kept = state.record.statements.iter();
+    let kept: Vec<&[u8]> = kept.map(|kept| kept.envelope.as_bytes()).collect();
+    assert_eq!(kept, [later.bytes.as_slice()]);
 }
