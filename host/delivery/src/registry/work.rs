@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use hotshoe_base::{Clock, chain};
 use hotshoe_link::{Notice, OtherRegistries, RawNotice, Site};
 use hotshoe_protocol::registry::{KeptState, RegistryStatus};
-use hotshoe_store::{BlobError, BlobStore, Catalogue, Cause, ReadError};
+use hotshoe_store::{BlobError, BlobStore, Catalogue, CatalogueError, Cause, ReadError};
 use hotshoe_trust::{
     Blob, Digest, Envelope, Order, Release, Signatures, StatementTimes, Time, TrustRoot,
-    TrustUpdate, Verified, read_statement, rotate, time_of, verify_for_registry,
+    TrustUpdate, Verified, VerifyError, read_statement, rotate, time_of, verify_for_registry,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -48,6 +48,22 @@ impl Job {
     /// Priority. The job with the lowest is dropped when there are too many.
     const fn rank(&self) -> (bool, Reverse<u32>, Time) {
         (self.signed, Reverse(self.tries), self.issued)
+    }
+}
+
+/// Why a fetched release is not stored.
+struct Refusal {
+    cause: Cause,
+    /// Whether a later try may succeed.
+    is_temporary: bool,
+}
+
+impl Refusal {
+    const fn permanent(cause: Cause) -> Self {
+        Self {
+            cause,
+            is_temporary: false,
+        }
     }
 }
 
@@ -294,7 +310,13 @@ impl RegistryWorker {
                     let said = state.record.statements.iter();
                     statements.extend(said.filter(|kept| kept.name == name).cloned());
                 }
-                Ok(Err(cause)) => {
+                // A release that was stored before is valid, whatever this try says.
+                Ok(Err(refusal))
+                    if refusal.is_temporary || state.incomplete.contains(&job.release) =>
+                {
+                    self.retry(&mut state, job, Some(refusal.cause));
+                }
+                Ok(Err(Refusal { cause, .. })) => {
                     let release = job.release;
                     self.refuse(&release.to_string(), &cause.name);
                     state.kept.set(release, KeptState::Refused, Some(cause));
@@ -334,39 +356,47 @@ impl RegistryWorker {
         }
     }
 
-    fn postpone(&self, state: &mut State, mut job: Job, error: &FetchError) {
-        // It was cancelled because the registry stops, which says nothing about the release.
-        if state.closed {
-            return;
-        }
+    fn postpone(&self, state: &mut State, job: Job, error: &FetchError) {
         // Without a source, or with a slow one, it is only late.
         let cause = (!error.is_cancelled()).then(|| Cause::new(error.name(), chain(error)));
-        if error.is_permanent() {
+        if error.is_permanent() && !state.closed && !state.incomplete.contains(&job.release) {
             state.kept.set(job.release, KeptState::Refused, cause);
+            return;
+        }
+        self.retry(state, job, cause);
+    }
+
+    /// Queues a release again, after a delay. Without a cause, it is only late.
+    fn retry(&self, state: &mut State, mut job: Job, cause: Option<Cause>) {
+        // What failed because the registry stops says nothing about the release.
+        if state.closed {
             return;
         }
         let kept = match &cause {
             Some(_) => KeptState::Retrying,
             None => KeptState::Pending,
         };
-        let why = cause.as_ref().map(|cause| cause.message.clone());
-        state.kept.set(job.release, kept, cause);
+        let why = cause
+            .as_ref()
+            .map_or("cancelled", |cause| cause.name.as_str());
+        let message = cause.as_ref().map(|cause| cause.message.as_str());
         let delay = FIRST_DELAY
             .saturating_mul(1 << job.tries.min(10))
             .min(LONGEST_DELAY);
-        tracing::warn!(release = %job.release, why = error.name(), error = why, ?delay, "the fetch of a release was postponed");
+        tracing::warn!(release = %job.release, why, error = message, ?delay, "the fetch of a release was postponed");
+        state.kept.set(job.release, kept, cause);
         job.tries = job.tries.saturating_add(1);
         job.not_before = self.clock.now() + delay;
         self.enqueue(state, job);
     }
 
-    /// Fetches a release, and checks its signatures before its blobs. A cause if it is refused.
+    /// Fetches a release, and checks its signatures before its blobs.
     fn fetch(
         &self,
         fetcher: &Fetcher,
         job: &Job,
         cancel: &Cancel,
-    ) -> Result<Result<StoredRelease, Cause>, FetchError> {
+    ) -> Result<Result<StoredRelease, Refusal>, FetchError> {
         let timeout = if job.signed {
             SIGNED_TIMEOUT
         } else {
@@ -379,7 +409,13 @@ impl RegistryWorker {
         };
         let release = match verified {
             Ok(release) => release,
-            Err(error) => return Ok(Err(Cause::new(error.name(), chain(&error)))),
+            Err(error) => {
+                return Ok(Err(Refusal {
+                    cause: Cause::new(error.name(), chain(&error)),
+                    // This machine's clock may not be set yet.
+                    is_temporary: matches!(error, VerifyError::NotYetValid { .. }),
+                }));
+            }
         };
         let total: u64 = release.blobs().map(|blob| blob.size).sum();
         let quota = self.quota();
@@ -387,7 +423,8 @@ impl RegistryWorker {
             let text = format!(
                 "the release has {total} bytes, and the registry may store {quota}; raise its quota-mib"
             );
-            return Ok(Err(Cause::new("above_quota", text)));
+            let cause = Cause::new("above_quota", text);
+            return Ok(Err(Refusal::permanent(cause)));
         }
         let package = release.package();
         self.blobs.put(&package.config)?;
@@ -401,8 +438,16 @@ impl RegistryWorker {
         let listed = self
             .catalogue
             .add_release(&self.blobs, release.digest(), &bundles);
-        if let Err(error) = listed {
-            return Ok(Err(Cause::new(error.name(), chain(&error))));
+        match listed {
+            Ok(_) => {}
+            // A blob was damaged or removed meanwhile.
+            Err(CatalogueError::Blob(error) | CatalogueError::Read(ReadError::Blob(error))) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                let cause = Cause::new(error.name(), chain(&error));
+                return Ok(Err(Refusal::permanent(cause)));
+            }
         }
         Ok(Ok(StoredRelease {
             name: release.name.clone(),

@@ -254,3 +254,28 @@ fn after_a_restart_a_statement_from_a_clock_that_is_ahead_does_not_keep_a_later_
     let kept: Vec<&[u8]> = kept.map(|kept| kept.envelope.as_bytes()).collect();
     assert_eq!(kept, [later.bytes.as_slice()]);
 }
+
+#[test]
+fn a_release_that_was_stored_before_is_tried_again_also_after_a_permanent_error() {
+    let (time, folder, key) = (
+        virtual_clock(),
+        tempfile::tempdir().unwrap(),
+        SigningKey::generate().unwrap(),
+    );
+    let worker = worker(folder.path(), time.clock(), &key);
+    let held = stored("ocr", 1);
+    let wrong = FetchError::TooLarge {
+        release: held.release,
+        what: "bundles",
+    };
+    let mut state = worker.lock();
+    state.record.add_release(held.clone());
+    worker.fetch_again(&mut state, vec![held]);
+    let job = state.jobs.remove(0);
+    worker.postpone(&mut state, job, &wrong);
+    assert_eq!(state.jobs.len(), 1);
+    state.incomplete.clear();
+    let job = state.jobs.remove(0);
+    worker.postpone(&mut state, job, &wrong);
+    assert!(state.jobs.is_empty());
+}
