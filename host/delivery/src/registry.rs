@@ -282,8 +282,8 @@ impl Registry {
         let mut record = Record::load(&record_file)?;
         let trust = trust(config, &record)?;
         let now = time_of(supervisor.clock().wall());
-        if is_lost {
-            record.releases = rebuild::releases(&blobs, &trust, now);
+        if is_lost || !record.unverified.is_empty() {
+            rebuild::rebuild(&mut record, is_lost, &blobs, &trust, now);
         }
         let (reports, reported) = sync_channel(WAITING_REPORTS);
         let work = Arc::new(RegistryWorker {

@@ -1,6 +1,6 @@
 //! The registry's record: statements, stored releases, and new versions of `trust.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -64,6 +64,9 @@ pub(super) struct Record {
     pub releases: Vec<StoredRelease>,
     /// Versions of `trust.toml`, in order.
     pub updates: Vec<String>,
+    /// Blobs of packages that could not be verified when the record was rebuilt. They stay while the quota allows it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unverified: BTreeSet<Digest>,
 }
 
 impl Record {

@@ -509,6 +509,12 @@ impl RegistryWorker {
             match self.blobs.usage() {
                 // Partial fetches are removed before complete releases.
                 Ok(used) if used > self.quota() && with_jobs => with_jobs = false,
+                Ok(used) if used > self.quota() && !state.record.unverified.is_empty() => {
+                    tracing::warn!(
+                        "removed packages that cannot be verified, because of the quota"
+                    );
+                    state.record.unverified.clear();
+                }
                 Ok(used) if used > self.quota() => match state.record.oldest() {
                     Some(held) => gone.push(held),
                     None => return,
@@ -528,6 +534,7 @@ impl RegistryWorker {
             keep.extend(&held.bundles);
             keep.extend(self.blobs.contents(held.release)?);
         }
+        keep.extend(&state.record.unverified);
         // Blobs of a postponed release are kept, so that they are not fetched twice.
         for job in state.jobs.iter().filter(|_| with_jobs) {
             keep.extend(self.blobs.contents(job.release).unwrap_or_default());

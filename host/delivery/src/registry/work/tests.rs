@@ -279,3 +279,23 @@ fn a_release_that_was_stored_before_is_tried_again_also_after_a_permanent_error(
     worker.postpone(&mut state, job, &wrong);
     assert!(state.jobs.is_empty());
 }
+
+#[test]
+fn blobs_of_packages_that_cannot_be_verified_stay_until_the_quota_is_exceeded() {
+    let (time, folder, key) = (
+        virtual_clock(),
+        tempfile::tempdir().unwrap(),
+        SigningKey::generate().unwrap(),
+    );
+    let worker = worker(folder.path(), time.clock(), &key);
+    let blob = worker.blobs.put(b"weights").unwrap();
+    let mut state = worker.lock();
+    state.record.unverified.insert(blob.digest);
+    worker.enforce_quota(&mut state);
+    assert!(worker.blobs.has(&blob));
+    worker.quota.store(1, Ordering::Relaxed);
+    worker.enforce_quota(&mut state);
+    assert!(state.record.unverified.is_empty());
+    drop(state);
+    assert!(!worker.blobs.has(&blob));
+}
