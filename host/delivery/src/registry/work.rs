@@ -481,7 +481,8 @@ impl RegistryWorker {
 
     /// Removes releases and partial fetches beyond the limits. The newest release of each name stays.
     fn enforce_quota(&self, state: &mut State) {
-        let mut gone = state.record.surplus(self.keep.load(Ordering::Relaxed));
+        let keep = self.keep.load(Ordering::Relaxed);
+        let mut gone = state.record.surplus(keep, &state.incomplete);
         let mut with_jobs = true;
         loop {
             for held in gone.drain(..) {
@@ -491,6 +492,7 @@ impl RegistryWorker {
                     "removed a release"
                 );
                 self.catalogue.remove_release(held.release);
+                state.incomplete.remove(&held.release);
             }
             let keep = match self.contents(state, with_jobs) {
                 Ok(keep) => keep,
@@ -515,7 +517,7 @@ impl RegistryWorker {
                     );
                     state.record.unverified.clear();
                 }
-                Ok(used) if used > self.quota() => match state.record.oldest() {
+                Ok(used) if used > self.quota() => match state.record.oldest(&state.incomplete) {
                     Some(held) => gone.push(held),
                     None => return,
                 },
