@@ -281,9 +281,9 @@ impl Registry {
         let is_lost = !record_file.exists();
         let mut record = Record::load(&record_file)?;
         let trust = trust(config, &record)?;
-        if is_lost {
-            let now = time_of(supervisor.clock().wall());
-            record.releases = rebuild::releases(&blobs, &trust, now);
+        let now = time_of(supervisor.clock().wall());
+        if is_lost || !record.unverified.is_empty() {
+            rebuild::rebuild(&mut record, is_lost, &blobs, &trust, now);
         }
         let (reports, reported) = sync_channel(WAITING_REPORTS);
         let work = Arc::new(RegistryWorker {
@@ -296,7 +296,7 @@ impl Registry {
             keep: AtomicUsize::new(config.keep),
             blobs,
             catalogue: Catalogue::checked(reports.clone()),
-            state: Mutex::new(State::new(record, trust)),
+            state: Mutex::new(State::new(record, trust, now)),
             changed: Condvar::new(),
             refused: AtomicU64::new(0),
             damaged: AtomicU64::new(0),

@@ -423,6 +423,10 @@ fn watch(
         let is_over = args
             .least(begun.elapsed())
             .is_some_and(|least| rollout.are_over(least));
+        if !is_over {
+            // A device has appeared meanwhile.
+            over_since = None;
+        }
         if is_over && !args.serve {
             let since = *over_since.get_or_insert_with(Instant::now);
             // Whatever arrives meanwhile, the time is bounded.

@@ -38,6 +38,12 @@ impl RegistryReports {
     /// Takes the answers to one query, and returns a line for each registry that newly fails, and for each name that two have.
     pub(crate) fn take(&mut self, statuses: Vec<RegistryStatus>) -> Vec<String> {
         self.was_asked = true;
+        // A registry that restarted has another instance: the state of the one before does not change any more.
+        self.known.retain(|(name, instance), _| {
+            let mut named = statuses.iter().filter(|said| said.name == *name).peekable();
+            named.peek().is_none()
+                || named.any(|said| said.instance == *instance || said.same_name.contains(instance))
+        });
         let mut lines = Vec::new();
         for status in statuses {
             let mut kept = status.releases.into_iter();
@@ -204,6 +210,19 @@ mod tests {
         assert!(lines.concat().contains("two registries are called shelf"));
         assert!(reports.take(vec![other]).is_empty());
         assert_eq!(reports.rows().len(), 2);
+    }
+
+    #[test]
+    fn a_registry_that_restarted_counts_once() {
+        let mut reports = RegistryReports::new(Digest::of(b"release"));
+        let cause = Cause::new("disk_full", "the disk is full");
+        reports.take(vec![status("1", Some((KeptState::Refused, Some(cause))))]);
+        // No answer says nothing.
+        reports.take(Vec::new());
+        assert_eq!(reports.failures().len(), 1);
+        reports.take(vec![status("2", Some((KeptState::Stored, None)))]);
+        assert!(reports.are_settled() && reports.failures().is_empty());
+        assert_eq!(reports.rows().len(), 1);
     }
 
     #[test]

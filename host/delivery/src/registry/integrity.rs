@@ -32,8 +32,8 @@ impl RegistryWorker {
                 if self.lock().closed {
                     return;
                 }
-                if let Err(error) = checked {
-                    self.on_damaged(blob.digest, &error);
+                if checked.is_err() {
+                    self.on_damaged(blob.digest);
                 }
             }
             if self.handle_until(reports, began + CHECK_INTERVAL).is_err() {
@@ -58,12 +58,8 @@ impl RegistryWorker {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             match self.clock.recv_until(reports, until) {
-                Ok(Some(blob)) => {
-                    // A read fails also where a release was just removed.
-                    if let Err(error) = self.blobs.check(&blob) {
-                        self.on_damaged(blob.digest, &error);
-                    }
-                }
+                // A read fails also where a release was just removed.
+                Ok(Some(blob)) => self.on_damaged(blob.digest),
                 Ok(None) => {}
                 Err(RecvTimeoutError::Timeout) => return Ok(()),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -94,8 +90,28 @@ impl RegistryWorker {
         blobs
     }
 
-    /// Sets a damaged blob aside, and fetches the releases again that need it.
-    fn on_damaged(&self, digest: Digest, error: &BlobError) {
+    /// What is wrong with the file that a blob has now, which may be newer than the one that was read. `None` if nothing is, or if the
+    /// error says nothing about the bytes.
+    fn damage(&self, digest: Digest) -> Option<BlobError> {
+        // A wrong size changes the digest too.
+        let size = self.blobs.size(digest).unwrap_or(0);
+        match self.blobs.check(&Blob { digest, size }) {
+            // A size that differs now is that of a file that has just arrived.
+            Ok(()) | Err(BlobError::Size { .. }) => None,
+            Err(error @ (BlobError::Missing { .. } | BlobError::Damaged { .. })) => Some(error),
+            Err(error) => {
+                let error = hotshoe_base::chain(&error);
+                tracing::warn!(%digest, error, "cannot check a stored blob");
+                None
+            }
+        }
+    }
+
+    /// Sets a blob aside if it is damaged, and fetches the releases again that need it.
+    pub(super) fn on_damaged(&self, digest: Digest) {
+        let Some(error) = self.damage(digest) else {
+            return;
+        };
         let held: Vec<StoredRelease> = self.lock().held().cloned().collect();
         let needs = |held: &StoredRelease| {
             held.release == digest

@@ -1,36 +1,51 @@
 //! Rebuilds the registry's record from its blobs, after the record was lost.
 
+use std::collections::BTreeSet;
+
 use hotshoe_store::BlobStore;
 use hotshoe_trust::{Digest, Time, TrustRoot, verify_for_registry};
 
-use super::record::StoredRelease;
+use super::record::{Record, StoredRelease};
 
-/// The releases among the blobs that trusted keys have signed. The statements are lost: publishers have to publish them again.
-pub(super) fn releases(blobs: &BlobStore, trust: &TrustRoot, now: Time) -> Vec<StoredRelease> {
+/// Adds the releases among the blobs that trusted keys have signed. The statements are lost: publishers have to publish them again. Signed
+/// packages that cannot be verified now, as where the clock is not set yet, are noted in the record, for which the next start does this
+/// again.
+pub(super) fn rebuild(
+    record: &mut Record,
+    is_lost: bool,
+    blobs: &BlobStore,
+    trust: &TrustRoot,
+    now: Time,
+) {
     let packages = match blobs.find_packages() {
         Ok(packages) => packages,
         Err(error) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "the registry's record is lost, and its blobs cannot be listed"
+                "the registry's record is incomplete, and its blobs cannot be listed"
             );
-            return Vec::new();
+            return;
         }
     };
-    let mut found = Vec::new();
+    let mut found = 0_u64;
+    let (mut unverified, mut causes, mut count) = (BTreeSet::new(), BTreeSet::new(), 0_u64);
     for package in packages {
         let release = match verify_for_registry(&package, trust, now) {
             Ok(release) => release,
+            // A fetch that has not ended has no signatures yet.
+            Err(_) if package.bundles.is_empty() => continue,
             Err(error) => {
-                tracing::debug!(
-                    why = error.name(),
-                    "a release among the blobs is not served"
-                );
+                count += 1;
+                causes.insert(error.name());
+                let manifest = Digest::of(&package.manifest);
+                unverified.extend(blobs.contents(manifest).unwrap_or_default());
+                unverified.extend(package.bundles.iter().map(|bundle| Digest::of(bundle)));
                 continue;
             }
         };
+        found += 1;
         let bundles = release.package().bundles.iter();
-        found.push(StoredRelease {
+        record.add_release(StoredRelease {
             name: release.name.clone(),
             generation: release.generation,
             release: release.digest(),
@@ -38,11 +53,19 @@ pub(super) fn releases(blobs: &BlobStore, trust: &TrustRoot, now: Time) -> Vec<S
             issued: release.issued,
         });
     }
-    if !found.is_empty() {
+    record.unverified = unverified;
+    if count > 0 {
+        let why = causes.into_iter().collect::<Vec<_>>().join(", ");
         tracing::warn!(
-            releases = found.len(),
+            packages = count,
+            why,
+            "signed packages among the blobs cannot be verified and are not served; their blobs stay while the quota allows it, and the next start checks them again: look at the clock and the trusted keys"
+        );
+    }
+    if is_lost && found > 0 {
+        tracing::warn!(
+            releases = found,
             "the registry's record was lost, and is rebuilt from the blobs; publish statements and trusted keys again"
         );
     }
-    found
 }

@@ -1,6 +1,6 @@
 //! The registry's record: statements, stored releases, and new versions of `trust.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -64,6 +64,9 @@ pub(super) struct Record {
     pub releases: Vec<StoredRelease>,
     /// Versions of `trust.toml`, in order.
     pub updates: Vec<String>,
+    /// Blobs of packages that could not be verified when the record was rebuilt. They stay while the quota allows it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unverified: BTreeSet<Digest>,
 }
 
 impl Record {
@@ -156,10 +159,15 @@ impl Record {
         self.updates.drain(..over);
     }
 
-    /// Removes and returns all but the newest `keep` releases of each name.
-    pub(super) fn surplus(&mut self, keep: usize) -> Vec<StoredRelease> {
+    /// Removes and returns the releases that have at least `keep` newer complete ones of their name.
+    pub(super) fn surplus(
+        &mut self,
+        keep: usize,
+        incomplete: &BTreeSet<Digest>,
+    ) -> Vec<StoredRelease> {
         let mut generations: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for held in &self.releases {
+        let releases = self.releases.iter();
+        for held in releases.filter(|held| !incomplete.contains(&held.release)) {
             generations
                 .entry(held.name.clone())
                 .or_default()
@@ -179,13 +187,14 @@ impl Record {
         go
     }
 
-    /// Removes and returns the release with the oldest signature, but never the newest of a name.
-    pub(super) fn oldest(&mut self) -> Option<StoredRelease> {
+    /// Removes and returns the release with the oldest signature, but never the newest complete one of a name, or one that is newer.
+    pub(super) fn oldest(&mut self, incomplete: &BTreeSet<Digest>) -> Option<StoredRelease> {
         let newest = |held: &StoredRelease| {
-            !self
-                .releases
-                .iter()
-                .any(|other| other.name == held.name && other.generation > held.generation)
+            !self.releases.iter().any(|other| {
+                other.name == held.name
+                    && other.generation > held.generation
+                    && !incomplete.contains(&other.release)
+            })
         };
         let place = self
             .releases
@@ -203,6 +212,28 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+
+    #[test]
+    fn an_incomplete_release_displaces_no_complete_one() {
+        let release = |generation: u64| StoredRelease {
+            name: "ocr".to_owned(),
+            generation,
+            release: Digest::of(&generation.to_le_bytes()),
+            bundles: Vec::new(),
+            issued: Time::UNIX_EPOCH,
+        };
+        let mut record = Record {
+            releases: vec![release(1), release(2)],
+            ..Record::default()
+        };
+        let incomplete = BTreeSet::from([release(2).release]);
+        assert!(record.surplus(1, &incomplete).is_empty());
+        assert_eq!(record.oldest(&incomplete), None);
+        let complete = BTreeSet::new();
+        assert_eq!(record.clone().oldest(&complete), Some(release(1)));
+        assert_eq!(record.surplus(1, &complete), [release(1)]);
+        assert_eq!(record.releases, [release(2)]);
+    }
 
     #[test]
     fn a_record_without_a_version_is_read_and_a_newer_one_is_left_as_it_is() {

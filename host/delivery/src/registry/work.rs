@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use hotshoe_base::{Clock, chain};
 use hotshoe_link::{Notice, OtherRegistries, RawNotice, Site};
 use hotshoe_protocol::registry::{KeptState, RegistryStatus};
-use hotshoe_store::{BlobError, BlobStore, Catalogue, Cause};
+use hotshoe_store::{BlobError, BlobStore, Catalogue, CatalogueError, Cause, ReadError};
 use hotshoe_trust::{
     Blob, Digest, Envelope, Order, Release, Signatures, StatementTimes, Time, TrustRoot,
-    TrustUpdate, Verified, read_statement, rotate, time_of, verify_for_registry,
+    TrustUpdate, Verified, VerifyError, read_statement, rotate, time_of, verify_for_registry,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -48,6 +48,22 @@ impl Job {
     /// Priority. The job with the lowest is dropped when there are too many.
     const fn rank(&self) -> (bool, Reverse<u32>, Time) {
         (self.signed, Reverse(self.tries), self.issued)
+    }
+}
+
+/// Why a fetched release is not stored.
+struct Refusal {
+    cause: Cause,
+    /// Whether a later try may succeed.
+    is_temporary: bool,
+}
+
+impl Refusal {
+    const fn permanent(cause: Cause) -> Self {
+        Self {
+            cause,
+            is_temporary: false,
+        }
     }
 }
 
@@ -89,14 +105,17 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(record: Record, trust: TrustRoot) -> Self {
+    pub(super) fn new(record: Record, trust: TrustRoot, now: Time) -> Self {
+        // An unsigned statement can claim any time.
+        let signed = record.statements.iter().filter(|kept| kept.signed);
+        let times = StatementTimes::new(signed.map(|kept| kept.issued), now);
         Self {
             record,
             trust,
             closed: false,
             incomplete: BTreeSet::new(),
             kept: KeptReleases::default(),
-            times: StatementTimes::default(),
+            times,
             jobs: Vec::new(),
             in_progress: None,
         }
@@ -162,15 +181,26 @@ impl RegistryWorker {
         {
             let is_stored = state.holds(*release);
             state.kept.hear(name, *generation, *release, is_stored);
-            let job = Job {
-                release: *release,
-                bundles: bundles.clone(),
-                signed: !statement.signers().is_empty(),
-                issued: statement.issued,
-                tries: 0,
-                not_before: self.clock.now(),
-            };
-            self.enqueue(&mut state, job);
+            let signed = !statement.signers().is_empty();
+            let newer = state
+                .held()
+                .filter(|held| held.name == *name && held.generation > *generation);
+            let is_surplus = newer.count() >= self.keep.load(Ordering::Relaxed).max(1);
+            // An unsigned statement can claim any generation.
+            if signed && is_surplus && !is_stored {
+                let refused = Some(surplus());
+                state.kept.set(*release, KeptState::Refused, refused);
+            } else {
+                let job = Job {
+                    release: *release,
+                    bundles: bundles.clone(),
+                    signed,
+                    issued: statement.issued,
+                    tries: 0,
+                    not_before: self.clock.now(),
+                };
+                self.enqueue(&mut state, job);
+            }
         }
         drop(state);
         self.changed.notify_all();
@@ -266,7 +296,10 @@ impl RegistryWorker {
                     state.record.add_release(held);
                     self.enforce_quota(&mut state);
                     match self.save(&state) {
-                        Ok(()) => state.kept.set(release, KeptState::Stored, None),
+                        Ok(()) if state.holds(release) => {
+                            state.kept.set(release, KeptState::Stored, None);
+                        }
+                        Ok(()) => state.kept.set(release, KeptState::Refused, Some(surplus())),
                         // It is lost at the next restart.
                         Err(error) => {
                             not_saved(&error);
@@ -277,7 +310,13 @@ impl RegistryWorker {
                     let said = state.record.statements.iter();
                     statements.extend(said.filter(|kept| kept.name == name).cloned());
                 }
-                Ok(Err(cause)) => {
+                // A release that was stored before is valid, whatever this try says.
+                Ok(Err(refusal))
+                    if refusal.is_temporary || state.incomplete.contains(&job.release) =>
+                {
+                    self.retry(&mut state, job, Some(refusal.cause));
+                }
+                Ok(Err(Refusal { cause, .. })) => {
                     let release = job.release;
                     self.refuse(&release.to_string(), &cause.name);
                     state.kept.set(release, KeptState::Refused, Some(cause));
@@ -317,35 +356,47 @@ impl RegistryWorker {
         }
     }
 
-    fn postpone(&self, state: &mut State, mut job: Job, error: &FetchError) {
+    fn postpone(&self, state: &mut State, job: Job, error: &FetchError) {
         // Without a source, or with a slow one, it is only late.
         let cause = (!error.is_cancelled()).then(|| Cause::new(error.name(), chain(error)));
-        if state.closed || error.is_permanent() {
+        if error.is_permanent() && !state.closed && !state.incomplete.contains(&job.release) {
             state.kept.set(job.release, KeptState::Refused, cause);
+            return;
+        }
+        self.retry(state, job, cause);
+    }
+
+    /// Queues a release again, after a delay. Without a cause, it is only late.
+    fn retry(&self, state: &mut State, mut job: Job, cause: Option<Cause>) {
+        // What failed because the registry stops says nothing about the release.
+        if state.closed {
             return;
         }
         let kept = match &cause {
             Some(_) => KeptState::Retrying,
             None => KeptState::Pending,
         };
-        let why = cause.as_ref().map(|cause| cause.message.clone());
-        state.kept.set(job.release, kept, cause);
+        let why = cause
+            .as_ref()
+            .map_or("cancelled", |cause| cause.name.as_str());
+        let message = cause.as_ref().map(|cause| cause.message.as_str());
         let delay = FIRST_DELAY
             .saturating_mul(1 << job.tries.min(10))
             .min(LONGEST_DELAY);
-        tracing::warn!(release = %job.release, why = error.name(), error = why, ?delay, "the fetch of a release was postponed");
+        tracing::warn!(release = %job.release, why, error = message, ?delay, "the fetch of a release was postponed");
+        state.kept.set(job.release, kept, cause);
         job.tries = job.tries.saturating_add(1);
         job.not_before = self.clock.now() + delay;
         self.enqueue(state, job);
     }
 
-    /// Fetches a release, and checks its signatures before its blobs. A cause if it is refused.
+    /// Fetches a release, and checks its signatures before its blobs.
     fn fetch(
         &self,
         fetcher: &Fetcher,
         job: &Job,
         cancel: &Cancel,
-    ) -> Result<Result<StoredRelease, Cause>, FetchError> {
+    ) -> Result<Result<StoredRelease, Refusal>, FetchError> {
         let timeout = if job.signed {
             SIGNED_TIMEOUT
         } else {
@@ -358,7 +409,13 @@ impl RegistryWorker {
         };
         let release = match verified {
             Ok(release) => release,
-            Err(error) => return Ok(Err(Cause::new(error.name(), chain(&error)))),
+            Err(error) => {
+                return Ok(Err(Refusal {
+                    cause: Cause::new(error.name(), chain(&error)),
+                    // This machine's clock may not be set yet.
+                    is_temporary: matches!(error, VerifyError::NotYetValid { .. }),
+                }));
+            }
         };
         let total: u64 = release.blobs().map(|blob| blob.size).sum();
         let quota = self.quota();
@@ -366,7 +423,8 @@ impl RegistryWorker {
             let text = format!(
                 "the release has {total} bytes, and the registry may store {quota}; raise its quota-mib"
             );
-            return Ok(Err(Cause::new("above_quota", text)));
+            let cause = Cause::new("above_quota", text);
+            return Ok(Err(Refusal::permanent(cause)));
         }
         let package = release.package();
         self.blobs.put(&package.config)?;
@@ -380,8 +438,16 @@ impl RegistryWorker {
         let listed = self
             .catalogue
             .add_release(&self.blobs, release.digest(), &bundles);
-        if let Err(error) = listed {
-            return Ok(Err(Cause::new(error.name(), chain(&error))));
+        match listed {
+            Ok(_) => {}
+            // A blob was damaged or removed meanwhile.
+            Err(CatalogueError::Blob(error) | CatalogueError::Read(ReadError::Blob(error))) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                let cause = Cause::new(error.name(), chain(&error));
+                return Ok(Err(Refusal::permanent(cause)));
+            }
         }
         Ok(Ok(StoredRelease {
             name: release.name.clone(),
@@ -415,7 +481,8 @@ impl RegistryWorker {
 
     /// Removes releases and partial fetches beyond the limits. The newest release of each name stays.
     fn enforce_quota(&self, state: &mut State) {
-        let mut gone = state.record.surplus(self.keep.load(Ordering::Relaxed));
+        let keep = self.keep.load(Ordering::Relaxed);
+        let mut gone = state.record.surplus(keep, &state.incomplete);
         let mut with_jobs = true;
         loop {
             for held in gone.drain(..) {
@@ -425,8 +492,18 @@ impl RegistryWorker {
                     "removed a release"
                 );
                 self.catalogue.remove_release(held.release);
+                state.incomplete.remove(&held.release);
             }
-            let keep = self.contents(state, with_jobs);
+            let keep = match self.contents(state, with_jobs) {
+                Ok(keep) => keep,
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot list the blobs of a stored release; no blobs are removed"
+                    );
+                    return;
+                }
+            };
             if let Err(error) = self.blobs.retain(&keep) {
                 tracing::error!(%error, "cannot remove blobs");
                 return;
@@ -434,7 +511,13 @@ impl RegistryWorker {
             match self.blobs.usage() {
                 // Partial fetches are removed before complete releases.
                 Ok(used) if used > self.quota() && with_jobs => with_jobs = false,
-                Ok(used) if used > self.quota() => match state.record.oldest() {
+                Ok(used) if used > self.quota() && !state.record.unverified.is_empty() => {
+                    tracing::warn!(
+                        "removed packages that cannot be verified, because of the quota"
+                    );
+                    state.record.unverified.clear();
+                }
+                Ok(used) if used > self.quota() => match state.record.oldest(&state.incomplete) {
                     Some(held) => gone.push(held),
                     None => return,
                 },
@@ -443,17 +526,22 @@ impl RegistryWorker {
         }
     }
 
-    fn contents(&self, state: &State, with_jobs: bool) -> BTreeSet<Digest> {
+    /// The blobs to keep.
+    ///
+    /// # Errors
+    /// The blobs of a stored release are unknown.
+    fn contents(&self, state: &State, with_jobs: bool) -> Result<BTreeSet<Digest>, ReadError> {
         let mut keep = BTreeSet::new();
         for held in &state.record.releases {
             keep.extend(&held.bundles);
-            keep.extend(self.blobs.contents(held.release).unwrap_or_default());
+            keep.extend(self.blobs.contents(held.release)?);
         }
+        keep.extend(&state.record.unverified);
         // Blobs of a postponed release are kept, so that they are not fetched twice.
         for job in state.jobs.iter().filter(|_| with_jobs) {
             keep.extend(self.blobs.contents(job.release).unwrap_or_default());
         }
-        keep
+        Ok(keep)
     }
 
     /// Lists the stored releases in the catalogue; damaged ones are fetched again.
@@ -492,6 +580,12 @@ impl RegistryWorker {
             self.enqueue(state, job);
         }
     }
+}
+
+/// Why a release is removed at once.
+fn surplus() -> Cause {
+    let text = "newer releases take its place in the registry; raise its keep or quota-mib";
+    Cause::new("above_quota", text)
 }
 
 fn not_saved(error: &BlobError) {
