@@ -215,6 +215,7 @@ fn a_closing_server_drops_idle_connections_and_answers_the_others() {
     let mut busy = server.connect();
     ask(&mut busy, "GET /wait HTTP/1.1\r\nHost: localhost\r\n");
     server.wait_for(3);
+    server.wait_for_request();
     server.front.close();
     assert_eq!(rest(&mut idle), "");
     assert_eq!(rest(&mut silent), "");

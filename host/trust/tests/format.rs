@@ -171,7 +171,7 @@ fn unknown_keys_of_a_release_toml_are_named_with_line_and_nearest() {
         (
             "file = \"detect.onnx\"",
             "path = \"detect.onnx\"",
-            "line 21: unknown key `path`; known here: file, variants, prefer, deadline-ms, max-batch, max-wait-us, state",
+            "line 21: unknown key `path`; known here: file, variants, prefer, deadline-ms, max-batch, max-wait-us, state, outputs",
         ),
         (
             "media-type",

@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,6 +25,8 @@ pub(crate) const BIG: usize = 32 << 20;
 /// `/` answers `ok`, `/big` sends a large body, `/wait` answers when released, `/count` answers with the length of the body.
 struct Service {
     released: Arc<Notify>,
+    /// Requests for `/wait` that have arrived.
+    arrived: Arc<AtomicUsize>,
 }
 
 fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
@@ -35,11 +38,12 @@ fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 
 impl Handler for Service {
     fn answer(&self, request: Request<Body>) -> Answer {
-        let released = Arc::clone(&self.released);
+        let (released, arrived) = (Arc::clone(&self.released), Arc::clone(&self.arrived));
         Box::pin(async move {
             match request.uri().path() {
                 "/big" => text(StatusCode::OK, vec![b'x'; BIG]),
                 "/wait" => {
+                    arrived.fetch_add(1, Ordering::SeqCst);
                     released.notified().await;
                     text(StatusCode::OK, "waited")
                 }
@@ -68,6 +72,7 @@ impl Handler for Service {
 pub(crate) struct TestServer {
     pub front: Front,
     pub released: Arc<Notify>,
+    arrived: Arc<AtomicUsize>,
     runtime: Runtime,
 }
 
@@ -79,8 +84,10 @@ impl TestServer {
             .build()
             .unwrap();
         let released = Arc::new(Notify::new());
+        let arrived = Arc::new(AtomicUsize::new(0));
         let service = Arc::new(Service {
             released: Arc::clone(&released),
+            arrived: Arc::clone(&arrived),
         });
         let front = runtime.block_on(async {
             let listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -90,6 +97,7 @@ impl TestServer {
         Self {
             front,
             released,
+            arrived,
             runtime,
         }
     }
@@ -116,6 +124,15 @@ impl TestServer {
     pub(crate) fn is_answering(&self) -> bool {
         self.get("GET / HTTP/1.1\r\nHost: localhost\r\n")
             .starts_with("HTTP/1.1 200")
+    }
+
+    /// Waits until a request for `/wait` has arrived.
+    pub(crate) fn wait_for_request(&self) {
+        let started = Instant::now();
+        while self.arrived.load(Ordering::SeqCst) == 0 {
+            assert!(started.elapsed() < DEADLINE, "no request");
+            std::thread::yield_now();
+        }
     }
 
     /// Waits for this number of connections.
