@@ -68,6 +68,10 @@ impl Watched {
             },
         )
         .unwrap();
+        if has_release {
+            // The first listing reads all that is there, also what is still being written.
+            clock.await_waiting(1);
+        }
         Self {
             clock,
             failed_files,
