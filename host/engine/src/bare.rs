@@ -10,7 +10,7 @@ use crate::host::bindings::exports::hotshoe::pipeline::decide;
 use crate::host::bindings::hotshoe::pipeline::types;
 use crate::insight::{DeviceContext, Insight};
 
-/// A policy without imports, limits, deadline or host state.
+/// A policy without limits, deadline or host state. Its imports trap.
 pub struct BarePolicy {
     pre: InstancePre<()>,
     entry: decide::GuestIndices,
@@ -32,12 +32,14 @@ impl BarePolicy {
     /// The compiled code of `component`, in the same pool.
     ///
     /// # Errors
-    /// [`Fault::Instantiation`], if it is not a policy or imports a function.
+    /// [`Fault::Instantiation`], if it is not a policy.
     pub fn of(component: &Component) -> Result<Self, Failure> {
-        let own = Linker::new(component.linked.pre.engine());
-        let pre = own
-            .instantiate_pre(component.linked.pre.component())
+        let mut own = Linker::new(component.linked.pre.engine());
+        let code = component.linked.pre.component();
+        // A component reports a panic through an import, which a policy without panics does not call.
+        own.define_unknown_imports_as_traps(code)
             .map_err(|error| failure(&error))?;
+        let pre = own.instantiate_pre(code).map_err(|error| failure(&error))?;
         let entry = decide::GuestIndices::new(&pre).map_err(|error| failure(&error))?;
         Ok(Self { pre, entry })
     }
