@@ -22,9 +22,8 @@ fn files_that_wait_for_the_first_release_are_read_when_it_serves() {
     let device = site.device("cam", &first, WATCH);
     fs::remove_dir_all(site.workspace.path("cam-data")).unwrap();
     let daemon = device.run();
-    let state = daemon.state();
+    let state = daemon.wait_until(|state| state["watch"]["mode"] == "events");
     assert!(state["release"].is_null());
-    assert_eq!(state["watch"]["mode"], "events");
     assert_eq!(state["counters"]["accepted"], 0);
     site.publish(&first);
     // The waiting files are the samples of its probation.
