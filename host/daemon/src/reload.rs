@@ -15,7 +15,7 @@ use hotshoe_config::{
 };
 use hotshoe_protocol::status::ReloadStatus;
 use hotshoe_trust::time_of;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 /// The keys of `[oip]` that name files: the token, the certificate, its key, and the callers' authority.
 const OIP_FILES: [&str; 4] = [
@@ -173,7 +173,7 @@ impl RunningConfig {
 
     /// The result of the last reload.
     pub(crate) fn last(&self) -> Option<ReloadStatus> {
-        lock(&self.last).clone()
+        self.last.lock().clone()
     }
 
     /// Computes the effect of `new`, without applying it.
@@ -188,7 +188,7 @@ impl RunningConfig {
         let mut needs_restart = changed(&config, new);
         let mut trust_changed = false;
         let files = files_of(&config);
-        for key in changed_files(&lock(&self.files), &files) {
+        for key in changed_files(&self.files.lock(), &files) {
             match key {
                 TRUST => trust_changed = true,
                 key if is_read_again(key) => drop(applied.insert(key.to_owned())),
@@ -207,7 +207,9 @@ impl RunningConfig {
     /// Puts a change into effect, and records it.
     pub(crate) fn apply(&self, change: Change) -> ReloadStatus {
         let read_again = change.files.into_iter();
-        lock(&self.files).extend(read_again.filter(|(key, _)| is_read_again(key)));
+        self.files
+            .lock()
+            .extend(read_again.filter(|(key, _)| is_read_again(key)));
         self.config.store(Arc::new(change.config));
         self.record_status(ReloadStatus {
             at: time_of(self.clock.wall()),
@@ -228,13 +230,9 @@ impl RunningConfig {
     }
 
     fn record_status(&self, status: ReloadStatus) -> ReloadStatus {
-        *lock(&self.last) = Some(status.clone());
+        *self.last.lock() = Some(status.clone());
         status
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
 }
 
 #[cfg(test)]

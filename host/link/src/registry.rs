@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
 use hotshoe_protocol::registry::RegistryStatus;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
 use zenoh::query::{ConsolidationMode, QueryTarget, Queryable};
@@ -48,15 +48,11 @@ impl OtherRegistries {
 
     /// Those that have been there for 15 s.
     pub fn ids(&self) -> Vec<String> {
-        let since = self.lock();
+        let since = self.since.lock();
         let stay = since
             .iter()
             .filter(|(_, since)| self.clock.elapsed(**since) >= GRACE);
         stay.map(|(id, _)| id.clone()).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
-        self.since.lock()
     }
 }
 
@@ -99,7 +95,7 @@ impl Site {
                 let Some(id) = id.filter(|id| *id != own && id.len() <= MAX_INSTANCE_BYTES) else {
                     return;
                 };
-                let mut since = others.lock();
+                let mut since = others.since.lock();
                 match sample.kind() {
                     SampleKind::Put if since.len() < MAX_OTHERS => {
                         tracing::warn!(

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
 use zenoh::sample::{Sample, SampleKind};
@@ -74,7 +74,7 @@ impl OtherSessions {
     /// The ids of the sessions that have been there for [`GRACE_S`].
     pub(super) fn ids(&self) -> Vec<String> {
         let grace = Duration::from_secs(GRACE_S);
-        let since = self.lock();
+        let since = self.since.lock();
         let stay = since
             .iter()
             .filter(|(_, since)| self.clock.elapsed(**since) >= grace);
@@ -86,16 +86,12 @@ impl OtherSessions {
         let Some((_, id)) = named(sample).filter(|(_, id)| id != own) else {
             return;
         };
-        let mut since = self.lock();
+        let mut since = self.since.lock();
         if sample.kind() == SampleKind::Delete {
             since.remove(&(part, id));
         } else if since.len() < MAX_SESSIONS {
             since.entry((part, id)).or_insert_with(|| self.clock.now());
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(&'static str, String), Instant>> {
-        self.since.lock()
     }
 }
 

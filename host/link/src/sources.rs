@@ -12,7 +12,7 @@ use hotshoe_base::Clock;
 use hotshoe_protocol::wire::is_origin;
 use hotshoe_protocol::wire::{Kind, Request, expand};
 use hotshoe_trust::Digest;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use zenoh::pubsub::Subscriber;
 use zenoh::query::Reply;
 use zenoh::sample::{Sample, SampleKind};
@@ -142,19 +142,15 @@ impl SourceTable {
     }
 }
 
-fn lock(table: &Mutex<SourceTable>) -> MutexGuard<'_, SourceTable> {
-    table.lock()
-}
-
 impl Sources {
     /// Names of the sources that may be asked.
     pub fn live(&self) -> BTreeSet<String> {
-        lock(&self.table).considered()
+        self.table.lock().considered()
     }
 
     /// Names of live sources that have delivered.
     pub fn known(&self) -> BTreeSet<String> {
-        let table = lock(&self.table);
+        let table = self.table.lock();
         let known = table.known.keys();
         known
             .filter(|name| table.live.contains(*name))
@@ -164,12 +160,12 @@ impl Sources {
 
     /// Records that a source has delivered.
     pub fn mark_known(&self, name: &str) {
-        lock(&self.table).mark_known(name);
+        self.table.lock().mark_known(name);
     }
 
     /// Whether there are many publishers and registries, and none of them has delivered yet.
     pub fn has_many_unknown(&self) -> bool {
-        let table = lock(&self.table);
+        let table = self.table.lock();
         let is_known = |name: &String| is_origin(name) && table.live.contains(name);
         !table.known.keys().any(is_known) && table.unknown(true).nth(MANY_UNKNOWN).is_some()
     }
@@ -197,7 +193,7 @@ impl Sources {
             if heard.fetch_add(1, Ordering::Relaxed) < MAX_BROADCAST_REPLIES
                 && let Some(source) = delivered_by(reply, digest, most)
             {
-                lock(&table).mark_known(&source);
+                table.lock().mark_known(&source);
             }
         })
     }
@@ -237,7 +233,7 @@ impl Site {
             let Some(name) = name.filter(|name| name.len() <= MAX_NAME_BYTES) else {
                 return;
             };
-            let mut table = lock(&seen);
+            let mut table = seen.lock();
             match sample.kind() {
                 SampleKind::Put => table.add(name),
                 SampleKind::Delete => drop(table.live.remove(&name)),
