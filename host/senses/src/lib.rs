@@ -1,0 +1,19 @@
+//! What a device senses of itself, and what follows from it: the sensors below `/sys` and `/proc`, their history, the energy of an
+//! inference, and the ladder, which decides which plan is in force.
+//!
+//! Only the [`Sampler`] does I/O. The rest is pure: it gets the time as a [`Duration`](std::time::Duration) since a start that the caller
+//! chooses, by the monotonic clock.
+#![forbid(unsafe_code)]
+
+mod parse;
+mod reading;
+mod sampler;
+mod tree;
+
+pub use parse::parse;
+pub use reading::{
+    Battery, Charging, CoolingDevice, CpuPolicy, Load, Mains, Memory, Pressure, RaplZone, Reading,
+    SensorFault, Space, Stall, ThermalZone,
+};
+pub use sampler::{MAX_HUNG, Places, Sample, Sampler, Sampling};
+pub use tree::{FaultKind, MAX_FILE_BYTES, MAX_LABEL_BYTES, MAX_SENSORS, Tree};
