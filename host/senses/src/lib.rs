@@ -5,15 +5,19 @@
 //! chooses, by the monotonic clock.
 #![forbid(unsafe_code)]
 
+mod history;
 mod parse;
 mod reading;
 mod sampler;
+mod sketch;
 mod tree;
 
+pub use history::{History, HistoryError, Shape, Summary};
 pub use parse::parse;
 pub use reading::{
     Battery, Charging, CoolingDevice, CpuPolicy, Load, Mains, Memory, Pressure, RaplZone, Reading,
     SensorFault, Space, Stall, ThermalZone,
 };
 pub use sampler::{MAX_HUNG, Places, Sample, Sampler, Sampling};
+pub use sketch::Sketch;
 pub use tree::{FaultKind, MAX_FILE_BYTES, MAX_LABEL_BYTES, MAX_SENSORS, Tree};

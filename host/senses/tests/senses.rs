@@ -7,6 +7,8 @@
     reason = "tests"
 )]
 
+#[path = "senses/history.rs"]
+mod history;
 #[path = "senses/parse.rs"]
 mod parse;
 #[path = "senses/recorded.rs"]
