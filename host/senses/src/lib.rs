@@ -5,6 +5,7 @@
 //! chooses, by the monotonic clock.
 #![forbid(unsafe_code)]
 
+mod energy;
 mod history;
 mod parse;
 mod reading;
@@ -12,6 +13,7 @@ mod sampler;
 mod sketch;
 mod tree;
 
+pub use energy::{Energy, Meter, PowerSource, Work, per_inference, rapl_joules};
 pub use history::{History, HistoryError, Shape, Summary};
 pub use parse::parse;
 pub use reading::{

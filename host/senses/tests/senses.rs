@@ -7,6 +7,8 @@
     reason = "tests"
 )]
 
+#[path = "senses/energy.rs"]
+mod energy;
 #[path = "senses/history.rs"]
 mod history;
 #[path = "senses/parse.rs"]
