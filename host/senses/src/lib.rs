@@ -7,7 +7,9 @@
 
 mod energy;
 mod history;
+mod ladder;
 mod parse;
+mod plan;
 mod reading;
 mod sampler;
 mod sketch;
@@ -15,7 +17,12 @@ mod tree;
 
 pub use energy::{Energy, Meter, PowerSource, Work, per_inference, rapl_joules};
 pub use history::{History, HistoryError, Shape, Summary};
+pub use ladder::{Decision, Ladder, LadderLimits, Refusal, Waiting, WaitsFor, Wish};
 pub use parse::parse;
+pub use plan::{
+    Because, MAX_ITEMS, MAX_NAME_BYTES, MAX_REASON_BYTES, Plan, PlanError, Rate, Rest, SignedMode,
+    SignedModes,
+};
 pub use reading::{
     Battery, Charging, CoolingDevice, CpuPolicy, Load, Mains, Memory, Pressure, RaplZone, Reading,
     SensorFault, Space, Stall, ThermalZone,

@@ -11,6 +11,8 @@
 mod energy;
 #[path = "senses/history.rs"]
 mod history;
+#[path = "senses/ladder.rs"]
+mod ladder;
 #[path = "senses/parse.rs"]
 mod parse;
 #[path = "senses/recorded.rs"]
