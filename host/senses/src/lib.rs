@@ -5,6 +5,7 @@
 //! chooses, by the monotonic clock.
 #![forbid(unsafe_code)]
 
+mod default_plan;
 mod energy;
 mod history;
 mod ladder;
@@ -13,8 +14,10 @@ mod plan;
 mod reading;
 mod sampler;
 mod sketch;
+mod thresholds;
 mod tree;
 
+pub use default_plan::{BackendHealth, DefaultPlan, Moment, WindowLatency};
 pub use energy::{Energy, Meter, PowerSource, Work, per_inference, rapl_joules};
 pub use history::{History, HistoryError, Shape, Summary};
 pub use ladder::{Decision, Ladder, LadderLimits, Refusal, Waiting, WaitsFor, Wish};
@@ -29,4 +32,5 @@ pub use reading::{
 };
 pub use sampler::{MAX_HUNG, Places, Sample, Sampler, Sampling};
 pub use sketch::Sketch;
+pub use thresholds::{Thresholds, ThresholdsError};
 pub use tree::{FaultKind, MAX_FILE_BYTES, MAX_LABEL_BYTES, MAX_SENSORS, Tree};

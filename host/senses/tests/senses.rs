@@ -7,6 +7,8 @@
     reason = "tests"
 )]
 
+#[path = "senses/default_plan.rs"]
+mod default_plan;
 #[path = "senses/energy.rs"]
 mod energy;
 #[path = "senses/history.rs"]
