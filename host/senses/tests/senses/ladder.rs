@@ -57,7 +57,7 @@ fn wish(plan: &Plan) -> Wish {
     }
 }
 
-/// A ladder and its time.
+/// A ladder with its limits.
 struct Run {
     ladder: Ladder,
     limits: LadderLimits,

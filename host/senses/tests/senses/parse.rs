@@ -132,22 +132,18 @@ fn what_is_missing_is_missing_and_not_zero() {
 }
 
 #[test]
-fn rubbish_makes_one_sensor_missing_and_names_it() {
+fn an_invalid_value_makes_one_sensor_missing_and_names_it() {
     let whole = parse(&device());
-    for rubbish in ["", "hot", "48250 C", "-274000", "2147483647", "4e4", "NaN"] {
-        let reading = with(ZONE_0, rubbish);
-        assert_eq!(
-            faults(&reading),
-            [(ZONE_0, FaultKind::Invalid)],
-            "{rubbish}"
-        );
-        assert_eq!(reading.thermal, whole.thermal[1..], "{rubbish}");
+    for text in ["", "hot", "48250 C", "-274000", "2147483647", "4e4", "NaN"] {
+        let reading = with(ZONE_0, text);
+        assert_eq!(faults(&reading), [(ZONE_0, FaultKind::Invalid)], "{text}");
+        assert_eq!(reading.thermal, whole.thermal[1..], "{text}");
         let mut rest = reading.clone();
         rest.faults.clear();
         rest.thermal.clone_from(&whole.thermal);
-        assert_eq!(rest, whole, "{rubbish}");
+        assert_eq!(rest, whole, "{text}");
     }
-    for (path, rubbish) in [
+    for (path, text) in [
         ("proc/loadavg", "0.20 NaN 1"),
         ("proc/loadavg", "0.20 1"),
         ("proc/meminfo", "MemTotal: 1 kB"),
@@ -171,8 +167,8 @@ fn rubbish_makes_one_sensor_missing_and_names_it() {
         ),
         ("sys/class/thermal/cooling_device0/cur_state", "on"),
     ] {
-        let reading = with(path, rubbish);
-        assert_eq!(faults(&reading), [(path, FaultKind::Invalid)], "{rubbish}");
+        let reading = with(path, text);
+        assert_eq!(faults(&reading), [(path, FaultKind::Invalid)], "{text}");
     }
 }
 
