@@ -1,4 +1,4 @@
-//! Bindings of every interface of `hotshoe:pipeline`, in each version, and of `wasi:nn`, generated from `wit/`.
+//! Bindings of every interface of `hotshoe:pipeline`, in each version, of `hotshoe:governor` and of `wasi:nn`, generated from `wit/`.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -43,6 +43,16 @@ pub(crate) mod v0_2 {
     });
 
     pub(crate) use hotshoe::pipeline::{clock, config, fault, infer, log, metrics, state, vision};
+}
+
+/// `hotshoe:governor`: an export, without imports of its own.
+pub(crate) mod governor {
+    wasmtime::component::bindgen!({
+        path: "../../wit/governor",
+        world: "hotshoe:governor/governor",
+    });
+
+    pub(crate) use exports::hotshoe::governor::govern::*;
 }
 
 /// `wasi:nn`.

@@ -255,6 +255,7 @@ const fn function_of(world: World) -> &'static str {
         World::Postprocessor => "interpret",
         World::Policy => "decide",
         World::Stage => "process",
+        World::Governor => "govern",
     }
 }
 

@@ -47,6 +47,10 @@ pub enum Fault {
     Model,
     /// A policy wanted to send a message under a topic that the release does not list.
     Denied,
+    /// A governor's plan breaks a bound of its interface.
+    InvalidPlan,
+    /// A governor's plan names a mode that the release does not sign.
+    UnsignedMode,
     /// The component returned an error.
     Guest(ErrorCode),
 }
@@ -66,6 +70,8 @@ impl Fault {
             Self::BackingOff => "backing_off",
             Self::Tensor => "tensor",
             Self::Model => "model",
+            Self::InvalidPlan => "invalid_plan",
+            Self::UnsignedMode => "unsigned_mode",
             Self::Guest(ErrorCode::InvalidInput) => "invalid_input",
             Self::Guest(ErrorCode::Unsupported) => "unsupported",
             Self::Guest(ErrorCode::NotFound) => "not_found",
@@ -79,7 +85,12 @@ impl Fault {
     pub const fn ends_instance(self) -> bool {
         !matches!(
             self,
-            Self::Guest(_) | Self::Tensor | Self::Model | Self::Denied
+            Self::Guest(_)
+                | Self::Tensor
+                | Self::Model
+                | Self::Denied
+                | Self::InvalidPlan
+                | Self::UnsignedMode
         )
     }
 }

@@ -10,6 +10,8 @@ use crate::bindings::hotshoe::pipeline::types;
 use crate::component::Component;
 use crate::convert;
 use crate::fault::{ErrorCode, Failure, Fault};
+use crate::governor::convert::{plan_from_guest, state_to_guest};
+use crate::governor::{DeviceState, Plan};
 use crate::host::State;
 use crate::insight::{Action, DeviceContext, Insight};
 use crate::live::{CallResult, Guest, LiveInstance};
@@ -155,6 +157,25 @@ impl Instance {
         .and_then(|actions| {
             let sent = self.component.services.check_sent(&actions);
             sent.map(|()| actions)
+        })
+    }
+
+    /// Runs a `governor`: device state -> plan.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the call; [`Fault::UnsignedMode`] or [`Fault::InvalidPlan`] if the plan breaks a bound of its interface.
+    pub fn govern(&mut self, state: &DeviceState) -> Result<Plan, Failure> {
+        let plan = self.call("", |LiveInstance { store, guest, .. }| {
+            let Guest::Govern(guest) = guest else {
+                return Err(wrong_world("governor"));
+            };
+            let (result,) = guest.call(&mut *store, (state_to_guest(state),))?;
+            let code = types::ErrorCode::Internal;
+            Ok(result.map_err(|message| types::Error { code, message }))
+        })?;
+        plan_from_guest(plan, state).map_err(|defect| {
+            let message = format!("the plan of `{}` {defect}", self.name());
+            Failure::new(defect.fault(), message)
         })
     }
 

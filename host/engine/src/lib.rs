@@ -22,6 +22,7 @@ mod convert;
 mod core_module;
 mod engine;
 mod fault;
+mod governor;
 mod host;
 mod insight;
 mod insight_defect;
@@ -47,6 +48,11 @@ pub use compiler::{
 pub use component::{Component, ComponentAssets};
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
 pub use fault::{ErrorCode, Failure, Fault};
+pub use governor::{
+    Battery, CoolingDevice, DeviceState, Drive, Latency, MAX_INTERVAL_SECONDS, MAX_PLAN_ITEMS,
+    MAX_REASON_BYTES, MAX_REST_SECONDS, MeasuredMode, ModelRuns, Plan, PlanAlert, Power, Pressure,
+    Processor, Queue, Reasoned, Space, ThermalZone, Window,
+};
 pub use host::wasi::CaError;
 pub use insight::{
     Action, Class, Detection, DeviceContext, Insight, MAX_CONTENT_TYPE_BYTES, Point, Rect, Scalar,

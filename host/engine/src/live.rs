@@ -8,6 +8,7 @@ use wasmtime::component::{Resource, ResourceTableError, TypedFunc};
 use wasmtime::{CallHook, Store};
 
 use crate::backtrace;
+use crate::bindings::governor;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types;
 use crate::call_end::CallEnd;
@@ -45,6 +46,7 @@ pub(crate) enum Guest {
     Postprocess(Function<(Resource<Sample>, Vec<NamedTensor>), types::Insight>),
     Decide(Function<(types::Insight, types::DeviceContext), Vec<types::Action>>),
     Process(Function<(Resource<Sample>,), types::Insight>),
+    Govern(TypedFunc<(governor::DeviceState,), (Result<governor::Plan, String>,)>),
 }
 
 impl Guest {
@@ -59,6 +61,7 @@ impl Guest {
             World::Postprocessor => Self::Postprocess(instance.get_typed_func(store, function)?),
             World::Policy => Self::Decide(instance.get_typed_func(store, function)?),
             World::Stage => Self::Process(instance.get_typed_func(store, function)?),
+            World::Governor => Self::Govern(instance.get_typed_func(store, function)?),
         })
     }
 }

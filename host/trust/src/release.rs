@@ -15,6 +15,7 @@ use crate::{
     data_contract::DataContract,
     digest::{Blob, Digest},
     health::HealthGate,
+    mode::Mode,
     model::Model,
 };
 
@@ -31,7 +32,7 @@ pub fn time_of(wall: SystemTime) -> Time {
     Time::try_from(wall).unwrap_or(end)
 }
 
-/// The world that a component implements (package `hotshoe:pipeline`).
+/// The world that a component implements (package `hotshoe:pipeline`, and `hotshoe:governor` for a governor).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum World {
@@ -43,6 +44,8 @@ pub enum World {
     Policy,
     /// Sample to insight, driving models itself.
     Stage,
+    /// Device state to a plan. It is no step of a pipeline.
+    Governor,
 }
 
 impl fmt::Display for World {
@@ -52,6 +55,7 @@ impl fmt::Display for World {
             Self::Postprocessor => "postprocessor",
             Self::Policy => "policy",
             Self::Stage => "stage",
+            Self::Governor => "governor",
         })
     }
 }
@@ -332,6 +336,9 @@ pub struct Release {
     /// Which of its data may be recorded on a device.
     #[serde(default, skip_serializing_if = "DataContract::is_default")]
     pub data_contract: DataContract,
+    /// The ways to run it, by name. Without any, it runs in full.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub modes: BTreeMap<String, Mode>,
 }
 
 impl Release {

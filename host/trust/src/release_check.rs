@@ -11,7 +11,7 @@ use crate::{
 
 impl Release {
     /// Checks every rule that the types do not enforce: names, order of the pipeline, worlds,
-    /// grants, times, self-tests, chunks, the health gate and [`ReleaseLimits`].
+    /// grants, times, self-tests, chunks, the health gate, modes and [`ReleaseLimits`].
     pub fn validate(&self) -> Result<(), ReleaseError> {
         check_name("release", &self.name)?;
         for (what, names) in [
@@ -38,6 +38,8 @@ impl Release {
         self.check_pipeline()?;
         self.check_tests()?;
         self.check_chunks()?;
+        self.check_modes()?;
+        self.check_governor()?;
         self.health.check()
     }
 
@@ -133,6 +135,19 @@ impl Release {
         let total = kept.map(|c| u64::from(c.limits.state_kib)).sum();
         let most = ReleaseLimits::STATE_KIB_TOTAL;
         within("the sum of all `state-kib`", total, 0, most)
+    }
+
+    fn check_governor(&self) -> Result<(), ReleaseError> {
+        let is_governor =
+            |(_, component): &(&String, &Component)| component.world == World::Governor;
+        let mut governors = self.components.iter().filter(is_governor);
+        match (governors.next(), governors.next()) {
+            (Some((first, _)), Some((second, _))) => Err(ReleaseError::TwoGovernors {
+                first: first.clone(),
+                second: second.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn check_sizes(&self) -> Result<(), ReleaseError> {

@@ -98,10 +98,13 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             "  {table}: the release has it, and both components use it"
         ))?;
     }
-    if is_added && args.world != World::Policy {
+    if is_added
+        && args.world != World::Policy
+        && let Some(step) = step(args.world)
+    {
         terminal.print(format!(
             "\nIts step is yours to place: add `{} = \"{}\"` as a [[pipeline]] entry of {}",
-            step(args.world),
+            step,
             args.name,
             folder.join("release.toml").display()
         ))?;
@@ -113,14 +116,15 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The key of a world's step in a pipeline.
-pub(super) const fn step(world: World) -> &'static str {
-    match world {
+/// The key of a world's step in a pipeline; none for a governor, which is no step.
+pub(super) const fn step(world: World) -> Option<&'static str> {
+    Some(match world {
         World::Preprocessor => "preprocess",
         World::Postprocessor => "postprocess",
         World::Policy => "policy",
         World::Stage => "stage",
-    }
+        World::Governor => return None,
+    })
 }
 
 fn language(word: &str) -> Result<Language, String> {

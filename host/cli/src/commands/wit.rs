@@ -20,8 +20,8 @@ Example: the exports and imports of a policy
 Example: update the interfaces of a project
   hotshoe wit --vendor my-policy/wit")]
 pub(crate) struct Args {
-    /// Only the parts for this world: preprocessor, postprocessor, policy or stage
-    #[arg(long, value_name = "WORLD", value_parser = world, conflicts_with = "vendor")]
+    /// Only the parts for this world: preprocessor, postprocessor, policy, stage or governor
+    #[arg(long, value_name = "WORLD", value_parser = any_world, conflicts_with = "vendor")]
     world: Option<World>,
     /// Write the files into this folder; other files in it stay
     #[arg(long, value_name = "DIR")]
@@ -74,8 +74,19 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Parses the name of a world, of those without a template, too.
+fn any_world(word: &str) -> Result<World, String> {
+    if word == World::Governor.to_string() {
+        return Ok(World::Governor);
+    }
+    world(word).map_err(|message| format!("{message}, {}", World::Governor))
+}
+
 /// The file with the worlds and their exports.
 const WORLDS: &str = "worlds.wit";
+
+/// The folder of the package that only governors use.
+const GOVERNOR: &str = "governor/";
 
 /// The path without the folder of a later version.
 fn name(path: &str) -> &str {
@@ -93,7 +104,8 @@ fn text(file: &File) -> anyhow::Result<&'static str> {
 fn may_use(path: &str, world: World) -> bool {
     match world {
         World::Policy => path == "types.wit" || path == "host.wit",
-        _ => true,
+        World::Governor => path == "host.wit" || path.starts_with(GOVERNOR),
+        _ => !path.starts_with(GOVERNOR),
     }
 }
 
@@ -104,6 +116,7 @@ fn of_world(text: &str, world: World) -> String {
         World::Postprocessor => "postprocess",
         World::Policy => "decide",
         World::Stage => "process",
+        World::Governor => "govern",
     };
     let wanted = [
         format!("interface {interface} {{"),

@@ -50,6 +50,7 @@ impl Target {
             World::Postprocessor => "postprocess",
             World::Policy => "decide",
             World::Stage => "process",
+            World::Governor => "govern",
         }
     }
 
@@ -71,6 +72,10 @@ impl Target {
             World::Stage => (
                 "Process",
                 "func Process(sample *samples.Sample) (types.Insight, error)",
+            ),
+            World::Governor => (
+                "Govern",
+                "func Govern(state govern.DeviceState) (govern.Plan, error)",
             ),
         }
     }
