@@ -5,7 +5,7 @@ use hotshoe_sdk::governor::{
     Window,
 };
 
-use crate::thresholds::{LatencyRule, Thresholds};
+use super::thresholds::{LatencyRule, Thresholds};
 
 /// What all rules want together.
 #[derive(Debug, Default)]

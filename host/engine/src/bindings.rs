@@ -31,7 +31,15 @@ wasmtime::component::bindgen!({
 pub(crate) mod v0_2 {
     wasmtime::component::bindgen!({
         path: "../../wit/0.2.0",
-        world: "hotshoe:pipeline/imports",
+        inline: "
+            package hotshoe:host;
+            world host {
+                include hotshoe:pipeline/imports@0.2.0;
+                export hotshoe:pipeline/preprocess@0.2.0;
+                export hotshoe:pipeline/process@0.2.0;
+            }
+        ",
+        world: "hotshoe:host/host",
         with: {
             "hotshoe:pipeline/types@0.2.0": crate::bindings::hotshoe::pipeline::types,
             "hotshoe:pipeline/samples@0.2.0": crate::bindings::hotshoe::pipeline::samples,
@@ -42,6 +50,8 @@ pub(crate) mod v0_2 {
         imports: { default: trappable },
     });
 
+    pub(crate) use exports::hotshoe::pipeline::preprocess::Prepared;
+    pub(crate) use exports::hotshoe::pipeline::process::Processed;
     pub(crate) use hotshoe::pipeline::{clock, config, fault, infer, log, metrics, state, vision};
 }
 

@@ -51,6 +51,8 @@ pub struct Component {
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) world: World,
+    /// Whether it is of a version whose samples can be skipped.
+    pub(crate) skips: bool,
     pub(crate) function: ComponentExportIndex,
 }
 
@@ -67,7 +69,12 @@ impl Entry {
             .ok_or_else(|| {
                 wasmtime::format_err!("instance export `{export}` does not have export `{name}`")
             })?;
-        Ok(Self { world, function })
+        let skips = !export.ends_with(PIPELINE.oldest);
+        Ok(Self {
+            world,
+            skips,
+            function,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use wasmtime::component::Resource;
 
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types;
+use crate::bindings::v0_2::{Prepared, Processed};
 use crate::component::Component;
 use crate::convert;
 use crate::fault::{ErrorCode, Failure, Fault};
@@ -83,20 +84,29 @@ impl Instance {
     /// Runs a `preprocessor`: sample -> named tensors.
     ///
     /// # Errors
-    /// The [`Failure`] that this sample ends with.
+    /// The [`Failure`] that this sample ends with; [`Fault::Skipped`] if the component leaves it out.
     pub fn prepare(&mut self, sample: &Sample) -> Result<Tensors, Failure> {
-        self.call(&sample.source, |LiveInstance { store, guest, .. }| {
-            let Guest::Preprocess(guest) = guest else {
-                return Err(wrong_world("preprocessor"));
-            };
+        let made = self.call(&sample.source, |LiveInstance { store, guest, .. }| {
             let own = store.data_mut().table.push(sample.clone())?;
-            let (result,) = guest.call(&mut *store, (Resource::new_borrow(own.rep()),))?;
+            let sample = (Resource::new_borrow(own.rep()),);
+            let result = match guest {
+                Guest::Preprocess(guest) => guest.call(&mut *store, sample)?.0.map(Made::Whole),
+                Guest::PreprocessOrSkip(guest) => {
+                    guest.call(&mut *store, sample)?.0.map(|made| match made {
+                        Prepared::Tensors(tensors) => Made::Whole(tensors),
+                        Prepared::Skipped(reason) => Made::Skipped(reason),
+                    })
+                }
+                _ => return Err(wrong_world("preprocessor")),
+            };
             store.data_mut().table.delete(own)?;
             Ok(match result {
-                Ok(tensors) => Ok(take(store.data_mut(), tensors)?),
+                Ok(Made::Whole(tensors)) => Ok(Made::Whole(take(store.data_mut(), tensors)?)),
+                Ok(Made::Skipped(reason)) => Ok(Made::Skipped(reason)),
                 Err(error) => Err(error),
             })
-        })
+        });
+        made?.whole()
     }
 
     /// Runs a `postprocessor`: named tensors + sample -> insight.
@@ -122,17 +132,29 @@ impl Instance {
     /// Runs a `stage`: sample -> insight.
     ///
     /// # Errors
-    /// The [`Failure`] that this sample ends with.
+    /// The [`Failure`] that this sample ends with; [`Fault::Skipped`] if the component leaves it out.
     pub fn process(&mut self, sample: &Sample) -> Result<Insight, Failure> {
-        self.call(&sample.source, |LiveInstance { store, guest, .. }| {
-            let Guest::Process(guest) = guest else {
-                return Err(wrong_world("stage"));
-            };
+        let made = self.call(&sample.source, |LiveInstance { store, guest, .. }| {
             let own = store.data_mut().table.push(sample.clone())?;
-            let (result,) = guest.call(&mut *store, (Resource::new_borrow(own.rep()),))?;
+            let sample = (Resource::new_borrow(own.rep()),);
+            let result = match guest {
+                Guest::Process(guest) => guest.call(&mut *store, sample)?.0.map(Made::Whole),
+                Guest::ProcessOrSkip(guest) => {
+                    guest.call(&mut *store, sample)?.0.map(|made| match made {
+                        Processed::Insight(insight) => Made::Whole(insight),
+                        Processed::Skipped(reason) => Made::Skipped(reason),
+                    })
+                }
+                _ => return Err(wrong_world("stage")),
+            };
             store.data_mut().table.delete(own)?;
-            Ok(result.and_then(convert::insight_from_guest))
-        })
+            Ok(match result {
+                Ok(Made::Whole(insight)) => convert::insight_from_guest(insight).map(Made::Whole),
+                Ok(Made::Skipped(reason)) => Ok(Made::Skipped(reason)),
+                Err(error) => Err(error),
+            })
+        });
+        made?.whole()
     }
 
     /// Runs a `policy`: insight of a sample of `source` + device context -> actions, in order of execution.
@@ -247,6 +269,22 @@ impl Instance {
             self.component.services.count_replacement(wear);
         }
         (result, whole && worn.is_none())
+    }
+}
+
+/// What a component makes of a sample.
+enum Made<T> {
+    Whole(T),
+    /// It leaves the sample out, for this reason.
+    Skipped(String),
+}
+
+impl<T> Made<T> {
+    fn whole(self) -> Result<T, Failure> {
+        match self {
+            Self::Whole(made) => Ok(made),
+            Self::Skipped(reason) => Err(Failure::new(Fault::Skipped, convert::clip(reason))),
+        }
     }
 }
 

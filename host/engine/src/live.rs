@@ -11,6 +11,7 @@ use crate::backtrace;
 use crate::bindings::governor;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types;
+use crate::bindings::v0_2::{Prepared, Processed};
 use crate::call_end::CallEnd;
 use crate::component::{Component, Entry};
 use crate::convert;
@@ -40,12 +41,14 @@ pub(crate) struct LiveInstance {
 
 type Function<P, T> = TypedFunc<P, (Result<T, types::Error>,)>;
 
-/// The exported function of a component. Its types are the same in all versions.
+/// The exported function of a component. Those of 0.2.0 whose samples can be skipped have types of their own; all others are the same in all versions.
 pub(crate) enum Guest {
     Preprocess(Function<(Resource<Sample>,), Vec<NamedTensor>>),
+    PreprocessOrSkip(Function<(Resource<Sample>,), Prepared>),
     Postprocess(Function<(Resource<Sample>, Vec<NamedTensor>), types::Insight>),
     Decide(Function<(types::Insight, types::DeviceContext), Vec<types::Action>>),
     Process(Function<(Resource<Sample>,), types::Insight>),
+    ProcessOrSkip(Function<(Resource<Sample>,), Processed>),
     Govern(TypedFunc<(governor::DeviceState,), (Result<governor::Plan, String>,)>),
 }
 
@@ -57,9 +60,15 @@ impl Guest {
     ) -> wasmtime::Result<Self> {
         let function = entry.function;
         Ok(match entry.world {
+            World::Preprocessor if entry.skips => {
+                Self::PreprocessOrSkip(instance.get_typed_func(store, function)?)
+            }
             World::Preprocessor => Self::Preprocess(instance.get_typed_func(store, function)?),
             World::Postprocessor => Self::Postprocess(instance.get_typed_func(store, function)?),
             World::Policy => Self::Decide(instance.get_typed_func(store, function)?),
+            World::Stage if entry.skips => {
+                Self::ProcessOrSkip(instance.get_typed_func(store, function)?)
+            }
             World::Stage => Self::Process(instance.get_typed_func(store, function)?),
             World::Governor => Self::Govern(instance.get_typed_func(store, function)?),
         })

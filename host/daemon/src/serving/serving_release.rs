@@ -124,6 +124,7 @@ impl SampleOutcome {
             | Fault::Instantiation
             | Fault::BackingOff => Self::Trap,
             Fault::Deadline => Self::Deadline,
+            Fault::Skipped => Self::Success,
             Fault::Tensor
             | Fault::Model
             | Fault::Denied
