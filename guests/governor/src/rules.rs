@@ -101,8 +101,8 @@ fn latency(state: &DeviceState, rule: LatencyRule, level: &mut u32, wishes: &mut
         let mut after = state.modes.iter().filter(|mode| mode.level > current.level);
         *level = after.next().map_or(current.level, |mode| mode.level);
     } else if *level == current.level && last_windows(state, rule.windows_under, under) {
-        let before = state.modes.iter().filter(|mode| mode.level < current.level);
-        *level = before.last().map_or(0, |mode| mode.level);
+        let mut before = state.modes.iter().filter(|mode| mode.level < current.level);
+        *level = before.next_back().map_or(0, |mode| mode.level);
     }
     let wanted = state.modes.iter().find(|mode| mode.level == *level);
     let reason = format!("the p95 of a sample against its deadline of {deadline:.0} ms");

@@ -35,6 +35,7 @@ pub(crate) mod v0_2 {
             package hotshoe:host;
             world host {
                 include hotshoe:pipeline/imports@0.2.0;
+                export hotshoe:pipeline/admit@0.2.0;
                 export hotshoe:pipeline/preprocess@0.2.0;
                 export hotshoe:pipeline/process@0.2.0;
             }
@@ -50,6 +51,7 @@ pub(crate) mod v0_2 {
         imports: { default: trappable },
     });
 
+    pub(crate) use exports::hotshoe::pipeline::admit::Verdict;
     pub(crate) use exports::hotshoe::pipeline::preprocess::Prepared;
     pub(crate) use exports::hotshoe::pipeline::process::Processed;
     pub(crate) use hotshoe::pipeline::{clock, config, fault, infer, log, metrics, state, vision};

@@ -258,6 +258,7 @@ const MAX_NAME_CHARS: usize = 128;
 
 const fn function_of(world: World) -> &'static str {
     match world {
+        World::Filter => "admit",
         World::Preprocessor => "prepare",
         World::Postprocessor => "interpret",
         World::Policy => "decide",

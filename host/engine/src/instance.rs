@@ -7,7 +7,7 @@ use wasmtime::component::Resource;
 
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types;
-use crate::bindings::v0_2::{Prepared, Processed};
+use crate::bindings::v0_2::{Prepared, Processed, Verdict};
 use crate::component::Component;
 use crate::convert;
 use crate::fault::{ErrorCode, Failure, Fault};
@@ -79,6 +79,26 @@ impl Instance {
             self.ready = Some(LiveInstance::new(&self.component)?);
         }
         Ok(())
+    }
+
+    /// Runs a `filter`: sample -> whether it is processed.
+    ///
+    /// # Errors
+    /// The [`Failure`] that this sample ends with; [`Fault::Skipped`] if the component leaves it out.
+    pub fn admit(&mut self, sample: &Sample) -> Result<(), Failure> {
+        let made = self.call(&sample.source, |LiveInstance { store, guest, .. }| {
+            let Guest::Admit(guest) = guest else {
+                return Err(wrong_world("filter"));
+            };
+            let own = store.data_mut().table.push(sample.clone())?;
+            let (result,) = guest.call(&mut *store, (Resource::new_borrow(own.rep()),))?;
+            store.data_mut().table.delete(own)?;
+            Ok(result.map(|verdict| match verdict {
+                Verdict::Passed => Made::Whole(()),
+                Verdict::Skipped(reason) => Made::Skipped(reason),
+            }))
+        });
+        made?.whole()
     }
 
     /// Runs a `preprocessor`: sample -> named tensors.

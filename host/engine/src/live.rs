@@ -11,7 +11,7 @@ use crate::backtrace;
 use crate::bindings::governor;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types;
-use crate::bindings::v0_2::{Prepared, Processed};
+use crate::bindings::v0_2::{Prepared, Processed, Verdict};
 use crate::call_end::CallEnd;
 use crate::component::{Component, Entry};
 use crate::convert;
@@ -43,6 +43,7 @@ type Function<P, T> = TypedFunc<P, (Result<T, types::Error>,)>;
 
 /// The exported function of a component. Those of 0.2.0 whose samples can be skipped have types of their own; all others are the same in all versions.
 pub(crate) enum Guest {
+    Admit(Function<(Resource<Sample>,), Verdict>),
     Preprocess(Function<(Resource<Sample>,), Vec<NamedTensor>>),
     PreprocessOrSkip(Function<(Resource<Sample>,), Prepared>),
     Postprocess(Function<(Resource<Sample>, Vec<NamedTensor>), types::Insight>),
@@ -60,6 +61,7 @@ impl Guest {
     ) -> wasmtime::Result<Self> {
         let function = entry.function;
         Ok(match entry.world {
+            World::Filter => Self::Admit(instance.get_typed_func(store, function)?),
             World::Preprocessor if entry.skips => {
                 Self::PreprocessOrSkip(instance.get_typed_func(store, function)?)
             }

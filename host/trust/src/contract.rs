@@ -72,6 +72,7 @@ impl World {
     /// The full names of the interface that a component of this world exports, in each version, oldest first.
     pub fn exports(self) -> impl Iterator<Item = String> {
         let (package, name) = match self {
+            Self::Filter => (PIPELINE, "admit"),
             Self::Preprocessor => (PIPELINE, "preprocess"),
             Self::Postprocessor => (PIPELINE, "postprocess"),
             Self::Policy => (PIPELINE, "decide"),
@@ -80,6 +81,8 @@ impl World {
         };
         package
             .versions()
+            // Filters came with 0.2.0.
+            .filter(move |version| self != Self::Filter || *version != package.oldest)
             .map(move |version| package.interface(name, version))
     }
 

@@ -215,7 +215,8 @@ impl Release {
         }
         let mut steps = self.pipeline.iter().filter(|step| match step {
             Step::Infer { .. } => false,
-            Step::Preprocess { component }
+            Step::Filter { component }
+            | Step::Preprocess { component }
             | Step::Postprocess { component }
             | Step::Stage { component }
             | Step::Policy { component, .. } => component == resting,

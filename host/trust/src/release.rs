@@ -36,6 +36,8 @@ pub fn time_of(wall: SystemTime) -> Time {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum World {
+    /// Sample to whether it is processed.
+    Filter,
     /// Sample to named tensors.
     Preprocessor,
     /// Named tensors and the sample to an insight.
@@ -51,6 +53,7 @@ pub enum World {
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Filter => "filter",
             Self::Preprocessor => "preprocessor",
             Self::Postprocessor => "postprocessor",
             Self::Policy => "policy",
@@ -176,6 +179,11 @@ pub struct DataFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Step {
+    /// A filter decides whether the sample is processed.
+    Filter {
+        /// The component's name.
+        component: String,
+    },
     /// A preprocessor turns the sample into tensors.
     Preprocess {
         /// The component's name.
@@ -322,7 +330,7 @@ pub struct Release {
     /// Data files by name.
     #[serde(default)]
     pub data: BTreeMap<String, DataFile>,
-    /// `(stage | [preprocess] infer* [postprocess]) policy*`, not empty.
+    /// `filter* (stage | [preprocess] infer* [postprocess]) policy*`, with more than filters.
     pub pipeline: Vec<Step>,
     /// The index of chunks of each blob that has one, by the blob's digest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

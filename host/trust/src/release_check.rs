@@ -195,7 +195,7 @@ impl Release {
         )
     }
 
-    /// `(stage | [preprocess] infer* [postprocess]) policy*`, not empty, with names that exist and worlds that fit.
+    /// `filter* (stage | [preprocess] infer* [postprocess]) policy*`, with more than filters, names that exist and worlds that fit.
     fn check_pipeline(&self) -> Result<(), ReleaseError> {
         /// The input of the next step, in processing order.
         #[derive(Clone, Copy, PartialEq)]
@@ -214,6 +214,11 @@ impl Release {
         for (index, step) in self.pipeline.iter().enumerate() {
             let number = index + 1;
             let (fits, makes, found) = match step {
+                Step::Filter { .. } => (
+                    made == StepOutput::Anything,
+                    StepOutput::Anything,
+                    "a filter step comes after a step that is no filter",
+                ),
                 Step::Preprocess { .. } => (
                     made == StepOutput::Anything,
                     StepOutput::Tensors,
@@ -246,12 +251,19 @@ impl Release {
             made = makes;
             self.check_step(number, step)?;
         }
+        if made == StepOutput::Anything {
+            return Err(ReleaseError::Order {
+                step: self.pipeline.len(),
+                found: "no step comes after the filters",
+            });
+        }
         Ok(())
     }
 
     fn check_step(&self, step: usize, what: &Step) -> Result<(), ReleaseError> {
         let user = || format!("pipeline step {step}");
         let (component, needed) = match what {
+            Step::Filter { component } => (component, World::Filter),
             Step::Preprocess { component } => (component, World::Preprocessor),
             Step::Postprocess { component } => (component, World::Postprocessor),
             Step::Stage { component } => (component, World::Stage),

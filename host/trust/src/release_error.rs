@@ -56,7 +56,7 @@ pub enum ReleaseError {
     },
     /// Steps in an order that is not a pipeline.
     #[error(
-        "pipeline step {step}: {found}; a pipeline is a stage, or preprocess, infer..., postprocess, each optional; then policies"
+        "pipeline step {step}: {found}; a pipeline is filters, then a stage, or preprocess, infer..., postprocess, each optional; then policies"
     )]
     Order {
         /// The step, from 1.

@@ -13,7 +13,7 @@
 //! [components.read-page]
 //! file = "read-page.wasm"       # relative to this file
 //! source = "."                  # sources of `file`, for `hotshoe build`; `pack` ignores it; default: none
-//! world = "stage"               # preprocessor, postprocessor, policy, stage or governor
+//! world = "stage"               # filter, preprocessor, postprocessor, policy, stage or governor
 //! grants = ["log", "infer", "data", "config", "state"]
 //! models = ["detect"]           # needs grant infer or wasi-nn
 //! data = ["characters"]         # needs grant data
@@ -51,7 +51,7 @@
 //! file = "characters.txt"
 //! media-type = "text/plain"
 //!
-//! [[pipeline]]                  # (stage | [preprocess] infer... [postprocess]) policy...
+//! [[pipeline]]                  # filter... (stage | [preprocess] infer... [postprocess]) policy...
 //! stage = "read-page"
 //!
 //! [[pipeline]]
@@ -240,6 +240,7 @@ impl StepToml {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct StepFields {
+    filter: Option<String>,
     preprocess: Option<String>,
     infer: Option<String>,
     postprocess: Option<String>,
@@ -256,6 +257,7 @@ impl TryFrom<StepFields> for StepToml {
         let on_failure = fields.on_failure.unwrap_or_default();
         let is_policy = fields.policy.is_some();
         let mut steps = [
+            fields.filter.map(|component| Step::Filter { component }),
             fields
                 .preprocess
                 .map(|component| Step::Preprocess { component }),
@@ -273,7 +275,7 @@ impl TryFrom<StepFields> for StepToml {
         .flatten();
         let (Some(step), None) = (steps.next(), steps.next()) else {
             return Err(
-                "a step has one of `preprocess`, `infer`, `postprocess`, `stage` and `policy`",
+                "a step has one of `filter`, `preprocess`, `infer`, `postprocess`, `stage` and `policy`",
             );
         };
         if policy_fails && !is_policy {

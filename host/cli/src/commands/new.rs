@@ -116,14 +116,14 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The key of a world's step in a pipeline; none for a governor, which is no step.
+/// The key of a world's step in a pipeline; none for one that makes no pipeline by itself.
 pub(super) const fn step(world: World) -> Option<&'static str> {
     Some(match world {
         World::Preprocessor => "preprocess",
         World::Postprocessor => "postprocess",
         World::Policy => "policy",
         World::Stage => "stage",
-        World::Governor => return None,
+        World::Filter | World::Governor => return None,
     })
 }
 

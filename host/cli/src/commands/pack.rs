@@ -29,7 +29,7 @@ release.toml (paths are relative to it; an unknown key is refused):
   labels = { site = \"lab\" }
   [components.read-page]
   file = \"read-page.wasm\"
-  world = \"stage\"                     # preprocessor | postprocessor | policy | stage | governor
+  world = \"stage\"                     # filter | preprocessor | postprocessor | policy | stage | governor
   grants = [\"log\", \"infer\", \"vision\"] # log metrics clock config data state vision infer wasi-nn wasi wasi-sockets wasi-http
   models = [\"detect\"]                 # the models it may run
   limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }
@@ -39,7 +39,7 @@ release.toml (paths are relative to it; an unknown key is refused):
   [data.rules]
   file = \"rules.json\"
   media-type = \"application/json\"
-  [[pipeline]]                        # (stage | [preprocess] infer* [postprocess]) policy*
+  [[pipeline]]                        # filter* (stage | [preprocess] infer* [postprocess]) policy*
   stage = \"read-page\"
   [[tests]]                           # a device runs them before the release serves; without any, nothing proves its models
   name = \"page\"

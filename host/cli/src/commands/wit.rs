@@ -20,7 +20,7 @@ Example: the exports and imports of a policy
 Example: update the interfaces of a project
   hotshoe wit --vendor my-policy/wit")]
 pub(crate) struct Args {
-    /// Only the parts for this world: preprocessor, postprocessor, policy, stage or governor
+    /// Only the parts for this world: filter, preprocessor, postprocessor, policy, stage or governor
     #[arg(long, value_name = "WORLD", value_parser = any_world, conflicts_with = "vendor")]
     world: Option<World>,
     /// Write the files into this folder; other files in it stay
@@ -76,10 +76,15 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 
 /// Parses the name of a world, of those without a template, too.
 fn any_world(word: &str) -> Result<World, String> {
-    if word == World::Governor.to_string() {
-        return Ok(World::Governor);
-    }
-    world(word).map_err(|message| format!("{message}, {}", World::Governor))
+    let others = [World::Filter, World::Governor];
+    let found = others.into_iter().find(|world| world.to_string() == word);
+    found.map_or_else(
+        || {
+            let names = others.map(|world| world.to_string()).join(", ");
+            world(word).map_err(|message| format!("{message}, {names}"))
+        },
+        Ok,
+    )
 }
 
 /// The file with the worlds and their exports.
@@ -112,6 +117,7 @@ fn may_use(path: &str, world: World) -> bool {
 /// The blocks of the worlds file that one world needs: its own, its interface and `imports`.
 fn of_world(text: &str, world: World) -> String {
     let interface = match world {
+        World::Filter => "admit",
         World::Preprocessor => "preprocess",
         World::Postprocessor => "postprocess",
         World::Policy => "decide",

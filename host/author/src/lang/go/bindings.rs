@@ -46,6 +46,7 @@ impl Target {
     /// The interface that the world exports.
     pub(super) fn export(&self) -> &'static str {
         match self.kind {
+            World::Filter => "admit",
             World::Preprocessor => "preprocess",
             World::Postprocessor => "postprocess",
             World::Policy => "decide",
@@ -57,6 +58,10 @@ impl Target {
     /// The function that the author's package must have, and its signature.
     pub(super) fn function(&self) -> (&'static str, &'static str) {
         match self.kind {
+            World::Filter => (
+                "Admit",
+                "func Admit(sample *samples.Sample) (admit.Verdict, error)",
+            ),
             World::Preprocessor => (
                 "Prepare",
                 "func Prepare(sample *samples.Sample) ([]tensors.NamedTensor, error)",

@@ -33,7 +33,8 @@ pub(super) struct Report {
     pub too_complex: Option<String>,
 }
 
-const WORLDS: [(World, &str); 5] = [
+const WORLDS: [(World, &str); 6] = [
+    (World::Filter, "hotshoe:pipeline/admit@"),
     (World::Preprocessor, "hotshoe:pipeline/preprocess@"),
     (World::Postprocessor, "hotshoe:pipeline/postprocess@"),
     (World::Policy, "hotshoe:pipeline/decide@"),

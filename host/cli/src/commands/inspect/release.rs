@@ -304,7 +304,9 @@ fn pipeline(release: &Release) -> String {
 
 fn step(step: &Step) -> String {
     match step {
-        Step::Preprocess { component } | Step::Postprocess { component } => component.clone(),
+        Step::Filter { component }
+        | Step::Preprocess { component }
+        | Step::Postprocess { component } => component.clone(),
         Step::Stage { component } | Step::Policy { component, .. } => component.clone(),
         Step::Infer { model } => format!("[{model}]"),
     }
