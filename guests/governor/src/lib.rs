@@ -1,18 +1,20 @@
-//! The governor that ships: heat, battery and latency against thresholds. `governor.json` beside this crate has its defaults.
+//! The governor that ships: heat, charge, latency and backends against thresholds. `governor.json` beside this crate has its defaults.
 
+mod memory;
 mod rules;
 mod thresholds;
+mod wishes;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use hotshoe_sdk::Result;
 use hotshoe_sdk::governor::{DeviceState, Governor, Plan};
 
+use self::memory::Memory;
 use self::thresholds::Thresholds;
 
 thread_local! {
-    /// The level that the latency asked for. A new instance begins at 0, and derives it again.
-    static LATENCY_LEVEL: Cell<u32> = const { Cell::new(0) };
+    static MEMORY: RefCell<Memory> = RefCell::default();
 }
 
 struct Shipped;
@@ -20,10 +22,7 @@ struct Shipped;
 impl Governor for Shipped {
     fn govern(state: DeviceState) -> Result<Plan> {
         let thresholds = Thresholds::read()?;
-        let mut level = LATENCY_LEVEL.get();
-        let plan = rules::plan(&state, &thresholds, &mut level);
-        LATENCY_LEVEL.set(level);
-        Ok(plan)
+        Ok(MEMORY.with_borrow_mut(|memory| rules::plan(&state, &thresholds, memory)))
     }
 }
 

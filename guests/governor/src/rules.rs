@@ -1,112 +1,141 @@
-//! The rules: each has wishes, and the strictest of all wishes become the plan.
+//! The rules for heat, charge, latency and backends. Each has wishes, and the strictest of all wishes become the plan.
+
+use std::collections::BTreeMap;
 
 use hotshoe_sdk::governor::{
-    self, Alert, DeviceState, Drive, Interval, Mode, ModeChoice, Plan, Rate, RateChoice, Severity,
-    Window,
+    Avoidance, DeviceState, Drive, Interval, Mode, Plan, Severity, Window,
 };
 
-use super::thresholds::{LatencyRule, Thresholds};
+use super::memory::{Memory, Value};
+use super::thresholds::Thresholds;
+use super::wishes::Wishes;
 
-/// What all rules want together.
-#[derive(Debug, Default)]
-struct Wishes {
-    /// Level and name.
-    mode: Option<(u32, String)>,
-    mode_reason: String,
-    every: u32,
-    max_per_second: Option<f64>,
-    rate_reasons: Vec<String>,
-    status_seconds: Option<(u32, String)>,
-    fan: Option<(f64, String)>,
-    stop: Vec<String>,
-    hibernate: Option<String>,
-}
+const MICROS: u64 = 1_000_000;
 
-/// The plan for a state. `latency_level` is the level of the mode that the latency asked for last; 0 at first.
-pub(crate) fn plan(state: &DeviceState, by: &Thresholds, latency_level: &mut u32) -> Plan {
+pub(crate) fn plan(state: &DeviceState, by: &Thresholds, memory: &mut Memory) -> Plan {
+    let hold_us = by.missing_sensor_s.saturating_mul(MICROS);
+    memory
+        .heat
+        .update(hottest(state, by), hold_us, state.now_us);
+    memory
+        .charge
+        .update(charge(state, by), hold_us, state.now_us);
     let mut wishes = Wishes::default();
-    heat(state, by, &mut wishes);
-    battery(state, by, &mut wishes);
-    if let Some(rule) = by.latency {
-        latency(state, rule, latency_level, &mut wishes);
-    }
-    wishes.into_plan(state, by)
+    heat(state, by, memory, &mut wishes);
+    battery(by, memory, &mut wishes);
+    latency(state, by, &mut memory.latency_level, &mut wishes);
+    backends(state, by, &mut wishes);
+    wishes.into_plan()
 }
 
-fn heat(state: &DeviceState, by: &Thresholds, wishes: &mut Wishes) {
+fn hottest(state: &DeviceState, by: &Thresholds) -> Option<Value> {
     let zones = state.thermal_zones.iter();
-    let Some(hottest) = zones.max_by(|a, b| a.celsius.total_cmp(&b.celsius)) else {
-        return;
-    };
-    let celsius = hottest.celsius;
-    let mut steps = by.heat.iter().flatten().rev();
-    let Some(step) = steps.find(|step| celsius >= step.from_celsius) else {
-        return;
-    };
-    let reason = format!(
-        "{} is at {celsius:.1} C, from {} C on",
-        hottest.name, step.from_celsius
-    );
-    wishes.rate(step.every, step.max_per_second, &reason);
-    if step.fan_ratio > 0.0 {
-        wishes.fan = Some((step.fan_ratio, reason.clone()));
+    let hottest = zones.max_by(|a, b| a.celsius.total_cmp(&b.celsius))?;
+    let over = |value: f64| by.celsius().iter().filter(|limit| value >= **limit).count();
+    Some(Value {
+        level: over(hottest.celsius),
+        held: over(hottest.celsius + by.celsius_margin),
+        reason: format!("the hottest thermal zone has {:.1} C", hottest.celsius),
+    })
+}
+
+fn heat(state: &DeviceState, by: &Thresholds, memory: &Memory, wishes: &mut Wishes) {
+    let (level, reason) = (memory.heat.level, &memory.heat.reason);
+    if memory.heat.is_missing() {
+        wishes.alert(
+            "no-temperature",
+            Severity::Warning,
+            "no thermal zone has a value",
+        );
     }
-    if let Some(name) = &step.mode {
-        let named = state.modes.iter().find(|mode| mode.name == *name);
-        wishes.mode(named.or(state.modes.last()), &reason);
+    if level == 0 {
+        return;
     }
-    if step.stop {
-        wishes.stop.push(reason);
+    if state.outputs.contains(&by.fan) {
+        let value_ratio = if level == 1 { 0.5 } else { 1.0 };
+        wishes.outputs.push(Drive {
+            name: by.fan.clone(),
+            value_ratio,
+            reason: reason.clone(),
+        });
+    }
+    wishes.slow(level - 1, by, reason);
+    if level >= 3 {
+        let mut modes = state.modes.iter();
+        let named = modes.find(|mode| mode.name == by.minimal_mode);
+        wishes.mode(named.or(state.modes.last()), reason);
+    }
+    if level >= 4 {
+        wishes.stop = Some(reason.clone());
+        wishes.alert("too-hot", Severity::Critical, reason);
     }
 }
 
-fn battery(state: &DeviceState, by: &Thresholds, wishes: &mut Wishes) {
-    if state.power.mains == Some(true) {
-        return;
+fn charge(state: &DeviceState, by: &Thresholds) -> Option<Value> {
+    let percent = state.power.charge_ratio? * 100.0;
+    let under = |percent: f64| match percent {
+        it if it < by.hibernate_charge_percent => 3,
+        it if it < by.minimal_charge_percent => 2,
+        it if it <= by.slow_charge_percent => 1,
+        _ => 0,
+    };
+    let mains = state.power.mains == Some(true);
+    let of = |percent: f64| if mains { 0 } else { under(percent) };
+    Some(Value {
+        level: of(percent),
+        held: of(percent - by.charge_margin_percent),
+        reason: format!("the batteries have {percent:.0} %"),
+    })
+}
+
+fn battery(by: &Thresholds, memory: &Memory, wishes: &mut Wishes) {
+    let (level, reason) = (memory.charge.level, &memory.charge.reason);
+    if memory.charge.is_missing() {
+        wishes.alert(
+            "no-charge",
+            Severity::Warning,
+            "no battery tells its charge",
+        );
     }
-    let known = state
-        .power
-        .batteries
-        .iter()
-        .filter_map(|battery| Some((battery, battery.charge_ratio?)));
-    let Some((emptiest, charge)) = known.min_by(|(_, a), (_, b)| a.total_cmp(b)) else {
-        return;
+    wishes.slow(level, by, reason);
+    let seconds = match level {
+        0 => return,
+        1 => by.low_status_s,
+        _ => by.lowest_status_s,
     };
-    let mut steps = by.battery.iter().flatten().rev();
-    let Some(step) = steps.find(|step| step.applies_to(charge)) else {
-        return;
-    };
-    let reason = format!("battery {} is at {:.0} %", emptiest.name, charge * 100.0);
-    wishes.rate(step.every, step.max_per_second, &reason);
-    wishes.status_seconds = step.status_seconds.map(|it| (it, reason.clone()));
-    wishes.hibernate = step.hibernate.then(|| reason.clone());
-    if step.stop {
-        wishes.stop.push(reason);
+    wishes.status = Some(Interval {
+        seconds,
+        reason: reason.clone(),
+    });
+    if level >= 3 {
+        wishes.stop.get_or_insert_with(|| reason.clone());
+        wishes.hibernate = Some(reason.clone());
+        wishes.alert("battery-empty", Severity::Critical, reason);
     }
 }
 
 /// Moves along the modes by the windows that the mode in force has served alone.
-fn latency(state: &DeviceState, rule: LatencyRule, level: &mut u32, wishes: &mut Wishes) {
+fn latency(state: &DeviceState, by: &Thresholds, level: &mut u32, wishes: &mut Wishes) {
     let (Some(deadline), Some(current)) = (state.deadline_ms, in_force(state)) else {
         *level = 0;
         return;
     };
-    let over = |window: &Window| window.p95_ms.is_some_and(|p95| p95 > deadline);
-    let under = |window: &Window| {
-        window
-            .p95_ms
-            .is_some_and(|p95| p95 < deadline * rule.headroom_ratio)
-    };
-    if last_windows(state, rule.windows_over, over) {
+    let is_late = |p95: f64| p95 > deadline;
+    let has_headroom = |p95: f64| p95 * 100.0 <= deadline * by.headroom_percent;
+    if last_windows(state, by.late_windows, is_late) {
         let mut after = state.modes.iter().filter(|mode| mode.level > current.level);
         *level = after.next().map_or(current.level, |mode| mode.level);
-    } else if *level == current.level && last_windows(state, rule.windows_under, under) {
+    } else if *level == current.level && last_windows(state, by.headroom_windows, has_headroom) {
         let mut before = state.modes.iter().filter(|mode| mode.level < current.level);
         *level = before.next_back().map_or(0, |mode| mode.level);
     }
-    let wanted = state.modes.iter().find(|mode| mode.level == *level);
-    let reason = format!("the p95 of a sample against its deadline of {deadline:.0} ms");
-    wishes.mode(wanted.filter(|mode| mode.level > 0), &reason);
+    if *level > 0 {
+        let wanted = state.modes.iter().find(|mode| mode.level == *level);
+        let windows = by.late_windows;
+        let reason =
+            format!("p95 was over the deadline of {deadline:.0} ms in {windows} windows in a row");
+        wishes.mode(wanted, &reason);
+    }
 }
 
 fn in_force(state: &DeviceState) -> Option<&Mode> {
@@ -114,78 +143,29 @@ fn in_force(state: &DeviceState) -> Option<&Mode> {
     state.modes.iter().find(|mode| mode.name == *name)
 }
 
-/// Whether the last `count` windows all had the mode in force, and fulfil the condition.
-fn last_windows(state: &DeviceState, count: usize, fulfils: impl Fn(&Window) -> bool) -> bool {
+/// Whether the last `count` windows all had the mode in force, and a p95 that fulfils the condition.
+fn last_windows(state: &DeviceState, count: usize, fulfils: impl Fn(f64) -> bool) -> bool {
+    let is_one = |window: &Window| window.mode == state.mode && window.p95_ms.is_some_and(&fulfils);
     let mut last = state.history.iter().rev().take(count);
-    let enough = count > 0 && state.history.len() >= count;
-    enough && last.all(|window| window.mode == state.mode && fulfils(window))
+    count > 0 && state.history.len() >= count && last.all(is_one)
 }
 
-impl Wishes {
-    fn rate(&mut self, every: Option<u32>, max_per_second: Option<f64>, reason: &str) {
-        if every.is_none() && max_per_second.is_none() {
-            return;
-        }
-        self.every = self.every.max(every.unwrap_or(1));
-        self.max_per_second = [self.max_per_second, max_per_second]
-            .into_iter()
-            .flatten()
-            .reduce(f64::min);
-        self.rate_reasons.push(reason.to_owned());
+/// Avoids backends that fail, unless all do.
+fn backends(state: &DeviceState, by: &Thresholds, wishes: &mut Wishes) {
+    let mut faults: BTreeMap<&str, u32> = BTreeMap::new();
+    for runs in &state.models {
+        let most = faults.entry(runs.backend.as_str()).or_default();
+        *most = (*most).max(runs.faults_in_a_row);
     }
-
-    fn mode(&mut self, mode: Option<&Mode>, reason: &str) {
-        let Some(mode) = mode else { return };
-        if self
-            .mode
-            .as_ref()
-            .is_none_or(|(level, _)| mode.level > *level)
-        {
-            self.mode = Some((mode.level, mode.name.clone()));
-            self.mode_reason = reason.to_owned();
-        }
+    let all = faults.len();
+    faults.retain(|_, in_a_row| *in_a_row >= by.backend_failures);
+    if all > 0 && faults.len() == all {
+        wishes.alert("no-backend", Severity::Critical, "every backend fails");
+        return;
     }
-
-    fn into_plan(self, state: &DeviceState, by: &Thresholds) -> Plan {
-        let is_fan = |name: &&String| {
-            let mut fans = by.fans.iter().flatten();
-            fans.any(|begins| name.starts_with(begins.as_str()))
-        };
-        let outputs = self.fan.into_iter().flat_map(|(value_ratio, reason)| {
-            let fans = state.outputs.iter().filter(is_fan);
-            fans.map(move |name| Drive {
-                name: name.clone(),
-                value_ratio,
-                reason: reason.clone(),
-            })
-        });
-        let stop = (!self.stop.is_empty()).then(|| self.stop.join("; "));
-        let alert = stop.as_ref().map(|reason| Alert {
-            severity: Severity::Critical,
-            reason: format!("inference stops: {reason}"),
-        });
-        let mode_reason = self.mode_reason;
-        Plan {
-            mode: self.mode.map(|(_, name)| ModeChoice {
-                name,
-                reason: mode_reason,
-            }),
-            rate: (!self.rate_reasons.is_empty()).then(|| RateChoice {
-                rate: Rate {
-                    every: self.every,
-                    max_per_second: self.max_per_second,
-                    only_on_motion: false,
-                },
-                reason: self.rate_reasons.join("; "),
-            }),
-            status_interval: self
-                .status_seconds
-                .map(|(seconds, reason)| Interval { seconds, reason }),
-            outputs: outputs.collect(),
-            alerts: alert.into_iter().collect(),
-            hibernate: self.hibernate,
-            stop,
-            ..governor::nothing()
-        }
-    }
+    let avoided = faults.into_iter().map(|(backend, in_a_row)| Avoidance {
+        backend: backend.to_owned(),
+        reason: format!("{in_a_row} failures in a row"),
+    });
+    wishes.avoid.extend(avoided);
 }

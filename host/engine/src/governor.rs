@@ -9,9 +9,9 @@ use serde::Serialize;
 use crate::insight::Severity;
 
 /// Most bytes of a reason in a plan.
-pub const MAX_REASON_BYTES: usize = 1024;
-/// Most outputs, and most alerts, of a plan.
-pub const MAX_PLAN_ITEMS: usize = 32;
+pub const MAX_REASON_BYTES: usize = 256;
+/// Most outputs, alerts and avoided backends of a plan, of each.
+pub const MAX_PLAN_ITEMS: usize = 16;
 /// Longest interval of a plan, in seconds: a day.
 pub const MAX_INTERVAL_SECONDS: u32 = 86_400;
 /// Longest rest of a plan, in seconds: a week.
@@ -86,10 +86,12 @@ pub struct Battery {
 /// Where the power comes from, and how much.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Power {
-    /// Whether the device is on mains.
+    /// Whether another supply than the batteries suffices.
     pub mains: Option<bool>,
     /// What the device takes.
     pub watts: Option<f64>,
+    /// Of all batteries together.
+    pub charge_ratio: Option<f64>,
     /// Empty where the device has none.
     pub batteries: Vec<Battery>,
 }
@@ -133,6 +135,8 @@ pub struct ModelRuns {
     pub runs: u64,
     /// Runs that failed by a fault of the backend.
     pub faults: u64,
+    /// Of them, those since the last run that succeeded.
+    pub faults_in_a_row: u32,
     /// Energy of one run.
     pub joules_per_run: Option<f64>,
 }
@@ -163,7 +167,7 @@ pub struct Window {
     pub mode: Option<String>,
     /// The highest temperature of all zones.
     pub hottest_celsius: Option<f64>,
-    /// The charge of the emptiest battery at its end.
+    /// Of all batteries together, at its end.
     pub charge_ratio: Option<f64>,
     /// What the device took, the mean.
     pub watts: Option<f64>,
@@ -250,6 +254,8 @@ pub struct Plan {
     pub outputs: Vec<Drive>,
     /// What people should know.
     pub alerts: Vec<PlanAlert>,
+    /// Backends that serve only where no other one can.
+    pub avoid: Vec<Reasoned<String>>,
     /// No sample is processed for so many microseconds after the time of the state.
     pub rest_us: Option<Reasoned<u64>>,
     /// Why the device is to hibernate.
@@ -284,6 +290,8 @@ pub struct Drive {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PlanAlert {
+    /// What it is about. While plans repeat it, it is not sent again.
+    pub name: String,
     /// How urgent.
     pub severity: Severity,
     /// What happened.

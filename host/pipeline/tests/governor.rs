@@ -12,7 +12,7 @@ mod fixture;
 use std::sync::Arc;
 
 use hotshoe_engine::{
-    Battery, DeviceState, ErrorCode, Fault, Instance, MeasuredMode, Plan, Severity, ThermalZone,
+    DeviceState, ErrorCode, Fault, Instance, MeasuredMode, ModelRuns, Plan, Severity, ThermalZone,
     Window,
 };
 use hotshoe_pipeline::LoadError;
@@ -67,7 +67,7 @@ fn state() -> DeviceState {
         now_us: 1_790_000_000_000_000,
         modes: vec![mode("full", 0), mode("minimal", 1), mode("least", 2)],
         mode: Some("full".to_owned()),
-        outputs: vec!["fan-rear".to_owned(), "lamp".to_owned()],
+        outputs: vec!["fan".to_owned(), "lamp".to_owned()],
         ..DeviceState::default()
     }
 }
@@ -84,15 +84,9 @@ fn at(celsius: f64) -> DeviceState {
 }
 
 fn charged(charge_ratio: f64, mains: Option<bool>) -> DeviceState {
-    let battery = |name: &str, charge_ratio| Battery {
-        name: name.to_owned(),
-        charge_ratio,
-        charging: None,
-        watts: None,
-    };
     let mut state = state();
     state.power.mains = mains;
-    state.power.batteries = vec![battery("BAT0", None), battery("BAT1", Some(charge_ratio))];
+    state.power.charge_ratio = Some(charge_ratio);
     state
 }
 
@@ -132,9 +126,9 @@ fn heat_goes_by_the_table() {
         (55.0, Some(0.5), None, None, false),
         (64.9, Some(0.5), None, None, false),
         (65.0, Some(1.0), rate(3, None), None, false),
-        (75.0, Some(1.0), rate(1, Some(2.0)), Some("minimal"), false),
-        (84.9, Some(1.0), rate(1, Some(2.0)), Some("minimal"), false),
-        (85.0, Some(1.0), None, None, true),
+        (75.0, Some(1.0), rate(3, Some(2.0)), Some("minimal"), false),
+        (84.9, Some(1.0), rate(3, Some(2.0)), Some("minimal"), false),
+        (85.0, Some(1.0), rate(3, Some(2.0)), Some("minimal"), true),
     ] {
         let plan = governor.govern(&at(celsius)).unwrap();
         let driven: Vec<_> = plan
@@ -142,7 +136,7 @@ fn heat_goes_by_the_table() {
             .iter()
             .map(|it| (it.name.as_str(), it.value_ratio))
             .collect();
-        let expected: Vec<_> = fan.map(|value| ("fan-rear", value)).into_iter().collect();
+        let expected: Vec<_> = fan.map(|value| ("fan", value)).into_iter().collect();
         assert_eq!(driven, expected, "{celsius}");
         assert_eq!(rate_of(&plan), wanted_rate, "{celsius}");
         assert_eq!(mode_of(&plan), wanted_mode, "{celsius}");
@@ -150,8 +144,13 @@ fn heat_goes_by_the_table() {
         assert_eq!(plan.alerts.len(), usize::from(stops), "{celsius}");
     }
     let plan = governor.govern(&at(90.5)).unwrap();
-    assert_eq!(plan.stop.as_deref(), Some("cpu is at 90.5 C, from 85 C on"));
-    assert_eq!(plan.alerts[0].severity, Severity::Critical);
+    let reason = "the hottest thermal zone has 90.5 C";
+    assert_eq!(plan.stop.as_deref(), Some(reason));
+    let alert = &plan.alerts[0];
+    assert_eq!(
+        (alert.name.as_str(), alert.severity),
+        ("too-hot", Severity::Critical)
+    );
 }
 
 #[test]
@@ -164,7 +163,7 @@ fn a_release_without_the_mode_has_its_last_one_and_one_without_modes_none() {
     hot.modes.clear();
     hot.mode = None;
     let plan = governor.govern(&hot).unwrap();
-    assert_eq!((mode_of(&plan), rate_of(&plan)), (None, rate(1, Some(2.0))));
+    assert_eq!((mode_of(&plan), rate_of(&plan)), (None, rate(3, Some(2.0))));
 }
 
 #[test]
@@ -175,9 +174,9 @@ fn the_battery_goes_by_the_table() {
         (0.51, None, None, false),
         (0.5, rate(3, None), Some(300), false),
         (0.2, rate(3, None), Some(300), false),
-        (0.19, rate(1, Some(2.0)), Some(3600), false),
-        (0.05, rate(1, Some(2.0)), Some(3600), false),
-        (0.04, None, None, true),
+        (0.19, rate(3, Some(2.0)), Some(3600), false),
+        (0.05, rate(3, Some(2.0)), Some(3600), false),
+        (0.04, rate(3, Some(2.0)), Some(3600), true),
     ] {
         let plan = governor.govern(&charged(charge, Some(false))).unwrap();
         assert_eq!(rate_of(&plan), wanted_rate, "{charge}");
@@ -201,11 +200,76 @@ fn the_stricter_of_heat_and_battery_counts() {
     both.power = charged(0.1, None).power;
     let plan = governor.govern(&both).unwrap();
     assert_eq!(rate_of(&plan), rate(3, Some(2.0)));
-    let reason = plan.rate.unwrap().reason;
-    assert_eq!(
-        reason,
-        "cpu is at 66.0 C, from 65 C on; battery BAT1 is at 10 %"
-    );
+    assert_eq!(plan.rate.unwrap().reason, "the batteries have 10 %");
+    assert_eq!(plan.outputs[0].value_ratio, 1.0);
+}
+
+#[test]
+fn a_step_stays_until_there_is_a_margin() {
+    let fixture = Fixture::new();
+    let mut governor = shipped(&fixture);
+    let mut every = |celsius: f64| {
+        let plan = governor.govern(&at(celsius)).unwrap();
+        rate_of(&plan).map(|rate| rate.every)
+    };
+    // The margin is 3 C below 65 C.
+    for (celsius, wanted) in [
+        (64.0, None),
+        (66.0, Some(3)),
+        (63.0, Some(3)),
+        (62.0, Some(3)),
+        (61.9, None),
+        (64.0, None),
+    ] {
+        assert_eq!(every(celsius), wanted, "{celsius}");
+    }
+}
+
+#[test]
+fn a_sensor_that_is_gone_keeps_its_step_for_ten_minutes_and_is_named() {
+    let fixture = Fixture::new();
+    let mut governor = shipped(&fixture);
+    governor.govern(&at(70.0)).unwrap();
+    let mut gone = |seconds: u64| {
+        let mut state = state();
+        state.now_us += seconds * 1_000_000;
+        let plan = governor.govern(&state).unwrap();
+        let alerts: Vec<_> = plan.alerts.iter().map(|it| it.name.clone()).collect();
+        assert_eq!(alerts, ["no-temperature"]);
+        rate_of(&plan)
+    };
+    assert_eq!(gone(1), rate(3, None));
+    assert_eq!(gone(600), rate(3, None));
+    assert_eq!(gone(601), None);
+    assert_eq!(governor.govern(&at(50.0)).unwrap(), Plan::default());
+}
+
+#[test]
+fn a_backend_that_fails_is_avoided_where_there_is_another_one() {
+    let fixture = Fixture::new();
+    let mut governor = shipped(&fixture);
+    let runs = |backend: &str, faults_in_a_row| ModelRuns {
+        model: "detect".to_owned(),
+        variant: "fp32".to_owned(),
+        backend: backend.to_owned(),
+        runs: 10,
+        faults: 3,
+        faults_in_a_row,
+        joules_per_run: None,
+    };
+    let mut with = |tract, cuda| {
+        let mut state = state();
+        state.models = vec![runs("tract", tract), runs("cuda", cuda)];
+        governor.govern(&state).unwrap()
+    };
+    assert_eq!(with(0, 2), Plan::default());
+    let plan = with(0, 3);
+    assert_eq!(plan.avoid[0].value, "cuda");
+    assert_eq!(plan.avoid[0].reason, "3 failures in a row");
+    assert_eq!((plan.avoid.len(), plan.alerts.len()), (1, 0));
+    let plan = with(3, 4);
+    assert_eq!((plan.avoid.len(), plan.alerts.len()), (0, 1));
+    assert_eq!(plan.alerts[0].name, "no-backend");
 }
 
 /// A device in a mode, after windows with these p95, in milliseconds, in that mode; its deadline is 100 ms.
@@ -245,7 +309,7 @@ fn latency_moves_down_by_one_mode_and_up_again_where_there_is_headroom() {
     let least = Some("least".to_owned());
     assert_eq!(wanted(&after("minimal", &[120.0; 3])), least);
     assert_eq!(wanted(&after("least", &[120.0; 3])), least);
-    // 80 ms are within the deadline, and no headroom.
+    // 80 ms are within the deadline, and above the 60 % that are headroom.
     assert_eq!(wanted(&after("least", &[80.0; 6])), least);
     assert_eq!(wanted(&after("least", &[60.0; 5])), least);
     assert_eq!(wanted(&after("least", &[60.0; 6])), minimal);
@@ -255,22 +319,28 @@ fn latency_moves_down_by_one_mode_and_up_again_where_there_is_headroom() {
 #[test]
 fn a_release_has_thresholds_of_its_own() {
     let fixture = Fixture::new();
-    fixture.file(
-        "cool.json",
-        br#"{"heat": [{"from-celsius": 40, "fan-ratio": 0.25}], "fans": ["lamp"]}"#,
-    );
+    fixture.file("cool.json", br#"{"half-fan-celsius": 40, "fan": "lamp"}"#);
     let path = fixture.path("cool.json");
     let lines = format!(
         "grants = [\"data\"]\ndata = [\"governor.json\"]\n[data.\"governor.json\"]\nfile = \"{path}\"\nmedia-type = \"application/json\""
     );
     let mut governor = governor(&fixture, "governor", &lines).unwrap();
-    let plan = governor.govern(&at(90.0)).unwrap();
+    let plan = governor.govern(&at(50.0)).unwrap();
     assert_eq!(plan.outputs[0].name, "lamp");
-    assert_eq!(plan.outputs[0].value_ratio, 0.25);
-    assert_eq!(plan.stop, None);
+    assert_eq!(plan.outputs[0].value_ratio, 0.5);
     // What it leaves out keeps its default.
     let low = governor.govern(&charged(0.3, None)).unwrap();
     assert_eq!(rate_of(&low), rate(3, None));
+    fixture.file("cool.json", br#"{"half-fan": 40}"#);
+    let failure = self::governor(&fixture, "governor", &lines)
+        .unwrap()
+        .govern(&at(50.0))
+        .unwrap_err();
+    assert_eq!(failure.fault, Fault::Guest(ErrorCode::Internal));
+    assert!(
+        failure.message.contains("unknown field `half-fan`"),
+        "{failure}"
+    );
 }
 
 #[test]
@@ -288,7 +358,7 @@ fn a_governor_that_fails_has_a_fault_and_runs_again() {
         (
             "unknown-output",
             Fault::InvalidPlan,
-            "the output `siren`, which the operator does not allow",
+            "names the output `siren`, which is none of the state",
         ),
         (
             "over-range",

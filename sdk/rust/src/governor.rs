@@ -3,9 +3,9 @@
 use crate::Result;
 
 pub use bindings::exports::hotshoe::governor::govern::{
-    Alert, Battery, CoolingDevice, DeviceState, Drive, Interval, Latency, Mode, ModeChoice,
-    ModelRuns, Plan, Power, Pressure, Processor, Queue, Rate, RateChoice, Rest, Severity, Space,
-    ThermalZone, Window,
+    Alert, Avoidance, Battery, CoolingDevice, DeviceState, Drive, Interval, Latency, Mode,
+    ModeChoice, ModelRuns, Plan, Power, Pressure, Processor, Queue, Rate, RateChoice, Rest,
+    Severity, Space, ThermalZone, Window,
 };
 
 /// Device state to plan: the world `governor`.
@@ -23,6 +23,7 @@ pub const fn nothing() -> Plan {
         telemetry_interval: None,
         outputs: Vec::new(),
         alerts: Vec::new(),
+        avoid: Vec::new(),
         rest_until: None,
         hibernate: None,
         stop: None,

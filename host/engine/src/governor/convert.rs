@@ -81,6 +81,7 @@ fn power(power: &Power) -> wit::Power {
     wit::Power {
         mains: power.mains,
         watts: power.watts,
+        charge_ratio: power.charge_ratio,
         batteries: list(&power.batteries, battery),
     }
 }
@@ -102,6 +103,7 @@ fn model_runs(runs: &ModelRuns) -> wit::ModelRuns {
         backend: runs.backend.clone(),
         runs: runs.runs,
         faults: runs.faults,
+        faults_in_a_row: runs.faults_in_a_row,
         joules_per_run: runs.joules_per_run,
     }
 }
@@ -163,6 +165,7 @@ pub(crate) fn plan_from_guest(plan: wit::Plan, state: &DeviceState) -> Result<Pl
         telemetry_interval_seconds: plan.telemetry_interval.map(interval),
         outputs: plan.outputs.into_iter().map(drive).collect(),
         alerts: plan.alerts.into_iter().map(alert).collect(),
+        avoid: plan.avoid.into_iter().map(avoidance).collect(),
         // A time that has passed is a rest of 0, which is out of range.
         rest_us: plan
             .rest_until
@@ -194,8 +197,13 @@ fn drive(drive: wit::Drive) -> Drive {
     }
 }
 
+fn avoidance(avoidance: wit::Avoidance) -> Reasoned<String> {
+    reasoned(avoidance.backend, avoidance.reason)
+}
+
 fn alert(alert: wit::Alert) -> PlanAlert {
     PlanAlert {
+        name: alert.name,
         severity: match alert.severity {
             wit::Severity::Info => Severity::Info,
             wit::Severity::Warning => Severity::Warning,

@@ -7,6 +7,8 @@ use super::{
 };
 use crate::fault::Fault;
 
+/// Longest name of an alert.
+const MAX_ALERT_NAME_BYTES: usize = 64;
 /// Most characters of a text of a plan in a message.
 const MAX_SHOWN_CHARS: usize = 128;
 
@@ -15,10 +17,18 @@ const MAX_SHOWN_CHARS: usize = 128;
 pub(crate) enum PlanDefect {
     #[error("names the mode `{name}`, which the release does not sign; its modes are: {known}")]
     UnsignedMode { name: String, known: String },
-    #[error("drives the output `{name}`, which the operator does not allow; allowed are: {known}")]
-    UnknownOutput { name: String, known: String },
-    #[error("drives the output `{name}` twice")]
-    SameOutput { name: String },
+    #[error("names the {what} `{name}`, which is none of the state; known are: {known}")]
+    Unknown {
+        what: &'static str,
+        name: String,
+        known: String,
+    },
+    #[error("names the {what} `{name}` twice")]
+    Twice { what: &'static str, name: String },
+    #[error(
+        "has an alert of the name `{name}`; use 1 to 64 of `a-z 0-9 - _ .`, beginning and ending with a letter or digit"
+    )]
+    AlertName { name: String },
     #[error("has {found} {what}; at most {MAX_PLAN_ITEMS} are allowed")]
     TooMany { what: &'static str, found: usize },
     #[error("gives a reason of {found} bytes for {what}; allowed are 1 to {MAX_REASON_BYTES}")]
@@ -84,7 +94,7 @@ pub(super) fn check_plan(plan: &Plan, state: &DeviceState) -> Result<(), PlanDef
             });
         }
     }
-    outputs(plan, state)?;
+    items(plan, state)?;
     match &plan.rest_us {
         Some(rest) if !(1..=MAX_REST_SECONDS * 1_000_000).contains(&rest.value) => {
             Err(PlanDefect::Rest {
@@ -100,6 +110,7 @@ fn reasons(plan: &Plan) -> Result<(), PlanDefect> {
     for (what, found) in [
         ("outputs", plan.outputs.len()),
         ("alerts", plan.alerts.len()),
+        ("avoided backends", plan.avoid.len()),
     ] {
         if found > MAX_PLAN_ITEMS {
             return Err(PlanDefect::TooMany { what, found });
@@ -127,7 +138,11 @@ fn reasons(plan: &Plan) -> Result<(), PlanDefect> {
         .filter_map(|(what, reason)| Some((what, reason?)));
     let outputs = plan.outputs.iter().map(|it| ("an output", &it.reason));
     let alerts = plan.alerts.iter().map(|it| ("an alert", &it.reason));
-    let mut all = single.chain(outputs).chain(alerts);
+    let avoided = plan
+        .avoid
+        .iter()
+        .map(|it| ("an avoided backend", &it.reason));
+    let mut all = single.chain(outputs).chain(alerts).chain(avoided);
     let wrong = all.find(|(_, reason)| !(1..=MAX_REASON_BYTES).contains(&reason.len()));
     wrong.map_or(Ok(()), |(what, reason)| {
         Err(PlanDefect::Reason {
@@ -137,30 +152,69 @@ fn reasons(plan: &Plan) -> Result<(), PlanDefect> {
     })
 }
 
-fn outputs(plan: &Plan, state: &DeviceState) -> Result<(), PlanDefect> {
-    let mut driven = BTreeSet::new();
-    for output in &plan.outputs {
-        if !state.outputs.contains(&output.name) {
-            return Err(PlanDefect::UnknownOutput {
-                name: shown(&output.name),
-                known: listed(state.outputs.iter().map(String::as_str)),
-            });
-        }
-        if !driven.insert(&output.name) {
-            return Err(PlanDefect::SameOutput {
-                name: output.name.clone(),
-            });
-        }
-        if !(0.0..=1.0).contains(&output.value_ratio) {
-            return Err(PlanDefect::Range {
-                what: "an output with a `value-ratio`",
-                value: output.value_ratio,
-                least: 0.0,
-                most: 1.0,
-            });
-        }
+/// Checks the names and values of all lists.
+fn items(plan: &Plan, state: &DeviceState) -> Result<(), PlanDefect> {
+    let outputs = plan.outputs.iter().map(|it| it.name.as_str());
+    let known = state.outputs.iter().map(String::as_str);
+    known_once("output", outputs, &known.collect())?;
+    let backends = plan.avoid.iter().map(|it| it.value.as_str());
+    let known = state.models.iter().map(|it| it.backend.as_str());
+    known_once("backend", backends, &known.collect())?;
+    let alerts = plan.alerts.iter().map(|it| it.name.as_str());
+    if let Some(name) = alerts.clone().find(|name| !is_name(name)) {
+        let name = shown(name);
+        return Err(PlanDefect::AlertName { name });
     }
-    Ok(())
+    once("alert", alerts)?;
+    let mut ratios = plan.outputs.iter().map(|it| it.value_ratio);
+    match ratios.find(|ratio| !(0.0..=1.0).contains(ratio)) {
+        None => Ok(()),
+        Some(value) => Err(PlanDefect::Range {
+            what: "an output with a `value-ratio`",
+            value,
+            least: 0.0,
+            most: 1.0,
+        }),
+    }
+}
+
+fn known_once<'a>(
+    what: &'static str,
+    names: impl Iterator<Item = &'a str> + Clone,
+    known: &BTreeSet<&str>,
+) -> Result<(), PlanDefect> {
+    if let Some(name) = names.clone().find(|name| !known.contains(name)) {
+        return Err(PlanDefect::Unknown {
+            what,
+            name: shown(name),
+            known: listed(known.iter().copied()),
+        });
+    }
+    once(what, names)
+}
+
+fn once<'a>(
+    what: &'static str,
+    mut names: impl Iterator<Item = &'a str>,
+) -> Result<(), PlanDefect> {
+    let mut seen = BTreeSet::new();
+    match names.find(|name| !seen.insert(*name)) {
+        None => Ok(()),
+        Some(name) => Err(PlanDefect::Twice {
+            what,
+            name: shown(name),
+        }),
+    }
+}
+
+/// Names of alerts become parts of keys and of metrics.
+fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = [name.bytes().next(), name.bytes().next_back()];
+    let known = |byte: u8| is_plain(byte) || b"-_.".contains(&byte);
+    ends.into_iter().all(|end| end.is_some_and(is_plain))
+        && name.bytes().all(known)
+        && name.len() <= MAX_ALERT_NAME_BYTES
 }
 
 fn shown(text: &str) -> String {

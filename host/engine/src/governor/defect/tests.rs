@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use hotshoe_trust::{Mode, Rate, Rests};
 
 use super::*;
-use crate::governor::{Drive, MeasuredMode, PlanAlert, Reasoned};
+use crate::governor::{Drive, MeasuredMode, ModelRuns, PlanAlert, Reasoned};
 use crate::insight::Severity;
 
 fn mode(name: &str, level: u32) -> MeasuredMode {
@@ -26,7 +26,20 @@ fn state() -> DeviceState {
     DeviceState {
         modes: vec![mode("full", 0), mode("minimal", 1)],
         outputs: vec!["fan".to_owned(), "lamp".to_owned()],
+        models: vec![runs("tract"), runs("cuda")],
         ..DeviceState::default()
+    }
+}
+
+fn runs(backend: &str) -> ModelRuns {
+    ModelRuns {
+        model: "detect".to_owned(),
+        variant: "fp32".to_owned(),
+        backend: backend.to_owned(),
+        runs: 10,
+        faults: 0,
+        faults_in_a_row: 0,
+        joules_per_run: None,
     }
 }
 
@@ -45,8 +58,9 @@ fn drive(name: &str, value_ratio: f64) -> Drive {
     }
 }
 
-fn alert(reason: String) -> PlanAlert {
+fn alert(name: &str, reason: String) -> PlanAlert {
     PlanAlert {
+        name: name.to_owned(),
         severity: Severity::Critical,
         reason,
     }
@@ -64,7 +78,10 @@ fn whole() -> Plan {
         status_interval_seconds: Some(because(1)),
         telemetry_interval_seconds: Some(because(MAX_INTERVAL_SECONDS)),
         outputs: vec![drive("fan", 1.0), drive("lamp", 0.0)],
-        alerts: vec![alert("x".repeat(MAX_REASON_BYTES)); MAX_PLAN_ITEMS],
+        alerts: (0..MAX_PLAN_ITEMS)
+            .map(|number| alert(&format!("a-{number}"), "x".repeat(MAX_REASON_BYTES)))
+            .collect(),
+        avoid: vec![because("cuda".to_owned())],
         rest_us: Some(because(MAX_REST_SECONDS * 1_000_000)),
         hibernate: Some("the battery is empty".to_owned()),
         stop: Some("it is hot".to_owned()),
@@ -101,6 +118,7 @@ fn a_mode_that_is_not_signed_has_a_fault_of_its_own() {
     );
     let mut plan = whole();
     plan.outputs.clear();
+    plan.avoid.clear();
     let defect = check_plan(&plan, &DeviceState::default());
     let known = "none".to_owned();
     let name = "minimal".to_owned();
@@ -137,11 +155,31 @@ fn every_bound_of_a_plan_is_checked() {
         ),
         (
             Box::new(|plan| plan.outputs.push(drive("siren", 1.0))),
-            "the output `siren`, which the operator does not allow; allowed are: fan, lamp",
+            "names the output `siren`, which is none of the state; known are: fan, lamp",
         ),
         (
             Box::new(|plan| plan.outputs.push(drive("fan", 0.5))),
-            "drives the output `fan` twice",
+            "names the output `fan` twice",
+        ),
+        (
+            Box::new(|plan| plan.avoid.push(because("npu".to_owned()))),
+            "names the backend `npu`, which is none of the state; known are: cuda, tract",
+        ),
+        (
+            Box::new(|plan| plan.avoid.push(because("cuda".to_owned()))),
+            "names the backend `cuda` twice",
+        ),
+        (
+            Box::new(|plan| plan.alerts = vec![alert("Too hot", "x".to_owned())]),
+            "an alert of the name `Too hot`",
+        ),
+        (
+            Box::new(|plan| plan.alerts = vec![alert("", "x".to_owned())]),
+            "an alert of the name ``",
+        ),
+        (
+            Box::new(|plan| plan.alerts = vec![alert("hot", "x".to_owned()); 2]),
+            "names the alert `hot` twice",
         ),
         (
             Box::new(|plan| plan.outputs = vec![drive("fan", f64::INFINITY)]),
@@ -152,20 +190,20 @@ fn every_bound_of_a_plan_is_checked() {
             "an output with a `value-ratio` of -0.1",
         ),
         (
-            Box::new(|plan| plan.alerts.push(alert("one more".to_owned()))),
-            "has 33 alerts; at most 32 are allowed",
+            Box::new(|plan| plan.alerts.push(alert("more", "one more".to_owned()))),
+            "has 17 alerts; at most 16 are allowed",
         ),
         (
-            Box::new(|plan| plan.outputs = vec![drive("fan", 0.0); 33]),
-            "has 33 outputs; at most 32 are allowed",
+            Box::new(|plan| plan.outputs = vec![drive("fan", 0.0); 17]),
+            "has 17 outputs; at most 16 are allowed",
         ),
         (
             Box::new(|plan| plan.stop = Some(String::new())),
-            "a reason of 0 bytes for `stop`; allowed are 1 to 1024",
+            "a reason of 0 bytes for `stop`; allowed are 1 to 256",
         ),
         (
-            Box::new(|plan| plan.alerts = vec![alert("x".repeat(1025))]),
-            "a reason of 1025 bytes for an alert",
+            Box::new(|plan| plan.alerts = vec![alert("hot", "x".repeat(257))]),
+            "a reason of 257 bytes for an alert",
         ),
         (
             Box::new(|plan| plan.rest_us = Some(because(0))),
