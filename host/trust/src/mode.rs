@@ -1,6 +1,9 @@
 //! Modes: the signed ways to run a release with less.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +135,16 @@ pub enum RestingOutput {
     Action,
     /// `output/custom/**`: the messages of policies.
     Custom,
+}
+
+impl fmt::Display for RestingOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Insight => "insight",
+            Self::Action => "action",
+            Self::Custom => "custom",
+        })
+    }
 }
 
 impl Release {

@@ -147,6 +147,7 @@ fn of_world(text: &str, world: World) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]
@@ -169,5 +170,24 @@ mod tests {
         for other in ["interface process {", "world stage {", "Two more things"] {
             assert!(!shown.contains(other), "{other} in {shown}");
         }
+    }
+
+    #[test]
+    fn governors_have_a_package_of_their_own_and_filters_a_world_of_0_2_0() {
+        let paths = |world| -> Vec<&str> {
+            let files = embedded::files(&WIT, "").into_iter();
+            let used = files.filter(|file| may_use(name(file.path), world));
+            used.map(|file| file.path).collect()
+        };
+        let own = "governor/governor.wit";
+        assert!(paths(World::Governor).contains(&own));
+        assert!(paths(World::Governor).contains(&"host.wit"));
+        for world in [World::Filter, World::Policy, World::Stage] {
+            assert!(!paths(world).contains(&own), "{world}");
+        }
+        assert_eq!(any_world("governor"), Ok(World::Governor));
+        assert_eq!(any_world("stage"), Ok(World::Stage));
+        let refused = any_world("gouvernor").unwrap_err();
+        assert!(refused.ends_with("stage, filter, governor"), "{refused}");
     }
 }

@@ -1,6 +1,6 @@
 //! Conversion between the generated types and our own.
 
-use hotshoe_trust::{Rate, RestingOutput};
+use hotshoe_trust::Rate;
 
 use super::defect::{PlanDefect, check_plan};
 use super::{
@@ -110,14 +110,6 @@ fn model_runs(runs: &ModelRuns) -> wit::ModelRuns {
 
 fn mode(measured: &MeasuredMode) -> wit::Mode {
     let MeasuredMode { name, mode, .. } = measured;
-    let output = |output: &RestingOutput| {
-        match output {
-            RestingOutput::Insight => "insight",
-            RestingOutput::Action => "action",
-            RestingOutput::Custom => "custom",
-        }
-        .to_owned()
-    };
     wit::Mode {
         name: name.clone(),
         level: mode.level,
@@ -128,7 +120,7 @@ fn mode(measured: &MeasuredMode) -> wit::Mode {
         },
         variants: mode.variants.clone().into_iter().collect(),
         resting_components: mode.rests.components.iter().cloned().collect(),
-        resting_outputs: mode.rests.outputs.iter().map(output).collect(),
+        resting_outputs: mode.rests.outputs.iter().map(ToString::to_string).collect(),
         agreement_ratio: measured.agreement_ratio,
         p95_ms: measured.p95_ms,
         memory_bytes: measured.memory_bytes,
