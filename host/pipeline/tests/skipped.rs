@@ -102,7 +102,7 @@ fn the_motion_filter_lets_through_what_differs_from_the_last_one_of_its_source()
     skipped(frame("west", 106));
     let broken = process(&mut worker, "image/png", b"no picture");
     let error = broken.result.unwrap_err();
-    assert_eq!(error.fault, Fault::Guest(ErrorCode::InvalidInput));
+    assert_eq!(error.fault, Fault::Guest(ErrorCode::Unsupported));
     assert_eq!(error.stage, "motion-filter");
 }
 
