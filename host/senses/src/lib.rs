@@ -7,6 +7,7 @@
 
 mod default_plan;
 mod energy;
+mod fault_kind;
 mod history;
 mod ladder;
 mod parse;
@@ -19,6 +20,7 @@ mod tree;
 
 pub use default_plan::{BackendHealth, DefaultPlan, Moment, WindowLatency};
 pub use energy::{Energy, Meter, PowerSource, Work, per_inference, rapl_joules};
+pub use fault_kind::FaultKind;
 pub use history::{History, HistoryError, Shape, Summary};
 pub use ladder::{Decision, Ladder, LadderLimits, Refusal, Waiting, WaitsFor, Wish};
 pub use parse::parse;
@@ -33,4 +35,4 @@ pub use reading::{
 pub use sampler::{MAX_HUNG, Places, Sample, Sampler, Sampling};
 pub use sketch::Sketch;
 pub use thresholds::{Thresholds, ThresholdsError};
-pub use tree::{FaultKind, MAX_FILE_BYTES, MAX_LABEL_BYTES, MAX_SENSORS, Tree};
+pub use tree::{MAX_FILE_BYTES, MAX_LABEL_BYTES, MAX_SENSORS, Tree};

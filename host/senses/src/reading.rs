@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::tree::FaultKind;
+use crate::fault_kind::FaultKind;
 
 /// What all sensors say.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

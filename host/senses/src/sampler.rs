@@ -14,11 +14,10 @@ use std::time::{Duration, Instant};
 use hotshoe_base::supervisor::Supervisor;
 use rustix::io::Errno;
 
+use crate::fault_kind::FaultKind;
 use crate::parse::parse;
 use crate::reading::{Reading, Space};
-use crate::tree::{
-    FaultKind, MAX_ENTRIES, MAX_FILE_BYTES, Request, Tree, first_requests, sensor_requests,
-};
+use crate::tree::{MAX_ENTRIES, MAX_FILE_BYTES, Request, Tree, first_requests, sensor_requests};
 
 /// Most sensors that may hang at a time. While that many do, no other one is read.
 pub const MAX_HUNG: usize = 8;

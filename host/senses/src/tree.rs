@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
+use crate::fault_kind::FaultKind;
 use crate::reading::Space;
 
 /// Most bytes of one file. The kernel gives at most a page for an attribute in `/sys`.
@@ -17,38 +16,6 @@ pub(crate) const MAX_ENTRIES: usize = 1_024;
 
 /// What the request for free space is called among the paths.
 pub(crate) const DATA_FOLDER: &str = "data folder";
-
-/// Why a sensor has no value although it is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// Reading it takes longer than the time limit. Nothing of the sensor is read again before that read ends.
-    TimedOut,
-    /// It was left out, because too many others hang.
-    NotRead,
-    /// The system does not permit it.
-    Denied,
-    /// The system returns an error.
-    Failed,
-    /// It has more than [`MAX_FILE_BYTES`].
-    TooLarge,
-    /// What it says has another format, or is out of range.
-    Invalid,
-}
-
-impl FaultKind {
-    /// The stable name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TimedOut => "timed_out",
-            Self::NotRead => "not_read",
-            Self::Denied => "denied",
-            Self::Failed => "failed",
-            Self::TooLarge => "too_large",
-            Self::Invalid => "invalid",
-        }
-    }
-}
 
 /// One thing to read. Paths are relative to the root of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]

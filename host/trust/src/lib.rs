@@ -23,6 +23,7 @@ mod keys;
 mod limits;
 mod media_types;
 mod mode;
+mod mode_check;
 mod model;
 mod model_check;
 mod nearest;

@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use crate::fault_kind::FaultKind;
 use crate::reading::SensorFault;
-use crate::tree::{FaultKind, Kind, Tree, is_label};
+use crate::tree::{Kind, Tree, is_label};
 
 /// A tree, and the faults that were found in it.
 pub(super) struct Fields<'a> {
