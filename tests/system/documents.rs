@@ -10,7 +10,9 @@ use hotshoe_tests::root;
 use hotshoe_trust::release_toml::{
     ComponentToml, DataToml, ModelToml, ReleaseToml, StepToml, TestToml,
 };
-use hotshoe_trust::{DataContract, DeviceSelector, HealthGate, Limits, Shadow};
+use hotshoe_trust::{
+    DataContract, DeviceSelector, HealthGate, Limits, Privacy, PrivacyMask, Shadow,
+};
 use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
@@ -401,6 +403,12 @@ fn the_reference_of_release_toml_has_the_keys_of_the_types() {
             "data-contract",
             keys([&written["data-contract"]]),
             fields::<DataContract>(),
+        ),
+        ("privacy", keys([&written["privacy"]]), fields::<Privacy>()),
+        (
+            "privacy.masks",
+            keys([&written["privacy"]["masks"][0]]),
+            fields::<PrivacyMask>(),
         ),
     ];
     for (what, documented, known) in &tables {

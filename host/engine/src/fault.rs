@@ -47,6 +47,8 @@ pub enum Fault {
     Model,
     /// A policy wanted to send a message under a topic that the release does not list.
     Denied,
+    /// Masks apply to the sample, and it could not be decoded to burn them in.
+    PrivacyUndecodable,
     /// The component returned an error.
     Guest(ErrorCode),
 }
@@ -66,6 +68,7 @@ impl Fault {
             Self::BackingOff => "backing_off",
             Self::Tensor => "tensor",
             Self::Model => "model",
+            Self::PrivacyUndecodable => "privacy_undecodable",
             Self::Guest(ErrorCode::InvalidInput) => "invalid_input",
             Self::Guest(ErrorCode::Unsupported) => "unsupported",
             Self::Guest(ErrorCode::NotFound) => "not_found",
@@ -79,7 +82,7 @@ impl Fault {
     pub const fn ends_instance(self) -> bool {
         !matches!(
             self,
-            Self::Guest(_) | Self::Tensor | Self::Model | Self::Denied
+            Self::Guest(_) | Self::Tensor | Self::Model | Self::Denied | Self::PrivacyUndecodable
         )
     }
 }

@@ -356,7 +356,11 @@ fn call_kind(error: &CallError) -> Kind {
     }
     match fault.as_str() {
         "sample_too_large" => Kind::TooLarge,
-        "invalid_sample_id" | "invalid_input" | "unsupported" | "not_found" => Kind::Invalid,
+        "invalid_sample_id"
+        | "invalid_input"
+        | "unsupported"
+        | "not_found"
+        | "privacy_undecodable" => Kind::Invalid,
         "deadline" => Kind::Deadline,
         _ => Kind::Internal,
     }

@@ -17,6 +17,7 @@ use crate::{
     health::HealthGate,
     media_types,
     model::Model,
+    privacy::Privacy,
 };
 
 /// A point in time, UTC; written as RFC 3339.
@@ -333,6 +334,9 @@ pub struct Release {
     /// Which of its data may be recorded on a device.
     #[serde(default, skip_serializing_if = "DataContract::is_default")]
     pub data_contract: DataContract,
+    /// What is burned into the pixels of its samples.
+    #[serde(default, skip_serializing_if = "Privacy::is_default")]
+    pub privacy: Privacy,
 }
 
 impl Release {

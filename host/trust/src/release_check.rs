@@ -39,6 +39,7 @@ impl Release {
         self.check_pipeline()?;
         self.check_tests()?;
         self.check_chunks()?;
+        self.privacy.check()?;
         self.health.check()
     }
 

@@ -73,6 +73,10 @@
 //! [data-contract]               # what `hotshoe record` may take, if the device also allows it; default: nothing
 //! record = ["sample", "tensors", "insight"]
 //!
+//! [privacy]                     # burned into the pixels of samples before anything sees them; default: nothing
+//! masks = [{ source = "*", polygon = [[0.5, 0], [1, 0], [1, 0.3]] }] # fractions of width and height
+//! blur = "none"                 # "masks": under the masks, instead of black; "all": whole pictures
+//!
 //! [health]                      # the rules of a trial; the values here are the defaults
 //! min-samples = 20              # both must be reached before the trial is confirmed
 //! min-seconds = 10
@@ -109,6 +113,7 @@ use crate::{
     digest::{Blob, Digest},
     health::HealthGate,
     limits::ReleaseLimits,
+    privacy::Privacy,
     release::{
         Component, DataFile, DeviceSelector, Grant, Release, StageFailure, Step, Time, World, first,
     },
@@ -156,6 +161,9 @@ pub struct ReleaseToml {
     /// Which of its data may be recorded on a device. Default: nothing.
     #[serde(default)]
     pub data_contract: DataContract,
+    /// What is burned into the pixels of its samples. Default: nothing.
+    #[serde(default)]
+    pub privacy: Privacy,
 }
 
 /// A `[components.NAME]` table.
@@ -407,6 +415,7 @@ impl ReleaseToml {
             tests,
             health: self.health.clone(),
             data_contract: self.data_contract.clone(),
+            privacy: self.privacy.clone(),
         };
         release.validate()?;
         Ok(release)

@@ -52,6 +52,8 @@ release.toml (paths are relative to it; an unknown key is refused):
   recorded = \"tests/line-4\"
   [data-contract]                     # optional: what `hotshoe record` may record, if the device allows it too
   record = [\"sample\", \"tensors\", \"insight\"]
+  [privacy]                           # optional: burned into the pixels of samples before anything sees them
+  masks = [{ source = \"*\", polygon = [[0.5, 0], [1, 0], [1, 0.3]] }]
   [health]                            # optional: the rules that a trial must meet before a device keeps the release
   min-samples = 20
   min-seconds = 10

@@ -124,7 +124,11 @@ impl SampleOutcome {
             | Fault::Instantiation
             | Fault::BackingOff => Self::Trap,
             Fault::Deadline => Self::Deadline,
-            Fault::Tensor | Fault::Model | Fault::Denied | Fault::Guest(_) => Self::Error,
+            Fault::Tensor
+            | Fault::Model
+            | Fault::Denied
+            | Fault::PrivacyUndecodable
+            | Fault::Guest(_) => Self::Error,
         }
     }
 }
