@@ -58,6 +58,8 @@ mod languages;
 mod layering;
 #[path = "system/logging.rs"]
 mod logging;
+#[path = "system/masks.rs"]
+mod masks;
 #[path = "system/memory.rs"]
 mod memory;
 #[path = "system/mirrors.rs"]

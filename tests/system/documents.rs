@@ -10,7 +10,10 @@ use hotshoe_tests::root;
 use hotshoe_trust::release_toml::{
     ComponentToml, DataToml, ModelToml, ReleaseToml, StepToml, TestToml,
 };
-use hotshoe_trust::{DataContract, DeviceSelector, HealthGate, Limits, Mode, Rate, Rests, Shadow};
+use hotshoe_trust::{
+    DataContract, DeviceSelector, HealthGate, Limits, Mode, Privacy, PrivacyMask, Rate, Rests,
+    Shadow,
+};
 use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
@@ -406,6 +409,12 @@ fn the_reference_of_release_toml_has_the_keys_of_the_types() {
         ("modes", keys(entries("modes")), fields::<Mode>()),
         ("modes.rate", of_modes("rate"), fields::<Rate>()),
         ("modes.rests", of_modes("rests"), fields::<Rests>()),
+        ("privacy", keys([&written["privacy"]]), fields::<Privacy>()),
+        (
+            "privacy.masks",
+            keys([&written["privacy"]["masks"][0]]),
+            fields::<PrivacyMask>(),
+        ),
     ];
     for (what, documented, known) in &tables {
         assert_same(what, documented, known);

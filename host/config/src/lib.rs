@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hotshoe_trust::toml_file;
-use hotshoe_trust::{Device, Grant, LimitBounds};
+use hotshoe_trust::{Device, Grant, LimitBounds, Privacy};
 use serde::{Deserialize, Serialize};
 
 mod access;
@@ -119,6 +119,9 @@ pub struct Config {
     /// Recording. Default: not allowed.
     #[serde(default)]
     pub record: RecordConfig,
+    /// What is burned into the pixels of samples, besides what their release says. Default: nothing.
+    #[serde(default)]
+    pub privacy: Privacy,
     /// Messages of policies.
     #[serde(default)]
     pub output: OutputConfig,
@@ -346,6 +349,7 @@ impl Config {
         self.inference.check()?;
         self.compile.check()?;
         self.record.check()?;
+        self.privacy.check()?;
         self.log.check()?;
         access::check(self)?;
         self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;

@@ -77,6 +77,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         oip,
         limits: _,
         record,
+        privacy: _,
         output: _,
         folders: _,
         network: _,

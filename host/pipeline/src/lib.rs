@@ -13,6 +13,7 @@ mod load_error;
 mod model_status;
 mod models;
 mod pipeline_io;
+mod privacy;
 mod recurrent;
 mod self_test;
 mod trace;
@@ -32,11 +33,13 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use self::infer::InferStep;
+use self::privacy::{Boundary, RulesOf};
 
 pub use back_off::{BackOffChange, BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
 pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES, Undecided};
 pub use expectation::Expectation;
 pub use load_error::LoadError;
+pub use privacy::{PRIVACY_DEADLINE, PRIVACY_MEMORY_BYTES};
 pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
 pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
 pub use trace::{StageUsage, Tensors, Trace};
@@ -53,6 +56,8 @@ pub struct Pipeline {
     /// Models that a self-test has run.
     tested: Arc<Mutex<BTreeSet<String>>>,
     inference: Arc<InferenceConfig>,
+    /// What is burned into every sample.
+    boundary: Arc<Boundary>,
     steps: Vec<Step>,
 }
 
@@ -101,7 +106,7 @@ impl Decision {
 #[error("stage `{stage}`: {message} ({fault})")]
 pub struct SampleError {
     /// The component or model that failed, by its name in the release; `input` or `output` if the tensors at the
-    /// beginning or the end of the pipeline are not valid.
+    /// beginning or the end of the pipeline are not valid; `privacy` if masks apply and could not be burned in.
     pub stage: String,
     /// The kind of failure.
     pub fault: Fault,
@@ -176,6 +181,7 @@ impl Pipeline {
             .map(|named| Step::of(named, &components, &infers))
             .collect::<Result<_, _>>()?;
         Ok(Arc::new(Self {
+            boundary: Arc::new(Boundary::of(&release, allowed)),
             release,
             components,
             models,
@@ -198,12 +204,17 @@ impl Pipeline {
 
     /// A worker with its own instance of every component, for one thread.
     pub fn worker(self: &Arc<Self>) -> Worker {
-        Worker::new(self, None)
+        Worker::new(self, None, RulesOf::ReleaseAndDevice)
     }
 
     /// A worker that pauses components which trap repeatedly, together with all workers that share `back_offs`.
     pub fn worker_with_back_off(self: &Arc<Self>, back_offs: &Arc<BackOffs>) -> Worker {
-        Worker::new(self, Some(Arc::clone(back_offs)))
+        Worker::new(self, Some(Arc::clone(back_offs)), RulesOf::ReleaseAndDevice)
+    }
+
+    /// A worker for samples of the release itself: the rules of the device do not apply to them.
+    fn worker_of_tests(self: &Arc<Self>) -> Worker {
+        Worker::new(self, None, RulesOf::Release)
     }
 
     /// Its components by their names in the release.
@@ -243,6 +254,7 @@ impl Pipeline {
             reasons: Arc::clone(&self.reasons),
             tested: Arc::clone(&self.tested),
             inference: Arc::clone(&self.inference),
+            boundary: Arc::clone(&self.boundary),
             components,
         })
     }

@@ -177,7 +177,7 @@ impl Pipeline {
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
         device: &Device,
     ) -> Result<Vec<SelfTestReport>, SelfTestError> {
-        let mut worker = self.fork().worker();
+        let mut worker = self.fork().worker_of_tests();
         worker.warm_up().map_err(WarmUpError)?;
         let before = self.runs();
         let mut passed = Vec::with_capacity(self.release.tests.len());

@@ -8,11 +8,14 @@ use hotshoe_trust::{Device, PipelineInput, StageFailure};
 use super::back_off::BackOffs;
 use super::infer::InferStep;
 use super::pipeline_io::{FirstInput, tensors_to_insight};
+use super::privacy::RulesOf;
 use super::trace::{StageUsage, Tensors, Trace};
 use super::{Decision, Outcome, Pipeline, SampleError, StageTime, Step};
 
 /// Stage name of samples that are not valid for the first step.
 const INPUT: &str = "input";
+/// Stage name of samples that masks apply to.
+const PRIVACY: &str = "privacy";
 /// Stage name of samples whose tensors are too large for a result.
 const OUTPUT: &str = "output";
 
@@ -21,6 +24,7 @@ pub struct Worker {
     pipeline: Arc<Pipeline>,
     back_offs: Option<Arc<BackOffs>>,
     begin: PipelineInput,
+    rules: RulesOf,
     steps: Vec<WorkerStep>,
 }
 
@@ -44,7 +48,11 @@ struct SampleState {
 }
 
 impl Worker {
-    pub(super) fn new(pipeline: &Arc<Pipeline>, back_offs: Option<Arc<BackOffs>>) -> Self {
+    pub(super) fn new(
+        pipeline: &Arc<Pipeline>,
+        back_offs: Option<Arc<BackOffs>>,
+        rules: RulesOf,
+    ) -> Self {
         let instance = |component: &Arc<Component>| Instance::new(Arc::clone(component));
         let steps = pipeline
             .steps
@@ -64,6 +72,7 @@ impl Worker {
             pipeline: Arc::clone(pipeline),
             back_offs,
             begin: PipelineInput::of(&pipeline.release.pipeline),
+            rules,
             steps,
         }
     }
@@ -130,6 +139,22 @@ impl Worker {
             Some(WorkerStep::Infer(step)) => step.takes(name),
             _ => false,
         };
+        let crossed = Instant::now();
+        let masked = match self.pipeline.boundary.cross(sample, self.rules) {
+            Ok(masked) => masked,
+            Err(failure) => return failed(PRIVACY, failure, stages, tolerated),
+        };
+        if masked.is_some() {
+            stages.push(StageTime {
+                name: PRIVACY.to_owned(),
+                micros: micros(crossed.elapsed()),
+            });
+        }
+        // From here on, nothing reads the sample as it was taken.
+        let sample = masked.as_ref().unwrap_or(sample);
+        if let Some(trace) = &mut state.trace {
+            trace.sample = Some(sample.clone());
+        }
         let inner = match state.begin(self.begin, sample, takes) {
             Ok(inner) => inner,
             Err(failure) => return failed(INPUT, failure, stages, tolerated),

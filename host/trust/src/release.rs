@@ -18,6 +18,7 @@ use crate::{
     media_types,
     mode::Mode,
     model::Model,
+    privacy::Privacy,
 };
 
 /// A point in time, UTC; written as RFC 3339.
@@ -348,6 +349,9 @@ pub struct Release {
     /// The ways to run it, by name. Without any, it runs in full.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub modes: BTreeMap<String, Mode>,
+    /// What is burned into the pixels of its samples.
+    #[serde(default, skip_serializing_if = "Privacy::is_default")]
+    pub privacy: Privacy,
 }
 
 impl Release {

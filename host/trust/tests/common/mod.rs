@@ -75,6 +75,7 @@ pub(crate) fn release() -> Release {
         health: HealthGate::default(),
         data_contract: hotshoe_trust::DataContract::default(),
         modes: BTreeMap::new(),
+        privacy: hotshoe_trust::Privacy::default(),
     }
 }
 

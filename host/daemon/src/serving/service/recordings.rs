@@ -18,8 +18,7 @@ impl Service {
         }
         let (outcome, seen) = worker.observe(&job.sample, &self.identity);
         let decision = outcome.result.as_ref().ok();
-        self.recorder
-            .offer(served.release(), &job.sample, decision, &seen);
+        self.recorder.offer(served.release(), decision, &seen);
         outcome
     }
 
