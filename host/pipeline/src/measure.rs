@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hotshoe_base::chain;
 use hotshoe_engine::{Insight, Sample, agreement};
 use hotshoe_infer::NamedModel;
-use hotshoe_trust::{Blob, Device, Mode};
+use hotshoe_trust::{Access, Blob, Component, Device, Grant, Mode};
 
 use super::self_test::timed;
 use super::{Pipeline, RunMode};
@@ -69,7 +69,9 @@ impl Pipeline {
 
     /// Measures latency and memory of each mode on the samples of the self-tests, with a worker of its own and a copy of the state, and
     /// judges the agreement where [`Self::prove`] did not. It also compiles the plans that the variants need. It is long: the caller's
-    /// thread should have low priority. It ends before the next sample once `cancel` is set. What is unknown then stays unknown.
+    /// thread should have low priority. It ends before the next sample once `cancel` is set. What is unknown then stays unknown, as it does
+    /// where a component may count, write or send what a sample of a source would: grants `metrics`, `wasi-sockets` and `wasi-http`, and
+    /// folders that it may write.
     pub fn measure_modes<E: Error + Send + Sync + 'static>(
         &self,
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
@@ -77,6 +79,14 @@ impl Pipeline {
         cancel: &AtomicBool,
     ) {
         if self.release.modes.is_empty() || self.release.tests.is_empty() {
+            return;
+        }
+        let mut components = self.release.components.iter();
+        if let Some((component, _)) = components.find(|(_, spec)| acts_outside(spec)) {
+            tracing::info!(
+                component,
+                "modes are not measured: the component acts outside of the pipeline"
+            );
             return;
         }
         let samples = match self.test_samples(&read) {
@@ -206,6 +216,13 @@ impl Pipeline {
         let sizes = self.models.iter().filter_map(of);
         sizes.fold(0, u64::saturating_add)
     }
+}
+
+/// Whether a component may count, write or send something.
+fn acts_outside(component: &Component) -> bool {
+    let grants = [Grant::Metrics, Grant::WasiSockets, Grant::WasiHttp];
+    grants.iter().any(|grant| component.grants.contains(grant))
+        || component.folders.values().any(|it| *it != Access::Read)
 }
 
 /// The mean agreement over the samples that have an insight in the full mode; a sample that fails in the other one has none.
