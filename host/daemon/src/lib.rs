@@ -116,7 +116,8 @@ impl Daemon {
             .map(|metrics| crate::metrics::serve(metrics, &supervisor))
             .transpose()?;
         let startup = StartupState::open(&config, supervisor.clock().clone())?;
-        let (serving, trust) = (startup.serving(), startup.trust());
+        let (serving, shared_texts) = (startup.serving(), startup.shared_texts());
+        let trust = startup.trust();
         crate::metrics::release(None, serving.as_deref().map(ServingRelease::release));
         let published_status = Arc::new(PublishedStatus::timed_by(supervisor.clock().clone()));
         published_status.events().follow_parts(&supervisor);
@@ -161,7 +162,7 @@ impl Daemon {
             Err(error) => return Err(abort(workers, error.into())),
         };
         let clock = supervisor.clock().clone();
-        let shared_data = SharedData::new(&config, &running, trust, &link, clock);
+        let shared_data = SharedData::new(&config, &running, trust, &link, shared_texts, clock);
         let control = open_control(&config, &service, &deployment, &shared_data, &supervisor);
         let (serving, watch) = match open_intake(&config, &service, &link, &supervisor) {
             Ok(open) => open,

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::{Clock, chain};
 use hotshoe_config::{Config, Statements};
+use hotshoe_engine::SharedTexts;
 use hotshoe_link::Link;
 use hotshoe_shared_data::{
     Action, Answer, Definition, JsonText, MAX_VALUES, Replica, SharedDataError, SharedStore,
@@ -32,6 +33,8 @@ pub(crate) struct SharedData {
     running: Arc<RunningConfig>,
     trust: Arc<ArcSwap<TrustRoot>>,
     link: Arc<Link>,
+    /// What components read.
+    texts: SharedTexts,
     clock: Clock,
 }
 
@@ -42,6 +45,7 @@ impl SharedData {
         running: &Arc<RunningConfig>,
         trust: Arc<ArcSwap<TrustRoot>>,
         link: &Arc<Link>,
+        texts: SharedTexts,
         clock: Clock,
     ) -> Arc<Self> {
         let shared = Self {
@@ -53,6 +57,7 @@ impl SharedData {
             running: Arc::clone(running),
             trust,
             link: Arc::clone(link),
+            texts,
             clock,
         };
         match shared.open() {
@@ -80,7 +85,19 @@ impl SharedData {
                 "removed the state of a shared value: its rule has changed, or it is not configured any more"
             );
         }
+        self.show_all(store.replica());
         Ok(store)
+    }
+
+    fn show_all(&self, replica: &Replica) {
+        for name in self.definitions.keys() {
+            self.show(name, replica);
+        }
+    }
+
+    /// Lets components read a value.
+    fn show(&self, name: &str, replica: &Replica) {
+        self.texts.set(name, replica.text(name).ok().flatten());
     }
 
     /// Defines the configured values. Others stay, in case they are configured again, if there is room. Returns what was removed.
@@ -140,6 +157,10 @@ impl SharedData {
                     let merge =
                         |replica: &mut Replica| replica.exchange(&name, state, at_ms, now_ms);
                     let merged = store.change(merge)?;
+                    if merged.changed {
+                        // Entries from the future may be gone from other values, too.
+                        self.show_all(store.replica());
+                    }
                     let answer = state_of(store.replica(), &name, now_ms, merged.ahead)?;
                     Ok((merged, answer))
                 })?;
@@ -196,6 +217,7 @@ impl SharedData {
         let (view, answer) = self.with(name, |store| {
             store.change(|replica| edit(replica, now_ms))?;
             let replica = store.replica();
+            self.show(name, replica);
             Ok((replica.view(name)?, state_of(replica, name, now_ms, 0)?))
         })?;
         self.publish(name, &answer);

@@ -155,6 +155,24 @@ impl Replica {
         })
     }
 
+    /// The text of a value, as its writer wrote it; of a list, a JSON array. `None` if nothing was written.
+    ///
+    /// # Errors
+    /// [`SharedDataError::UnknownValue`].
+    pub fn text(&self, name: &str) -> Result<Option<String>, SharedDataError> {
+        let state = self.state(name)?;
+        let SharedValue::Append(list) = state else {
+            let shown = state.shown();
+            return Ok(shown.map(|entry| entry.value.as_str().to_owned()));
+        };
+        let items: Vec<&str> = list
+            .items()
+            .iter()
+            .map(|item| item.value.as_str())
+            .collect();
+        Ok((!items.is_empty()).then(|| format!("[{}]", items.join(","))))
+    }
+
     /// Sets a value.
     ///
     /// # Errors

@@ -98,35 +98,34 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 struct Site {
-    folders: Vec<TempDir>,
-    stores: Vec<SharedStore>,
+    replicas: Vec<Replica>,
     minutes_ahead: [i64; 3],
     now_ms: u64,
     /// What was sent so far: the name, the state, and the sender's time.
     sent: Vec<(&'static str, SharedValue, u64)>,
 }
 
+/// A replica that was written to a file and read back.
+fn restarted(replica: &Replica, place: usize) -> Replica {
+    let folder = TempDir::new().unwrap();
+    let open = || {
+        let disk = Disk::new(Faults::never());
+        let (store, damaged) = SharedStore::open(disk, folder.path(), writer(place)).unwrap();
+        assert!(damaged.is_none());
+        store
+    };
+    let copy = |empty: &mut Replica| {
+        *empty = replica.clone();
+        Ok(())
+    };
+    open().change(copy).unwrap();
+    open().replica().clone()
+}
+
 impl Site {
     fn new() -> Self {
-        let folders: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
-        let stores = folders.iter().enumerate().map(|(place, folder)| {
-            let disk = Disk::new(Faults::never());
-            let (mut store, damaged) =
-                SharedStore::open(disk, folder.path(), writer(place)).unwrap();
-            assert!(damaged.is_none());
-            let new = replica(place);
-            store
-                .change(|empty| {
-                    *empty = new;
-                    Ok(())
-                })
-                .unwrap();
-            store
-        });
-        let stores = stores.collect();
         Self {
-            folders,
-            stores,
+            replicas: (0..3).map(replica).collect(),
             minutes_ahead: [0; 3],
             now_ms: DAY,
             sent: Vec::new(),
@@ -140,8 +139,7 @@ impl Site {
 
     fn deliver(&mut self, name: &str, state: SharedValue, at_ms: u64, to: usize) {
         let now_ms = self.clock(to);
-        let taken = self.stores[to].change(|replica| replica.exchange(name, state, at_ms, now_ms));
-        match taken {
+        match self.replicas[to].exchange(name, state, at_ms, now_ms) {
             Ok(_) | Err(SharedDataError::ClocksDiffer { .. }) => {}
             Err(error) => panic!("{error}"),
         }
@@ -150,17 +148,13 @@ impl Site {
     fn take(&mut self, step: Step) {
         match step {
             Step::Write(at, name, value) => {
-                let (name, now_ms) = (RULES[name].0, self.clock(at));
-                let edit = |replica: &mut Replica| {
-                    write(replica, name, &json!(value), now_ms);
-                    Ok(())
-                };
-                self.stores[at].change(edit).unwrap();
+                let now_ms = self.clock(at);
+                write(&mut self.replicas[at], RULES[name].0, &json!(value), now_ms);
             }
             Step::Give(from, to) => {
                 let at_ms = self.clock(from);
                 for (name, _) in RULES {
-                    let state = self.stores[from].replica().state(name).unwrap().clone();
+                    let state = self.replicas[from].state(name).unwrap().clone();
                     self.sent.push((name, state.clone(), at_ms));
                     self.deliver(name, state, at_ms, to);
                 }
@@ -172,13 +166,9 @@ impl Site {
             Step::Replay(..) => {}
             Step::SetClock(at, minutes) => self.minutes_ahead[at] = minutes,
             Step::Restart(at) => {
-                let before = self.stores[at].replica().clone();
-                let disk = Disk::new(Faults::never());
-                let (store, damaged) =
-                    SharedStore::open(disk, self.folders[at].path(), writer(at)).unwrap();
-                assert!(damaged.is_none());
-                assert_eq!(*store.replica(), before);
-                self.stores[at] = store;
+                let again = restarted(&self.replicas[at], at);
+                assert_eq!(again, self.replicas[at]);
+                self.replicas[at] = again;
             }
             Step::Pass(ms) => self.now_ms += ms,
         }
@@ -205,7 +195,7 @@ proptest! {
             site.take(step);
         }
         site.heal();
-        let [a, b, c] = [0, 1, 2].map(|place| site.stores[place].replica());
+        let [a, b, c] = [0, 1, 2].map(|place| &site.replicas[place]);
         for (name, _) in RULES {
             prop_assert_eq!(a.state(name).unwrap(), b.state(name).unwrap());
             prop_assert_eq!(a.state(name).unwrap(), c.state(name).unwrap());
@@ -215,7 +205,7 @@ proptest! {
             site.take(Step::Write(1, RULES.iter().position(|it| it.0 == name).unwrap(), 7));
         }
         site.heal();
-        for view in views(site.stores[0].replica()) {
+        for view in views(&site.replicas[0]) {
             let shown = match view.rule {
                 Rule::Append => view.value.as_array().unwrap().last().unwrap().clone(),
                 _ => view.value,
@@ -255,6 +245,24 @@ fn both_ends_write_while_they_are_cut_off() {
     give(&site, &mut device, DAY + 7);
     let shown = device.view("setting").unwrap();
     assert_eq!((shown.value, shown.pending), (json!("last"), false));
+}
+
+#[test]
+fn a_text_is_the_writer_s_and_that_of_a_list_is_an_array() {
+    let mut device = replica(0);
+    for (name, _) in RULES {
+        assert_eq!(device.text(name).unwrap(), None);
+    }
+    let written = JsonText::try_from("1.10".to_owned()).unwrap();
+    device.set("latest", written.clone(), DAY).unwrap();
+    device.append("list", written, DAY).unwrap();
+    write(&mut device, "list", &json!("x"), DAY);
+    assert_eq!(device.text("latest").unwrap().as_deref(), Some("1.10"));
+    assert_eq!(
+        device.text("list").unwrap().as_deref(),
+        Some("[1.10,\"x\"]")
+    );
+    assert_eq!(device.text("none").unwrap_err().name(), "unknown_value");
 }
 
 #[test]

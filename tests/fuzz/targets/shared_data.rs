@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use hotshoe_shared_data::{
-    Action, Answer, Definition, Replica, Request, Rule, SharedDataError, SignedRequest,
-    SharedValue, Writer, read_answer, read_request,
+    Action, Answer, Definition, JsonText, Replica, Request, Rule, SharedDataError, SharedValue,
+    SignedRequest, Writer, read_answer, read_request,
 };
 use hotshoe_trust::{Signatures, SigningKey, TrustRoot};
 use libfuzzer_sys::fuzz_target;
@@ -32,7 +32,7 @@ fn replica(rule: Rule) -> Replica {
 
 fn check(state: SharedValue) {
     let (mut one, mut other) = (replica(state.rule()), replica(state.rule()));
-    let own = "1".to_owned().try_into().expect("JSON");
+    let own = JsonText::try_from("1".to_owned()).expect("JSON");
     let written = match state.rule() {
         Rule::Append => other.append("name", own, NOW_MS),
         _ => other.set("name", own, NOW_MS),

@@ -9,7 +9,7 @@ use hotshoe_base::chain;
 use hotshoe_config::{Config, InferenceConfig};
 use hotshoe_engine::{
     CompileInterrupt, CompileLimits, Engine, EngineOptions, MemoryChoice, PrepareError,
-    StateSnapshot,
+    SharedTexts, StateSnapshot,
 };
 use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, LoadError, Pipeline, SelfTestError};
@@ -166,6 +166,11 @@ impl Loader {
             threads,
             trust: Arc::new(ArcSwap::from_pointee(trust)),
         })
+    }
+
+    /// The shared values that components read.
+    pub(super) const fn shared_texts(&self) -> &SharedTexts {
+        self.engine.shared_texts()
     }
 
     /// The mode of component memories, with its reason.

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
 use hotshoe_base::disk::wider_mode;
 use hotshoe_config::{Config, KeepPrevious};
-use hotshoe_engine::{CompileInterrupt, MemoryChoice};
+use hotshoe_engine::{CompileInterrupt, MemoryChoice, SharedTexts};
 use hotshoe_store::{Cause, Slot, Store, Transition};
 use hotshoe_trust::TrustRoot;
 
@@ -75,6 +75,11 @@ impl StartupState {
     /// The trusted keys as they are replaced.
     pub fn trust(&self) -> Arc<ArcSwap<TrustRoot>> {
         Arc::clone(self.loader.trust_cell())
+    }
+
+    /// The shared values that components read.
+    pub fn shared_texts(&self) -> SharedTexts {
+        self.loader.shared_texts().clone()
     }
 
     /// Ends compilations. None where they cannot be ended.

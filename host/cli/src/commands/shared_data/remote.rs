@@ -181,9 +181,8 @@ impl<'a> Remote<'a> {
 
     fn push(&mut self, name: &str) -> anyhow::Result<()> {
         let state = self.store.replica().state(name)?.clone();
-        let name_of_value = name.to_owned();
         let request = Action::Exchange {
-            name: name_of_value,
+            name: name.to_owned(),
             state,
         };
         let answer = self.ask(request, name)?;
