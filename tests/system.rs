@@ -112,6 +112,8 @@ mod secure_site;
 mod segments;
 #[path = "system/serving.rs"]
 mod serving;
+#[path = "system/shared_data.rs"]
+mod shared_data;
 #[path = "system/signals.rs"]
 mod signals;
 #[path = "system/site.rs"]

@@ -81,6 +81,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         output: _,
         folders: _,
         network: _,
+        shared_data: _,
         log,
     } = new.clone();
     Config {

@@ -93,7 +93,7 @@ pub use rotation::{
     BelowThreshold, MAX_TRUST_BYTES, MAX_TRUST_UPDATE_BYTES, NewTrust, RotationError, TrustUpdate,
     rotate,
 };
-pub use signers::SignerError;
+pub use signers::{SignerError, signed_by};
 pub use signing::{SigningKey, is_encrypted};
 pub use statement::{Envelope, Order, ReadStatement, Signatures, Statement, read_statement};
 pub use statement_error::StatementError;

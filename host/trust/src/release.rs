@@ -152,6 +152,9 @@ pub struct Component {
     /// The topics that a policy may send messages under.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub topics: BTreeSet<String>,
+    /// The device's shared values that it reads through the `config` import, as `shared-data.NAME`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub shared_data: BTreeSet<String>,
 }
 
 /// The `state-version` of a component that does not give one.

@@ -71,7 +71,7 @@ pub enum ReleaseError {
     Grant {
         /// The component.
         component: String,
-        /// `models`, `data` or `config`.
+        /// `models`, `data`, `config` or another key.
         what: &'static str,
         /// The grant that is missing.
         grant: &'static str,

@@ -220,6 +220,9 @@ pub struct ComponentToml {
     /// The topics that a policy may send messages under. Default: none.
     #[serde(default)]
     pub topics: BTreeSet<String>,
+    /// The device's shared values that it reads through the `config` import, as `shared-data.NAME`. Default: none.
+    #[serde(default)]
+    pub shared_data: BTreeSet<String>,
 }
 
 /// A `[data.NAME]` table.
@@ -396,6 +399,7 @@ impl ReleaseToml {
                 folders: c.folders.clone(),
                 hosts: c.hosts.clone(),
                 topics: c.topics.clone(),
+                shared_data: c.shared_data.clone(),
             };
             components.insert(name.clone(), component);
         }

@@ -30,6 +30,7 @@ pub(crate) fn release() -> Release {
         folders: [].into(),
         hosts: [].into(),
         topics: [].into(),
+        shared_data: [].into(),
     };
     let mut read = component(b"stage wasm", World::Stage);
     read.grants

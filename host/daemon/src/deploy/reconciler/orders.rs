@@ -68,6 +68,8 @@ impl Reconciler {
             }
             Command::Activate => self.activate_now(),
             Command::Cancel => self.cancel_release(None, "by the operator"),
+            // It goes to the owner of the shared data.
+            Command::SharedData { .. } => Err(CommandError::Busy),
             Command::TrustFloor { name, generation } => self.lower_floor(name, *generation),
             // The control socket answers `Status` itself.
             Command::Status | Command::History => Ok(command::history(self.ledger.ledger())),
