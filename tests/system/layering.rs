@@ -59,11 +59,12 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
 }
 
 /// The host's crates from bottom to top: each may use those above it in this list, and no others.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "hotshoe-base",
     "hotshoe-http",
     "hotshoe-trust",
     "hotshoe-store",
+    "hotshoe-audit",
     "hotshoe-vision",
     "hotshoe-infer",
     "hotshoe-engine",

@@ -25,6 +25,8 @@ pub enum PayloadKind {
     Status,
     /// The answer to an order. The context is the digest of the order.
     Answer,
+    /// A head of the audit log. The context is empty: the head has its number.
+    Audit,
 }
 
 impl PayloadKind {
@@ -34,6 +36,7 @@ impl PayloadKind {
             Self::Event => "application/vnd.hotshoe.event+json",
             Self::Status => "application/vnd.hotshoe.status+json",
             Self::Answer => "application/vnd.hotshoe.answer+json",
+            Self::Audit => "application/vnd.hotshoe.audit-head",
         }
     }
 }
