@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use hotshoe_tests::until;
 use hotshoe_trust::{DeviceSelector, Order, SigningKey};
@@ -9,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::site::{Packed, Site, light, settled_on, signed, statement};
-use super::support::{Device, hotshoe, success};
+use super::support::{Device, free_endpoint, hotshoe, success};
 
 impl Device {
     fn file(&self) -> String {
@@ -215,4 +216,43 @@ fn a_folder_without_an_audit_log_is_an_error_with_a_name() {
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["error"]["name"], "no_audit_log");
+}
+
+#[test]
+fn a_registry_holds_the_head_of_a_device_and_finds_a_shortened_log() {
+    let listen = free_endpoint();
+    let mut site = Site::new();
+    site.close();
+    let installed = site.pack(&light(1, ""));
+    let heads = site.workspace.path("registry/heads.json");
+    let mut registry = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
+        .args(["registry", "--site", "lab", "--router", "--listen", &listen])
+        .arg("--data")
+        .arg(site.workspace.path("registry"))
+        .args(["--trust", &site.workspace.trust_file()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let device = site.device_at("cam", &installed, &listen, "");
+    let daemon = device.run();
+    until("the registry holds a head", || {
+        fs::read_to_string(&heads).is_ok_and(|text| text.contains("\"cam\""))
+    });
+    assert!(daemon.stop().success());
+    let held = heads.display().to_string();
+    let (code, report) = device.verify(&["--head", &held]);
+    assert_eq!(code, Some(0), "{report:#}");
+    let path = log_file(&site);
+    let text = fs::read_to_string(&path).unwrap();
+    // The log's beginning, the installation: the daemon has never run.
+    let short: String = text.split_inclusive('\n').take(2).collect();
+    fs::write(&path, short).unwrap();
+    fs::remove_file(path.with_file_name("head.json")).unwrap();
+    let (code, report) = device.verify(&["--head", &held]);
+    registry.kill().unwrap();
+    registry.wait().unwrap();
+    assert_eq!(code, Some(1), "{report:#}");
+    assert_eq!(report["findings"][0]["name"], "truncated");
 }

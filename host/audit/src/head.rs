@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hotshoe_trust::{Digest, Payload, PayloadKind, PublicKey, SigningKey};
+use hotshoe_trust::{Digest, Payload, PayloadKind, PublicKey, Scheme, SigningKey};
 use serde::{Deserialize, Serialize};
 
 use crate::error::AuditError;
@@ -37,6 +37,15 @@ pub struct SignedHead {
     /// A Sigstore bundle by the device's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+}
+
+/// A head with the key that signed it, as it travels, and as another machine keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldHead {
+    /// The head.
+    pub head: SignedHead,
+    /// The device's public key, in PEM.
+    pub public_key: String,
 }
 
 /// What a record of the kind `checkpoint` or `files_removed` signs: the record before it.
@@ -146,6 +155,15 @@ impl SignedHead {
             self.signature.as_ref(),
             keys,
         )
+    }
+}
+
+impl HeldHead {
+    /// The fingerprint of its key, if that key has signed the head. It proves which device has published it only if the key is known.
+    pub fn key(&self) -> Option<Digest> {
+        let key = PublicKey::from_pem(&self.public_key, Scheme::EcdsaP256Sha256).ok()?;
+        let fingerprint = key.fingerprint();
+        self.head.is_signed(&[key]).then_some(fingerprint)
     }
 }
 

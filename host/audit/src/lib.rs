@@ -15,7 +15,7 @@ mod segments;
 pub use check::{Checked, Expected, MAX_FINDINGS, check, verify};
 pub use error::AuditError;
 pub use finding::Finding;
-pub use head::{Checkpoint, Head, HeadError, Removed, SignedHead, Signer};
+pub use head::{Checkpoint, Head, HeadError, HeldHead, Removed, SignedHead, Signer};
 pub use log::{AuditLog, Limits, append_offline};
 pub use record::{
     Actor, AuditKind, Entry, Kind, MAX_DETAILS, MAX_LINE_BYTES, MAX_TEXT_BYTES, RECORD_FORMAT,

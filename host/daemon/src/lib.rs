@@ -27,7 +27,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotshoe_audit::{Actor, AuditError, AuditKind, Entry, Signer};
+use hotshoe_audit::{Actor, AuditError, AuditKind, Entry, HeldHead, SignedHead, Signer};
 use hotshoe_base::chain;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, ConfigError, descriptors};
@@ -35,7 +35,7 @@ use hotshoe_http::Renewal;
 use hotshoe_link::LinkError;
 use hotshoe_link::{Link, Orders, Serving};
 use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
-use hotshoe_protocol::status::{ReloadStatus, Status};
+use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
 
 use crate::audit::AuditPart;
 use crate::command::Command;
@@ -123,7 +123,6 @@ impl Daemon {
         crate::metrics::release(None, serving.as_deref().map(ServingRelease::release));
         let published_status = Arc::new(PublishedStatus::timed_by(supervisor.clock().clone()));
         published_status.events().follow_parts(&supervisor);
-        let audit = open_audit(&config, &published_status, &supervisor, &startup);
         let memory = startup.memory().clone();
         tracing::info!(
             mode = memory.mode.name(),
@@ -133,6 +132,7 @@ impl Daemon {
         published_status.change(|view| view.memory = Some(memory));
         let link = Link::open_with(&config.zenoh, &config.site, &config.device, &supervisor)?;
         let link = Arc::new(signing(link, &config));
+        let audit = open_audit(&config, &published_status, &link, &startup);
         let running = RunningConfig::new(config.clone(), supervisor.clock().clone());
         let service = Service::new(
             Arc::clone(&running),
@@ -322,7 +322,7 @@ fn signing(link: Link, config: &Config) -> Link {
 fn open_audit(
     config: &Config,
     published_status: &Arc<PublishedStatus>,
-    supervisor: &Supervisor,
+    link: &Arc<Link>,
     startup: &StartupState,
 ) -> Option<AuditPart> {
     let (site, device) = (config.site.clone(), config.device.clone());
@@ -330,7 +330,16 @@ fn open_audit(
     let key = device_key::open(&config.data).ok();
     let signer = key.map(|key| Signer::new(key, site.clone(), device.clone()));
     let (shown, told) = (Arc::clone(published_status), Arc::clone(published_status));
-    let on_head = move |head| shown.change(|view| view.audit = Some(head));
+    let (publisher, key) = (Arc::clone(link), link.key().and_then(KeyStatus::of));
+    let on_head = move |head: SignedHead| {
+        shown.change(|view| view.audit = Some(head.clone()));
+        if let Some(key) = &key {
+            let public_key = key.public_key.clone();
+            if let Err(error) = publisher.publish_head(&HeldHead { head, public_key }) {
+                tracing::debug!(%error, "cannot publish the head of the audit log");
+            }
+        }
+    };
     let on_failure = move |error: &AuditError| {
         let path = hotshoe_audit::FOLDER.to_owned();
         let cause = EventCause::new(error.name(), chain(error));
@@ -338,7 +347,7 @@ fn open_audit(
         let events = told.events();
         events.record(KnownKind::DiskWriteFailed, subject, Some(cause), &[]);
     };
-    let audit = AuditPart::start(&config.data, signer, supervisor, on_head, on_failure)
+    let audit = AuditPart::start(&config.data, signer, link.parts(), on_head, on_failure)
         .inspect_err(|error| tracing::error!(%error, "cannot start a thread; nothing is audited"))
         .ok()?;
     let recorder = audit.recorder().clone();

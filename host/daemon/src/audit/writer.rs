@@ -16,6 +16,8 @@ use super::{AuditRecorder, Message};
 const MAX_BATCH: usize = 64;
 /// Time after which records without a checkpoint get one.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// Interval at which the last head is published again: other machines may not have been connected.
+const HEAD_INTERVAL: Duration = Duration::from_secs(60);
 /// Pause after a failed write.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -31,6 +33,8 @@ pub(super) struct Writer {
     checkpoint: Option<Instant>,
     /// When a failed write is tried again.
     retry: Option<Instant>,
+    /// The last head, and when it was published.
+    published: Option<(SignedHead, Instant)>,
 }
 
 impl Writer {
@@ -49,6 +53,7 @@ impl Writer {
             batch: Vec::new(),
             checkpoint: None,
             retry: None,
+            published: None,
         }
     }
 
@@ -60,7 +65,7 @@ impl Writer {
         on_failure: &impl Fn(&AuditError),
     ) {
         loop {
-            let until = self.retry.unwrap_or_else(|| self.checkpoint_due());
+            let until = self.retry.unwrap_or_else(|| self.next_due());
             let is_full = self.batch.len() >= MAX_BATCH;
             let mut is_last = false;
             if is_full {
@@ -85,8 +90,8 @@ impl Writer {
             if self.retry.is_none_or(|retry| retry <= self.clock.now()) {
                 self.retry = None;
                 match self.write(is_last) {
-                    Ok(Some(head)) => on_head(head),
-                    Ok(None) => {}
+                    Ok(Some(head)) => self.publish(head, on_head),
+                    Ok(None) => self.publish_again(on_head),
                     Err(error) => {
                         on_failure(&error);
                         self.retry = Some(self.clock.now() + RETRY);
@@ -117,6 +122,28 @@ impl Writer {
     fn checkpoint_due(&self) -> Instant {
         let last = self.checkpoint.unwrap_or_else(|| self.clock.now());
         last + CHECKPOINT_INTERVAL
+    }
+
+    /// When something is due by time.
+    fn next_due(&self) -> Instant {
+        let checkpoint = self.checkpoint_due();
+        let published = self.published.as_ref();
+        published.map_or(checkpoint, |(_, at)| checkpoint.min(*at + HEAD_INTERVAL))
+    }
+
+    fn publish(&mut self, head: SignedHead, on_head: &impl Fn(SignedHead)) {
+        on_head(head.clone());
+        self.published = Some((head, self.clock.now()));
+    }
+
+    fn publish_again(&mut self, on_head: &impl Fn(SignedHead)) {
+        let now = self.clock.now();
+        if let Some((head, at)) = &mut self.published
+            && *at + HEAD_INTERVAL <= now
+        {
+            *at = now;
+            on_head(head.clone());
+        }
     }
 
     /// Writes the batch, and a checkpoint if one is due.

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use hotshoe_audit::{Checked, Expected, FOLDER, Finding, Head, SignedHead};
+use hotshoe_audit::{Checked, Expected, FOLDER, Finding, Head, HeldHead, SignedHead};
 use hotshoe_base::files::read_text;
 use hotshoe_daemon::device_key::PUBLIC;
 use hotshoe_release::logging;
@@ -29,7 +29,7 @@ Example:
 pub(super) struct Args {
     #[command(flatten)]
     log: LogArgs,
-    /// A head that the device published earlier: the `audit` of its status, or SEQUENCE:HASH
+    /// A head that the device published earlier: the `audit` of its status, the heads.json of a registry, or SEQUENCE:HASH
     #[arg(long, value_name = "FILE|SEQUENCE:HASH")]
     head: Option<String>,
     /// The device's public key; may be repeated if it was replaced [default: device.pub in the data folder]
@@ -156,6 +156,18 @@ fn held(text: &str, keys: &[PublicKey]) -> anyhow::Result<Head> {
         source,
     };
     let value: Value = serde_json::from_str(&json).map_err(unusable)?;
+    // A registry keeps those of all devices.
+    if let Some(Value::Array(heads)) = value.get("heads") {
+        let heads = heads
+            .iter()
+            .cloned()
+            .map(serde_json::from_value::<HeldHead>);
+        let own = heads
+            .filter_map(Result::ok)
+            .filter(|held| held.head.is_signed(keys));
+        let newest = own.map(|held| held.head.head).max_by_key(|it| it.sequence);
+        return newest.ok_or_else(|| AuditCommandError::UnsignedHead { path }.into());
+    }
     // A whole status has it as `audit`; `hotshoe status` prints a list.
     let value = value.get(0).cloned().unwrap_or(value);
     let value = value.get("audit").cloned().unwrap_or(value);
