@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use hotshoe_tests::until;
 use hotshoe_trust::{DeviceSelector, Order, SigningKey};
@@ -32,6 +32,16 @@ impl Device {
         let output = hotshoe(arguments.iter().chain(more).copied());
         let report = serde_json::from_slice(&output.stdout).unwrap();
         (output.status.code(), report)
+    }
+}
+
+/// A process that is killed when it is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -225,7 +235,7 @@ fn a_registry_holds_the_head_of_a_device_and_finds_a_shortened_log() {
     site.close();
     let installed = site.pack(&light(1, ""));
     let heads = site.workspace.path("registry/heads.json");
-    let mut registry = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
+    let registry = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
         .args(["registry", "--site", "lab", "--router", "--listen", &listen])
         .arg("--data")
         .arg(site.workspace.path("registry"))
@@ -235,6 +245,7 @@ fn a_registry_holds_the_head_of_a_device_and_finds_a_shortened_log() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let _registry = Killed(registry);
     let device = site.device_at("cam", &installed, &listen, "");
     let daemon = device.run();
     until("the registry holds a head", || {
@@ -251,8 +262,6 @@ fn a_registry_holds_the_head_of_a_device_and_finds_a_shortened_log() {
     fs::write(&path, short).unwrap();
     fs::remove_file(path.with_file_name("head.json")).unwrap();
     let (code, report) = device.verify(&["--head", &held]);
-    registry.kill().unwrap();
-    registry.wait().unwrap();
     assert_eq!(code, Some(1), "{report:#}");
     assert_eq!(report["findings"][0]["name"], "truncated");
 }

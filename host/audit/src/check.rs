@@ -110,7 +110,9 @@ impl Reader<'_> {
             let sequence = stored.head.sequence;
             return self.find(Finding::InvalidSignature { sequence });
         }
-        self.known.push(stored.head);
+        if !self.known.contains(&stored.head) {
+            self.known.push(stored.head);
+        }
     }
 
     fn line(&mut self, file: &str, line: Line<'_>) {

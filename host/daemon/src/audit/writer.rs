@@ -16,7 +16,9 @@ use super::{AuditRecorder, Message};
 const MAX_BATCH: usize = 64;
 /// Time after which records without a checkpoint get one.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(15 * 60);
-/// Interval at which the last head is published again: other machines may not have been connected.
+/// Pause before a head is published again, because other machines may not have been connected. It doubles up to [`HEAD_INTERVAL`].
+const FIRST_HEAD_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest such pause.
 const HEAD_INTERVAL: Duration = Duration::from_secs(60);
 /// Pause after a failed write.
 const RETRY: Duration = Duration::from_secs(5);
@@ -33,8 +35,15 @@ pub(super) struct Writer {
     checkpoint: Option<Instant>,
     /// When a failed write is tried again.
     retry: Option<Instant>,
-    /// The last head, and when it was published.
-    published: Option<(SignedHead, Instant)>,
+    /// The last head.
+    published: Option<PublishedHead>,
+}
+
+/// A published head, and when it is published again.
+struct PublishedHead {
+    head: SignedHead,
+    pause: Duration,
+    due: Instant,
 }
 
 impl Writer {
@@ -128,21 +137,26 @@ impl Writer {
     fn next_due(&self) -> Instant {
         let checkpoint = self.checkpoint_due();
         let published = self.published.as_ref();
-        published.map_or(checkpoint, |(_, at)| checkpoint.min(*at + HEAD_INTERVAL))
+        published.map_or(checkpoint, |it| checkpoint.min(it.due))
     }
 
     fn publish(&mut self, head: SignedHead, on_head: &impl Fn(SignedHead)) {
         on_head(head.clone());
-        self.published = Some((head, self.clock.now()));
+        self.published = Some(PublishedHead {
+            head,
+            pause: FIRST_HEAD_INTERVAL,
+            due: self.clock.now() + FIRST_HEAD_INTERVAL,
+        });
     }
 
     fn publish_again(&mut self, on_head: &impl Fn(SignedHead)) {
         let now = self.clock.now();
-        if let Some((head, at)) = &mut self.published
-            && *at + HEAD_INTERVAL <= now
+        if let Some(published) = &mut self.published
+            && published.due <= now
         {
-            *at = now;
-            on_head(head.clone());
+            published.pause = published.pause.saturating_mul(2).min(HEAD_INTERVAL);
+            published.due = now + published.pause;
+            on_head(published.head.clone());
         }
     }
 

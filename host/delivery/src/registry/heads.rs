@@ -145,3 +145,69 @@ pub(super) fn hand_on(sender: &SyncSender<HeldHead>, held: HeldHead) {
         tracing::debug!("too many heads of audit logs at once; a device repeats its head");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::sync::Arc;
+
+    use hotshoe_audit::{AuditKind, AuditLog, Entry, Limits, Signer};
+    use hotshoe_base::disk::{Disk, Faults};
+    use hotshoe_trust::{SigningKey, Time};
+
+    use super::*;
+
+    /// Heads of one device, one after the other.
+    fn heads(number: usize) -> Vec<HeldHead> {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SigningKey::generate().unwrap();
+        let public_key = key.public_key().unwrap().to_pem();
+        let signer = Signer::new(key, "lab".to_owned(), "cam".to_owned());
+        let (disk, now) = (Disk::new(Faults::never()), Time::UNIX_EPOCH);
+        let limits = Limits::default();
+        let signer = Some(Arc::new(signer));
+        let mut log = AuditLog::open(folder.path(), disk, limits, signer, now).unwrap();
+        let next = |_| {
+            log.append(&[Entry::new(AuditKind::Command, now)], now)
+                .unwrap();
+            HeldHead {
+                head: log.checkpoint(now).unwrap().unwrap(),
+                public_key: public_key.clone(),
+            }
+        };
+        (0..number).map(next).collect()
+    }
+
+    fn held(heads: &Heads) -> Vec<&HeldHead> {
+        heads.held.values().collect()
+    }
+
+    #[test]
+    fn the_newest_signed_head_of_each_key_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Heads::open(folder.path(), Clock::default());
+        let mut kept = open();
+        let [old, new] = heads(2).try_into().unwrap();
+        kept.take(new.clone());
+        kept.take(old);
+        let mut forged = new.clone();
+        forged.head.head.sequence += 1;
+        kept.take(forged);
+        assert_eq!(held(&kept), [&new]);
+        kept.save();
+        assert_eq!(held(&open()), [&new]);
+        // Of more keys of one name, the first ones stay.
+        for _ in 0..MAX_KEYS {
+            heads(1).into_iter().for_each(|head| kept.take(head));
+        }
+        assert_eq!(kept.held.len(), MAX_KEYS);
+        assert!(held(&kept).contains(&&new));
+    }
+
+    #[test]
+    fn a_damaged_file_of_heads_is_collected_again() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(HEADS), "not JSON").unwrap();
+        assert!(Heads::open(folder.path(), Clock::default()).held.is_empty());
+    }
+}
