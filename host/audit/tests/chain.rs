@@ -25,6 +25,12 @@ const SMALL: Limits = Limits {
     checkpoint_records: 4,
 };
 
+/// The same without an end.
+const ENDLESS: Limits = Limits {
+    total_bytes: u64::MAX,
+    ..SMALL
+};
+
 struct Device {
     folder: tempfile::TempDir,
     pem: String,
@@ -187,6 +193,37 @@ fn the_oldest_files_are_removed_with_a_signed_record_and_the_rest_is_verified() 
     assert_eq!(found, [Finding::MissingBeginning { first }]);
 }
 
+/// A power cut between the record of a removal and the removal.
+#[test]
+fn a_removed_file_that_is_still_there_is_verified_and_removed_later() {
+    let device = Device::new();
+    let mut log = device.log(SMALL);
+    let mut removed = 0;
+    for number in 0..60 {
+        let before = device.segments();
+        log.append(&[entry(number)], now()).unwrap();
+        let after = device.segments();
+        let is_gone = |it: &&Segment| after.iter().all(|kept| kept.name != it.name);
+        let gone: Vec<&Segment> = before.iter().filter(is_gone).collect();
+        if gone.is_empty() {
+            continue;
+        }
+        removed += 1;
+        let folder = device.path().join(FOLDER);
+        for segment in &gone {
+            fs::write(folder.join(&segment.name), &segment.bytes).unwrap();
+        }
+        assert_eq!(device.verify(None).findings, [], "entry {number}");
+        if removed % 2 == 0 {
+            for segment in &gone {
+                fs::remove_file(folder.join(&segment.name)).unwrap();
+            }
+        }
+    }
+    assert!(removed > 4, "{removed}");
+    assert_eq!(device.verify(None).findings, []);
+}
+
 #[test]
 fn a_signature_of_another_key_is_named() {
     let device = Device::new();
@@ -267,8 +304,8 @@ fn a_changed_last_line_does_not_stop_the_log() {
 }
 
 /// Fills a log until a fault stops it.
-fn run(device: &Device, faults: Faults) -> Result<(), AuditError> {
-    let mut log = device.open(faults, SMALL)?;
+fn run(device: &Device, faults: Faults, limits: Limits) -> Result<(), AuditError> {
+    let mut log = device.open(faults, limits)?;
     for number in 0..24 {
         log.append(&[entry(number)], now())?;
         if log.is_checkpoint_due() {
@@ -283,11 +320,11 @@ fn after_a_power_cut_at_each_step_the_log_opens_and_is_verified() {
     let mut cuts = 0;
     for step in 0.. {
         let device = Device::new();
-        if run(&device, Faults::after(step)).is_ok() {
+        if run(&device, Faults::after(step), ENDLESS).is_ok() {
             break;
         }
         cuts += 1;
-        let mut log = device.log(SMALL);
+        let mut log = device.log(ENDLESS);
         log.append(&[entry(99)], now()).unwrap();
         let head = log.checkpoint(now()).unwrap().unwrap();
         let checked = device.verify(Some(head.head));
@@ -302,7 +339,7 @@ fn a_full_disk_at_each_step_loses_nothing_that_was_recorded() {
     let mut full = 0;
     for step in 0.. {
         let device = Device::new();
-        let Err(error) = run(&device, Faults::full_after(step)) else {
+        let Err(error) = run(&device, Faults::full_after(step), SMALL) else {
             break;
         };
         assert_eq!(error.name(), "io");
@@ -356,11 +393,7 @@ static SAMPLE: LazyLock<(Device, Vec<Segment>, SignedHead)> = LazyLock::new(samp
 
 fn sample() -> (Device, Vec<Segment>, SignedHead) {
     let device = Device::new();
-    let limits = Limits {
-        total_bytes: u64::MAX,
-        ..SMALL
-    };
-    let head = fill(&mut device.log(limits), 12);
+    let head = fill(&mut device.log(ENDLESS), 12);
     let segments = device.segments();
     assert!(segments.len() > 3);
     assert_eq!(found(&device, &segments, &head), Vec::<&str>::new());
