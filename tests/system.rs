@@ -14,6 +14,8 @@ mod support;
 
 #[path = "system/attack.rs"]
 mod attack;
+#[path = "system/audit.rs"]
+mod audit;
 #[path = "system/author.rs"]
 mod author;
 #[path = "system/bad_input.rs"]

@@ -59,12 +59,13 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
 }
 
 /// The host's crates from bottom to top: each may use those above it in this list, and no others.
-const LAYERS: [&str; 22] = [
+const LAYERS: [&str; 23] = [
     "hotshoe-base",
     "hotshoe-http",
     "hotshoe-trust",
     "hotshoe-shared-data",
     "hotshoe-store",
+    "hotshoe-audit",
     "hotshoe-vision",
     "hotshoe-infer",
     "hotshoe-engine",

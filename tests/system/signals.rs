@@ -210,6 +210,7 @@ fn a_dead_part_is_in_the_status_which_then_fails() {
     let said = success(["status", "--config", &file]);
     let parts = said.lines().find(|line| line.starts_with("parts")).unwrap();
     for name in [
+        "audit",
         "control",
         "deploy",
         "order",

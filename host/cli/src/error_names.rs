@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use hotshoe_audit::AuditError;
 use hotshoe_author::build::ComponentError;
 use hotshoe_author::{NewError, ToolError};
 use hotshoe_daemon::command::CommandError;
@@ -15,6 +16,7 @@ use hotshoe_oip::OipError;
 use hotshoe_release::exit::find;
 use hotshoe_shared_data::{SharedDataError, StoreError};
 
+use crate::commands::audit::AuditCommandError;
 use crate::commands::call::CallError;
 use crate::commands::model::ModelError;
 use crate::commands::record::RecordError;
@@ -30,6 +32,8 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<ToolError>(cause).map(ToolError::name))
         .or_else(|| find::<TestError>(cause).map(TestError::name))
         .or_else(|| find::<CallError>(cause).map(CallError::name))
+        .or_else(|| find::<AuditError>(cause).map(AuditError::name))
+        .or_else(|| find::<AuditCommandError>(cause).map(AuditCommandError::name))
         .or_else(|| find::<RecordError>(cause).map(RecordError::name))
         .or_else(|| find::<ModelError>(cause).map(ModelError::name))
         .or_else(|| find::<InspectError>(cause).map(InspectError::name))

@@ -16,7 +16,7 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, build, call, cancel, dev as dev_loop, doctor, exec, history, inspect, install,
+    activate, audit, build, call, cancel, dev as dev_loop, doctor, exec, history, inspect, install,
     keygen, model, new, pack, publish, pull, push, record, registry, rollback, run, shared_data,
     sign, site, status, test, trust, verify, wit, zenoh_acl,
 };
@@ -69,6 +69,7 @@ On a device:
   install   Install a release on this device, offline
   run       Run the daemon: serve the release and accept updates
   history   Show the release history of this device
+  audit     Show and verify the audit log of this device
   doctor    Check whether this machine can run Hotshoe
 
 For a site:
@@ -115,6 +116,7 @@ enum Command {
     Pull(pull::Args),
     Run(run::Args),
     History(history::Args),
+    Audit(audit::Args),
     Doctor(doctor::Args),
     Publish(publish::Args),
     Site(site::Args),
@@ -152,6 +154,7 @@ impl Command {
             Self::Pull(args) => pull::run(args, terminal),
             Self::Run(args) => run::run(args, terminal),
             Self::History(args) => history::run(args, terminal),
+            Self::Audit(args) => audit::run(&args, terminal),
             Self::Doctor(args) => doctor::run(&args, terminal),
             Self::Publish(args) => publish::run(args, terminal),
             Self::Site(args) => site::run(&args, terminal),

@@ -1,5 +1,6 @@
 //! An operator's commands, over the control socket or, if no daemon runs, on the data folder.
 
+use hotshoe_audit::Entry;
 use hotshoe_base::chain;
 use hotshoe_protocol::status::{RollbackStatus, SlotStatus, SlotsStatus};
 use hotshoe_shared_data::SharedDataError;
@@ -10,6 +11,10 @@ use serde_json::{Value, json};
 
 /// Name of the cause of a command or order.
 pub const ORDERED: &str = "ordered";
+/// Message of a cause that an operator on the device gave.
+pub(crate) const BY_OPERATOR: &str = "by the operator";
+/// Message of a cause that a deployer's order gave.
+pub(crate) const BY_DEPLOYER: &str = "by the deployer";
 
 /// A command, as one line of JSON such as `{"command":"rollback"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +77,18 @@ pub enum SharedDataAction {
 }
 
 impl Command {
+    /// Adds its name and its arguments to an audit record.
+    pub fn described(&self, mut entry: Entry) -> Entry {
+        let json = serde_json::to_value(self).unwrap_or_default();
+        for (name, value) in json.as_object().into_iter().flatten() {
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            entry = entry.with(name, text);
+        }
+        entry
+    }
+
     /// Whether it ends a compilation that runs, which may take minutes: it may be about the release that is compiled.
     pub const fn interrupts(&self) -> bool {
         matches!(self, Self::Rollback | Self::Cancel)
@@ -184,15 +201,14 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
             "last_rollback": RollbackStatus::latest(store.ledger()),
         })),
         Command::Rollback => {
-            let (transition, left) =
-                rollback_transition(store.ledger(), &ordered("by the operator"))?;
+            let (transition, left) = rollback_transition(store.ledger(), &ordered(BY_OPERATOR))?;
             store.apply(&transition, now)?;
             Ok(rollback_answer(&left, store.ledger()))
         }
         Command::Cancel => {
             let staged = store.ledger().staged.clone();
             let staged = staged.ok_or(CommandError::NothingStaged)?;
-            store.apply(&Transition::Unstage(ordered("by the operator")), now)?;
+            store.apply(&Transition::Unstage(ordered(BY_OPERATOR)), now)?;
             Ok(json!({"release": staged.release}))
         }
         Command::Activate | Command::SharedData { .. } => Err(CommandError::NeedsDaemon),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hotshoe_base::Clock;
 use hotshoe_base::supervisor::{PartEnd, Supervisor};
@@ -13,6 +13,8 @@ use hotshoe_protocol::event::{
 use hotshoe_trust::time_of;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
+
+use crate::audit::{self, AuditRecorder, Audited};
 
 /// The folder of systemd's time client, which has the file `synchronized` once the clock was set.
 const TIMESYNC: &str = "/run/systemd/timesync";
@@ -25,6 +27,7 @@ const REPEATED: &str = "repeated";
 pub struct EventLog {
     clock: Clock,
     state: Mutex<State>,
+    audit: OnceLock<AuditRecorder>,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +44,19 @@ impl EventLog {
         Self {
             clock,
             state: Mutex::default(),
+            audit: OnceLock::new(),
         }
+    }
+
+    /// Records the audited events in the audit log too, from now on.
+    pub(crate) fn audit_to(&self, recorder: AuditRecorder) {
+        // A log of events has one recorder.
+        let _ = self.audit.set(recorder);
+    }
+
+    /// Records in the audit log what is not an event. `None` before [`Self::audit_to`].
+    pub(crate) fn audit(&self) -> Option<&AuditRecorder> {
+        self.audit.get()
     }
 
     /// Numbers, logs and keeps an event.
@@ -68,6 +83,19 @@ impl EventLog {
             unknown: BTreeMap::new(),
         };
         log(&event);
+        if let Some(recorder) = self.audit() {
+            for Audited {
+                entry,
+                reason,
+                most,
+            } in audit::entries(&event)
+            {
+                match most {
+                    Some(most) => recorder.record_limited(entry, &reason, most),
+                    None => recorder.record(entry),
+                }
+            }
+        }
         self.lock().keep(event);
     }
 

@@ -6,6 +6,7 @@
 //! counts. All calls block. Do not call them from a single-threaded tokio runtime, which Zenoh does not support.
 #![forbid(unsafe_code)]
 
+mod audit;
 pub mod command;
 pub mod control;
 pub mod deploy;
@@ -27,14 +28,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotshoe_audit::{Actor, AuditError, AuditKind, Entry, HeldHead, SignedHead, Signer};
 use hotshoe_base::chain;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, ConfigError, descriptors};
 use hotshoe_http::Renewal;
 use hotshoe_link::LinkError;
 use hotshoe_link::{Link, Orders, Serving};
-use hotshoe_protocol::status::{ReloadStatus, Status};
+use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
+use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
 
+use crate::audit::AuditPart;
 use crate::command::Command;
 use crate::control::Control;
 use crate::deploy::{Deployment, StartupState};
@@ -91,6 +95,8 @@ pub struct Daemon {
     /// Those of recorders and of shared data.
     _requests: (Orders, Orders),
     metrics: Option<Endpoint>,
+    /// Stopped last, so that it records what the others do while they stop.
+    audit: Option<AuditPart>,
 }
 
 impl Daemon {
@@ -130,6 +136,7 @@ impl Daemon {
         published_status.change(|view| view.memory = Some(memory));
         let link = Link::open_with(&config.zenoh, &config.site, &config.device, &supervisor)?;
         let link = Arc::new(signing(link, &config));
+        let audit = open_audit(&config, &published_status, &link, &startup);
         let running = RunningConfig::new(config.clone(), supervisor.clock().clone());
         let service = Service::new(
             Arc::clone(&running),
@@ -202,6 +209,7 @@ impl Daemon {
             running,
             _requests: requests,
             metrics: endpoint,
+            audit,
         })
     }
 
@@ -253,12 +261,28 @@ impl Daemon {
     pub fn apply(&self, change: Change) -> ReloadStatus {
         let status = self.running.apply(change);
         self.service.reconfigure();
+        self.audit_reload(AuditKind::ConfigReloaded, |entry| {
+            entry
+                .with("applied", status.applied.join(" "))
+                .with("needs_restart", status.needs_restart.join(" "))
+        });
         status
     }
 
     /// Records in the status that a new configuration was refused.
     pub fn refuse(&self, error: String) -> ReloadStatus {
+        self.audit_reload(AuditKind::ConfigRefused, |entry| {
+            entry.with("error", &error)
+        });
         self.running.refuse(error)
+    }
+
+    /// Records a reload, which an operator causes by a signal.
+    fn audit_reload(&self, kind: AuditKind, with: impl FnOnce(Entry) -> Entry) {
+        if let Some(audit) = &self.audit {
+            let entry = audit.recorder().entry(kind).by(Actor::Operator);
+            audit.recorder().record(with(entry));
+        }
     }
 
     /// Stops the intake, finishes the accepted samples, and drops as `drain_deadline` those that are not finished after `deadline`.
@@ -278,6 +302,7 @@ impl Daemon {
         let control = self.control;
         self.deployment.stop(left.max(LEAST_STOP), || drop(control));
         drop(self.serving);
+        drop(self.audit);
         self.link.close();
         report
     }
@@ -308,6 +333,57 @@ fn answer_requests(
     let recordings = link.recordings(move |request| asked.record_request(&request))?;
     let shared_data = link.shared_data(move |request| shared_data.answer(&request))?;
     Ok((recordings, shared_data))
+}
+
+/// Starts the part that writes the audit log. The daemon also runs without it.
+fn open_audit(
+    config: &Config,
+    published_status: &Arc<PublishedStatus>,
+    link: &Arc<Link>,
+    startup: &StartupState,
+) -> Option<AuditPart> {
+    let (site, device) = (config.site.clone(), config.device.clone());
+    // Without a key, the session says so.
+    let key = device_key::open(&config.data).ok();
+    let signer = key.map(|key| Signer::new(key, site.clone(), device.clone()));
+    let (shown, told) = (Arc::clone(published_status), Arc::clone(published_status));
+    let (publisher, key) = (Arc::clone(link), link.key().and_then(KeyStatus::of));
+    let on_head = move |head: SignedHead| {
+        shown.change(|view| view.audit = Some(head.clone()));
+        if let Some(key) = &key {
+            let public_key = key.public_key.clone();
+            if let Err(error) = publisher.publish_head(&HeldHead { head, public_key }) {
+                tracing::debug!(%error, "cannot publish the head of the audit log");
+            }
+        }
+    };
+    let on_failure = move |error: &AuditError| {
+        let path = hotshoe_audit::FOLDER.to_owned();
+        let cause = EventCause::new(error.name(), chain(error));
+        let subject = Subject::File { path };
+        let events = told.events();
+        events.record(KnownKind::DiskWriteFailed, subject, Some(cause), &[]);
+    };
+    let audit = AuditPart::start(&config.data, signer, link.parts(), on_head, on_failure)
+        .inspect_err(|error| tracing::error!(%error, "cannot start a thread; nothing is audited"))
+        .ok()?;
+    let recorder = audit.recorder().clone();
+    let serving = startup.serving();
+    let release = serving.map_or_else(
+        || "none".to_owned(),
+        |serving| serving.release().digest().to_string(),
+    );
+    let started = recorder
+        .entry(AuditKind::DaemonStarted)
+        .with("version", env!("CARGO_PKG_VERSION"))
+        .with("site", site)
+        .with("device", device)
+        .with("development", config.development.to_string())
+        .with("trust_version", startup.trust_version().to_string())
+        .with("release", release);
+    recorder.record(started);
+    published_status.events().audit_to(recorder);
+    Some(audit)
 }
 
 /// Opens the operator's socket. The daemon also runs without one.

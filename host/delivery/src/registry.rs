@@ -3,6 +3,7 @@
 //! It is not trusted: a device verifies every statement and every release itself. Two registries of a site are redundant. A registry
 //! stores only releases that its trusted keys have signed, so that others cannot fill its disk.
 
+mod heads;
 mod integrity;
 mod kept;
 mod rebuild;
@@ -27,8 +28,8 @@ use hotshoe_config::{
     files_of_link,
 };
 use hotshoe_link::{
-    LinkError, NameRelay, Notice, NoticeResponder, NoticeSubscription, OtherRegistries, RawNotice,
-    RegistryAnnouncement, Sharing, Site,
+    HeadSubscription, LinkError, NameRelay, Notice, NoticeResponder, NoticeSubscription,
+    OtherRegistries, RawNotice, RegistryAnnouncement, Sharing, Site,
 };
 use hotshoe_protocol::registry::RegistryStatus;
 use hotshoe_protocol::wire::REGISTRY;
@@ -40,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{DeliveryConfig, Fetcher};
+use heads::{Heads, WAITING_HEADS, hand_on};
 use integrity::WAITING_REPORTS;
 use record::Record;
 use work::{RegistryWorker, State};
@@ -216,6 +218,7 @@ pub struct Registry {
     sharing: Sharing,
     announcement: RegistryAnnouncement,
     names: NameRelay,
+    heads: HeadSubscription,
     threads: [JoinHandle<()>; 2],
     supervisor: Supervisor,
     fetcher: Arc<Fetcher>,
@@ -332,6 +335,7 @@ impl Registry {
             })?,
             site.watch(Notice::Desired, move |said| on_desired.on_statement(&said))?,
         ];
+        let heads = keep_heads(config, &site, &supervisor)?;
         let checker = Arc::clone(&work);
         let check = supervisor
             .restarted("blob-check", move || {
@@ -355,6 +359,7 @@ impl Registry {
             sharing,
             announcement,
             names,
+            heads,
             threads: [thread, check],
             supervisor,
             fetcher,
@@ -452,9 +457,27 @@ impl Registry {
         for thread in self.threads {
             let _ = thread.join();
         }
-        drop((self.answering, self.sharing, self.announcement, self.names));
+        drop((self.answering, self.sharing, self.announcement));
+        drop((self.names, self.heads));
         self.site.close();
     }
+}
+
+/// Keeps the heads of the devices' audit logs, on a thread of its own.
+fn keep_heads(
+    config: &RegistryConfig,
+    site: &Site,
+    supervisor: &Supervisor,
+) -> Result<HeadSubscription, LinkError> {
+    let mut kept = Heads::open(&config.data, supervisor.clock().clone());
+    let (sender, heads) = sync_channel(WAITING_HEADS);
+    supervisor
+        .restarted("heads", move || {
+            kept.run(&heads);
+            Ok(())
+        })
+        .map_err(|source| LinkError::Thread { source })?;
+    site.follow_heads(move |held| hand_on(&sender, held))
 }
 
 fn quota_bytes(config: &RegistryConfig) -> u64 {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acl;
+mod audit;
 mod bench;
 mod client;
 mod device;
@@ -47,6 +48,7 @@ use outgoing::{IncomingQuery, JSON, Outgoing, QosClass, address};
 use same_name::{NameWatch, OtherSessions};
 use settings::client_settings;
 
+pub use audit::HeadSubscription;
 pub use bench::{RawQueryable, RawSession};
 pub use client::{Client, FeedError, FeedReply, Feeder, OutputMessage, Outputs};
 pub use device::Orders;

@@ -38,9 +38,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use self::infer::InferStep;
-use self::privacy::{Boundary, RulesOf};
 use self::measure::Measured;
 use self::modes::RunModes;
+use self::privacy::{Boundary, RulesOf};
 
 pub use avoid::ModelRunCounts;
 pub use back_off::{BackOffChange, BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
@@ -48,9 +48,9 @@ pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES, Undecided};
 pub use expectation::Expectation;
 pub use governor::Governor;
 pub use load_error::LoadError;
-pub use privacy::{PRIVACY_DEADLINE, PRIVACY_MEMORY_BYTES};
 pub use measure::ModeFigures;
 pub use modes::RunMode;
+pub use privacy::{PRIVACY_DEADLINE, PRIVACY_MEMORY_BYTES};
 pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
 pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
 pub use trace::{StageUsage, Tensors, Trace};

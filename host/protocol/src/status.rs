@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hotshoe_audit::SignedHead;
 use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
 use hotshoe_trust::{Digest, Release, SigningKey, Time, Verified};
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,9 @@ pub struct Status {
     /// The watched folder, if there is one.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
+    /// The last signed head of the audit log. `None` without a key, and from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<SignedHead>,
     /// The last events, at most [`MAX_EVENTS`](crate::event::MAX_EVENTS), oldest first.
     #[serde(
         default,

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
+use hotshoe_audit::{Actor, AuditKind, Entry, append_offline};
+use hotshoe_base::chain;
 use hotshoe_daemon::deploy::engine_options;
 use hotshoe_engine::Engine;
 use hotshoe_infer::Models;
@@ -62,6 +64,7 @@ pub fn install(
     let slot = store
         .install(&layout, &release, now)
         .with_context(|| format!("cannot install into {}", data.display()))?;
+    audit(data, &release, now);
     let previous = previous.filter(|previous| previous.release != slot.release);
     Ok(Installed {
         release,
@@ -71,6 +74,20 @@ pub fn install(
         left_out: checked.left_out,
         unproven: checked.unproven,
     })
+}
+
+/// Records an installation in the audit log. The release is in its slot already, so that a failure is only a warning.
+fn audit(data: &Path, release: &Verified<Release>, now: Time) {
+    let entry = Entry::new(AuditKind::ReleaseInstalled, now)
+        .by(Actor::Operator)
+        .with("name", &release.name)
+        .with("generation", release.generation.to_string())
+        .with("release", release.digest().to_string())
+        .with("signers", release.signers().join(" "));
+    if let Err(error) = append_offline(data, &entry, now) {
+        let cause = chain(&error);
+        tracing::warn!(cause, "the installation is not in the audit log");
+    }
 }
 
 /// The outcome of loading a release on this device.

@@ -127,6 +127,23 @@ impl CapabilityError {
     }
 }
 
+impl CapabilityError {
+    /// Whether this is the stable name of one of these errors.
+    pub fn is_name(name: &str) -> bool {
+        matches!(
+            name,
+            "not_granted"
+                | "unknown_import"
+                | "not_allowed"
+                | "topic_not_allowed"
+                | "host_not_allowed"
+                | "limit_too_high"
+                | "folder_not_mapped"
+                | "folder_read_only"
+        )
+    }
+}
+
 /// How to build a component without what its release does not grant.
 const fn without(whole_world: bool) -> &'static str {
     if whole_world {

@@ -27,6 +27,8 @@ pub enum PayloadKind {
     Answer,
     /// The state of a shared value. The context is empty.
     SharedData,
+    /// A head of the audit log. The context is empty: the head has its number.
+    Audit,
 }
 
 impl PayloadKind {
@@ -37,6 +39,7 @@ impl PayloadKind {
             Self::Status => "application/vnd.hotshoe.status+json",
             Self::Answer => "application/vnd.hotshoe.answer+json",
             Self::SharedData => "application/vnd.hotshoe.shared-data+json",
+            Self::Audit => "application/vnd.hotshoe.audit-head",
         }
     }
 }

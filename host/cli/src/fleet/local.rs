@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use hotshoe_audit::{Actor, AuditKind, Entry, append_offline};
+use hotshoe_base::chain;
 use hotshoe_config::Config;
-use hotshoe_daemon::command::{Command, history, offline};
+use hotshoe_daemon::command::{Command, CommandError, history, offline};
 use hotshoe_daemon::control::{self, ControlError};
 use hotshoe_store::{Ledger, Store};
 use hotshoe_trust::Time;
@@ -44,12 +46,28 @@ pub(crate) fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result
         Err(ControlError::NotRunning { .. }) => {
             let mut store = Store::open(&config.data)
                 .with_context(|| format!("cannot use the data folder {}", config.data.display()))?;
-            let value = offline(&mut store, command, Time::now())?;
+            let now = Time::now();
+            let value = offline(&mut store, command, now);
+            let outcome = value.as_ref().err().map_or("done", CommandError::name);
+            audit(&config.data, command, outcome, now);
             Ok(LocalAnswer {
-                value,
+                value: value?,
                 running: false,
             })
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Records a command that no daemon carried out. Commands that only read are not recorded.
+fn audit(data: &Path, command: &Command, outcome: &str, now: Time) {
+    if matches!(command, Command::Status | Command::History) {
+        return;
+    }
+    let entry = Entry::new(AuditKind::Command, now).by(Actor::Operator);
+    let entry = command.described(entry).with("outcome", outcome);
+    if let Err(error) = append_offline(data, &entry, now) {
+        let cause = chain(&error);
+        tracing::warn!(cause, "this command is not in the audit log");
     }
 }

@@ -141,7 +141,7 @@ impl Reconciler {
             Some((subject, event.phase, event.cause.clone()))
         };
         if let Some((subject, phase, cause)) = ledger.history.iter().rev().find_map(last) {
-            self.reporter.phase(&subject, phase, cause);
+            self.reporter.resumed(&subject, phase, cause);
         }
         let now = self.clock.now();
         match PendingRelease::staged(self.ledger.store(), &self.loader, now) {
@@ -213,7 +213,9 @@ impl Reconciler {
                 // It no longer waits for a compilation.
                 drop(reply.interrupt.take());
                 tracing::info!(?command, "command from the operator");
-                reply.answer(self.on_command(&command));
+                let answer = self.on_command(&command);
+                self.reporter.command(&command, answer.as_ref().err());
+                reply.answer(answer);
             }
             Message::Trust(bytes) => self.on_trust(&bytes),
             Message::Package(fetch_id, package) => self.on_package(fetch_id, package),

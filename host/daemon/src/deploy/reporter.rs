@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hotshoe_audit::{Actor, AuditKind};
 use hotshoe_base::Clock;
 use hotshoe_delivery::FetchWait;
 use hotshoe_link::Link;
 use hotshoe_protocol::event::{self, EventCause, KnownKind};
 use hotshoe_protocol::status::{DeployEvent, WaitReason};
 use hotshoe_store::{Cause, Phase, Slot};
-use hotshoe_trust::Digest;
+use hotshoe_trust::{Digest, NewTrust, Order};
 use parking_lot::Mutex;
+use serde_json::Value;
 
+use crate::audit::{AuditRecorder, SIGNERS};
+use crate::command::{Command, CommandError};
 use crate::deploy::name_monitor::NameMonitor;
 use crate::deploy::wall_time;
 use crate::serving::PublishedStatus;
@@ -95,6 +99,27 @@ impl Reporter {
 
     /// Reports a new phase of a release.
     pub(super) fn phase(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
+        self.phase_with(subject, phase, cause, &[]);
+    }
+
+    /// Reports that a release was verified, and which keys signed it.
+    pub(super) fn verified(&self, subject: &Subject, signers: &[String]) {
+        let details = [(SIGNERS, signers.into())];
+        self.phase_with(subject, Phase::Verified, None, &details);
+    }
+
+    /// Reports the last phase before the start again.
+    pub(super) fn resumed(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
+        self.phase_with(subject, phase, cause, &[("resumed", true.into())]);
+    }
+
+    fn phase_with(
+        &self,
+        subject: &Subject,
+        phase: Phase,
+        cause: Option<Cause>,
+        details: &[(&str, Value)],
+    ) {
         let mut before = phase;
         let mut bytes = (0, 0);
         self.published_status.change(|view| {
@@ -112,7 +137,7 @@ impl Reporter {
             bytes = (deploy.fetched, deploy.total);
         });
         crate::metrics::phase(before, phase);
-        self.record(KnownKind::of(phase), subject, cause.clone());
+        self.record(KnownKind::of(phase), subject, cause.clone(), details);
         self.publish(subject, phase, bytes, cause);
     }
 
@@ -146,7 +171,7 @@ impl Reporter {
 
     /// Reports a failed attempt that will be retried.
     pub(super) fn retry(&self, subject: &Subject, cause: Cause) {
-        self.record(KnownKind::ReleaseRetried, subject, Some(cause.clone()));
+        self.record(KnownKind::ReleaseRetried, subject, Some(cause.clone()), &[]);
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
                 view.deploy.cause = Some(cause);
@@ -214,7 +239,17 @@ impl Reporter {
 
     /// Counts a statement or order that is ignored. There is no event, because there may be floods of them.
     pub(super) fn ignored(&self, reason: &str) {
+        self.ignored_as(AuditKind::StatementRefused, reason);
+    }
+
+    /// As [`Self::ignored`], with another kind of audit record.
+    pub(super) fn ignored_as(&self, kind: AuditKind, reason: &str) {
         tracing::debug!(reason, "ignored a statement");
+        if let Some(audit) = self.audit() {
+            let by = Actor::Deployer { keys: Vec::new() };
+            let entry = audit.entry(kind).by(by).with("reason", reason);
+            audit.record_limited(entry, reason, 1);
+        }
         self.published_status
             .change(|view| count(&mut view.ignored, reason));
     }
@@ -222,9 +257,63 @@ impl Reporter {
     /// Reports that the live release cannot serve, and that no other one can.
     pub(super) fn cannot_serve(&self, subject: &Subject, cause: Cause) {
         self.phase(subject, Phase::Failed, Some(cause.clone()));
-        self.record(KnownKind::NoReleaseServes, subject, Some(cause.clone()));
+        self.record(
+            KnownKind::NoReleaseServes,
+            subject,
+            Some(cause.clone()),
+            &[],
+        );
         self.published_status
             .change(|view| view.cannot_serve = Some(cause));
+    }
+
+    /// Records an operator's command, and how it was refused.
+    pub(super) fn command(&self, command: &Command, refused: Option<&CommandError>) {
+        let Some(audit) = self.audit() else {
+            return;
+        };
+        if *command == Command::History {
+            return;
+        }
+        let outcome = refused.map_or("done", CommandError::name);
+        let entry = audit.entry(AuditKind::Command).by(Actor::Operator);
+        audit.record(command.described(entry).with("outcome", outcome));
+    }
+
+    /// Records an order that was carried out.
+    pub(super) fn order(&self, order: &Order, signers: Vec<String>) {
+        if let Some(audit) = self.audit() {
+            let (name, release) = match order {
+                Order::Deploy { release, .. } => ("deploy", release),
+                Order::Activate { release, .. } => ("activate", release),
+                Order::Cancel { release, .. } => ("cancel", release),
+                Order::Rollback { release, .. } => ("rollback", release),
+            };
+            let by = Actor::Deployer { keys: signers };
+            let entry = audit.entry(AuditKind::Order).by(by).with("order", name);
+            audit.record(entry.with("release", release.to_string()));
+        }
+    }
+
+    /// Records that the trusted keys were replaced.
+    pub(super) fn trust_replaced(&self, new: &NewTrust) {
+        if let Some(audit) = self.audit() {
+            let keys = new.root.keys().map(|key| key.name().to_owned());
+            let mut entry = audit
+                .entry(AuditKind::TrustReplaced)
+                .by(Actor::Deployer { keys: Vec::new() })
+                .with("version", new.root.version().to_string())
+                .with("keys", keys.collect::<Vec<_>>().join(" "))
+                .with("digest", Digest::of(new.text.as_bytes()).to_string());
+            for (name, generation) in &new.resets {
+                entry = entry.with(&format!("reset {name}"), generation.to_string());
+            }
+            audit.record(entry);
+        }
+    }
+
+    fn audit(&self) -> Option<&AuditRecorder> {
+        self.published_status.events().audit()
     }
 
     /// Reports that no peer is connected.
@@ -244,7 +333,13 @@ impl Reporter {
         }
     }
 
-    fn record(&self, kind: KnownKind, subject: &Subject, cause: Option<Cause>) {
+    fn record(
+        &self,
+        kind: KnownKind,
+        subject: &Subject,
+        cause: Option<Cause>,
+        details: &[(&str, Value)],
+    ) {
         let release = event::Subject::Release {
             name: subject.name.clone(),
             generation: subject.generation,
@@ -252,7 +347,7 @@ impl Reporter {
         };
         let cause = cause.map(EventCause::from);
         let events = self.published_status.events();
-        events.record(kind, release, cause, &[]);
+        events.record(kind, release, cause, details);
     }
 
     fn publish(&self, subject: &Subject, phase: Phase, bytes: (u64, u64), cause: Option<Cause>) {

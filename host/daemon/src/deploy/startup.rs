@@ -82,6 +82,11 @@ impl StartupState {
         self.loader.shared_texts().clone()
     }
 
+    /// The version of the trusted keys.
+    pub(crate) fn trust_version(&self) -> u64 {
+        self.loader.trust().version()
+    }
+
     /// Ends compilations. None where they cannot be ended.
     pub fn compile_interrupt(&self) -> Option<CompileInterrupt> {
         self.loader.compile_interrupt()

@@ -17,8 +17,8 @@ pub(super) const CANCELLED: &str = "@cancelled";
 pub(super) struct ParsedStatement {
     /// The statement.
     pub statement: Statement,
-    /// Whether a trusted key signed it.
-    pub signed: bool,
+    /// The trusted keys that signed it; none if it is unsigned.
+    pub signers: Vec<String>,
     /// The digest of its envelope.
     pub digest: Digest,
 }
@@ -46,7 +46,7 @@ pub(super) fn parse(
         .map_err(|reason| refuse("other_device", reason))?;
     Ok(ParsedStatement {
         digest: envelope.digest(),
-        signed: !statement.signers().is_empty(),
+        signers: statement.signers().to_vec(),
         statement: statement.into_inner(),
     })
 }

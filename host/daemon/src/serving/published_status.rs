@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use hotshoe_audit::SignedHead;
 use hotshoe_base::Clock;
 use hotshoe_engine::MemoryChoice;
 use hotshoe_protocol::status::{DeployStatus, RollbackStatus, SlotsStatus};
@@ -48,6 +49,8 @@ pub struct DeployView {
     pub last_swap_ns: Option<u64>,
     /// Whether the newest valid statement is older than the configuration allows.
     pub stale: bool,
+    /// The last signed head of the audit log.
+    pub audit: Option<SignedHead>,
 }
 
 impl PublishedStatus {

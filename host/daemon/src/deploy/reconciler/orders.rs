@@ -6,7 +6,7 @@ use hotshoe_trust::{Digest, Order, Time};
 use serde_json::{Value, json};
 
 use super::Reconciler;
-use crate::command::{self, Command, CommandError, ordered};
+use crate::command::{self, BY_DEPLOYER, BY_OPERATOR, Command, CommandError, ordered};
 use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::Subject;
 use crate::deploy::statement::{CANCELLED, ORDERS, ParsedStatement, refuse};
@@ -15,7 +15,7 @@ impl Reconciler {
     /// Handles an order to this device.
     pub(super) fn on_order(&mut self, bytes: &[u8]) -> Result<Value, CommandError> {
         let ParsedStatement {
-            statement, signed, ..
+            statement, signers, ..
         } = self.parse(bytes)?;
         match statement.order {
             Order::Deploy { .. } => Err(refuse(
@@ -24,11 +24,11 @@ impl Reconciler {
             )),
             order => {
                 let (issued, now) = (statement.issued, self.time());
-                let issued = match signed {
-                    true => self.admission.counts_from(issued, now),
-                    false => issued,
+                let issued = match signers.is_empty() {
+                    false => self.admission.counts_from(issued, now),
+                    true => issued,
                 };
-                self.follow_order(&order, issued, signed)
+                self.follow_order(&order, issued, signers)
             }
         }
     }
@@ -37,12 +37,12 @@ impl Reconciler {
         &mut self,
         order: &Order,
         issued: Time,
-        signed: bool,
+        signers: Vec<String>,
     ) -> Result<Value, CommandError> {
         self.admission.check_order(issued, self.ledger.ledger())?;
         let answer = match order {
             Order::Activate { release, .. } => self.activate_release(*release),
-            Order::Cancel { release, .. } => self.cancel_release(Some(*release), "by the deployer"),
+            Order::Cancel { release, .. } => self.cancel_release(Some(*release), BY_DEPLOYER),
             Order::Rollback { release, .. } => self.roll_back_release(*release),
             Order::Deploy { .. } => Err(refuse(
                 "not_an_order",
@@ -51,10 +51,11 @@ impl Reconciler {
         }?;
         self.admission.carried_out(issued);
         // An unsigned order can claim any time, which must not block later ones.
-        if signed {
+        if !signers.is_empty() {
             let issued = self.admission.time_to_record(issued);
             self.ledger.seen(ORDERS, issued);
         }
+        self.reporter.order(order, signers);
         Ok(answer)
     }
 
@@ -62,12 +63,12 @@ impl Reconciler {
     pub(super) fn on_command(&mut self, command: &Command) -> Result<Value, CommandError> {
         match command {
             Command::Rollback => {
-                let cause = ordered("by the operator");
+                let cause = ordered(BY_OPERATOR);
                 let (_, left) = command::rollback_transition(self.ledger.ledger(), &cause)?;
                 self.roll_back_now(&left, cause)
             }
             Command::Activate => self.activate_now(),
-            Command::Cancel => self.cancel_release(None, "by the operator"),
+            Command::Cancel => self.cancel_release(None, BY_OPERATOR),
             // It goes to the owner of the shared data.
             Command::SharedData { .. } => Err(CommandError::Busy),
             Command::TrustFloor { name, generation } => self.lower_floor(name, *generation),
@@ -120,7 +121,7 @@ impl Reconciler {
 
     /// Handles a deployer's rollback. It may end any trial, but must not go from the live release to one below the floor.
     fn roll_back_release(&mut self, release: Digest) -> Result<Value, CommandError> {
-        let cause = ordered("by the deployer");
+        let cause = ordered(BY_DEPLOYER);
         let ledger = self.ledger.ledger();
         let (_, left) = command::rollback_transition(ledger, &cause)?;
         if left.release != release {

@@ -1,5 +1,6 @@
 //! From a statement to a verified release, and new trusted keys.
 
+use hotshoe_audit::AuditKind;
 use hotshoe_delivery::FetchError;
 use hotshoe_store::{Cause, Phase};
 use hotshoe_trust::{Order, Package, Release, Time, Verified};
@@ -28,9 +29,10 @@ impl Reconciler {
     fn follow_statement(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
         let ParsedStatement {
             statement,
-            signed,
+            signers,
             digest,
         } = self.parse(bytes)?;
+        let signed = !signers.is_empty();
         // A statement from the future must not block later ones. An unsigned one can claim any time.
         let now = self.time();
         let issued = match signed {
@@ -68,7 +70,7 @@ impl Reconciler {
             }
             order => {
                 heard?;
-                self.follow_order(&order, issued, signed).map(drop)
+                self.follow_order(&order, issued, signers).map(drop)
             }
         }
     }
@@ -211,7 +213,7 @@ impl Reconciler {
         self.abandon(&superseded(&wanted.subject, "which is pending"));
         let issued = self.admission.time_to_record(wanted.issued);
         self.ledger.seen(&wanted.subject.name, issued);
-        self.reporter.phase(&wanted.subject, Phase::Verified, None);
+        self.reporter.verified(&wanted.subject, release.signers());
         let now = self.clock.now();
         self.pending = Some(PendingRelease::verified(wanted, release, now));
     }
@@ -220,7 +222,7 @@ impl Reconciler {
     pub(super) fn on_trust(&mut self, bytes: &[u8]) {
         let new = match keyring::rotated(&self.loader.trust(), bytes) {
             Ok(new) => new,
-            Err(name) => return self.reporter.ignored(name),
+            Err(name) => return self.reporter.ignored_as(AuditKind::TrustRefused, name),
         };
         let version = new.root.version();
         if let Err(cause) = self.ledger.replace_trust(&new) {
@@ -232,6 +234,7 @@ impl Reconciler {
             return;
         }
         tracing::warn!(version, resets = ?new.resets, "THE TRUSTED KEYS WERE REPLACED");
+        self.reporter.trust_replaced(&new);
         self.loader.replace_trust(new.root);
         self.admission.forget_refusals();
         self.recheck();

@@ -78,6 +78,7 @@ impl Service {
                 .failed_files
                 .as_ref()
                 .map(|failed_files| failed_files.status()),
+            audit: view.audit,
             events: self.published_status.events().recent(),
         }
     }
