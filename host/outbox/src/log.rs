@@ -70,6 +70,8 @@ pub(crate) struct Log {
     /// A segment whose last write failed. Nothing is written before it is cut to what is durable.
     pub(crate) damaged: Option<Active>,
     pub(crate) last_segment: u64,
+    /// A commit runs, or panicked.
+    pub(crate) in_commit: bool,
     /// Damaged bytes that were named, by segment.
     pub(crate) named_damage: BTreeMap<u64, u64>,
     /// Acknowledged ranges that are not on the disk.

@@ -1,28 +1,25 @@
 //! The outbox as its users see it: a queue of records, the thread that commits them, and what is to be sent.
 
 mod queue;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::Clock;
 use hotshoe_base::disk::Disk;
 use hotshoe_base::supervisor::Supervisor;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use crate::error::{AcknowledgeError, AppendError, DrainError, OpenError};
 use crate::host::Host;
-use crate::limits::{Limits, MAX_CLASS_BYTES, MAX_SOURCE_BYTES};
-use crate::log::Log;
+use crate::limits::Limits;
 use crate::record::{Item, LossCause, Position, Record};
 use crate::recovery::{self, Recovery};
 
-use queue::{Batch, Entry, Group, Queue};
-
-/// Pause before what a disk refused is written again, if nothing comes meanwhile.
-const RETRY: Duration = Duration::from_secs(10);
+use queue::Group;
+use shared::Shared;
 
 /// How an outbox is opened.
 #[derive(Debug, Clone)]
@@ -100,21 +97,6 @@ pub struct Stats {
 }
 
 #[derive(Debug)]
-struct Shared {
-    clock: Clock,
-    limits: Limits,
-    queue: Mutex<Queue>,
-    /// The thread has something to do.
-    work: Condvar,
-    /// The queue has room, or is closed.
-    room: Condvar,
-    log: Mutex<Log>,
-    /// Whether there is something to send.
-    ready: Mutex<bool>,
-    became_ready: Condvar,
-}
-
-#[derive(Debug)]
 struct CloseOnDrop(Arc<Shared>);
 
 impl Drop for CloseOnDrop {
@@ -127,7 +109,7 @@ impl Outbox {
     /// Opens the outbox in a folder, which is created where it is missing, and says what was found.
     ///
     /// # Errors
-    /// [`OpenError`]. A full or read-only disk is none where the folder exists: what is there is sent.
+    /// [`OpenError`]. Not for a full or read-only disk where the folder exists: what is there is sent.
     pub fn open(options: Options) -> Result<(Self, Recovery), OpenError> {
         let limits = options.limits.fitted();
         let clock = options.supervisor.clock().clone();
@@ -197,7 +179,7 @@ impl Outbox {
     /// same until ranges are acknowledged. One record is returned even if it is larger than `max_bytes` of payload.
     ///
     /// # Errors
-    /// [`DrainError`]. A damaged record is no error: it becomes a loss.
+    /// [`DrainError`]. A damaged record is not one: it becomes a loss.
     pub fn next_batch(
         &self,
         max_records: usize,
@@ -277,184 +259,5 @@ impl Ticket {
         self.shared.announce_waiter();
         let positions = self.shared.outcome(&self.group, until)?;
         positions.first().copied().ok_or(AppendError::Closed)
-    }
-}
-
-impl Shared {
-    fn check(&self, records: &[Record]) -> Result<(), AppendError> {
-        let checked = records.iter().try_for_each(|record| {
-            let (source, class) = (&record.source, &record.class);
-            if source.is_empty() || source.len() > MAX_SOURCE_BYTES {
-                let name = Arc::clone(source);
-                return Err(AppendError::BadName { name });
-            }
-            if class.len() > MAX_CLASS_BYTES {
-                let name = Arc::clone(class);
-                return Err(AppendError::BadName { name });
-            }
-            let (bytes, limit) = (record.payload.len(), self.limits.payload_bytes);
-            if bytes > limit {
-                return Err(AppendError::TooLarge { bytes, limit });
-            }
-            Ok(())
-        });
-        if checked.is_err() {
-            self.queue.lock().rejected += records.len() as u64;
-        }
-        checked
-    }
-
-    /// Queues records without waiting. Where there is no room, they become a loss.
-    fn put(&self, records: Vec<Record>) -> Result<Arc<Group>, AppendError> {
-        let mut queue = self.queue.lock();
-        if queue.closed {
-            return Err(AppendError::Closed);
-        }
-        if !queue.has_room(&records, self.limits.queue_bytes) {
-            queue.refuse(&records, self.limits.sources);
-            return Err(AppendError::QueueFull {
-                waiting: queue.bytes,
-                limit: self.limits.queue_bytes,
-            });
-        }
-        Ok(self.push(queue, records))
-    }
-
-    /// Queues records for a caller that waits for them.
-    fn put_waiting(&self, records: Vec<Record>, until: Instant) -> Result<Arc<Group>, AppendError> {
-        let mut queue = self.queue.lock();
-        loop {
-            if queue.closed {
-                return Err(AppendError::Closed);
-            }
-            if queue.has_room(&records, self.limits.queue_bytes) {
-                queue.waiters += 1;
-                return Ok(self.push(queue, records));
-            }
-            if self.clock.now() >= until {
-                return Err(AppendError::QueueFull {
-                    waiting: queue.bytes,
-                    limit: self.limits.queue_bytes,
-                });
-            }
-            self.clock.wait_until(&self.room, &mut queue, until);
-        }
-    }
-
-    fn push(&self, mut queue: MutexGuard<'_, Queue>, records: Vec<Record>) -> Arc<Group> {
-        let was_idle = !queue.has_work();
-        let group = queue.push(records);
-        let is_due = was_idle || queue.is_due(self.limits.commit_bytes);
-        drop(queue);
-        if is_due {
-            self.work.notify_one();
-        }
-        group
-    }
-
-    /// Tells the thread that a caller waits.
-    fn announce_waiter(&self) {
-        let mut queue = self.queue.lock();
-        queue.waiters += 1;
-        let is_due = queue.is_due(self.limits.commit_bytes);
-        drop(queue);
-        if is_due {
-            self.work.notify_one();
-        }
-    }
-
-    fn outcome(&self, group: &Group, until: Instant) -> Result<Vec<Position>, AppendError> {
-        let mut outcome = group.outcome.lock();
-        loop {
-            if let Some(outcome) = &*outcome {
-                return outcome.clone();
-            }
-            if self.clock.now() >= until {
-                return Err(AppendError::Late);
-            }
-            self.clock.wait_until(&group.done, &mut outcome, until);
-        }
-    }
-
-    fn close(&self) {
-        self.queue.lock().closed = true;
-        self.work.notify_one();
-        self.room.notify_all();
-        // A caller of `wait` may have just seen that the outbox is open, and holds this lock until it waits.
-        drop(self.ready.lock());
-        self.became_ready.notify_all();
-    }
-
-    /// The thread: commits until the outbox is closed and nothing waits.
-    fn run(&self) {
-        while let Some(batch) = self.collect() {
-            let mut log = self.log.lock();
-            let records: Vec<&Record> = batch.records().collect();
-            let results = log.commit(&records, &batch.refused);
-            self.note_changes(&log);
-            drop(log);
-            let mut results = results.into_iter();
-            for entry in batch.entries {
-                let of_entry = results.by_ref().take(entry.records.len());
-                entry.group.complete(of_entry.collect());
-            }
-        }
-        self.queue.lock().ended = true;
-        self.room.notify_all();
-    }
-
-    /// Waits for the next batch; none once the outbox is closed.
-    fn collect(&self) -> Option<Batch> {
-        let mut queue = self.queue.lock();
-        while !queue.has_work() {
-            if queue.closed {
-                return None;
-            }
-            match queue.next {
-                Some(next) if self.clock.now() >= next => break,
-                Some(next) => self.clock.wait_until(&self.work, &mut queue, next),
-                None => self.work.wait(&mut queue),
-            }
-        }
-        let end = self.clock.deadline(self.limits.commit_window);
-        while !queue.closed && !queue.is_due(self.limits.commit_bytes) && self.clock.now() < end {
-            self.clock.wait_until(&self.work, &mut queue, end);
-        }
-        let batch = queue.take(self.limits.commit_bytes);
-        drop(queue);
-        self.room.notify_all();
-        Some(batch)
-    }
-
-    /// Releases the log after a change that no commit made, and lets the thread write what that leaves to be written.
-    fn after_change(&self, log: MutexGuard<'_, Log>) {
-        self.note_changes(&log);
-        let has_unwritten = log.has_unwritten();
-        drop(log);
-        if has_unwritten {
-            self.queue.lock().wanted = true;
-            self.work.notify_one();
-        }
-    }
-
-    /// Wakes who waits for something to send, and sets when the thread looks again by itself.
-    fn note_changes(&self, log: &Log) {
-        let mut next = log.next_expiry();
-        if log.has_unwritten() {
-            let retry = self.clock.deadline(RETRY);
-            next = Some(next.map_or(retry, |next| next.min(retry)));
-        }
-        self.queue.lock().next = next;
-        let mut ready = self.ready.lock();
-        let was_ready = std::mem::replace(&mut *ready, log.has_items());
-        if *ready && !was_ready {
-            self.became_ready.notify_all();
-        }
-    }
-}
-
-impl Batch {
-    fn records(&self) -> impl Iterator<Item = &Record> {
-        self.entries.iter().flat_map(|entry: &Entry| &entry.records)
     }
 }

@@ -56,7 +56,7 @@ pub(crate) enum Found {
     Damaged,
 }
 
-/// Why there is no state to read.
+/// Why the state cannot be read.
 #[derive(Debug)]
 pub(crate) enum StateError {
     Newer(NewerFormat),

@@ -60,8 +60,10 @@ struct Run {
     folder: tempfile::TempDir,
     outbox: Option<Outbox>,
     known: [Known; 3],
-    /// A segment was damaged: what was acknowledged may come again, and records may be lost as corrupt.
+    /// A segment was damaged, so records may be lost as corrupt.
     is_damaged: bool,
+    /// The disk refused something, or was damaged, so what was acknowledged may come again.
+    is_forgetful: bool,
     made: u64,
 }
 
@@ -72,6 +74,7 @@ impl Run {
             outbox: None,
             known: Default::default(),
             is_damaged: false,
+            is_forgetful: false,
             made: 0,
         };
         run.reopen(Faults::never());
@@ -104,6 +107,7 @@ impl Run {
                 self.reopen(Faults::never());
             }
             Step::Crash(after) => {
+                self.is_forgetful = true;
                 self.reopen(Faults::after(*after));
                 for source in 0..SOURCES.len() {
                     self.append(source, source, &[300, 300]);
@@ -113,6 +117,7 @@ impl Run {
                 self.reopen(Faults::never());
             }
             Step::Fill(after) => {
+                self.is_forgetful = true;
                 self.reopen(Faults::full_after(*after));
             }
             Step::Flip(segment, at) => self.flip(*segment, *at),
@@ -166,6 +171,7 @@ impl Run {
             if length > 0 {
                 flip(path, at % length);
                 self.is_damaged = true;
+                self.is_forgetful = true;
             }
         }
         self.reopen(Faults::never());

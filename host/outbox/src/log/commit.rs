@@ -35,6 +35,20 @@ impl Log {
         batch: &[&Record],
         refused: &[Refused],
     ) -> Vec<Result<Position, AppendError>> {
+        if std::mem::replace(&mut self.in_commit, true) && self.damaged.is_none() {
+            // The last one panicked, so it is not known what it wrote.
+            self.damaged = self.active.take();
+        }
+        let results = self.commit_all(batch, refused);
+        self.in_commit = false;
+        results
+    }
+
+    fn commit_all(
+        &mut self,
+        batch: &[&Record],
+        refused: &[Refused],
+    ) -> Vec<Result<Position, AppendError>> {
         self.expire();
         let has_refused = !refused.is_empty();
         if let Err(error) = self.prepare(batch, has_refused) {
@@ -258,7 +272,7 @@ impl Log {
         }
     }
 
-    /// A frame that is no record.
+    /// A frame about a range or a number.
     fn note<'a>(
         &self,
         kind: Kind,

@@ -75,6 +75,13 @@ pub fn all(outbox: &Outbox) -> Vec<Item> {
     outbox.next_batch(usize::MAX, usize::MAX).unwrap()
 }
 
+/// Appends records of one source together; returns their sequences.
+pub fn append(outbox: &Outbox, payloads: &[&str]) -> Vec<u64> {
+    let records = payloads.iter().map(|it| normal(*it)).collect();
+    let positions = outbox.append(records, soon()).unwrap();
+    positions.iter().map(|it| it.sequence).collect()
+}
+
 /// The payloads of all records that are to be sent, in their order.
 pub fn payloads(outbox: &Outbox) -> Vec<Vec<u8>> {
     let items = all(outbox).into_iter();
