@@ -137,7 +137,7 @@ impl Reading {
             self.damage.insert(number, all as u64);
         }
         let ranges = scan.damaged.iter().cloned();
-        for range in ranges.chain([scan.valid_end..bytes.len()]) {
+        for range in ranges.chain(std::iter::once(scan.valid_end..bytes.len())) {
             self.name_damaged(bytes.get(range).unwrap_or_default());
         }
         if is_last {

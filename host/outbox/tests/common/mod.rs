@@ -13,7 +13,7 @@ use hotshoe_outbox::{Host, Item, Limits, Options, Outbox, Priority, Record, Reco
 use hotshoe_tests::DEADLINE;
 
 /// 64 KiB in segments of 4 KiB; each record is committed at once.
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits {
         bytes: 64 << 10,
         segment_bytes: 4 << 10,
@@ -23,7 +23,7 @@ pub fn limits() -> Limits {
     }
 }
 
-pub fn host() -> Host {
+pub(crate) fn host() -> Host {
     Host {
         machine: "machine".to_owned(),
         boot: "boot".to_owned(),
@@ -31,7 +31,7 @@ pub fn host() -> Host {
     }
 }
 
-pub fn options(folder: &Path, faults: Faults) -> Options {
+pub(crate) fn options(folder: &Path, faults: Faults) -> Options {
     Options {
         limits: limits(),
         host: host(),
@@ -40,25 +40,25 @@ pub fn options(folder: &Path, faults: Faults) -> Options {
 }
 
 /// Opens the outbox of a folder without faults.
-pub fn open(folder: &Path) -> (Outbox, Recovery) {
+pub(crate) fn open(folder: &Path) -> (Outbox, Recovery) {
     Outbox::open(options(folder, Faults::never())).unwrap()
 }
 
 /// Ends an outbox, so that its folder can be opened again.
-pub fn end(outbox: Outbox) {
+pub(crate) fn end(outbox: Outbox) {
     assert!(outbox.close(soon()), "it did not end");
 }
 
-pub fn soon() -> Instant {
+pub(crate) fn soon() -> Instant {
     Instant::now() + DEADLINE
 }
 
 /// The deadline on another clock.
-pub fn soon_on(clock: &Clock) -> Instant {
+pub(crate) fn soon_on(clock: &Clock) -> Instant {
     clock.deadline(DEADLINE)
 }
 
-pub fn record(source: &str, priority: Priority, payload: impl Into<Vec<u8>>) -> Record {
+pub(crate) fn record(source: &str, priority: Priority, payload: impl Into<Vec<u8>>) -> Record {
     Record {
         source: Arc::from(source),
         class: Arc::from("insight"),
@@ -67,23 +67,23 @@ pub fn record(source: &str, priority: Priority, payload: impl Into<Vec<u8>>) -> 
     }
 }
 
-pub fn normal(payload: impl Into<Vec<u8>>) -> Record {
+pub(crate) fn normal(payload: impl Into<Vec<u8>>) -> Record {
     record("camera", Priority::Normal, payload)
 }
 
-pub fn all(outbox: &Outbox) -> Vec<Item> {
+pub(crate) fn all(outbox: &Outbox) -> Vec<Item> {
     outbox.next_batch(usize::MAX, usize::MAX).unwrap()
 }
 
 /// Appends records of one source together; returns their sequences.
-pub fn append(outbox: &Outbox, payloads: &[&str]) -> Vec<u64> {
+pub(crate) fn append(outbox: &Outbox, payloads: &[&str]) -> Vec<u64> {
     let records = payloads.iter().map(|it| normal(*it)).collect();
     let positions = outbox.append(records, soon()).unwrap();
     positions.iter().map(|it| it.sequence).collect()
 }
 
 /// The payloads of all records that are to be sent, in their order.
-pub fn payloads(outbox: &Outbox) -> Vec<Vec<u8>> {
+pub(crate) fn payloads(outbox: &Outbox) -> Vec<Vec<u8>> {
     let items = all(outbox).into_iter();
     let records = items.filter_map(|item| match item {
         Item::Record(record) => Some(record.payload),
@@ -93,7 +93,7 @@ pub fn payloads(outbox: &Outbox) -> Vec<Vec<u8>> {
 }
 
 /// Source, first, last, count and cause of all losses that are to be sent.
-pub fn losses(outbox: &Outbox) -> Vec<(String, u64, u64, u64, &'static str)> {
+pub(crate) fn losses(outbox: &Outbox) -> Vec<(String, u64, u64, u64, &'static str)> {
     let items = all(outbox).into_iter();
     let losses = items.filter_map(|item| match item {
         Item::Record(_) => None,
@@ -109,13 +109,13 @@ pub fn losses(outbox: &Outbox) -> Vec<(String, u64, u64, u64, &'static str)> {
 }
 
 /// Waits until a loss is durable, and returns all.
-pub fn await_losses(outbox: &Outbox) -> Vec<(String, u64, u64, u64, &'static str)> {
+pub(crate) fn await_losses(outbox: &Outbox) -> Vec<(String, u64, u64, u64, &'static str)> {
     hotshoe_tests::until("a loss is to be sent", || !losses(outbox).is_empty());
     losses(outbox)
 }
 
 /// The segments of a folder, by number.
-pub fn segments(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn segments(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let mut segments: Vec<PathBuf> = paths
@@ -125,20 +125,20 @@ pub fn segments(folder: &Path) -> Vec<PathBuf> {
     segments
 }
 
-pub fn bytes(folder: &Path) -> u64 {
+pub(crate) fn bytes(folder: &Path) -> u64 {
     let lengths = segments(folder).into_iter();
     lengths.map(|path| fs::metadata(path).unwrap().len()).sum()
 }
 
 /// Turns one bit of a file over.
-pub fn flip(path: &Path, at: usize) {
+pub(crate) fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 0x10;
     fs::write(path, bytes).unwrap();
 }
 
 /// Where a payload is in a file.
-pub fn position(path: &Path, payload: &[u8]) -> usize {
+pub(crate) fn position(path: &Path, payload: &[u8]) -> usize {
     let bytes = fs::read(path).unwrap();
     let mut windows = bytes.windows(payload.len());
     windows.position(|it| it == payload).expect("the payload")
