@@ -114,6 +114,8 @@ mod serving;
 mod signals;
 #[path = "system/site.rs"]
 mod site;
+#[path = "system/skipped.rs"]
+mod skipped;
 #[path = "system/transfer.rs"]
 mod transfer;
 #[path = "system/voice.rs"]

@@ -21,17 +21,19 @@ if [ ${#targets[@]} -eq 0 ]; then
 fi
 # The code has no `unsafe` for the address sanitizer to watch, and runs several times as fast without it.
 cargo fuzz build --fuzz-dir tests/fuzz --sanitizer none
-for target in "${targets[@]}"; do
-    corpus=$root/corpus/$target
+# Its output is printed whole, since as many targets as there are cores run at once.
+fuzz() {
+    local target=$1 corpus=$root/corpus/$1 ended=0 output
     mkdir -p "$corpus" "$root/found/$target"
-    printf '\n== fuzz %s for %s s\n' "$target" "$seconds"
     # What an earlier run found is tried again with the seeds: it fails for as long as it is not mended.
-    ended=0
-    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none "$target" "$corpus" "tests/fuzz/seeds/$target" "$root/found/$target" -- \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -artifact_prefix="$root/found/$target/" -print_final_stats=1 2>&1 |
-        { grep -E 'stat::|panicked|ERROR|error|SUMMARY|artifact' || true; } || ended=$?
+    output=$(cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none "$target" "$corpus" "tests/fuzz/seeds/$target" "$root/found/$target" -- \
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -artifact_prefix="$root/found/$target/" -print_final_stats=1 2>&1) || ended=$?
+    printf '\n== fuzz %s for %s s\n%s\n' "$target" "$seconds" "$(grep -E 'stat::|panicked|ERROR|error|SUMMARY|artifact' <<<"$output")"
     if [ "$ended" -ne 0 ]; then
         echo "$target failed; inputs that it failed on are in $root/found/$target"
-        exit 1
+        return 1
     fi
-done
+}
+export root seconds
+export -f fuzz
+printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I TARGET bash -c 'fuzz TARGET'

@@ -10,7 +10,7 @@ use hotshoe_tests::root;
 use hotshoe_trust::release_toml::{
     ComponentToml, DataToml, ModelToml, ReleaseToml, StepToml, TestToml,
 };
-use hotshoe_trust::{DataContract, DeviceSelector, HealthGate, Limits, Shadow};
+use hotshoe_trust::{DataContract, DeviceSelector, HealthGate, Limits, Mode, Rate, Rests, Shadow};
 use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
@@ -379,6 +379,7 @@ fn the_reference_of_release_toml_has_the_keys_of_the_types() {
     let own: BTreeSet<String> = written.keys().cloned().collect();
     assert_same("release.toml", &own, &fields::<ReleaseToml>());
     let shadow = &written["health"]["shadow"];
+    let of_modes = |key: &str| keys(entries("modes").into_iter().filter_map(|it| it.get(key)));
     let tables = [
         (
             "devices",
@@ -402,6 +403,9 @@ fn the_reference_of_release_toml_has_the_keys_of_the_types() {
             keys([&written["data-contract"]]),
             fields::<DataContract>(),
         ),
+        ("modes", keys(entries("modes")), fields::<Mode>()),
+        ("modes.rate", of_modes("rate"), fields::<Rate>()),
+        ("modes.rests", of_modes("rests"), fields::<Rests>()),
     ];
     for (what, documented, known) in &tables {
         assert_same(what, documented, known);

@@ -49,7 +49,7 @@ fn png(header: [u8; 13], orientation: u8, rows: &[u8]) -> Vec<u8> {
 }
 
 /// A release of the one stage.
-fn recipe() -> String {
+pub(crate) fn recipe() -> String {
     let component = environment().component("pictures");
     format!(
         "name = \"pictures\"\ngeneration = 1\nexpires-in = \"90d\"\n[components.pictures]\nfile = \"{}\"\nworld = \"stage\"\ngrants = [\"vision\"]\n[[pipeline]]\nstage = \"pictures\"\n",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use hotshoe_tests::root;
-use hotshoe_trust::{Contract, Digest, PIPELINE, WASI_NN};
+use hotshoe_trust::{Contract, Digest, GOVERNOR, PIPELINE, WASI_NN};
 
 /// The files of `hotshoe:pipeline@0.1.0`, as they were released, with their digests. Another text is another version; see wit/README.md.
 const FROZEN: [(&str, &str); 7] = [
@@ -80,5 +80,6 @@ fn the_host_serves_the_versions_of_the_text() {
         }
     };
     stated(PIPELINE, &["", "0.2.0"]);
+    stated(GOVERNOR, &["governor"]);
     stated(WASI_NN, &["deps/wasi-nn"]);
 }

@@ -2,11 +2,13 @@
 
 mod bindings;
 
-use bindings::exports::hotshoe::pipeline::process::Guest;
+use bindings::exports::hotshoe::pipeline::process::{Guest, Processed};
 use bindings::hotshoe::pipeline::samples::Sample;
 use bindings::hotshoe::pipeline::types::{Class, Error, ErrorCode, Insight};
 use bindings::hotshoe::pipeline::vision::{self, DecodeOptions, Filter, Image};
 
+/// The content type of samples that are left out.
+const SKIPPED: &str = "application/x-skip";
 /// The picture as it is stored.
 const STORED: DecodeOptions = DecodeOptions {
     apply_orientation: false,
@@ -21,8 +23,11 @@ const ON_RED: DecodeOptions = DecodeOptions {
 struct Pictures;
 
 impl Guest for Pictures {
-    fn process(sample: &Sample) -> Result<Insight, Error> {
+    fn process(sample: &Sample) -> Result<Processed, Error> {
         let kind = sample.content_type();
+        if kind == SKIPPED {
+            return Ok(Processed::Skipped("no picture is wanted".into()));
+        }
         let letterbox = vision::decode(sample, None).and_then(|image| {
             let (boxed, at) = vision::letterbox(&image, 8, 8, (7, 7, 7), Filter::Nearest)?;
             let place = format!("{},{} {}x{}", at.x, at.y, at.width, at.height);
@@ -46,7 +51,8 @@ impl Guest for Pictures {
             index: 0,
             score: 1.0,
         };
-        Ok(Insight::Classes(lines.into_iter().map(class).collect()))
+        let lines = lines.into_iter().map(class);
+        Ok(Processed::Insight(Insight::Classes(lines.collect())))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Checks a component against its world and the grants of its release.
 use hotshoe_devkit::InterfaceError;
-use hotshoe_trust::{CapabilityError, Grant, Need, PIPELINE, WASI_NN, World, check_imports, need};
+use hotshoe_trust::{
+    CapabilityError, GOVERNOR, Grant, Need, PIPELINE, WASI_NN, World, check_imports, need,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use thiserror::Error;
@@ -243,7 +245,11 @@ fn missing_export(exports: &[String], world: World) -> Problem {
         Some(other) => Problem::Version {
             way: "exports",
             interface: other.clone(),
-            served: PIPELINE.versions_text(),
+            served: match world {
+                World::Governor => GOVERNOR,
+                _ => PIPELINE,
+            }
+            .versions_text(),
         },
         None => Problem::MissingExport {
             world,

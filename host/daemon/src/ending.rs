@@ -9,4 +9,6 @@ pub enum Ending {
     Failure,
     /// Dropped: the sample itself may be good.
     Drop,
+    /// A component left it out.
+    Skip,
 }

@@ -16,6 +16,10 @@ fn describe() {
     metrics::describe_counter!("hotshoe_samples_accepted_total", "Samples that arrived.");
     metrics::describe_counter!("hotshoe_results_total", "Samples that gave a result.");
     metrics::describe_counter!(
+        "hotshoe_skipped_total",
+        "Samples that a component left out."
+    );
+    metrics::describe_counter!(
         "hotshoe_dropped_total",
         "Samples that were dropped, by reason."
     );

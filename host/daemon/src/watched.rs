@@ -97,7 +97,7 @@ impl WatchedFile {
                 self.failed_files.refused(&self.path, self.version, body)
             }
             // A failed file is moved away, so its record is not needed.
-            (After::Move | After::Delete, Ending::Failure) | (_, Ending::Result) => {
+            (After::Move | After::Delete, Ending::Failure) | (_, Ending::Result | Ending::Skip) => {
                 self.failed_files.forget(&self.path, self.version);
             }
         }
@@ -114,8 +114,8 @@ impl WatchedFile {
     fn put_away(&self, ending: Ending) -> io::Result<()> {
         let subfolder = match (self.after, ending) {
             (After::Keep, _) | (_, Ending::Drop) => return Ok(()),
-            (After::Delete, Ending::Result) => None,
-            (After::Move, Ending::Result) => Some(DONE),
+            (After::Delete, Ending::Result | Ending::Skip) => None,
+            (After::Move, Ending::Result | Ending::Skip) => Some(DONE),
             (After::Move | After::Delete, Ending::Failure) => Some(FAILED),
         };
         match fs::symlink_metadata(&self.path) {

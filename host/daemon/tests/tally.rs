@@ -20,6 +20,7 @@ use proptest::prelude::*;
 fn settlement() -> impl Strategy<Value = Option<Settlement<'static>>> {
     prop_oneof![
         Just(Some(Settlement::Result)),
+        Just(Some(Settlement::Skipped)),
         Just(Some(Settlement::Dropped(DropReason::BlockTimeout))),
         Just(Some(Settlement::Dropped(DropReason::DrainDeadline))),
         Just(Some(Settlement::Failed {
@@ -50,6 +51,8 @@ proptest! {
         let counters = tally.snapshot();
         prop_assert!(counters.add_up());
         prop_assert_eq!(counters.in_flight, 0);
+        let skipped = ends.iter().filter(|end| **end == Some(Settlement::Skipped));
+        prop_assert_eq!(counters.skipped, skipped.count() as u64);
         prop_assert_eq!(counters.faults.get("abandoned").copied().unwrap_or(0), open);
         prop_assert_eq!(counters.faults.values().sum::<u64>(), counters.failed);
         prop_assert_eq!(counters.failed_at.values().sum::<u64>(), counters.failed);

@@ -20,7 +20,7 @@ pub enum ErrorCode {
     Internal,
 }
 
-/// Why a sample failed. Each has a stable name for counters.
+/// Why a sample has no result. Each has a stable name for counters. All but [`Fault::Skipped`] are failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// The component trapped: `unreachable`, an access out of bounds, a broken call.
@@ -47,6 +47,12 @@ pub enum Fault {
     Model,
     /// A policy wanted to send a message under a topic that the release does not list.
     Denied,
+    /// The component left the sample out, which is no failure.
+    Skipped,
+    /// A governor's plan breaks a bound of its interface.
+    InvalidPlan,
+    /// A governor's plan names a mode that the release does not sign.
+    UnsignedMode,
     /// The component returned an error.
     Guest(ErrorCode),
 }
@@ -66,6 +72,9 @@ impl Fault {
             Self::BackingOff => "backing_off",
             Self::Tensor => "tensor",
             Self::Model => "model",
+            Self::Skipped => "skipped",
+            Self::InvalidPlan => "invalid_plan",
+            Self::UnsignedMode => "unsigned_mode",
             Self::Guest(ErrorCode::InvalidInput) => "invalid_input",
             Self::Guest(ErrorCode::Unsupported) => "unsupported",
             Self::Guest(ErrorCode::NotFound) => "not_found",
@@ -79,7 +88,13 @@ impl Fault {
     pub const fn ends_instance(self) -> bool {
         !matches!(
             self,
-            Self::Guest(_) | Self::Tensor | Self::Model | Self::Denied
+            Self::Guest(_)
+                | Self::Tensor
+                | Self::Model
+                | Self::Denied
+                | Self::Skipped
+                | Self::InvalidPlan
+                | Self::UnsignedMode
         )
     }
 }
@@ -96,7 +111,7 @@ impl Serialize for Fault {
     }
 }
 
-/// The failure of one sample.
+/// The failure of one sample, or why a component left it out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} ({fault})")]
 pub struct Failure {

@@ -8,10 +8,15 @@ use wasmtime::component::Resource;
 use crate::component::Component;
 use crate::convert;
 use crate::fault::{Failure, Fault};
+use crate::governor::convert::{plan_from_guest, state_to_guest};
+use crate::governor::{DeviceState, Plan};
 use crate::host::bindings::hotshoe::pipeline::tensors::NamedTensor;
+use crate::host::bindings::hotshoe::pipeline::types;
+use crate::host::bindings::v0_2::{Prepared, Processed, Verdict};
 use crate::host::{State, Tensors};
 use crate::insight::{Action, DeviceContext, Insight};
 use crate::live::{CallResult, Guest, LiveInstance, Usage};
+use crate::message::clip;
 use crate::sample::Sample;
 use crate::vector;
 
@@ -65,23 +70,52 @@ impl Instance {
         Ok(())
     }
 
-    /// Runs a `preprocessor`: sample -> named tensors.
+    /// Runs a `filter`: sample -> whether it is processed.
     ///
     /// # Errors
-    /// The [`Failure`] that this sample ends with.
-    pub fn prepare(&mut self, sample: &Sample) -> Result<Tensors, Failure> {
-        self.call(&sample.source, |LiveInstance { store, guest, .. }| {
-            let Guest::Preprocess(guest) = guest else {
-                return Err(wrong_world("preprocessor"));
+    /// The [`Failure`] that this sample ends with; [`Fault::Skipped`] if the component leaves it out.
+    pub fn admit(&mut self, sample: &Sample) -> Result<(), Failure> {
+        let made = self.call(&sample.source, |LiveInstance { store, guest, .. }| {
+            let Guest::Admit(guest) = guest else {
+                return Err(wrong_world("filter"));
             };
             let own = store.data_mut().table.push(sample.clone())?;
             let (result,) = guest.call(&mut *store, (Resource::new_borrow(own.rep()),))?;
             store.data_mut().table.delete(own)?;
+            Ok(result.map(|verdict| match verdict {
+                Verdict::Passed => Made::Whole(()),
+                Verdict::Skipped(reason) => Made::Skipped(reason),
+            }))
+        });
+        made?.whole()
+    }
+
+    /// Runs a `preprocessor`: sample -> named tensors.
+    ///
+    /// # Errors
+    /// The [`Failure`] that this sample ends with; [`Fault::Skipped`] if the component leaves it out.
+    pub fn prepare(&mut self, sample: &Sample) -> Result<Tensors, Failure> {
+        let made = self.call(&sample.source, |LiveInstance { store, guest, .. }| {
+            let own = store.data_mut().table.push(sample.clone())?;
+            let sample = (Resource::new_borrow(own.rep()),);
+            let result = match guest {
+                Guest::Preprocess(guest) => guest.call(&mut *store, sample)?.0.map(Made::Whole),
+                Guest::PreprocessOrSkip(guest) => {
+                    guest.call(&mut *store, sample)?.0.map(|made| match made {
+                        Prepared::Tensors(tensors) => Made::Whole(tensors),
+                        Prepared::Skipped(reason) => Made::Skipped(reason),
+                    })
+                }
+                _ => return Err(wrong_world("preprocessor")),
+            };
+            store.data_mut().table.delete(own)?;
             Ok(match result {
-                Ok(tensors) => Ok(take(store.data_mut(), tensors)?),
+                Ok(Made::Whole(tensors)) => Ok(Made::Whole(take(store.data_mut(), tensors)?)),
+                Ok(Made::Skipped(reason)) => Ok(Made::Skipped(reason)),
                 Err(error) => Err(error),
             })
-        })
+        });
+        made?.whole()
     }
 
     /// Runs a `postprocessor`: named tensors + sample -> insight.
@@ -107,17 +141,29 @@ impl Instance {
     /// Runs a `stage`: sample -> insight.
     ///
     /// # Errors
-    /// The [`Failure`] that this sample ends with.
+    /// The [`Failure`] that this sample ends with; [`Fault::Skipped`] if the component leaves it out.
     pub fn process(&mut self, sample: &Sample) -> Result<Insight, Failure> {
-        self.call(&sample.source, |LiveInstance { store, guest, .. }| {
-            let Guest::Process(guest) = guest else {
-                return Err(wrong_world("stage"));
-            };
+        let made = self.call(&sample.source, |LiveInstance { store, guest, .. }| {
             let own = store.data_mut().table.push(sample.clone())?;
-            let (result,) = guest.call(&mut *store, (Resource::new_borrow(own.rep()),))?;
+            let sample = (Resource::new_borrow(own.rep()),);
+            let result = match guest {
+                Guest::Process(guest) => guest.call(&mut *store, sample)?.0.map(Made::Whole),
+                Guest::ProcessOrSkip(guest) => {
+                    guest.call(&mut *store, sample)?.0.map(|made| match made {
+                        Processed::Insight(insight) => Made::Whole(insight),
+                        Processed::Skipped(reason) => Made::Skipped(reason),
+                    })
+                }
+                _ => return Err(wrong_world("stage")),
+            };
             store.data_mut().table.delete(own)?;
-            Ok(result.and_then(convert::insight_from_guest))
-        })
+            Ok(match result {
+                Ok(Made::Whole(insight)) => convert::insight_from_guest(insight).map(Made::Whole),
+                Ok(Made::Skipped(reason)) => Ok(Made::Skipped(reason)),
+                Err(error) => Err(error),
+            })
+        });
+        made?.whole()
     }
 
     /// Runs a `policy`: insight of a sample of `source` + device context -> actions, in order of execution.
@@ -142,6 +188,25 @@ impl Instance {
         .and_then(|actions| {
             let sent = self.component.linked.services.check_sent(&actions);
             sent.map(|()| actions)
+        })
+    }
+
+    /// Runs a `governor`: device state -> plan.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the call; [`Fault::UnsignedMode`] or [`Fault::InvalidPlan`] if the plan breaks a bound of its interface.
+    pub fn govern(&mut self, state: &DeviceState) -> Result<Plan, Failure> {
+        let plan = self.call("", |LiveInstance { store, guest, .. }| {
+            let Guest::Govern(guest) = guest else {
+                return Err(wrong_world("governor"));
+            };
+            let (result,) = guest.call(&mut *store, (state_to_guest(state),))?;
+            let code = types::ErrorCode::Internal;
+            Ok(result.map_err(|message| types::Error { code, message }))
+        })?;
+        plan_from_guest(plan, state).map_err(|defect| {
+            let message = format!("the plan of `{}` {defect}", self.name());
+            Failure::new(defect.fault(), message)
         })
     }
 
@@ -213,6 +278,22 @@ impl Instance {
             self.component.linked.services.count_replacement(wear);
         }
         (result, whole && worn.is_none())
+    }
+}
+
+/// What a component makes of a sample.
+enum Made<T> {
+    Whole(T),
+    /// It leaves the sample out, for this reason.
+    Skipped(String),
+}
+
+impl<T> Made<T> {
+    fn whole(self) -> Result<T, Failure> {
+        match self {
+            Self::Whole(made) => Ok(made),
+            Self::Skipped(reason) => Err(Failure::new(Fault::Skipped, clip(reason))),
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod core_module;
 mod engine;
 mod engine_error;
 mod fault;
+mod governor;
 mod host;
 mod insight;
 mod insight_defect;
@@ -56,6 +57,11 @@ pub use component::Component;
 pub use engine::{EPOCH_TICK, Engine, EngineOptions};
 pub use engine_error::EngineError;
 pub use fault::{ErrorCode, Failure, Fault};
+pub use governor::{
+    Battery, CoolingDevice, DeviceState, Drive, Latency, MAX_INTERVAL_SECONDS, MAX_PLAN_ITEMS,
+    MAX_REASON_BYTES, MAX_REST_SECONDS, MeasuredMode, ModelRuns, Plan, PlanAlert, Power, Pressure,
+    Processor, Queue, Reasoned, Space, ThermalZone, Window,
+};
 pub use insight::{
     Action, Class, Detection, DeviceContext, Insight, MAX_CONTENT_TYPE_BYTES, Point, Rect, Scalar,
     Severity, TextLine,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hotshoe_trust::{Limits, World};
+use hotshoe_trust::{Limits, PIPELINE, World};
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use crate::host::{Services, State};
@@ -22,6 +22,8 @@ pub(crate) struct LinkedComponent {
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) world: World,
+    /// Whether it is of a version whose samples can be skipped.
+    pub(crate) skips: bool,
     pub(crate) function: ComponentExportIndex,
 }
 
@@ -38,15 +40,22 @@ impl Entry {
             .ok_or_else(|| {
                 wasmtime::format_err!("instance export `{export}` does not have export `{name}`")
             })?;
-        Ok(Self { world, function })
+        let skips = !export.ends_with(PIPELINE.oldest);
+        Ok(Self {
+            world,
+            skips,
+            function,
+        })
     }
 }
 
 const fn function_of(world: World) -> &'static str {
     match world {
+        World::Filter => "admit",
         World::Preprocessor => "prepare",
         World::Postprocessor => "interpret",
         World::Policy => "decide",
         World::Stage => "process",
+        World::Governor => "govern",
     }
 }

@@ -13,8 +13,10 @@ use crate::convert;
 use crate::engine::EPOCH_TICK;
 use crate::fault::{ErrorCode, Failure, Fault};
 use crate::host::State;
+use crate::host::bindings::governor;
 use crate::host::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::host::bindings::hotshoe::pipeline::types;
+use crate::host::bindings::v0_2::{Prepared, Processed, Verdict};
 use crate::limits::{Refused, Wear, all_handles, is_out_of_memory};
 use crate::linked_component::{Entry, LinkedComponent};
 use crate::message::clip;
@@ -54,12 +56,16 @@ pub struct Usage {
 
 type Function<P, T> = TypedFunc<P, (Result<T, types::Error>,)>;
 
-/// The exported function of a component. Its types are the same in all versions.
+/// The exported function of a component. Those of 0.2.0 whose samples can be skipped have types of their own; all others are the same in all versions.
 pub(crate) enum Guest {
+    Admit(Function<(Resource<Sample>,), Verdict>),
     Preprocess(Function<(Resource<Sample>,), Vec<NamedTensor>>),
+    PreprocessOrSkip(Function<(Resource<Sample>,), Prepared>),
     Postprocess(Function<(Resource<Sample>, Vec<NamedTensor>), types::Insight>),
     Decide(Function<(types::Insight, types::DeviceContext), Vec<types::Action>>),
     Process(Function<(Resource<Sample>,), types::Insight>),
+    ProcessOrSkip(Function<(Resource<Sample>,), Processed>),
+    Govern(TypedFunc<(governor::DeviceState,), (Result<governor::Plan, String>,)>),
 }
 
 impl Guest {
@@ -70,10 +76,18 @@ impl Guest {
     ) -> wasmtime::Result<Self> {
         let function = entry.function;
         Ok(match entry.world {
+            World::Filter => Self::Admit(instance.get_typed_func(store, function)?),
+            World::Preprocessor if entry.skips => {
+                Self::PreprocessOrSkip(instance.get_typed_func(store, function)?)
+            }
             World::Preprocessor => Self::Preprocess(instance.get_typed_func(store, function)?),
             World::Postprocessor => Self::Postprocess(instance.get_typed_func(store, function)?),
             World::Policy => Self::Decide(instance.get_typed_func(store, function)?),
+            World::Stage if entry.skips => {
+                Self::ProcessOrSkip(instance.get_typed_func(store, function)?)
+            }
             World::Stage => Self::Process(instance.get_typed_func(store, function)?),
+            World::Governor => Self::Govern(instance.get_typed_func(store, function)?),
         })
     }
 }

@@ -71,6 +71,7 @@ struct Reason {
 
 #[derive(Clone)]
 enum Step {
+    Filter(Arc<Component>),
     Preprocess(Arc<Component>),
     Infer(InferStep),
     Postprocess(Arc<Component>),
@@ -229,6 +230,7 @@ impl Pipeline {
                 let forked = infers.entry(step.name().to_owned());
                 Step::Infer(forked.or_insert_with(|| step.fork()).clone())
             }
+            Step::Filter(component) => Step::Filter(fork(component)),
             Step::Preprocess(component) => Step::Preprocess(fork(component)),
             Step::Postprocess(component) => Step::Postprocess(fork(component)),
             Step::Stage(component) => Step::Stage(fork(component)),
@@ -293,6 +295,7 @@ impl Step {
             None => Err(LoadError::Unknown(name.clone())),
         };
         Ok(match named {
+            Named::Filter { component: name } => Self::Filter(component(name)?),
             Named::Preprocess { component: name } => Self::Preprocess(component(name)?),
             Named::Postprocess { component: name } => Self::Postprocess(component(name)?),
             Named::Stage { component: name } => Self::Stage(component(name)?),

@@ -25,6 +25,7 @@ pub struct Worker {
 }
 
 enum WorkerStep {
+    Filter(Instance),
     Preprocess(Instance),
     Infer(InferStep),
     Postprocess(Instance),
@@ -49,6 +50,7 @@ impl Worker {
             .steps
             .iter()
             .map(|step| match step {
+                Step::Filter(component) => WorkerStep::Filter(instance(component)),
                 Step::Preprocess(component) => WorkerStep::Preprocess(instance(component)),
                 Step::Infer(step) => WorkerStep::Infer(step.clone()),
                 Step::Postprocess(component) => WorkerStep::Postprocess(instance(component)),
@@ -123,7 +125,8 @@ impl Worker {
             stages,
             tolerated,
         };
-        let takes = |name: &str| match self.steps.first() {
+        let is_filter = |step: &&WorkerStep| matches!(step, WorkerStep::Filter(_));
+        let takes = |name: &str| match self.steps.iter().find(|step| !is_filter(step)) {
             Some(WorkerStep::Infer(step)) => step.takes(name),
             _ => false,
         };
@@ -215,7 +218,8 @@ impl WorkerStep {
     fn name(&self) -> &str {
         match self {
             Self::Infer(step) => step.name(),
-            Self::Preprocess(instance)
+            Self::Filter(instance)
+            | Self::Preprocess(instance)
             | Self::Postprocess(instance)
             | Self::Stage(instance)
             | Self::Policy(instance, _) => instance.name(),
@@ -225,7 +229,8 @@ impl WorkerStep {
     fn usage(&self) -> Option<StageUsage> {
         match self {
             Self::Infer(..) => None,
-            Self::Preprocess(instance)
+            Self::Filter(instance)
+            | Self::Preprocess(instance)
             | Self::Postprocess(instance)
             | Self::Stage(instance)
             | Self::Policy(instance, _) => {
@@ -247,7 +252,8 @@ impl WorkerStep {
     fn warm_up(&mut self) -> Result<(), Failure> {
         match self {
             Self::Infer(..) => Ok(()),
-            Self::Preprocess(instance)
+            Self::Filter(instance)
+            | Self::Preprocess(instance)
             | Self::Postprocess(instance)
             | Self::Stage(instance)
             | Self::Policy(instance, _) => instance.warm_up(),
@@ -257,7 +263,8 @@ impl WorkerStep {
     fn model_times(&mut self) -> Vec<(String, Duration)> {
         match self {
             Self::Infer(..) => Vec::new(),
-            Self::Preprocess(instance)
+            Self::Filter(instance)
+            | Self::Preprocess(instance)
             | Self::Postprocess(instance)
             | Self::Stage(instance)
             | Self::Policy(instance, _) => instance.take_model_times(),
@@ -289,6 +296,7 @@ impl WorkerStep {
         state: &mut SampleState,
     ) -> Result<(), Failure> {
         match self {
+            Self::Filter(instance) => instance.admit(sample)?,
             Self::Preprocess(instance) => {
                 state.tensors = instance.prepare(sample)?;
                 if let Some(trace) = &mut state.trace {

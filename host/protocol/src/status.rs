@@ -542,13 +542,16 @@ impl ReleaseStatus {
     }
 }
 
-/// All counts at one moment: `accepted == results + dropped + failed + in_flight`.
+/// All counts at one moment: `accepted == results + skipped + dropped + failed + in_flight`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Samples that arrived.
     pub accepted: u64,
     /// Samples with a result.
     pub results: u64,
+    /// Samples that a component left out.
+    #[serde(default)]
+    pub skipped: u64,
     /// Samples that were dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Samples that failed.
@@ -574,7 +577,8 @@ impl Counters {
 
     /// Whether all accepted samples are accounted for.
     pub fn add_up(&self) -> bool {
-        self.accepted == self.results + self.dropped_total() + self.failed + self.in_flight
+        let ended = self.results + self.skipped + self.dropped_total() + self.failed;
+        self.accepted == ended + self.in_flight
     }
 }
 

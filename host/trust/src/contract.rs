@@ -18,6 +18,13 @@ pub const WASI_NN: Contract = Contract {
     later: &[],
 };
 
+/// What a governor exports.
+pub const GOVERNOR: Contract = Contract {
+    package: "hotshoe:governor",
+    oldest: "0.1.0",
+    later: &[],
+};
+
 /// A package of interfaces, in each version that this host serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contract {
@@ -64,15 +71,19 @@ impl fmt::Display for Contract {
 impl World {
     /// The full names of the interface that a component of this world exports, in each version, oldest first.
     pub fn exports(self) -> impl Iterator<Item = String> {
-        let name = match self {
-            Self::Preprocessor => "preprocess",
-            Self::Postprocessor => "postprocess",
-            Self::Policy => "decide",
-            Self::Stage => "process",
+        let (package, name) = match self {
+            Self::Filter => (PIPELINE, "admit"),
+            Self::Preprocessor => (PIPELINE, "preprocess"),
+            Self::Postprocessor => (PIPELINE, "postprocess"),
+            Self::Policy => (PIPELINE, "decide"),
+            Self::Stage => (PIPELINE, "process"),
+            Self::Governor => (GOVERNOR, "govern"),
         };
-        PIPELINE
+        package
             .versions()
-            .map(move |version| PIPELINE.interface(name, version))
+            // Filters came with 0.2.0.
+            .filter(move |version| self != Self::Filter || *version != package.oldest)
+            .map(move |version| package.interface(name, version))
     }
 
     /// The exports for a message, such as `hotshoe:pipeline/decide@0.1.0 or hotshoe:pipeline/decide@0.2.0`.

@@ -22,6 +22,8 @@ mod health;
 mod keys;
 mod limits;
 mod media_types;
+mod mode;
+mod mode_check;
 mod model;
 mod model_check;
 mod nearest;
@@ -59,7 +61,7 @@ pub use capabilities::{
 pub use capability_error::CapabilityError;
 pub use chunks::{AVERAGE_CHUNK_BYTES, ChunkIndex, IndexError, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 pub use component_limits::{InstanceMode, LimitBounds, Limits};
-pub use contract::{Contract, PIPELINE, WASI_NN};
+pub use contract::{Contract, GOVERNOR, PIPELINE, WASI_NN};
 pub use data_contract::{DataContract, RecordKind};
 pub use digest::{Blob, Digest, DigestError, Hasher};
 pub use floor::Floor;
@@ -69,6 +71,7 @@ pub use limits::{
     MAX_ENVELOPE_BYTES, MAX_STATEMENT_BUNDLES, MAX_STATEMENT_BYTES, MAX_STATEMENT_LIFETIME,
     ReleaseLimits,
 };
+pub use mode::{Mode, Rate, RestingOutput, Rests};
 pub use model::{Model, Variant};
 pub use part_error::PartError;
 pub use payload::{MAX_PAYLOAD_SIGNATURE_BYTES, Payload, PayloadKind};

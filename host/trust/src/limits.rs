@@ -58,6 +58,12 @@ impl ReleaseLimits {
     pub const STEPS: u64 = 64;
     /// Self-tests: 64.
     pub const TESTS: u64 = 64;
+    /// Modes: 16.
+    pub const MODES: u64 = 16;
+    /// `rate.every` of a mode: every millionth sample.
+    pub const EVERY: u32 = 1_000_000;
+    /// `rate.max-per-second` of a mode: from one sample in 1,000 seconds to 10,000 samples a second.
+    pub const SAMPLES_PER_SECOND: (f64, f64) = (0.001, 10_000.0);
     /// Patterns of device names in one selector: 64.
     pub const PATTERNS: u64 = 64;
     /// One such pattern: 256 bytes. An unsigned statement may bring patterns, and compiling them takes time.

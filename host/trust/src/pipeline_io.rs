@@ -2,7 +2,7 @@
 
 use crate::release::Step;
 
-/// The input of the first step of a pipeline.
+/// The input of the first step of a pipeline that is no filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PipelineInput {
     /// The sample as it is: a preprocessor or a stage.
@@ -29,11 +29,14 @@ pub enum PipelineOutput {
 impl PipelineInput {
     /// Derives it from the steps of a pipeline.
     pub fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
-        match steps.into_iter().next() {
+        let is_filter = |step: &&Step| matches!(step, Step::Filter { .. });
+        match steps.into_iter().find(|step| !is_filter(step)) {
             Some(Step::Infer { .. }) => Self::Tensors,
             Some(Step::Postprocess { .. }) => Self::Outputs,
             Some(Step::Policy { .. }) => Self::Insight,
-            Some(Step::Preprocess { .. } | Step::Stage { .. }) | None => Self::Sample,
+            Some(Step::Filter { .. } | Step::Preprocess { .. } | Step::Stage { .. }) | None => {
+                Self::Sample
+            }
         }
     }
 }

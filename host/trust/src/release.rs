@@ -16,6 +16,7 @@ use crate::{
     digest::{Blob, Digest},
     health::HealthGate,
     media_types,
+    mode::Mode,
     model::Model,
 };
 
@@ -32,10 +33,12 @@ pub fn time_of(wall: SystemTime) -> Time {
     Time::try_from(wall).unwrap_or(end)
 }
 
-/// The world that a component implements (package `hotshoe:pipeline`).
+/// The world that a component implements (package `hotshoe:pipeline`, and `hotshoe:governor` for a governor).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum World {
+    /// Sample to whether it is processed.
+    Filter,
     /// Sample to named tensors.
     Preprocessor,
     /// Named tensors and the sample to an insight.
@@ -44,15 +47,19 @@ pub enum World {
     Policy,
     /// Sample to insight, driving models itself.
     Stage,
+    /// Device state to a plan. It is no step of a pipeline.
+    Governor,
 }
 
 impl fmt::Display for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Filter => "filter",
             Self::Preprocessor => "preprocessor",
             Self::Postprocessor => "postprocessor",
             Self::Policy => "policy",
             Self::Stage => "stage",
+            Self::Governor => "governor",
         })
     }
 }
@@ -173,6 +180,11 @@ pub struct DataFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Step {
+    /// A filter decides whether the sample is processed.
+    Filter {
+        /// The component's name.
+        component: String,
+    },
     /// A preprocessor turns the sample into tensors.
     Preprocess {
         /// The component's name.
@@ -319,7 +331,7 @@ pub struct Release {
     /// Data files by name.
     #[serde(default)]
     pub data: BTreeMap<String, DataFile>,
-    /// `(stage | [preprocess] infer* [postprocess]) policy*`, not empty.
+    /// `filter* (stage | [preprocess] infer* [postprocess]) policy*`, with more than filters.
     pub pipeline: Vec<Step>,
     /// The index of chunks of each blob that has one, by the blob's digest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -333,6 +345,9 @@ pub struct Release {
     /// Which of its data may be recorded on a device.
     #[serde(default, skip_serializing_if = "DataContract::is_default")]
     pub data_contract: DataContract,
+    /// The ways to run it, by name. Without any, it runs in full.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub modes: BTreeMap<String, Mode>,
 }
 
 impl Release {

@@ -12,7 +12,7 @@ use crate::{
 
 impl Release {
     /// Checks every rule that the types do not enforce: names, order of the pipeline, worlds,
-    /// grants, times, self-tests, chunks, the health gate and [`ReleaseLimits`].
+    /// grants, times, self-tests, chunks, the health gate, modes and [`ReleaseLimits`].
     pub fn validate(&self) -> Result<(), ReleaseError> {
         check_name("release", &self.name)?;
         for (what, names) in [
@@ -39,6 +39,8 @@ impl Release {
         self.check_pipeline()?;
         self.check_tests()?;
         self.check_chunks()?;
+        self.check_modes()?;
+        self.check_governor()?;
         self.health.check()
     }
 
@@ -136,6 +138,19 @@ impl Release {
         within("the sum of all `state-kib`", total, 0, most)
     }
 
+    fn check_governor(&self) -> Result<(), ReleaseError> {
+        let is_governor =
+            |(_, component): &(&String, &Component)| component.world == World::Governor;
+        let mut governors = self.components.iter().filter(is_governor);
+        match (governors.next(), governors.next()) {
+            (Some((first, _)), Some((second, _))) => Err(ReleaseError::TwoGovernors {
+                first: first.clone(),
+                second: second.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn check_sizes(&self) -> Result<(), ReleaseError> {
         for (name, component) in &self.components {
             within(
@@ -181,7 +196,7 @@ impl Release {
         )
     }
 
-    /// `(stage | [preprocess] infer* [postprocess]) policy*`, not empty, with names that exist and worlds that fit.
+    /// `filter* (stage | [preprocess] infer* [postprocess]) policy*`, with more than filters, names that exist and worlds that fit.
     fn check_pipeline(&self) -> Result<(), ReleaseError> {
         /// The input of the next step, in processing order.
         #[derive(Clone, Copy, PartialEq)]
@@ -200,6 +215,11 @@ impl Release {
         for (index, step) in self.pipeline.iter().enumerate() {
             let number = index + 1;
             let (fits, makes, found) = match step {
+                Step::Filter { .. } => (
+                    made == StepOutput::Anything,
+                    StepOutput::Anything,
+                    "a filter step comes after a step that is no filter",
+                ),
                 Step::Preprocess { .. } => (
                     made == StepOutput::Anything,
                     StepOutput::Tensors,
@@ -232,12 +252,19 @@ impl Release {
             made = makes;
             self.check_step(number, step)?;
         }
+        if made == StepOutput::Anything {
+            return Err(ReleaseError::Order {
+                step: self.pipeline.len(),
+                found: "no step comes after the filters",
+            });
+        }
         Ok(())
     }
 
     fn check_step(&self, step: usize, what: &Step) -> Result<(), ReleaseError> {
         let user = || format!("pipeline step {step}");
         let (component, needed) = match what {
+            Step::Filter { component } => (component, World::Filter),
             Step::Preprocess { component } => (component, World::Preprocessor),
             Step::Postprocess { component } => (component, World::Postprocessor),
             Step::Stage { component } => (component, World::Stage),

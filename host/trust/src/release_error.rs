@@ -56,7 +56,7 @@ pub enum ReleaseError {
     },
     /// Steps in an order that is not a pipeline.
     #[error(
-        "pipeline step {step}: {found}; a pipeline is a stage, or preprocess, infer..., postprocess, each optional; then policies"
+        "pipeline step {step}: {found}; a pipeline is filters, then a stage, or preprocess, infer..., postprocess, each optional; then policies"
     )]
     Order {
         /// The step, from 1.
@@ -159,6 +159,27 @@ pub enum ReleaseError {
     StateVersion {
         /// The component.
         component: String,
+    },
+    /// A mode with contradictory settings.
+    #[error("mode `{mode}`: {problem}")]
+    Mode {
+        /// The mode.
+        mode: String,
+        /// The problem, and what to do.
+        problem: String,
+    },
+    /// Modes without a full one.
+    #[error("the release has modes, and none is the full one; give exactly one mode `level = 0`")]
+    NoFullMode,
+    /// Two components of the world `governor`.
+    #[error(
+        "components `{first}` and `{second}` are governors; a release has one at most: remove one"
+    )]
+    TwoGovernors {
+        /// One of them.
+        first: String,
+        /// Another one.
+        second: String,
     },
     /// Two self-tests of one name.
     #[error("two self-tests are called `{name}`; rename one")]

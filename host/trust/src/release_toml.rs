@@ -13,7 +13,7 @@
 //! [components.read-page]
 //! file = "read-page.wasm"       # relative to this file
 //! source = "."                  # sources of `file`, for `hotshoe build`; `pack` ignores it; default: none
-//! world = "stage"               # preprocessor, postprocessor, policy or stage
+//! world = "stage"               # filter, preprocessor, postprocessor, policy, stage or governor
 //! grants = ["log", "infer", "data", "config", "state"]
 //! models = ["detect"]           # needs grant infer or wasi-nn
 //! data = ["characters"]         # needs grant data
@@ -51,7 +51,7 @@
 //! file = "characters.txt"
 //! media-type = "text/plain"
 //!
-//! [[pipeline]]                  # (stage | [preprocess] infer... [postprocess]) policy...
+//! [[pipeline]]                  # filter... (stage | [preprocess] infer... [postprocess]) policy...
 //! stage = "read-page"
 //!
 //! [[pipeline]]
@@ -89,6 +89,15 @@
 //! share = 1.0                   # of the samples
 //! samples = 20
 //! min-agreement = 0.9
+//!
+//! [modes.full]                  # ways to run the release with less, for a governor to choose from; default: none
+//! level = 0                     # exactly one mode has level 0: it leaves nothing out
+//!
+//! [modes.reduced]
+//! level = 1                     # each further level runs less
+//! rate = { every = 3, max-per-second = 2.0, only-on-motion = false } # default: every sample
+//! variants = { read = "int8" }  # by model; default: as `prefer` says
+//! rests = { components = ["raise-alarm"], outputs = ["insight", "action", "custom"] } # policies that are fail-open; default: nothing
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,6 +118,7 @@ use crate::{
     digest::{Blob, Digest},
     health::HealthGate,
     limits::ReleaseLimits,
+    mode::Mode,
     release::{
         Component, DataFile, DeviceSelector, Grant, Release, StageFailure, Step, Time, World, first,
     },
@@ -156,6 +166,9 @@ pub struct ReleaseToml {
     /// Which of its data may be recorded on a device. Default: nothing.
     #[serde(default)]
     pub data_contract: DataContract,
+    /// The ways to run it, by name. Default: in full alone.
+    #[serde(default)]
+    pub modes: BTreeMap<String, Mode>,
 }
 
 /// A `[components.NAME]` table.
@@ -227,6 +240,7 @@ impl StepToml {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct StepFields {
+    filter: Option<String>,
     preprocess: Option<String>,
     infer: Option<String>,
     postprocess: Option<String>,
@@ -243,6 +257,7 @@ impl TryFrom<StepFields> for StepToml {
         let on_failure = fields.on_failure.unwrap_or_default();
         let is_policy = fields.policy.is_some();
         let mut steps = [
+            fields.filter.map(|component| Step::Filter { component }),
             fields
                 .preprocess
                 .map(|component| Step::Preprocess { component }),
@@ -260,7 +275,7 @@ impl TryFrom<StepFields> for StepToml {
         .flatten();
         let (Some(step), None) = (steps.next(), steps.next()) else {
             return Err(
-                "a step has one of `preprocess`, `infer`, `postprocess`, `stage` and `policy`",
+                "a step has one of `filter`, `preprocess`, `infer`, `postprocess`, `stage` and `policy`",
             );
         };
         if policy_fails && !is_policy {
@@ -407,6 +422,7 @@ impl ReleaseToml {
             tests,
             health: self.health.clone(),
             data_contract: self.data_contract.clone(),
+            modes: self.modes.clone(),
         };
         release.validate()?;
         Ok(release)

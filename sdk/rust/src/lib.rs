@@ -27,6 +27,7 @@
 
 mod bindings;
 mod error;
+pub mod governor;
 mod log;
 pub mod nn;
 mod panics;
@@ -64,6 +65,7 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod private {
     pub use crate::bindings::hotshoe::pipeline::log::{Level, log};
+    pub use crate::governor::bindings as governor;
     pub use crate::panics::report as report_panics;
     pub use crate::worlds::{policy, postprocessor, preprocessor, stage};
 }

@@ -194,6 +194,7 @@ fn no_thread_is_started_elsewhere() {
     let mut starting = Vec::new();
     for name in [
         "base", "config", "daemon", "delivery", "http", "link", "oip", "pipeline", "protocol",
+        "senses",
     ] {
         let folder = host.join(name).join("src");
         if !folder.is_dir() {

@@ -67,6 +67,7 @@ impl Task {
             World::Preprocessor => Self::Prepare(sample(content_type, &bytes)),
             World::Stage => Self::Process(sample(content_type, &bytes)),
             World::Policy => Self::Decide(Expectation::parse(&bytes)?.insight),
+            World::Filter | World::Governor => bail!("no template is a {world}"),
             World::Postprocessor => {
                 let (with, outputs): (Vec<_>, Vec<_>) = npz::read(&bytes, npz::Limits::SAMPLE)?
                     .into_iter()

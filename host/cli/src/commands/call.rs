@@ -177,8 +177,9 @@ fn release_toml(args: &Args) -> anyhow::Result<Table> {
         path: path(),
         source,
     })?;
-    let world = match args.world.or_else(|| world_of(&found.exports)) {
-        Some(world) => world,
+    let world = args.world.or_else(|| world_of(&found.exports));
+    let (world, step) = match world.and_then(|world| Some((world, step(world)?))) {
+        Some(both) => both,
         None => {
             let found = match found.exports.as_slice() {
                 [] => "nothing".to_owned(),
@@ -206,7 +207,7 @@ fn release_toml(args: &Args) -> anyhow::Result<Table> {
         ("expires-in", "1d".into()),
         (
             "pipeline",
-            vec![Value::from(table([(step(world), NAME.into())]))].into(),
+            vec![Value::from(table([(step, NAME.into())]))].into(),
         ),
     ]);
     for (key, files) in [("data", &args.data), ("models", &args.model)] {

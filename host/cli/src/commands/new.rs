@@ -101,10 +101,13 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             "  {table}: release.toml already has it; both components use it"
         ))?;
     }
-    if is_added && args.world != World::Policy {
+    if is_added
+        && args.world != World::Policy
+        && let Some(step) = step(args.world)
+    {
         terminal.print(format!(
             "\nTo run it, add a [[pipeline]] entry with `{} = \"{}\"` to {}",
-            step(args.world),
+            step,
             args.name,
             folder.join("release.toml").display()
         ))?;
@@ -117,14 +120,15 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The key of a world's step in a pipeline.
-pub(super) const fn step(world: World) -> &'static str {
-    match world {
+/// The key of a world's step in a pipeline; none for one that makes no pipeline by itself.
+pub(super) const fn step(world: World) -> Option<&'static str> {
+    Some(match world {
         World::Preprocessor => "preprocess",
         World::Postprocessor => "postprocess",
         World::Policy => "policy",
         World::Stage => "stage",
-    }
+        World::Filter | World::Governor => return None,
+    })
 }
 
 fn language(word: &str) -> Result<Language, String> {

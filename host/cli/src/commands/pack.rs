@@ -29,7 +29,7 @@ release.toml (paths are relative to it; an unknown key is refused):
   labels = { site = \"lab\" }
   [components.read-page]
   file = \"read-page.wasm\"
-  world = \"stage\"                     # preprocessor | postprocessor | policy | stage
+  world = \"stage\"                     # filter | preprocessor | postprocessor | policy | stage | governor
   grants = [\"log\", \"infer\", \"vision\"] # log metrics clock config data state vision infer wasi-nn wasi wasi-sockets wasi-http
   models = [\"detect\"]                 # the models it may run
   limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }
@@ -39,7 +39,7 @@ release.toml (paths are relative to it; an unknown key is refused):
   [data.rules]
   file = \"rules.json\"
   media-type = \"application/json\"
-  [[pipeline]]                        # (stage | [preprocess] infer* [postprocess]) policy*
+  [[pipeline]]                        # filter* (stage | [preprocess] infer* [postprocess]) policy*
   stage = \"read-page\"
   [[tests]]                           # a device runs them before the release serves, to check the models
   name = \"page\"
@@ -52,6 +52,11 @@ release.toml (paths are relative to it; an unknown key is refused):
   recorded = \"tests/line-4\"
   [data-contract]                     # optional: what `hotshoe record` may record, if the device allows it too
   record = [\"sample\", \"tensors\", \"insight\"]
+  [modes.full]                        # optional: ways to run it with less, for a governor; exactly one has level 0
+  level = 0
+  [modes.reduced]
+  level = 1                           # also variants = { MODEL = \"VARIANT\" }, rests = { components, outputs }
+  rate = { every = 3 }                # also max-per-second, only-on-motion
   [health]                            # optional: the rules that a trial must meet before a device keeps the release
   min-samples = 20
   min-seconds = 10

@@ -21,8 +21,8 @@ Example: the exports and imports of a policy
 Example: update the interfaces of a project
   hotshoe wit --vendor my-policy/wit")]
 pub(crate) struct Args {
-    /// Only the parts for this world: preprocessor, postprocessor, policy or stage
-    #[arg(long, value_name = "WORLD", value_parser = world, conflicts_with = "vendor")]
+    /// Only the parts for this world: filter, preprocessor, postprocessor, policy, stage or governor
+    #[arg(long, value_name = "WORLD", value_parser = any_world, conflicts_with = "vendor")]
     world: Option<World>,
     /// Write the files into this folder; other files in it stay
     #[arg(long, value_name = "DIR")]
@@ -77,8 +77,24 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Parses the name of a world, of those without a template, too.
+fn any_world(word: &str) -> Result<World, String> {
+    let others = [World::Filter, World::Governor];
+    let found = others.into_iter().find(|world| world.to_string() == word);
+    found.map_or_else(
+        || {
+            let names = others.map(|world| world.to_string()).join(", ");
+            world(word).map_err(|message| format!("{message}, {names}"))
+        },
+        Ok,
+    )
+}
+
 /// The file with the worlds and their exports.
 const WORLDS: &str = "worlds.wit";
+
+/// The folder of the package that only governors use.
+const GOVERNOR: &str = "governor/";
 
 /// The path without the folder of a later version.
 fn name(path: &str) -> &str {
@@ -96,17 +112,20 @@ fn text(file: &File) -> anyhow::Result<&'static str> {
 fn may_use(path: &str, world: World) -> bool {
     match world {
         World::Policy => path == "types.wit" || path == "host.wit",
-        _ => true,
+        World::Governor => path == "host.wit" || path.starts_with(GOVERNOR),
+        _ => !path.starts_with(GOVERNOR),
     }
 }
 
 /// The blocks of the worlds file that one world needs: its own, its interface and `imports`.
 fn of_world(text: &str, world: World) -> String {
     let interface = match world {
+        World::Filter => "admit",
         World::Preprocessor => "preprocess",
         World::Postprocessor => "postprocess",
         World::Policy => "decide",
         World::Stage => "process",
+        World::Governor => "govern",
     };
     let wanted = [
         format!("interface {interface} {{"),
@@ -131,6 +150,7 @@ fn of_world(text: &str, world: World) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]
@@ -153,5 +173,24 @@ mod tests {
         for other in ["interface process {", "world stage {", "Two more things"] {
             assert!(!shown.contains(other), "{other} in {shown}");
         }
+    }
+
+    #[test]
+    fn governors_have_a_package_of_their_own_and_filters_a_world_of_0_2_0() {
+        let paths = |world| -> Vec<&str> {
+            let files = embedded::files(&WIT, "").into_iter();
+            let used = files.filter(|file| may_use(name(file.path), world));
+            used.map(|file| file.path).collect()
+        };
+        let own = "governor/governor.wit";
+        assert!(paths(World::Governor).contains(&own));
+        assert!(paths(World::Governor).contains(&"host.wit"));
+        for world in [World::Filter, World::Policy, World::Stage] {
+            assert!(!paths(world).contains(&own), "{world}");
+        }
+        assert_eq!(any_world("governor"), Ok(World::Governor));
+        assert_eq!(any_world("stage"), Ok(World::Stage));
+        let refused = any_world("gouvernor").unwrap_err();
+        assert!(refused.ends_with("stage, filter, governor"), "{refused}");
     }
 }

@@ -96,6 +96,9 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         counters.failed,
         counters.in_flight
     ))?;
+    if counters.skipped > 0 {
+        terminal.print(format!("          skipped: {}", counters.skipped))?;
+    }
     for (what, names) in [("dropped", &counters.dropped), ("failed", &counters.faults)] {
         for (name, count) in names {
             terminal.print(terminal.warning(&format!("          {what}: {name} {count}")))?;

@@ -26,7 +26,9 @@ impl ReplyTo {
         match (self, ending) {
             (Self::None, _) => {}
             (Self::Query(responder), Ending::Result) => responder.reply(body),
-            (Self::Query(responder), Ending::Failure | Ending::Drop) => responder.refuse(body),
+            (Self::Query(responder), Ending::Failure | Ending::Drop | Ending::Skip) => {
+                responder.refuse(body);
+            }
             (Self::File(file), ending) => file.finish(ending, body),
             // The client may have stopped waiting.
             (Self::Call(caller), ending) => drop(caller.try_send((ending, body.to_vec()))),

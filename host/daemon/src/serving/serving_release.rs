@@ -124,7 +124,13 @@ impl SampleOutcome {
             | Fault::Instantiation
             | Fault::BackingOff => Self::Trap,
             Fault::Deadline => Self::Deadline,
-            Fault::Tensor | Fault::Model | Fault::Denied | Fault::Guest(_) => Self::Error,
+            Fault::Skipped => Self::Success,
+            Fault::Tensor
+            | Fault::Model
+            | Fault::Denied
+            | Fault::InvalidPlan
+            | Fault::UnsignedMode
+            | Fault::Guest(_) => Self::Error,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The counts of samples. An accepted sample ends exactly once: as a result, as a drop with a reason, or as a failure with a fault.
+//! The counts of samples. An accepted sample ends exactly once: as a result, skipped, as a drop with a reason, or as a failure with a fault.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ impl DropReason {
 pub enum Settlement<'a> {
     /// It gave a result, also if a policy keeps the insight on the device.
     Result,
+    /// A component left it out.
+    Skipped,
     /// It was dropped.
     Dropped(DropReason),
     /// It failed at a stage, by a fault with a stable name.
@@ -101,6 +103,7 @@ impl Tally {
         counters.in_flight = counters.in_flight.saturating_sub(1);
         match settlement {
             Settlement::Result => counters.results += 1,
+            Settlement::Skipped => counters.skipped += 1,
             Settlement::Dropped(reason) => count(&mut counters.dropped, reason.name()),
             Settlement::Failed { stage, fault } => {
                 counters.failed += 1;
@@ -128,6 +131,7 @@ fn count(counters: &mut BTreeMap<String, u64>, name: &str) {
 fn observe(settlement: Settlement<'_>) {
     match settlement {
         Settlement::Result => metrics::counter!("hotshoe_results_total").increment(1),
+        Settlement::Skipped => metrics::counter!("hotshoe_skipped_total").increment(1),
         Settlement::Dropped(reason) => {
             metrics::counter!("hotshoe_dropped_total", "reason" => reason.name()).increment(1);
         }

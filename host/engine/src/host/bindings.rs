@@ -1,4 +1,4 @@
-//! Bindings of every interface of `hotshoe:pipeline`, in each version, and of `wasi:nn`, generated from `wit/`.
+//! Bindings of every interface of `hotshoe:pipeline`, in each version, of `hotshoe:governor` and of `wasi:nn`, generated from `wit/`.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -31,7 +31,16 @@ wasmtime::component::bindgen!({
 pub(crate) mod v0_2 {
     wasmtime::component::bindgen!({
         path: "../../wit/0.2.0",
-        world: "hotshoe:pipeline/imports",
+        inline: "
+            package hotshoe:host;
+            world host {
+                include hotshoe:pipeline/imports@0.2.0;
+                export hotshoe:pipeline/admit@0.2.0;
+                export hotshoe:pipeline/preprocess@0.2.0;
+                export hotshoe:pipeline/process@0.2.0;
+            }
+        ",
+        world: "hotshoe:host/host",
         with: {
             "hotshoe:pipeline/types@0.2.0": crate::host::bindings::hotshoe::pipeline::types,
             "hotshoe:pipeline/samples@0.2.0": crate::host::bindings::hotshoe::pipeline::samples,
@@ -42,7 +51,20 @@ pub(crate) mod v0_2 {
         imports: { default: trappable },
     });
 
+    pub(crate) use exports::hotshoe::pipeline::admit::Verdict;
+    pub(crate) use exports::hotshoe::pipeline::preprocess::Prepared;
+    pub(crate) use exports::hotshoe::pipeline::process::Processed;
     pub(crate) use hotshoe::pipeline::{clock, config, fault, infer, log, metrics, state, vision};
+}
+
+/// `hotshoe:governor`: an export, without imports of its own.
+pub(crate) mod governor {
+    wasmtime::component::bindgen!({
+        path: "../../wit/governor",
+        world: "hotshoe:governor/governor",
+    });
+
+    pub(crate) use exports::hotshoe::governor::govern::*;
 }
 
 /// `wasi:nn`.

@@ -74,6 +74,7 @@ pub(crate) fn release() -> Release {
         tests: vec![],
         health: HealthGate::default(),
         data_contract: hotshoe_trust::DataContract::default(),
+        modes: BTreeMap::new(),
     }
 }
 

@@ -46,16 +46,22 @@ impl Target {
     /// The interface that the world exports.
     pub(super) fn export(&self) -> &'static str {
         match self.kind {
+            World::Filter => "admit",
             World::Preprocessor => "preprocess",
             World::Postprocessor => "postprocess",
             World::Policy => "decide",
             World::Stage => "process",
+            World::Governor => "govern",
         }
     }
 
     /// The function that the author's package must have, and its signature.
     pub(super) fn function(&self) -> (&'static str, &'static str) {
         match self.kind {
+            World::Filter => (
+                "Admit",
+                "func Admit(sample *samples.Sample) (admit.Verdict, error)",
+            ),
             World::Preprocessor => (
                 "Prepare",
                 "func Prepare(sample *samples.Sample) ([]tensors.NamedTensor, error)",
@@ -71,6 +77,10 @@ impl Target {
             World::Stage => (
                 "Process",
                 "func Process(sample *samples.Sample) (types.Insight, error)",
+            ),
+            World::Governor => (
+                "Govern",
+                "func Govern(state govern.DeviceState) (govern.Plan, error)",
             ),
         }
     }

@@ -33,11 +33,13 @@ pub(super) struct Report {
     pub too_complex: Option<String>,
 }
 
-const WORLDS: [(World, &str); 4] = [
+const WORLDS: [(World, &str); 6] = [
+    (World::Filter, "hotshoe:pipeline/admit@"),
     (World::Preprocessor, "hotshoe:pipeline/preprocess@"),
     (World::Postprocessor, "hotshoe:pipeline/postprocess@"),
     (World::Policy, "hotshoe:pipeline/decide@"),
     (World::Stage, "hotshoe:pipeline/process@"),
+    (World::Governor, "hotshoe:governor/govern@"),
 ];
 
 impl Report {

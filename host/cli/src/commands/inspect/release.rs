@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use hotshoe_store::Layout;
 use hotshoe_trust::manifest::Manifest;
-use hotshoe_trust::{Allowed, Component, Digest, Release, ReleaseLimits, Step, strict_json};
+use hotshoe_trust::{Allowed, Component, Digest, Mode, Release, ReleaseLimits, Step, strict_json};
 use serde::{Deserialize, Serialize};
 use termtree::Tree;
 
@@ -131,7 +131,7 @@ impl Inspection {
     pub(super) fn tree(&self, terminal: &Terminal) -> Tree<String> {
         let release = &self.release;
         let title = format!("{} {}", release.name, release.generation);
-        Tree::new(terminal.bold(&title)).with_leaves([
+        let leaves = [
             Tree::new(format!("manifest {}", self.digest)),
             Tree::new(format!(
                 "issued {}, expires {}",
@@ -148,7 +148,9 @@ impl Inspection {
             contents(release),
             trial(release),
             self.signature_branch(),
-        ])
+        ];
+        let leaves = leaves.into_iter().chain(modes(release));
+        Tree::new(terminal.bold(&title)).with_leaves(leaves)
     }
 
     fn component_branch(&self, terminal: &Terminal) -> Tree<String> {
@@ -273,6 +275,39 @@ fn trial(release: &Release) -> Tree<String> {
     Tree::new("checks before it is kept".to_owned()).with_leaves(lines.into_iter().map(Tree::new))
 }
 
+/// The modes in order of their levels; none where the release has none.
+fn modes(release: &Release) -> Option<Tree<String>> {
+    let mut modes: Vec<_> = release.modes.iter().collect();
+    modes.sort_by_key(|(_, mode)| mode.level);
+    let leaves = modes
+        .iter()
+        .map(|(name, mode)| Tree::new(format!("{name}: {}", mode_text(mode))));
+    (!modes.is_empty()).then(|| Tree::new("modes".to_owned()).with_leaves(leaves))
+}
+
+fn mode_text(mode: &Mode) -> String {
+    let mut parts = vec![format!("level {}", mode.level)];
+    if mode.rate.every > 1 {
+        parts.push(format!("1 of {} samples", mode.rate.every));
+    }
+    if let Some(most) = mode.rate.max_per_second {
+        parts.push(format!("at most {most} samples a second"));
+    }
+    if mode.rate.only_on_motion {
+        parts.push("only on motion".to_owned());
+    }
+    for (model, variant) in &mode.variants {
+        parts.push(format!("[{model}] as {variant}"));
+    }
+    for component in &mode.rests.components {
+        parts.push(format!("without {component}"));
+    }
+    for output in &mode.rests.outputs {
+        parts.push(format!("without output/{output}"));
+    }
+    parts.join(", ")
+}
+
 fn devices(release: &Release) -> String {
     let names = match release.devices.names.as_slice() {
         [] => "any".to_owned(),
@@ -304,7 +339,9 @@ fn pipeline(release: &Release) -> String {
 
 fn step(step: &Step) -> String {
     match step {
-        Step::Preprocess { component } | Step::Postprocess { component } => component.clone(),
+        Step::Filter { component }
+        | Step::Preprocess { component }
+        | Step::Postprocess { component } => component.clone(),
         Step::Stage { component } | Step::Policy { component, .. } => component.clone(),
         Step::Infer { model } => format!("[{model}]"),
     }

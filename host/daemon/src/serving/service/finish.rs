@@ -1,8 +1,8 @@
 //! The end of a sample: it is counted, published, and its sender gets the answer.
 
-use hotshoe_engine::Action;
+use hotshoe_engine::{Action, Fault};
 use hotshoe_link::{LinkError, Topic};
-use hotshoe_pipeline::{Decision, Outcome, StageTime};
+use hotshoe_pipeline::{Decision, Outcome, SampleError, StageTime};
 use hotshoe_trust::{Release, Verified};
 use serde::Serialize;
 
@@ -26,6 +26,7 @@ impl Service {
                     mirror.offer(&job.sample, decision.insight);
                 }
             }
+            Err(error) if error.fault == Fault::Skipped => self.skip(job, release, &error),
             Err(error) => {
                 self.fail(
                     job,
@@ -87,6 +88,20 @@ impl Service {
             stages,
         };
         reply(answer, Ending::Result, &body);
+    }
+
+    /// Ends a sample that a component left out: counts it and answers its sender. It is not published.
+    fn skip(&self, job: &Job, release: &Verified<Release>, why: &SampleError) {
+        let Some(answer) = job.ticket.settle(Settlement::Skipped) else {
+            return;
+        };
+        let body = ErrorMessage {
+            head: Head::of(&job.sample, Some(release)),
+            stage: &why.stage,
+            fault: why.fault.name(),
+            message: &why.message,
+        };
+        reply(answer, Ending::Skip, &body);
     }
 
     /// Ends a sample that failed: counts, publishes and answers it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hotshoe_base::micros;
+use hotshoe_engine::Fault;
 use hotshoe_pipeline::{StageTime, Worker};
 use hotshoe_trust::InstanceMode;
 
@@ -69,7 +70,11 @@ impl Service {
         let started = self.clock.now();
         let outcome = self.run_pipeline(ready, job, served);
         let time = micros(self.clock.elapsed(started));
-        served.observer().add(SampleOutcome::of(&outcome), time);
+        // A release proves nothing by the samples that it leaves out.
+        let ended = outcome.result.as_ref().err().map(|error| error.fault);
+        if ended != Some(Fault::Skipped) {
+            served.observer().add(SampleOutcome::of(&outcome), time);
+        }
         for failure in &outcome.tolerated {
             self.tally.tolerated(&failure.stage);
         }
