@@ -97,11 +97,6 @@ impl Faults {
         self.left.store(Self::NEVER, Ordering::Relaxed);
     }
 
-    /// Begins the fault with the next step.
-    pub fn begin(&self) {
-        self.left.store(0, Ordering::Relaxed);
-    }
-
     fn step(&self, needs: Needs) -> io::Result<()> {
         if self.kind == Kind::Full && needs == Needs::Power {
             return Ok(());
@@ -237,6 +232,13 @@ impl Disk {
             .open(path)
     }
 
+    /// Opens a file to append to it. What it has is durable already.
+    pub fn open_end(&self, path: &Path) -> io::Result<File> {
+        let file = OpenOptions::new().read(true).append(true).open(path)?;
+        self.faults.note(&file, true)?;
+        Ok(file)
+    }
+
     /// Writes `piece` at the file's position.
     pub fn write(&self, file: &mut File, piece: &[u8]) -> io::Result<()> {
         let whole = self.faults.step(Needs::Space);
@@ -341,10 +343,11 @@ pub fn wider_mode(path: &Path, bits: u32) -> Option<u32> {
     (mode & bits != 0).then_some(mode)
 }
 
-/// The part of `piece` that reaches the disk: half of it if a fault interrupts the write.
+/// The part of `piece` that reaches the disk: half of it if a fault interrupts the write, nothing on a read-only disk.
 fn written<'a>(piece: &'a [u8], whole: &io::Result<()>) -> &'a [u8] {
     match whole {
         Ok(()) => piece,
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => &[],
         Err(_) => piece.get(..piece.len() / 2).unwrap_or_default(),
     }
 }

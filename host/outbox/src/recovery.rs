@@ -3,7 +3,7 @@
 mod reading;
 
 use std::collections::BTreeMap;
-use std::io::{self, Seek as _, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hotshoe_base::Clock;
@@ -125,13 +125,12 @@ fn segments(folder: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
 fn reopen(log: &mut Log, last: Option<(u64, u64)>, torn_bytes: u64) -> Option<Active> {
     let (number, bytes) = last?;
     let path = segment_path(&log.folder, number);
-    let mut file = log.disk.open(&path).ok()?;
+    let file = log.disk.open_end(&path).ok()?;
     if torn_bytes > 0 {
         let cut = log.disk.truncate(&file, bytes);
         cut.and_then(|()| log.disk.sync_data(&file)).ok()?;
         log.index.segments.entry(number).or_default().bytes = bytes;
     }
-    file.seek(SeekFrom::End(0)).ok()?;
     Some(Active {
         number,
         file,
