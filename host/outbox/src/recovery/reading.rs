@@ -87,15 +87,17 @@ impl Reading {
         let expected = listed.iter().copied().chain(first_new..=last);
         let missing = expected.filter(|number| !segments.contains_key(number));
         self.recovery.missing_segments = missing.take(1024).collect();
+        let mut used = last;
         for (&number, path) in segments {
             if state.is_some() && number <= before && !listed.contains(&number) {
                 let _ = disk.remove(path);
                 continue;
             }
             match files::read_bytes(path, MAX_SEGMENT_BYTES) {
-                // The power was cut while it was begun: nothing was accepted into it.
+                // The power was cut while it was begun: nothing was accepted into it, and its number is used again.
                 Ok(bytes) if number == last && bytes.len() < HEADER_BYTES => {
                     let _ = disk.remove(path);
+                    used = last.saturating_sub(1);
                 }
                 Ok(bytes) => self.read_segment(number, path, &bytes, key, number == last)?,
                 Err(error) => {
@@ -104,7 +106,7 @@ impl Reading {
                 }
             }
         }
-        Ok(last.max(before))
+        Ok(used.max(before))
     }
 
     fn read_segment(
