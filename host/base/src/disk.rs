@@ -384,3 +384,6 @@ fn part_of(path: &Path) -> PathBuf {
     name.push(PART);
     name.into()
 }
+
+#[cfg(test)]
+mod tests;
