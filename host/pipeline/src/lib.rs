@@ -4,11 +4,11 @@
 //! tensors returns them as its insight.
 #![forbid(unsafe_code)]
 
+mod avoid;
 mod back_off;
 mod choice;
 mod expectation;
 mod infer;
-pub mod latency;
 mod load_error;
 mod model_status;
 mod models;
@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use self::infer::InferStep;
 
+pub use avoid::ModelRunCounts;
 pub use back_off::{BackOffChange, BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
 pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES, Undecided};
 pub use expectation::Expectation;
