@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
 use hotshoe_config::{
-    Config, ConfigError, DeployConfig, Files, FrontTls, GovernorConfig, IntakeConfig, MetricsConfig, OipConfig,
-    TRUST, changed, changed_files, content, files_of_link,
+    Config, ConfigError, DeployConfig, Files, FrontTls, GovernorConfig, IntakeConfig,
+    MetricsConfig, OipConfig, TRUST, changed, changed_files, content, files_of_link,
 };
 use hotshoe_protocol::status::ReloadStatus;
 use hotshoe_trust::time_of;

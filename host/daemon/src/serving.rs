@@ -2,10 +2,12 @@
 
 pub mod answer;
 pub mod intake;
+pub mod motion_gate;
 mod observed;
 pub mod output;
 mod published_status;
 pub mod queue;
+pub mod rate_gate;
 mod service;
 mod serving_release;
 mod shadow;

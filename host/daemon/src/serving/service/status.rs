@@ -78,6 +78,7 @@ impl Service {
                 .failed_files
                 .as_ref()
                 .map(|failed_files| failed_files.status()),
+            governor: self.published_status.governor(),
             events: self.published_status.events().recent(),
         }
     }
