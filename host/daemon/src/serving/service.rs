@@ -1,6 +1,7 @@
 //! The service: the state that senders, workers and the status share.
 
 mod accept;
+mod figures;
 mod finish;
 mod local_client;
 mod recordings;
@@ -16,7 +17,6 @@ use hotshoe_base::Clock;
 use hotshoe_config::MESSAGE_OVERHEAD;
 use hotshoe_engine::Sample;
 use hotshoe_link::Link;
-use hotshoe_pipeline::latency::Latency;
 use hotshoe_protocol::event::{KnownKind, Subject};
 use hotshoe_trust::Device;
 use parking_lot::Mutex;
@@ -26,6 +26,7 @@ use crate::metrics::ModelMeter;
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
 use crate::serving::motion_gate::MotionGate;
+use crate::serving::latency::Latency;
 use crate::serving::queue::Queue;
 use crate::serving::rate_gate::RateGate;
 use crate::serving::tally::{Tally, Ticket};
@@ -112,7 +113,7 @@ impl Service {
             published_status,
             link,
             tally: Tally::default(),
-            latency: Latency::default(),
+            latency: Latency::timed_by(clock.clone()),
             meter: ModelMeter::default(),
             recorder,
             failed_files,
