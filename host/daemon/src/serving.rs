@@ -3,8 +3,8 @@
 pub mod answer;
 pub mod figures;
 pub mod intake;
-pub mod motion_gate;
 pub mod latency;
+pub mod motion_gate;
 mod observed;
 pub mod output;
 mod published_status;

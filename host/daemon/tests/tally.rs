@@ -14,8 +14,8 @@ use hotshoe_base::VirtualClock;
 use hotshoe_daemon::serving::SampleOutcome;
 use hotshoe_daemon::serving::answer::ReplyTo;
 use hotshoe_daemon::serving::intake::{IntakeError, admit};
-use hotshoe_daemon::serving::tally::{DropReason, Settlement, SkipReason, Tally, Ticket};
 use hotshoe_daemon::serving::latency::{Latency, MAX_STAGES};
+use hotshoe_daemon::serving::tally::{DropReason, Settlement, SkipReason, Tally, Ticket};
 use hotshoe_link::Incoming;
 use proptest::prelude::*;
 

@@ -230,7 +230,7 @@ impl Rounds {
             smaller_variants: self.release.smaller_variants,
         };
         let moment = state::moment(sample, figures, &setting);
-        let state = state::device_state(sample, figures, self.release.measured(), &setting);
+        let state = state::device_state(sample, figures, &self.release.measured(), &setting);
         let full = self.release.full_mode.as_deref();
         let called = self.release.governor.as_mut().map(|governor| {
             let made = governor.govern(&state);

@@ -11,9 +11,9 @@ use hotshoe_trust::InstanceMode;
 
 use super::{Job, Service};
 use crate::in_force::InForce;
-use crate::serving::tally::{DropReason, SkipReason};
 use crate::serving::latency::TOTAL;
 use crate::serving::observed::mode_of;
+use crate::serving::tally::{DropReason, SkipReason};
 use crate::serving::{SampleOutcome, ServingRelease};
 
 /// Stage of samples that fail in the daemon itself.
