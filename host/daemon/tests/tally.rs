@@ -15,14 +15,15 @@ use hotshoe_daemon::serving::SampleOutcome;
 use hotshoe_daemon::serving::answer::ReplyTo;
 use hotshoe_daemon::serving::intake::{IntakeError, admit};
 use hotshoe_daemon::serving::latency::{Latency, MAX_STAGES};
-use hotshoe_daemon::serving::tally::{DropReason, Settlement, Tally, Ticket};
+use hotshoe_daemon::serving::tally::{DropReason, Settlement, SkipReason, Tally, Ticket};
 use hotshoe_link::Incoming;
 use proptest::prelude::*;
 
 fn settlement() -> impl Strategy<Value = Option<Settlement<'static>>> {
     prop_oneof![
         Just(Some(Settlement::Result)),
-        Just(Some(Settlement::Skipped)),
+        Just(Some(Settlement::Skipped(SkipReason::Component))),
+        Just(Some(Settlement::Skipped(SkipReason::Rest))),
         Just(Some(Settlement::Dropped(DropReason::BlockTimeout))),
         Just(Some(Settlement::Dropped(DropReason::DrainDeadline))),
         Just(Some(Settlement::Failed {
@@ -53,8 +54,11 @@ proptest! {
         let counters = tally.snapshot();
         prop_assert!(counters.add_up());
         prop_assert_eq!(counters.in_flight, 0);
-        let skipped = ends.iter().filter(|end| **end == Some(Settlement::Skipped));
+        let skipped = ends
+            .iter()
+            .filter(|end| matches!(end, Some(Settlement::Skipped(_))));
         prop_assert_eq!(counters.skipped, skipped.count() as u64);
+        prop_assert_eq!(counters.skipped_by.values().sum::<u64>(), counters.skipped);
         prop_assert_eq!(counters.faults.get("abandoned").copied().unwrap_or(0), open);
         prop_assert_eq!(counters.faults.values().sum::<u64>(), counters.failed);
         prop_assert_eq!(counters.failed_at.values().sum::<u64>(), counters.failed);

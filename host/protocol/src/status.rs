@@ -1,5 +1,7 @@
 //! The status of a device, as JSON under its `status` key.
 
+mod governor;
+
 use std::collections::BTreeMap;
 
 use hotshoe_audit::SignedHead;
@@ -7,10 +9,14 @@ use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
 use hotshoe_trust::{Digest, Release, SigningKey, Time, Verified};
 use serde::{Deserialize, Serialize};
 
+pub use governor::{
+    GovernorFailure, GovernorStatus, ModeStatus, PlanItem, SensorFaultStatus, SensorStatus,
+    ThermalStatus, WaitStatus,
+};
 pub use hotshoe_base::supervisor::{PartState, PartStatus};
 
 /// The status of a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The version of this format: [`STATUS_FORMAT`]. New fields do not raise it, so a reader ignores fields that it does not know.
     #[serde(default = "first_format")]
@@ -98,6 +104,9 @@ pub struct Status {
     /// The last signed head of the audit log. `None` without a key, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<SignedHead>,
+    /// The sensors of the device and the plan in force. `None` without `governor.enabled`, and from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub governor: Option<GovernorStatus>,
     /// The last events, at most [`MAX_EVENTS`](crate::event::MAX_EVENTS), oldest first.
     #[serde(
         default,
@@ -561,9 +570,12 @@ pub struct Counters {
     pub accepted: u64,
     /// Samples with a result.
     pub results: u64,
-    /// Samples that a component left out.
+    /// Samples that were left out: by a component, or by the plan in force.
     #[serde(default)]
     pub skipped: u64,
+    /// The same samples, by reason. Empty from older daemons.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped_by: BTreeMap<String, u64>,
     /// Samples that were dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Samples that failed.

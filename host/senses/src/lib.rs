@@ -25,8 +25,8 @@ pub use history::{History, HistoryError, Shape};
 pub use ladder::{Decision, Ladder, LadderLimits, Refusal, Waiting, WaitsFor, Wish};
 pub use parse::parse;
 pub use plan::{
-    Because, MAX_ITEMS, MAX_NAME_BYTES, MAX_REASON_BYTES, Plan, PlanError, Rate, Rest, SignedMode,
-    SignedModes,
+    Because, MAX_ITEMS, MAX_NAME_BYTES, MAX_REASON_BYTES, Plan, PlanError, Rate, Rest, Severity,
+    SignedMode, SignedModes,
 };
 pub use reading::{
     Battery, Charging, CoolingDevice, CpuPolicy, Load, Mains, Memory, Pressure, RaplZone, Reading,

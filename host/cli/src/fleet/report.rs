@@ -1,5 +1,7 @@
 //! The status of one device, as text.
 
+mod governor;
+
 use hotshoe_protocol::event::Severity;
 use hotshoe_protocol::status::Status;
 use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, WaitReason, WatchMode};
@@ -96,14 +98,18 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         counters.failed,
         counters.in_flight
     ))?;
-    if counters.skipped > 0 {
+    if counters.skipped > 0 && counters.skipped_by.is_empty() {
         terminal.print(format!("          skipped: {}", counters.skipped))?;
+    }
+    for (reason, count) in &counters.skipped_by {
+        terminal.print(format!("          skipped: {reason} {count}"))?;
     }
     for (what, names) in [("dropped", &counters.dropped), ("failed", &counters.faults)] {
         for (name, count) in names {
             terminal.print(terminal.warning(&format!("          {what}: {name} {count}")))?;
         }
     }
+    governor::show(status, terminal)?;
     show_memory(status, terminal)?;
     show_parts(status, terminal)?;
     show_log(status, terminal)?;

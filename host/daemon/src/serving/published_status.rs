@@ -1,13 +1,14 @@
-//! The deploy thread's part of the status. The deploy thread writes it, other threads read it.
+//! The parts of the status that the deploy thread and the governor's thread write, and other threads read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use hotshoe_audit::SignedHead;
 use hotshoe_base::Clock;
 use hotshoe_engine::MemoryChoice;
-use hotshoe_protocol::status::{DeployStatus, RollbackStatus, SlotsStatus};
+use hotshoe_protocol::status::{DeployStatus, GovernorStatus, RollbackStatus, SlotsStatus};
 use hotshoe_store::Cause;
 use parking_lot::Mutex;
 
@@ -18,6 +19,9 @@ use crate::serving::observed::Variation;
 #[derive(Debug, Default)]
 pub struct PublishedStatus {
     view: Mutex<DeployView>,
+    governor: Mutex<Option<GovernorStatus>>,
+    /// Least time between two messages of the deploy thread's progress by the plan in force, in seconds.
+    interval_s: AtomicU32,
     events: Arc<EventLog>,
 }
 
@@ -63,6 +67,8 @@ impl PublishedStatus {
     pub fn timed_by(clock: Clock) -> Self {
         Self {
             view: Mutex::default(),
+            governor: Mutex::default(),
+            interval_s: AtomicU32::default(),
             events: Arc::new(EventLog::timed_by(clock)),
         }
     }
@@ -70,6 +76,26 @@ impl PublishedStatus {
     /// A copy of the current view.
     pub fn view(&self) -> DeployView {
         self.lock().clone()
+    }
+
+    /// The sensors and the plan in force, as the governor's thread wrote them last.
+    pub fn governor(&self) -> Option<GovernorStatus> {
+        self.governor.lock().clone()
+    }
+
+    /// Replaces what [`Self::governor`] returns.
+    pub fn set_governor(&self, status: GovernorStatus) {
+        *self.governor.lock() = Some(status);
+    }
+
+    /// Least time between two messages about the same thing, by the plan in force. Zero without one.
+    pub fn interval(&self) -> Duration {
+        Duration::from_secs(self.interval_s.load(Ordering::Relaxed).into())
+    }
+
+    /// Sets what [`Self::interval`] returns.
+    pub fn set_interval(&self, seconds: u32) {
+        self.interval_s.store(seconds, Ordering::Relaxed);
     }
 
     /// The last events.

@@ -26,7 +26,9 @@ use crate::metrics::ModelMeter;
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
 use crate::serving::latency::Latency;
+use crate::serving::motion_gate::MotionGate;
 use crate::serving::queue::Queue;
+use crate::serving::rate_gate::RateGate;
 use crate::serving::tally::{Tally, Ticket};
 use crate::serving::{PublishedStatus, ServingRelease, ShadowMirror};
 use crate::watched::FailedFiles;
@@ -51,6 +53,8 @@ pub struct Service {
     shadow: ArcSwapOption<ShadowMirror>,
     /// Written by the governor's thread alone.
     in_force: ArcSwap<InForce>,
+    rate_gate: RateGate,
+    motion_gate: MotionGate,
     published_status: Arc<PublishedStatus>,
     link: Arc<Link>,
     tally: Tally,
@@ -104,6 +108,8 @@ impl Service {
             serving: ArcSwapOption::new(serving),
             shadow: ArcSwapOption::empty(),
             in_force: ArcSwap::default(),
+            rate_gate: RateGate::default(),
+            motion_gate: MotionGate::default(),
             published_status,
             link,
             tally: Tally::default(),
@@ -155,6 +161,28 @@ impl Service {
     /// Starts or stops copying samples and insights to a shadow.
     pub fn shadow(&self, mirror: Option<Arc<ShadowMirror>>) {
         self.shadow.store(mirror);
+    }
+
+    /// The loaded release that serves.
+    pub fn serving(&self) -> Option<Arc<ServingRelease>> {
+        self.serving.load_full()
+    }
+
+    /// Puts a plan in force from the next sample on.
+    pub fn put_in_force(&self, next: Arc<InForce>) {
+        self.in_force.store(next);
+    }
+
+    /// Lets files of the watched folder wait while the device rests.
+    pub fn rest(&self, rests: bool) {
+        if let Some(failed_files) = &self.failed_files {
+            failed_files.rest(rests);
+        }
+    }
+
+    /// Accepted samples that have not ended.
+    pub fn in_flight(&self) -> u64 {
+        self.tally.snapshot().in_flight
     }
 
     /// The record of failed files, if a folder is watched.

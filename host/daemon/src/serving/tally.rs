@@ -38,13 +38,34 @@ impl DropReason {
     }
 }
 
+/// Why an accepted sample was left out. Each has a stable name, under which it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum SkipReason {
+    /// A component said so.
+    Component,
+    /// The rate in force leaves it out.
+    Rate,
+    /// It does not differ from the one before it, and the rate in force takes only what does.
+    Motion,
+    /// The device rests.
+    Rest,
+}
+
+impl SkipReason {
+    /// The stable name, in snake case.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// How a sample ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement<'a> {
     /// It gave a result, also if a policy keeps the insight on the device.
     Result,
-    /// A component left it out.
-    Skipped,
+    /// It was left out, which is no failure.
+    Skipped(SkipReason),
     /// It was dropped.
     Dropped(DropReason),
     /// It failed at a stage, by a fault with a stable name.
@@ -129,7 +150,10 @@ impl Tally {
         counters.in_flight = counters.in_flight.saturating_sub(1);
         match settlement {
             Settlement::Result => counters.results += 1,
-            Settlement::Skipped => counters.skipped += 1,
+            Settlement::Skipped(reason) => {
+                counters.skipped += 1;
+                count(&mut counters.skipped_by, reason.name());
+            }
             Settlement::Dropped(reason) => count(&mut counters.dropped, reason.name()),
             Settlement::Failed { stage, fault } => {
                 counters.failed += 1;
@@ -157,7 +181,9 @@ fn count(counters: &mut BTreeMap<String, u64>, name: &str) {
 fn observe(settlement: Settlement<'_>) {
     match settlement {
         Settlement::Result => metrics::counter!("hotshoe_results_total").increment(1),
-        Settlement::Skipped => metrics::counter!("hotshoe_skipped_total").increment(1),
+        Settlement::Skipped(reason) => {
+            metrics::counter!("hotshoe_skipped_total", "reason" => reason.name()).increment(1);
+        }
         Settlement::Dropped(reason) => {
             metrics::counter!("hotshoe_dropped_total", "reason" => reason.name()).increment(1);
         }

@@ -13,7 +13,7 @@ use super::{Job, Service};
 use crate::in_force::InForce;
 use crate::serving::latency::TOTAL;
 use crate::serving::observed::mode_of;
-use crate::serving::tally::DropReason;
+use crate::serving::tally::{DropReason, SkipReason};
 use crate::serving::{SampleOutcome, ServingRelease};
 
 /// Stage of samples that fail in the daemon itself.
@@ -63,6 +63,9 @@ impl Service {
     fn run(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
         // As the release, it stays the same to the end of the sample.
         let in_force = self.in_force.load_full();
+        if self.skips(job, served, &in_force) {
+            return;
+        }
         if worker
             .as_ref()
             .is_none_or(|w| !Arc::ptr_eq(w.pipeline(), served.pipeline()))
@@ -72,7 +75,9 @@ impl Service {
         }
         let ready = worker.get_or_insert_with(|| served.worker());
         let started = self.clock.now();
-        let outcome = self.run_pipeline(ready, job, served);
+        let mode = in_force.mode.as_deref();
+        let mode = served.pipeline().run_mode(mode, in_force.skip_variants);
+        let outcome = self.run_pipeline(ready, job, served, &mode);
         let time = micros(self.clock.elapsed(started));
         // A release proves nothing by the samples that it leaves out.
         let ended = outcome.result.as_ref().err().map(|error| error.fault);
@@ -84,7 +89,23 @@ impl Service {
         }
         self.record(job, started, &outcome.stages);
         self.meter.update(served.pipeline().models());
-        self.finish(job, served.release(), outcome);
+        let is_full = in_force.mode.is_none() && in_force.skip_variants == 0;
+        self.finish(job, served.release(), outcome, &mode, is_full);
+    }
+
+    /// Ends a sample that the plan in force leaves out by now: the rest began while it was queued, or nothing moves in it.
+    fn skips(&self, job: &Job, served: &ServingRelease, in_force: &InForce) -> bool {
+        let (reason, message) = if let Some(why) = in_force.rests(self.clock.now()) {
+            (SkipReason::Rest, format!("the device rests: {why}"))
+        } else if in_force.rate.on_motion && !self.motion_gate.moves(&job.sample, &self.clock) {
+            let why = in_force.rate_reason();
+            let message = format!("it does not differ from the picture before it: {why}");
+            (SkipReason::Motion, message)
+        } else {
+            return false;
+        };
+        self.skip(job, Some(served.release()), reason, SERVICE, &message);
+        true
     }
 
     /// Counts a processed sample with the mode that it ran in.
