@@ -17,8 +17,8 @@ mod watch;
 use clap::{Parser, Subcommand};
 use commands::{
     activate, build, call, cancel, dev as dev_loop, doctor, exec, history, inspect, install,
-    keygen, model, new, pack, publish, pull, push, record, registry, rollback, run, sign, site,
-    status, test, trust, verify, wit, zenoh_acl,
+    keygen, model, new, pack, power, publish, pull, push, record, registry, rollback, run, sign,
+    site, status, test, trust, verify, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -70,6 +70,7 @@ On a device:
   run       Run the daemon: serve the release and accept updates
   history   Show the release history of this device
   doctor    Check whether this machine can run Hotshoe
+  power     Estimate how long a battery lasts
 
 For a site:
   site      Set up a site with certificates, access rules and keys
@@ -115,6 +116,7 @@ enum Command {
     Run(run::Args),
     History(history::Args),
     Doctor(doctor::Args),
+    Power(power::Args),
     Publish(publish::Args),
     Site(site::Args),
     Registry(registry::Args),
@@ -151,6 +153,7 @@ impl Command {
             Self::Run(args) => run::run(args, terminal),
             Self::History(args) => history::run(args, terminal),
             Self::Doctor(args) => doctor::run(&args, terminal),
+            Self::Power(args) => power::run(args, terminal),
             Self::Publish(args) => publish::run(args, terminal),
             Self::Site(args) => site::run(&args, terminal),
             Self::Registry(args) => registry::run(args, terminal),
