@@ -4,6 +4,7 @@
 mod calls;
 mod delivery;
 mod first_result;
+mod governor;
 mod infer;
 mod languages;
 mod lines;
@@ -116,6 +117,8 @@ enum Name {
     Infer,
     /// A push to an OCI registry, and skopeo's of the same release: requests and time
     Push,
+    /// Sensors and plans: their cost, the time to a mode in force, a stream while modes change
+    Governor,
     /// The templates in every language: size, builds, loading, instances, calls, memory
     Languages,
 }
@@ -196,6 +199,10 @@ fn bench(args: &Cli, terminal: &Terminal) -> anyhow::Result<()> {
         Name::Push => {
             let rows = push::measure(&environment()?, args.quick, terminal)?;
             Report::new("push", Counts::new(), rows)
+        }
+        Name::Governor => {
+            let (counts, rows) = governor::measure(&environment()?, args.quick, terminal)?;
+            Report::new("governor", counts, rows)
         }
         Name::Languages => {
             let outcome = languages::measure(&root, args.yes, args.quick, terminal)?;
