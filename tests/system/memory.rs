@@ -67,7 +67,7 @@ fn device(workspace: &Workspace, name: &str) -> Device {
     let endpoint = crate::support::free_endpoint();
     let config = workspace.path(&format!("{name}.toml"));
     let text = format!(
-        "site = \"lab\"\ndevice = \"{name}\"\ndata = \"{name}-data\"\ntrust = \"trust.toml\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n[workers]\nthreads = 1\n[inference]\nbackend = \"tract\"\n"
+        "site = \"lab\"\ndevice = \"{name}\"\ndata = \"{name}-data\"\ntrust = \"trust.toml\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n[workers]\nthreads = 1\n[inference]\nbackend = \"tract\"\n[governor]\nenabled = false\n"
     );
     fs::write(&config, text).unwrap();
     Device {

@@ -159,7 +159,7 @@ fn with_nothing_installed_it_waits_for_its_first_release() {
     let config = workspace.path("a.toml");
     let endpoint = free_endpoint();
     let text = format!(
-        "site = \"lab\"\ndevice = \"a\"\ndata = \"a-data\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n"
+        "site = \"lab\"\ndevice = \"a\"\ndata = \"a-data\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n[governor]\nenabled = false\n"
     );
     fs::write(&config, text).unwrap();
     let device = Device {

@@ -201,7 +201,7 @@ fn a_dead_part_is_in_the_status_which_then_fails() {
     let endpoint = free_endpoint();
     let config = workspace.path("a.toml");
     let text = format!(
-        "site = \"lab\"\ndevice = \"a\"\ndata = \"data\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n"
+        "site = \"lab\"\ndevice = \"a\"\ndata = \"data\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n[governor]\nenabled = false\n"
     );
     fs::write(&config, text).unwrap();
     let daemon =

@@ -218,8 +218,14 @@ impl Workspace {
     pub(crate) fn device_with(&self, name: &str, release: &Path, top: &str, more: &str) -> Device {
         let endpoint = free_endpoint();
         let config = self.path(&format!("{name}.toml"));
+        // The heat of this machine must not slow a test.
+        let governor = if more.contains("[governor]") {
+            ""
+        } else {
+            "[governor]\nenabled = false\n"
+        };
         let text = format!(
-            "site = \"lab\"\ndevice = \"{name}\"\ndata = \"{name}-data\"\ntrust = \"trust.toml\"\n{top}\n[zenoh]\nlisten = [\"{endpoint}\"]\n{more}\n"
+            "site = \"lab\"\ndevice = \"{name}\"\ndata = \"{name}-data\"\ntrust = \"trust.toml\"\n{top}\n[zenoh]\nlisten = [\"{endpoint}\"]\n{more}\n{governor}"
         );
         fs::write(&config, text).expect("a configuration");
         let file = config.display().to_string();

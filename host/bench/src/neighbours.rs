@@ -176,7 +176,7 @@ impl Testbed<'_> {
             .with_context(|| format!("cannot create {}", folder.display()))?;
         let path = folder.join("hotshoe.toml");
         let text = format!(
-            "site = \"{SITE}\"\ndevice = \"{name}\"\ntrust = \"../{TRUST}\"\n[zenoh]\nmode = \"client\"\nconnect = [\"{}\"]\n[deploy]\nshare = {share}\n",
+            "site = \"{SITE}\"\ndevice = \"{name}\"\ntrust = \"../{TRUST}\"\n[zenoh]\nmode = \"client\"\nconnect = [\"{}\"]\n[governor]\nenabled = false\n[deploy]\nshare = {share}\n",
             self.endpoint
         );
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

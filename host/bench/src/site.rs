@@ -43,7 +43,7 @@ impl Site {
         let endpoint = free_endpoint()?;
         let path = folder.join("hotshoe.toml");
         let text = format!(
-            "site = \"bench\"\ndevice = \"{name}\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n"
+            "site = \"bench\"\ndevice = \"{name}\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n[governor]\nenabled = false\n"
         );
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         let config = Config::load(&path).context("cannot load the bench's configuration")?;

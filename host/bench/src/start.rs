@@ -212,7 +212,7 @@ impl Device {
     fn configure(&self, endpoint: &str) -> anyhow::Result<Config> {
         let path = self.configuration();
         let text = format!(
-            "site = \"bench\"\ndevice = \"bench\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n"
+            "site = \"bench\"\ndevice = \"bench\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n[governor]\nenabled = false\n"
         );
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         Config::load(&path).context("cannot load the bench's configuration")

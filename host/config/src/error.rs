@@ -105,6 +105,14 @@ pub enum ConfigError {
         /// The path.
         path: String,
     },
+    /// A name of an output that a governor may drive.
+    #[error(
+        "`[governor.outputs.\"{name}\"]` is not a valid name of an output: use 1 to 64 letters, digits, `-`, `_` and `.`, such as `[governor.outputs.fan]`"
+    )]
+    OutputName {
+        /// The name.
+        name: String,
+    },
     /// A key that requires another one.
     #[error("`{key}` needs `{needed}` as well")]
     Needs {

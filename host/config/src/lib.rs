@@ -17,6 +17,7 @@ mod deploy;
 pub mod descriptors;
 mod error;
 mod front;
+mod governor;
 mod inference;
 mod log;
 mod metrics;
@@ -31,6 +32,7 @@ pub use self::deploy::{
     DeployConfig, KeepPrevious, MAX_FRESH_HOURS, MAX_QUOTA_MIB, Statements, Window, WindowError,
 };
 pub use self::front::{FrontTls, MAX_CONNECTIONS};
+pub use self::governor::{GovernorConfig, GovernorOutput, MAX_OUTPUTS};
 pub use self::inference::{
     InferenceConfig, MAX_POOL, MAX_RUN_THREADS, ModelConfig, ProviderConfig,
 };
@@ -116,6 +118,9 @@ pub struct Config {
     /// Upper bounds of the limits of any component. Default: none.
     #[serde(default)]
     pub limits: LimitBounds,
+    /// Heat, battery and deadlines: the sensors of the device, and what a governor may do.
+    #[serde(default)]
+    pub governor: GovernorConfig,
     /// Recording. Default: not allowed.
     #[serde(default)]
     pub record: RecordConfig,
@@ -306,6 +311,7 @@ impl Config {
         config.trust = folder.join(&config.trust);
         config.zenoh.resolve(folder);
         config.inference.resolve(folder);
+        config.governor.resolve(folder);
         access::resolve(&mut config, folder);
         if let Some(oip) = &mut config.oip {
             oip.resolve(folder);
@@ -345,6 +351,7 @@ impl Config {
         self.deploy.check()?;
         self.inference.check()?;
         self.compile.check()?;
+        self.governor.check()?;
         self.record.check()?;
         self.log.check()?;
         access::check(self)?;

@@ -9,6 +9,8 @@ pub enum Ending {
     Failure,
     /// Dropped: the sample itself may be good.
     Drop,
-    /// A component left it out.
+    /// A component or the plan in force left it out.
     Skip,
+    /// The device rests. A file is taken afterwards.
+    Rest,
 }

@@ -52,10 +52,22 @@ impl EventLog {
         cause: Option<EventCause>,
         details: &[(&str, Value)],
     ) {
+        self.record_as(kind.severity(), kind, subject, cause, details);
+    }
+
+    /// As [`Self::record`], with another severity than that of the kind.
+    pub fn record_as(
+        &self,
+        severity: Severity,
+        kind: KnownKind,
+        subject: Subject,
+        cause: Option<EventCause>,
+        details: &[(&str, Value)],
+    ) {
         let details = details.iter();
         let event = Event {
             format: EVENT_FORMAT,
-            severity: kind.severity(),
+            severity,
             kind: Kind::Known(kind),
             subject,
             cause,

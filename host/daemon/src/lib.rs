@@ -12,6 +12,8 @@ pub mod deploy;
 pub mod device_key;
 pub mod ending;
 pub mod events;
+pub mod governor;
+pub mod in_force;
 pub mod log;
 pub mod media;
 mod memory;
@@ -37,6 +39,7 @@ use hotshoe_protocol::status::{ReloadStatus, Status};
 use crate::command::Command;
 use crate::control::Control;
 use crate::deploy::{Deployment, StartupState};
+use crate::governor::GovernorThread;
 use crate::metrics::{Endpoint, MetricsError};
 use crate::reload::{Change, RunningConfig};
 use crate::serving::answer::ReplyTo;
@@ -73,6 +76,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The governor's thread cannot be started.
+    #[error("cannot start the governor's thread")]
+    Governor(#[source] io::Error),
 }
 
 /// A running daemon.
@@ -82,6 +88,7 @@ pub struct Daemon {
     link: Arc<Link>,
     serving: Serving,
     watch: Option<FolderWatch>,
+    governor: Option<GovernorThread>,
     control: Option<Control>,
     deployment: Deployment,
     supervisor: Supervisor,
@@ -145,6 +152,12 @@ impl Daemon {
             link.close();
             error
         };
+        // Ends when it is dropped.
+        let governor =
+            match GovernorThread::start(&service, &running, &published_status, &supervisor) {
+                Ok(governor) => governor,
+                Err(error) => return Err(abort(workers, StartError::Governor(error))),
+            };
         // Before the intake, so that the first status has the slots.
         let deployment = match Deployment::start(
             startup,
@@ -191,6 +204,7 @@ impl Daemon {
             link,
             serving,
             watch,
+            governor,
             control,
             deployment,
             supervisor,
@@ -265,6 +279,9 @@ impl Daemon {
         }
         let clock = self.supervisor.clock();
         let begun = clock.now();
+        if let Some(governor) = self.governor {
+            governor.stop(LEAST_STOP);
+        }
         let report = self.service.drain(self.workers, deadline);
         if let Some(watch) = self.watch {
             watch.join();

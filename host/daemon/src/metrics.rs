@@ -17,7 +17,7 @@ fn describe() {
     metrics::describe_counter!("hotshoe_results_total", "Samples that gave a result.");
     metrics::describe_counter!(
         "hotshoe_skipped_total",
-        "Samples that a component left out."
+        "Samples that were left out, by reason: component, rate, motion or rest."
     );
     metrics::describe_counter!(
         "hotshoe_dropped_total",
@@ -101,11 +101,45 @@ fn describe() {
         "hotshoe_dead_parts",
         "Parts of the daemon that ended and are not restarted."
     );
+    describe_governor();
     metrics::describe_gauge!("hotshoe_queue_depth", "Samples that wait.");
     metrics::describe_gauge!("hotshoe_release_info", "1 for the release that serves.");
     metrics::describe_gauge!(
         "hotshoe_part_info",
         "1 for each component, model and data file that serves."
+    );
+}
+
+fn describe_governor() {
+    metrics::describe_gauge!(
+        "hotshoe_mode_info",
+        "1 for the mode in force, with its reason."
+    );
+    metrics::describe_counter!(
+        "hotshoe_mode_changes_total",
+        "Changes of the plan in force."
+    );
+    metrics::describe_counter!(
+        "hotshoe_plans_refused_total",
+        "Plans of governors that were refused, by reason."
+    );
+    metrics::describe_counter!(
+        "hotshoe_governor_failures_total",
+        "Calls of governors that failed; the device's own plan stood in."
+    );
+    metrics::describe_gauge!(
+        "hotshoe_temperature_celsius",
+        "Temperature of a thermal zone."
+    );
+    metrics::describe_gauge!(
+        "hotshoe_battery_charge_ratio",
+        "Charge of all batteries together."
+    );
+    metrics::describe_gauge!("hotshoe_power_watts", "What the device takes.");
+    // Counters have whole numbers.
+    metrics::describe_gauge!(
+        "hotshoe_governor_seconds_total",
+        "Time of reading sensors and making plans."
     );
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
 use hotshoe_config::{
-    Config, ConfigError, DeployConfig, Files, FrontTls, IntakeConfig, MetricsConfig, OipConfig,
-    TRUST, changed, changed_files, content, files_of_link,
+    Config, ConfigError, DeployConfig, Files, FrontTls, GovernorConfig, IntakeConfig,
+    MetricsConfig, OipConfig, TRUST, changed, changed_files, content, files_of_link,
 };
 use hotshoe_protocol::status::ReloadStatus;
 use hotshoe_trust::time_of;
@@ -76,6 +76,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         compile: _,
         oip,
         limits: _,
+        governor,
         record,
         output: _,
         folders: _,
@@ -92,6 +93,12 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         deploy: DeployConfig {
             share: running.deploy.share,
             ..deploy
+        },
+        governor: GovernorConfig {
+            enabled: running.governor.enabled,
+            sensors: running.governor.sensors.clone(),
+            period_ms: running.governor.period_ms,
+            ..governor
         },
         record,
         log,

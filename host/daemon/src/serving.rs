@@ -1,17 +1,21 @@
 //! Serving: samples from the intake to their answers, by the release that serves. It does not know who decides which release that is.
 
 pub mod answer;
+pub mod figures;
 pub mod intake;
+pub mod latency;
+pub mod motion_gate;
 mod observed;
 pub mod output;
 mod published_status;
 pub mod queue;
+pub mod rate_gate;
 mod service;
 mod serving_release;
 mod shadow;
 pub mod tally;
 
-pub use observed::{Observed, Observer, SampleOutcome};
+pub use observed::{MAX_VARIATIONS, Observed, Observer, SampleOutcome, Seen, Variation};
 pub use published_status::{DeployView, PublishedStatus};
 pub use service::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
 pub(crate) use service::{Service, WorkerPool};

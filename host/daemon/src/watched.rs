@@ -91,8 +91,10 @@ impl WatchedFile {
     /// since it was read stays too: it is a new sample. `body` is the JSON of the error.
     pub fn finish(self, ending: Ending, body: &[u8]) {
         match (self.after, ending) {
-            // It waits for the next release.
-            (_, Ending::Drop) => self.failed_files.folder().dropped(self.path.clone()),
+            // It waits for the next release, or for the end of the rest.
+            (_, Ending::Drop | Ending::Rest) => {
+                self.failed_files.folder().dropped(self.path.clone())
+            }
             (After::Keep, Ending::Failure) => {
                 self.failed_files.refused(&self.path, self.version, body)
             }
@@ -113,7 +115,7 @@ impl WatchedFile {
 
     fn put_away(&self, ending: Ending) -> io::Result<()> {
         let subfolder = match (self.after, ending) {
-            (After::Keep, _) | (_, Ending::Drop) => return Ok(()),
+            (After::Keep, _) | (_, Ending::Drop | Ending::Rest) => return Ok(()),
             (After::Delete, Ending::Result | Ending::Skip) => None,
             (After::Move, Ending::Result | Ending::Skip) => Some(DONE),
             (After::Move | After::Delete, Ending::Failure) => Some(FAILED),

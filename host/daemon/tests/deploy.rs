@@ -62,7 +62,7 @@ impl Site {
         let Signer { key, trust } = Signer::new("test");
         fs::write(folder.path().join("trust.toml"), trust).unwrap();
         let text = format!(
-            "site = \"site\"\ndevice = \"device\"\nallow = [\"state\"]\n[zenoh]\nlisten = [\"tcp/127.0.0.1:0\"]\n[deploy]\n{deploy}"
+            "site = \"site\"\ndevice = \"device\"\nallow = [\"state\"]\n[zenoh]\nlisten = [\"tcp/127.0.0.1:0\"]\n[governor]\nenabled = false\n[deploy]\n{deploy}"
         );
         let config = Config::parse(&text, folder.path()).unwrap();
         Self {

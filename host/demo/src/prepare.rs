@@ -94,6 +94,10 @@ trust = \"trust.toml\"
 [zenoh]
 listen = [\"{endpoint}\"]
 
+# What the demo shows must not depend on the heat of this machine.
+[governor]
+enabled = false
+
 [intake]
 queue = 8
 when-full = \"block\"

@@ -14,6 +14,7 @@ pub mod device_list;
 mod device_message;
 pub mod exposure;
 mod fleet;
+mod members;
 mod objects;
 mod outbox;
 mod outgoing;
@@ -42,6 +43,7 @@ use zenoh::query::Queryable;
 use zenoh::sample::{Sample, SampleKind};
 
 use device_message::{MAX_CONTEXT_BYTES, Signer};
+use members::{MemberWatch, Members};
 use outbox::Outbox;
 use outgoing::{IncomingQuery, JSON, Outgoing, QosClass, address};
 use same_name::{NameWatch, OtherSessions};
@@ -247,6 +249,7 @@ pub struct Link {
     root: String,
     signer: Signer,
     others: OtherSessions,
+    members: Members,
 }
 
 /// A device's declarations. They are undeclared on drop.
@@ -256,6 +259,7 @@ pub struct Serving {
     _status: Queryable<()>,
     _alive: LivelinessToken,
     _name: NameWatch,
+    _members: MemberWatch,
 }
 
 impl Serving {
@@ -324,6 +328,7 @@ impl Link {
                 key: None,
             },
             others: OtherSessions::new(supervisor.clock().clone()),
+            members: Members::default(),
         })
     }
 
@@ -379,11 +384,13 @@ impl Link {
         }
         let token = outgoing::token(session, &alive)?;
         let name = self.others.watch(&self.site, &self.root)?;
+        let members = self.members.watch(&self.site, &self.signer.device)?;
         Ok(Serving {
             input: Some((samples, queries)),
             _status: status,
             _alive: token,
             _name: name,
+            _members: members,
         })
     }
 
@@ -421,6 +428,12 @@ impl Link {
     /// The ids of other sessions that have the name of this device, once they have been there for 15 s.
     pub fn same_name(&self) -> Vec<String> {
         self.others.ids()
+    }
+
+    /// Whether a registry of the site, or another device that shares releases, is reachable. `None` without a [`Serving`]. A lost one is
+    /// noticed after the lease of its session, which is 10 s.
+    pub fn site_reachable(&self) -> Option<bool> {
+        self.members.is_any_reachable()
     }
 
     /// The session's state.

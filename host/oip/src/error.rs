@@ -342,7 +342,13 @@ const fn run_kind(kind: ErrorKind) -> Kind {
 
 /// The kind of a pipeline's error. The faults are the stable names of the daemon's counters.
 fn call_kind(error: &CallError) -> Kind {
-    let CallError::Ended { ending, fault, .. } = error else {
+    let CallError::Ended {
+        ending,
+        stage,
+        fault,
+        ..
+    } = error
+    else {
         return match error {
             CallError::Deadline => Kind::Deadline,
             _ => Kind::Internal,
@@ -356,6 +362,9 @@ fn call_kind(error: &CallError) -> Kind {
     }
     match fault.as_str() {
         "sample_too_large" => Kind::TooLarge,
+        "skipped" if *ending == Ending::Rest => Kind::Unavailable,
+        // The rate in force leaves it out; a later one may pass.
+        "skipped" if stage == "intake" => Kind::Busy,
         // Another try with the same sample would end as this one did.
         "skipped" => Kind::Invalid,
         "invalid_sample_id" | "invalid_input" | "unsupported" | "not_found" => Kind::Invalid,

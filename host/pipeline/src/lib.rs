@@ -4,14 +4,17 @@
 //! tensors returns them as its insight.
 #![forbid(unsafe_code)]
 
+mod avoid;
 mod back_off;
 mod choice;
 mod expectation;
+mod governor;
 mod infer;
-pub mod latency;
 mod load_error;
+mod measure;
 mod model_status;
 mod models;
+mod modes;
 mod pipeline_io;
 mod recurrent;
 mod self_test;
@@ -21,6 +24,7 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use hotshoe_config::InferenceConfig;
 use hotshoe_engine::{
@@ -32,11 +36,17 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use self::infer::InferStep;
+use self::measure::Measured;
+use self::modes::RunModes;
 
+pub use avoid::ModelRunCounts;
 pub use back_off::{BackOffChange, BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
 pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES, Undecided};
 pub use expectation::Expectation;
+pub use governor::Governor;
 pub use load_error::LoadError;
+pub use measure::ModeFigures;
+pub use modes::RunMode;
 pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
 pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
 pub use trace::{StageUsage, Tensors, Trace};
@@ -54,6 +64,11 @@ pub struct Pipeline {
     tested: Arc<Mutex<BTreeSet<String>>>,
     inference: Arc<InferenceConfig>,
     steps: Vec<Step>,
+    run_modes: Arc<RunModes>,
+    /// What is known of each mode but the figures that the release signs.
+    measured: Arc<Mutex<Measured>>,
+    /// Whether a thread changes backends.
+    changing_backends: Arc<AtomicBool>,
 }
 
 /// Reasons by model and variant.
@@ -175,8 +190,12 @@ impl Pipeline {
             .iter()
             .map(|named| Step::of(named, &components, &infers))
             .collect::<Result<_, _>>()?;
+        let run_modes = RunModes::of(&release, &models, inference);
         Ok(Arc::new(Self {
             release,
+            run_modes: Arc::new(run_modes),
+            measured: Arc::default(),
+            changing_backends: Arc::default(),
             components,
             models,
             reasons: Arc::default(),
@@ -243,6 +262,9 @@ impl Pipeline {
             reasons: Arc::clone(&self.reasons),
             tested: Arc::clone(&self.tested),
             inference: Arc::clone(&self.inference),
+            run_modes: Arc::clone(&self.run_modes),
+            measured: Arc::clone(&self.measured),
+            changing_backends: Arc::clone(&self.changing_backends),
             components,
         })
     }

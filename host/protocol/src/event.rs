@@ -157,6 +157,20 @@ pub enum KnownKind {
     StatementsStale,
     /// A file in the data folder could not be written.
     DiskWriteFailed,
+    /// Another plan is in force.
+    ModeChanged,
+    /// The release's governor fails, and the device's own plan stands in.
+    GovernorFailed,
+    /// The release's governor makes plans again.
+    GovernorRecovered,
+    /// A plan of the release's governor is refused.
+    PlanRefused,
+    /// The plan in force has a new alert.
+    Alert,
+    /// A sensor that is there has no valid value.
+    SensorFailed,
+    /// An output that a governor drives cannot be written.
+    OutputFailed,
 }
 
 /// What an event happened to.
@@ -302,7 +316,9 @@ impl KnownKind {
             | Self::ReleaseSwapped
             | Self::ComponentRecovered
             | Self::FolderWatched
-            | Self::NameConflictEnded => Severity::Notice,
+            | Self::NameConflictEnded
+            | Self::ModeChanged
+            | Self::GovernorRecovered => Severity::Notice,
             Self::ReleaseRefused
             | Self::ReleaseFailed
             | Self::ReleaseRolledBack
@@ -314,7 +330,12 @@ impl KnownKind {
             | Self::FolderPolled
             | Self::PeersLost
             | Self::NameConflict
-            | Self::StatementsStale => Severity::Warning,
+            | Self::StatementsStale
+            | Self::GovernorFailed
+            | Self::PlanRefused
+            | Self::Alert
+            | Self::SensorFailed
+            | Self::OutputFailed => Severity::Warning,
             Self::PartRestarted
             | Self::PartDied
             | Self::DiskWriteFailed
@@ -360,6 +381,13 @@ impl KnownKind {
                 "no valid statement is as recent as `deploy.fresh-within-hours` requires"
             }
             Self::DiskWriteFailed => "a file cannot be written",
+            Self::ModeChanged => "another plan is in force",
+            Self::GovernorFailed => "the governor fails, and the device's own plan stands in",
+            Self::GovernorRecovered => "the governor makes plans again",
+            Self::PlanRefused => "a plan is refused, and the device's own plan stands in",
+            Self::Alert => "an alert",
+            Self::SensorFailed => "a sensor has no valid value",
+            Self::OutputFailed => "an output cannot be written",
         }
     }
 }

@@ -1,15 +1,21 @@
 //! The status of a device, as JSON under its `status` key.
 
+mod governor;
+
 use std::collections::BTreeMap;
 
 use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
 use hotshoe_trust::{Digest, Release, SigningKey, Time, Verified};
 use serde::{Deserialize, Serialize};
 
+pub use governor::{
+    GovernorFailure, GovernorStatus, ModeStatus, PlanItem, SensorFaultStatus, SensorStatus,
+    ThermalStatus, WaitStatus,
+};
 pub use hotshoe_base::supervisor::{PartState, PartStatus};
 
 /// The status of a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The version of this format: [`STATUS_FORMAT`]. New fields do not raise it, so a reader ignores fields that it does not know.
     #[serde(default = "first_format")]
@@ -63,7 +69,7 @@ pub struct Status {
     pub queue: QueueStatus,
     /// Counters of samples since the start.
     pub counters: Counters,
-    /// Latency of each stage, over the most recent samples.
+    /// Latency of each stage, over the five minutes up to its last sample.
     pub stages: Vec<StageLatency>,
     /// The models of the serving release.
     #[serde(default)]
@@ -94,6 +100,9 @@ pub struct Status {
     /// The watched folder, if there is one.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
+    /// The sensors of the device and the plan in force. `None` without `governor.enabled`, and from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub governor: Option<GovernorStatus>,
     /// The last events, at most [`MAX_EVENTS`](crate::event::MAX_EVENTS), oldest first.
     #[serde(
         default,
@@ -357,7 +366,13 @@ pub struct TrialStatus {
     pub tries_left: u32,
     /// When the trial began, by the device's clock.
     pub since: Time,
-    /// Samples that it has processed since the daemon's start.
+    /// The mode that it is judged by: that of its start, or the one in force after a pause of 10 minutes. `None` is the full one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Whether another mode is in force, or fewer variants, so that samples do not count for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_paused: bool,
+    /// Samples that it has processed in its mode since the daemon's start.
     pub samples: u64,
     /// Samples that it must process.
     pub wanted_samples: u64,
@@ -484,6 +499,8 @@ impl TrialStatus {
             slot: SlotStatus::of(&trial.slot),
             tries_left: trial.tries_left,
             since: trial.since,
+            mode: None,
+            is_paused: false,
             samples: 0,
             wanted_samples: 0,
             seconds: 0,
@@ -549,9 +566,12 @@ pub struct Counters {
     pub accepted: u64,
     /// Samples with a result.
     pub results: u64,
-    /// Samples that a component left out.
+    /// Samples that were left out: by a component, or by the plan in force.
     #[serde(default)]
     pub skipped: u64,
+    /// The same samples, by reason. Empty from older daemons.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped_by: BTreeMap<String, u64>,
     /// Samples that were dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Samples that failed.
@@ -582,7 +602,7 @@ impl Counters {
     }
 }
 
-/// One stage's latency over its most recent samples.
+/// One stage's latency over the five minutes up to its last sample, within 2%.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageLatency {
     /// The component, the model, `queue` or `total`.
@@ -593,6 +613,12 @@ pub struct StageLatency {
     pub p50_us: u64,
     /// 95th percentile, in microseconds.
     pub p95_us: u64,
+    /// 99th percentile, in microseconds. `None` from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_us: Option<u64>,
+    /// Samples in those five minutes. `None` from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_samples: Option<u64>,
 }
 
 /// All counts at one moment.
@@ -606,6 +632,6 @@ pub struct Observed {
     pub traps: u64,
     /// Failed samples that missed a deadline.
     pub deadline_misses: u64,
-    /// 95th percentile of the time in the pipeline, without the queue, over the most recent samples, in microseconds.
+    /// 95th percentile of the time in the pipeline, without the queue, over the five minutes up to the last sample, in microseconds.
     pub p95_us: Option<u64>,
 }

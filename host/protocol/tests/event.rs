@@ -129,6 +129,13 @@ fn the_names_are_stable() {
             "name_conflict_ended",
             "statements_stale",
             "disk_write_failed",
+            "mode_changed",
+            "governor_failed",
+            "governor_recovered",
+            "plan_refused",
+            "alert",
+            "sensor_failed",
+            "output_failed",
         ]
     );
     assert_eq!(

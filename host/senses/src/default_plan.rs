@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::plan::{Because, Plan, Rate, Rest, SignedModes};
+use crate::plan::{Because, Plan, Rate, Rest, Severity, SignedModes};
 use crate::reading::Reading;
 use crate::thresholds::Thresholds;
 
@@ -125,7 +125,8 @@ impl DefaultPlan {
         let mut plan = Plan::default();
         let Level { level, reason, .. } = &self.heat;
         if self.heat.missing_since.is_some() {
-            alert(&mut plan, "no-temperature", "no thermal zone has a value");
+            let reason = "no thermal zone has a value";
+            alert(&mut plan, "no-temperature", Severity::Warning, reason);
         }
         let fan = match level {
             0 => return plan,
@@ -144,7 +145,7 @@ impl DefaultPlan {
         }
         if *level >= 4 {
             plan.rest = Some(Because::new(Rest::Stop, reason));
-            alert(&mut plan, "too-hot", reason);
+            alert(&mut plan, "too-hot", Severity::Critical, reason);
         }
         plan
     }
@@ -153,7 +154,8 @@ impl DefaultPlan {
         let mut plan = Plan::default();
         let Level { level, reason, .. } = &self.charge;
         if self.charge.missing_since.is_some() {
-            alert(&mut plan, "no-charge", "no battery tells its charge");
+            let reason = "no battery tells its charge";
+            alert(&mut plan, "no-charge", Severity::Warning, reason);
         }
         plan.rate = rate(*level, thresholds, reason);
         let status = match level {
@@ -164,6 +166,7 @@ impl DefaultPlan {
         plan.status_interval_s = Some(Because::new(status, reason));
         if *level >= 3 {
             plan.rest = Some(Because::new(Rest::Hibernate, reason));
+            alert(&mut plan, "battery-empty", Severity::Critical, reason);
         }
         plan
     }
@@ -218,7 +221,8 @@ impl DefaultPlan {
             return plan;
         }
         if failing.len() == moment.backends.len() {
-            alert(&mut plan, "no-backend", "every backend fails");
+            let reason = "every backend fails";
+            alert(&mut plan, "no-backend", Severity::Critical, reason);
         } else {
             let reason = |it: &BackendHealth| format!("{} failures in a row", it.failures_in_a_row);
             let avoided = failing.iter().map(|it| (it.name.clone(), reason(it)));
@@ -282,6 +286,7 @@ fn rate(step: usize, thresholds: &Thresholds, reason: &str) -> Option<Because<Ra
     Some(Because::new(rate, reason))
 }
 
-fn alert(plan: &mut Plan, name: &str, text: &str) {
-    plan.alerts.insert(name.to_owned(), text.to_owned());
+fn alert(plan: &mut Plan, name: &str, severity: Severity, reason: &str) {
+    plan.alerts
+        .insert(name.to_owned(), Because::new(severity, reason));
 }

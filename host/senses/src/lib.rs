@@ -19,18 +19,18 @@ mod tree;
 
 pub use default_plan::{BackendHealth, DefaultPlan, Moment, WindowLatency};
 pub use energy::{Energy, Meter, PowerSource, Work, per_inference, rapl_joules};
-pub use history::{History, HistoryError, Shape, Summary};
+pub use history::{History, HistoryError, Shape};
 pub use ladder::{Decision, Ladder, LadderLimits, Refusal, Waiting, WaitsFor, Wish};
 pub use parse::parse;
 pub use plan::{
-    Because, MAX_ITEMS, MAX_NAME_BYTES, MAX_REASON_BYTES, Plan, PlanError, Rate, Rest, SignedMode,
-    SignedModes,
+    Because, MAX_ITEMS, MAX_NAME_BYTES, MAX_REASON_BYTES, Plan, PlanError, Rate, Rest, Severity,
+    SignedMode, SignedModes,
 };
 pub use reading::{
     Battery, Charging, CoolingDevice, CpuPolicy, Load, Mains, Memory, Pressure, RaplZone, Reading,
     SensorFault, Space, Stall, ThermalZone,
 };
 pub use sampler::{MAX_HUNG, Places, Sample, Sampler, Sampling};
-pub use sketch::Sketch;
+pub use sketch::{Sketch, Summary};
 pub use thresholds::{Thresholds, ThresholdsError};
 pub use tree::{FaultKind, MAX_FILE_BYTES, MAX_LABEL_BYTES, MAX_SENSORS, Tree};

@@ -43,14 +43,39 @@ pub struct Plan {
     pub skip_variants: Option<Because<u32>>,
     /// Backends and providers that are not used if there is another one, each with the reason.
     pub avoid_backends: BTreeMap<String, String>,
-    /// Least time between two messages of status and telemetry, in seconds.
+    /// Least time between two messages of status, in seconds.
     pub status_interval_s: Option<Because<u32>>,
+    /// Least time between two messages of telemetry, in seconds.
+    pub telemetry_interval_s: Option<Because<u32>>,
     /// Outputs, such as a fan, in percent.
     pub outputs: BTreeMap<String, Because<u8>>,
-    /// Alerts, each with its text.
-    pub alerts: BTreeMap<String, String>,
+    /// Alerts, each with its urgency and its text.
+    pub alerts: BTreeMap<String, Because<Severity>>,
     /// Whether inference rests.
     pub rest: Option<Because<Rest>>,
+}
+
+/// How urgent an alert is; a later one is more urgent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Worth looking at.
+    Warning,
+    /// Requires action.
+    Critical,
+}
+
+impl Severity {
+    /// The stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 /// Which samples are taken; each limit applies.
@@ -200,13 +225,17 @@ impl Plan {
                 "status interval",
                 self.status_interval_s.as_ref().map(|it| &it.reason),
             ),
+            (
+                "telemetry interval",
+                self.telemetry_interval_s.as_ref().map(|it| &it.reason),
+            ),
             ("rest", self.rest.as_ref().map(|it| &it.reason)),
         ];
         for (what, reason) in reasons {
             check_text(what, reason.map_or("", |it| it.as_str()), MAX_REASON_BYTES)?;
         }
         check_items("avoided backends", &self.avoid_backends, |it| it)?;
-        check_items("alerts", &self.alerts, |it| it)?;
+        check_items("alerts", &self.alerts, |it| &it.reason)?;
         check_items("outputs", &self.outputs, |it| &it.reason)?;
         match self.outputs.values().find(|it| it.value > 100) {
             Some(it) => Err(PlanError::OutputOutOfRange { percent: it.value }),
@@ -214,7 +243,7 @@ impl Plan {
         }
     }
 
-    /// The plan that has the stricter of both wishes for each item: the later mode, the lower rate, the longer interval, the higher output.
+    /// The plan that has the stricter of both wishes for each item: the later mode, the lower rate, the longer interval, the higher output, the more urgent alert.
     /// With equal ones, the reason is that of `self`. Of outputs, alerts and backends, those beyond [`MAX_ITEMS`] are left out.
     #[must_use]
     pub fn stricter(mut self, other: &Self, modes: &SignedModes) -> Self {
@@ -226,12 +255,19 @@ impl Plan {
         };
         self.skip_variants = later(self.skip_variants, &other.skip_variants, |count| *count);
         self.status_interval_s = later(self.status_interval_s, &other.status_interval_s, |it| *it);
+        self.telemetry_interval_s = later(
+            self.telemetry_interval_s,
+            &other.telemetry_interval_s,
+            |it| *it,
+        );
         self.rest = later(self.rest, &other.rest, |rest| *rest);
         for (name, reason) in &other.avoid_backends {
             insert(&mut self.avoid_backends, name, reason, |_, _| false);
         }
-        for (name, text) in &other.alerts {
-            insert(&mut self.alerts, name, text, |_, _| false);
+        for (name, alert) in &other.alerts {
+            let is_more_urgent =
+                |new: &Because<Severity>, old: &Because<Severity>| new.value > old.value;
+            insert(&mut self.alerts, name, alert, is_more_urgent);
         }
         for (name, output) in &other.outputs {
             let is_higher = |new: &Because<u8>, old: &Because<u8>| new.value > old.value;
@@ -246,16 +282,17 @@ impl Plan {
             && same(&self.rate, &other.rate)
             && same(&self.skip_variants, &other.skip_variants)
             && same(&self.status_interval_s, &other.status_interval_s)
+            && same(&self.telemetry_interval_s, &other.telemetry_interval_s)
             && same(&self.rest, &other.rest)
             && self.avoid_backends.keys().eq(other.avoid_backends.keys())
-            && self.alerts.keys().eq(other.alerts.keys())
-            && self.outputs.keys().eq(other.outputs.keys())
-            && self
-                .outputs
-                .values()
-                .map(|it| it.value)
-                .eq(other.outputs.values().map(|it| it.value))
+            && values(&self.alerts).eq(values(&other.alerts))
+            && values(&self.outputs).eq(values(&other.outputs))
     }
+}
+
+/// The items without their reasons.
+fn values<T: Copy>(items: &BTreeMap<String, Because<T>>) -> impl Iterator<Item = (&String, T)> {
+    items.iter().map(|(name, item)| (name, item.value))
 }
 
 fn same<T: PartialEq>(one: &Option<Because<T>>, other: &Option<Because<T>>) -> bool {

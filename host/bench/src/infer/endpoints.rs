@@ -50,7 +50,7 @@ fn start(setup: &BenchSetup<'_>) -> anyhow::Result<(DaemonProcess, SocketAddr)> 
         .local_addr()?;
     let path = folder.join("hotshoe.toml");
     let text = format!(
-        "site = \"bench\"\ndevice = \"door\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n\
+        "site = \"bench\"\ndevice = \"door\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n[governor]\nenabled = false\n\
          [inference]\nbackend = \"tract\"\n[oip]\nlisten = \"{address}\"\n"
     );
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

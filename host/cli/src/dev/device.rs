@@ -225,6 +225,10 @@ hosts = [{}]
 [record]
 allow = [\"sample\", \"tensors\", \"insight\"]
 
+# An author's machine may be hot or on its battery.
+[governor]
+enabled = false
+
 [zenoh]
 listen = [\"{endpoint}\"]
 ",

@@ -1,5 +1,7 @@
 //! The status of one device, as text.
 
+mod governor;
+
 use hotshoe_protocol::event::Severity;
 use hotshoe_protocol::status::Status;
 use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, WaitReason, WatchMode};
@@ -96,14 +98,18 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         counters.failed,
         counters.in_flight
     ))?;
-    if counters.skipped > 0 {
+    if counters.skipped > 0 && counters.skipped_by.is_empty() {
         terminal.print(format!("          skipped: {}", counters.skipped))?;
+    }
+    for (reason, count) in &counters.skipped_by {
+        terminal.print(format!("          skipped: {reason} {count}"))?;
     }
     for (what, names) in [("dropped", &counters.dropped), ("failed", &counters.faults)] {
         for (name, count) in names {
             terminal.print(terminal.warning(&format!("          {what}: {name} {count}")))?;
         }
     }
+    governor::show(status, terminal)?;
     show_memory(status, terminal)?;
     show_parts(status, terminal)?;
     show_log(status, terminal)?;
@@ -121,9 +127,12 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
             stage.count.to_string(),
             stage.p50_us.to_string(),
             stage.p95_us.to_string(),
+            stage
+                .p99_us
+                .map_or_else(|| "-".to_owned(), |p99| p99.to_string()),
         ]
     });
-    terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us"], rows))
+    terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us", "p99 us"], rows))
 }
 
 fn show_memory(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
@@ -362,8 +371,14 @@ fn show_slots(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         ))
     };
     if let Some(trial) = &slots.trial {
+        let mode = trial.mode.as_deref().unwrap_or("full");
+        let paused = if trial.is_paused {
+            format!("; paused, since it is judged in mode {mode} and runs in another one")
+        } else {
+            String::new()
+        };
         let more = format!(
-            ", {} of {} samples, {} of {} s",
+            ", {} of {} samples, {} of {} s{paused}",
             trial.samples, trial.wanted_samples, trial.seconds, trial.wanted_seconds
         );
         line("trial", &trial.slot, &more)?;

@@ -195,7 +195,7 @@ impl Reporter {
             }
         });
         let mut last = self.progress.lock();
-        let interval = Duration::from_millis(PROGRESS_MS);
+        let interval = Duration::from_millis(PROGRESS_MS).max(self.published_status.interval());
         let due = last.is_none_or(|last| self.clock.elapsed(last) >= interval);
         if due || fetched == total {
             *last = Some(self.clock.now());

@@ -93,6 +93,8 @@ fn the_document_says_which_keys_are_applied_and_every_other_needs_a_restart() {
         [network]\nhosts = [\"example.org:443\"]\n
         [output]\ntopics = []\n
         [limits]\nmemory-mib = 1\n
+        [governor]\nenabled = false\nsensors = \"tree\"\nperiod-ms = 50\nleast-time-ms = 1\ncalm-ms = 1
+        most-changes-per-hour = 1\ndeadline-ms = 1\nhibernate = true\n
         [inference]\nthreads = 2\n{}",
         fronts("new", 6)
     ));
@@ -117,6 +119,9 @@ fn the_document_says_which_keys_are_applied_and_every_other_needs_a_restart() {
         "intake.queue",
         "workers.threads",
         "network.hosts",
+        "governor.enabled",
+        "governor.sensors",
+        "governor.period-ms",
     ] {
         assert!(needs_restart.contains(key), "{key}");
     }

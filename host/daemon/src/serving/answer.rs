@@ -26,7 +26,7 @@ impl ReplyTo {
         match (self, ending) {
             (Self::None, _) => {}
             (Self::Query(responder), Ending::Result) => responder.reply(body),
-            (Self::Query(responder), Ending::Failure | Ending::Drop | Ending::Skip) => {
+            (Self::Query(responder), _) => {
                 responder.refuse(body);
             }
             (Self::File(file), ending) => file.finish(ending, body),

@@ -1,21 +1,26 @@
-//! The deploy thread's part of the status. The deploy thread writes it, other threads read it.
+//! The parts of the status that the deploy thread and the governor's thread write, and other threads read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
 use hotshoe_engine::MemoryChoice;
-use hotshoe_protocol::status::{DeployStatus, RollbackStatus, SlotsStatus};
+use hotshoe_protocol::status::{DeployStatus, GovernorStatus, RollbackStatus, SlotsStatus};
 use hotshoe_store::Cause;
 use parking_lot::Mutex;
 
 use crate::events::EventLog;
+use crate::serving::observed::Variation;
 
 /// The current [`DeployView`], shared between threads, and the daemon's last events.
 #[derive(Debug, Default)]
 pub struct PublishedStatus {
     view: Mutex<DeployView>,
+    governor: Mutex<Option<GovernorStatus>>,
+    /// Least time between two messages of the deploy thread's progress by the plan in force, in seconds.
+    interval_s: AtomicU32,
     events: Arc<EventLog>,
 }
 
@@ -30,6 +35,10 @@ pub struct DeployView {
     pub cannot_serve: Option<Cause>,
     /// Start of the trial, on the monotonic clock.
     pub probation_since: Option<Instant>,
+    /// The way to run whose samples count for the trial.
+    pub judged: Option<Variation>,
+    /// When the last statement was heard that is not older than the followed one, on the monotonic clock.
+    pub statement_heard: Option<Instant>,
     /// The release that is being deployed, or the last one that was.
     pub deploy: DeployStatus,
     /// The last release that was rolled back.
@@ -55,6 +64,8 @@ impl PublishedStatus {
     pub fn timed_by(clock: Clock) -> Self {
         Self {
             view: Mutex::default(),
+            governor: Mutex::default(),
+            interval_s: AtomicU32::default(),
             events: Arc::new(EventLog::timed_by(clock)),
         }
     }
@@ -62,6 +73,26 @@ impl PublishedStatus {
     /// A copy of the current view.
     pub fn view(&self) -> DeployView {
         self.lock().clone()
+    }
+
+    /// The sensors and the plan in force, as the governor's thread wrote them last.
+    pub fn governor(&self) -> Option<GovernorStatus> {
+        self.governor.lock().clone()
+    }
+
+    /// Replaces what [`Self::governor`] returns.
+    pub fn set_governor(&self, status: GovernorStatus) {
+        *self.governor.lock() = Some(status);
+    }
+
+    /// Least time between two messages about the same thing, by the plan in force. Zero without one.
+    pub fn interval(&self) -> Duration {
+        Duration::from_secs(self.interval_s.load(Ordering::Relaxed).into())
+    }
+
+    /// Sets what [`Self::interval`] returns.
+    pub fn set_interval(&self, seconds: u32) {
+        self.interval_s.store(seconds, Ordering::Relaxed);
     }
 
     /// The last events.

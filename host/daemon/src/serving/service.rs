@@ -1,6 +1,7 @@
 //! The service: the state that senders, workers and the status share.
 
 mod accept;
+mod figures;
 mod finish;
 mod local_client;
 mod recordings;
@@ -11,20 +12,23 @@ mod worker_pool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use hotshoe_base::Clock;
 use hotshoe_config::MESSAGE_OVERHEAD;
 use hotshoe_engine::Sample;
 use hotshoe_link::Link;
-use hotshoe_pipeline::latency::Latency;
 use hotshoe_protocol::event::{KnownKind, Subject};
 use hotshoe_trust::Device;
 use parking_lot::Mutex;
 
+use crate::in_force::InForce;
 use crate::metrics::ModelMeter;
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
+use crate::serving::latency::Latency;
+use crate::serving::motion_gate::MotionGate;
 use crate::serving::queue::Queue;
+use crate::serving::rate_gate::RateGate;
 use crate::serving::tally::{Tally, Ticket};
 use crate::serving::{PublishedStatus, ServingRelease, ShadowMirror};
 use crate::watched::FailedFiles;
@@ -47,6 +51,10 @@ pub struct Service {
     identity: Device,
     serving: ArcSwapOption<ServingRelease>,
     shadow: ArcSwapOption<ShadowMirror>,
+    /// Written by the governor's thread alone.
+    in_force: ArcSwap<InForce>,
+    rate_gate: RateGate,
+    motion_gate: MotionGate,
     published_status: Arc<PublishedStatus>,
     link: Arc<Link>,
     tally: Tally,
@@ -99,10 +107,13 @@ impl Service {
             running,
             serving: ArcSwapOption::new(serving),
             shadow: ArcSwapOption::empty(),
+            in_force: ArcSwap::default(),
+            rate_gate: RateGate::default(),
+            motion_gate: MotionGate::default(),
             published_status,
             link,
             tally: Tally::default(),
-            latency: Latency::default(),
+            latency: Latency::timed_by(clock.clone()),
             meter: ModelMeter::default(),
             recorder,
             failed_files,
@@ -150,6 +161,28 @@ impl Service {
     /// Starts or stops copying samples and insights to a shadow.
     pub fn shadow(&self, mirror: Option<Arc<ShadowMirror>>) {
         self.shadow.store(mirror);
+    }
+
+    /// The loaded release that serves.
+    pub fn serving(&self) -> Option<Arc<ServingRelease>> {
+        self.serving.load_full()
+    }
+
+    /// Puts a plan in force from the next sample on.
+    pub fn put_in_force(&self, next: Arc<InForce>) {
+        self.in_force.store(next);
+    }
+
+    /// Lets files of the watched folder wait while the device rests.
+    pub fn rest(&self, rests: bool) {
+        if let Some(failed_files) = &self.failed_files {
+            failed_files.rest(rests);
+        }
+    }
+
+    /// Accepted samples that have not ended.
+    pub fn in_flight(&self) -> u64 {
+        self.tally.snapshot().in_flight
     }
 
     /// The record of failed files, if a folder is watched.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hotshoe_protocol::status::Counters;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::serving::answer::ReplyTo;
+use crate::serving::observed::SampleOutcome;
 
 /// Fault of a sample that was dropped without an end: a defect of the host.
 const ABANDONED: &str = "abandoned";
@@ -36,13 +38,34 @@ impl DropReason {
     }
 }
 
+/// Why an accepted sample was left out. Each has a stable name, under which it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum SkipReason {
+    /// A component said so.
+    Component,
+    /// The rate in force leaves it out.
+    Rate,
+    /// It does not differ from the one before it, and the rate in force takes only what does.
+    Motion,
+    /// The device rests.
+    Rest,
+}
+
+impl SkipReason {
+    /// The stable name, in snake case.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// How a sample ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement<'a> {
     /// It gave a result, also if a policy keeps the insight on the device.
     Result,
-    /// A component left it out.
-    Skipped,
+    /// It was left out, which is no failure.
+    Skipped(SkipReason),
     /// It was dropped.
     Dropped(DropReason),
     /// It failed at a stage, by a fault with a stable name.
@@ -58,6 +81,14 @@ pub enum Settlement<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     counters: Arc<Mutex<Counters>>,
+    misses: Arc<Misses>,
+}
+
+/// Samples on which a component failed in these ways, also where a policy that failed was tolerated.
+#[derive(Debug, Default)]
+struct Misses {
+    deadline: AtomicU64,
+    trap: AtomicU64,
 }
 
 /// An accepted sample, which is settled exactly once, with the destination of its answer.
@@ -87,6 +118,22 @@ impl Tally {
         metrics::counter!("hotshoe_tolerated_total", "stage" => stage.to_owned()).increment(1);
     }
 
+    /// Counts a missed deadline or a trap.
+    pub fn observed(&self, outcome: SampleOutcome) {
+        let count = match outcome {
+            SampleOutcome::Success | SampleOutcome::Error => return,
+            SampleOutcome::Deadline => &self.misses.deadline,
+            SampleOutcome::Trap => &self.misses.trap,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Samples on which a component missed its deadline, and those on which one trapped.
+    pub fn misses(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.misses.deadline), read(&self.misses.trap))
+    }
+
     /// Counts a message that could not be published.
     pub fn unpublished(&self) {
         self.lock().unpublished += 1;
@@ -103,7 +150,10 @@ impl Tally {
         counters.in_flight = counters.in_flight.saturating_sub(1);
         match settlement {
             Settlement::Result => counters.results += 1,
-            Settlement::Skipped => counters.skipped += 1,
+            Settlement::Skipped(reason) => {
+                counters.skipped += 1;
+                count(&mut counters.skipped_by, reason.name());
+            }
             Settlement::Dropped(reason) => count(&mut counters.dropped, reason.name()),
             Settlement::Failed { stage, fault } => {
                 counters.failed += 1;
@@ -131,7 +181,9 @@ fn count(counters: &mut BTreeMap<String, u64>, name: &str) {
 fn observe(settlement: Settlement<'_>) {
     match settlement {
         Settlement::Result => metrics::counter!("hotshoe_results_total").increment(1),
-        Settlement::Skipped => metrics::counter!("hotshoe_skipped_total").increment(1),
+        Settlement::Skipped(reason) => {
+            metrics::counter!("hotshoe_skipped_total", "reason" => reason.name()).increment(1);
+        }
         Settlement::Dropped(reason) => {
             metrics::counter!("hotshoe_dropped_total", "reason" => reason.name()).increment(1);
         }

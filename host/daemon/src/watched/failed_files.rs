@@ -154,6 +154,11 @@ impl FailedFiles {
         }
     }
 
+    /// Lets files wait while the device rests.
+    pub fn rest(&self, rests: bool) {
+        self.folder.rest(rests);
+    }
+
     /// Has waiting files read: a release serves.
     pub fn resume(&self) {
         self.folder.resume();

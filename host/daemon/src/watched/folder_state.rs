@@ -30,6 +30,8 @@ struct State {
     view: FolderView,
     /// Whether files wait, because no release serves.
     is_paused: bool,
+    /// Whether files wait, because the device rests.
+    is_resting: bool,
     /// Files whose samples were dropped. They are read again.
     dropped: BTreeSet<PathBuf>,
 }
@@ -46,15 +48,21 @@ impl FolderState {
         self.changed.notify_all();
     }
 
+    /// Lets files wait while the device rests, or has them read again.
+    pub(super) fn rest(&self, rests: bool) {
+        self.lock().is_resting = rests;
+        self.changed.notify_all();
+    }
+
     /// Has a file read again: its sample was dropped.
     pub(super) fn dropped(&self, path: PathBuf) {
         self.lock().dropped.insert(path);
     }
 
-    /// Waits until a release serves, or until `stopped` is set and [`Self::wake`] called.
+    /// Waits until a release serves and the device does not rest, or until `stopped` is set and [`Self::wake`] called.
     pub(crate) fn await_release(&self, stopped: &AtomicBool) {
         let mut state = self.lock();
-        while state.is_paused && !stopped.load(Ordering::Acquire) {
+        while (state.is_paused || state.is_resting) && !stopped.load(Ordering::Acquire) {
             self.changed.wait(&mut state);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hotshoe_senses::{
     Because, Decision, Ladder, LadderLimits, MAX_ITEMS, MAX_REASON_BYTES, Plan, PlanError, Rate,
-    Rest, SignedMode, SignedModes, WaitsFor, Wish,
+    Rest, Severity, SignedMode, SignedModes, WaitsFor, Wish,
 };
 use proptest::prelude::*;
 
@@ -234,7 +234,8 @@ fn an_unsigned_mode_is_refused_and_counted_and_changes_nothing() {
 
 #[test]
 fn a_plan_that_is_too_large_is_refused() {
-    let items = |count: usize| (0..count).map(|it| (it.to_string(), String::new()));
+    let alert = || Because::new(Severity::Info, "");
+    let items = |count: usize| (0..count).map(|it| (it.to_string(), alert()));
     let plans = [
         Plan {
             alerts: items(MAX_ITEMS + 1).collect(),
@@ -260,7 +261,7 @@ fn a_plan_that_is_too_large_is_refused() {
 fn what_is_in_force_does_not_grow_with_ever_new_names() {
     let mut run = Run::new();
     for at in 0..200 {
-        let alert = (format!("alert {at}"), String::new());
+        let alert = (format!("alert {at}"), Because::new(Severity::Info, ""));
         let plan = Plan {
             alerts: [alert].into(),
             ..Plan::default()
@@ -280,6 +281,21 @@ fn another_release_takes_a_mode_that_it_does_not_have_out_of_force() {
     assert_eq!(gone.in_force(), &Plan::default());
 }
 
+#[test]
+fn the_more_urgent_of_two_alerts_of_one_name_wins_and_both_intervals_have_an_order() {
+    let plan = |severity, seconds| Plan {
+        alerts: [("hot".to_owned(), Because::new(severity, "heat"))].into(),
+        telemetry_interval_s: Some(Because::new(seconds, "charge")),
+        ..Plan::default()
+    };
+    let (mild, urgent) = (plan(Severity::Warning, 300), plan(Severity::Critical, 60));
+    let joined = mild.clone().stricter(&urgent, &modes());
+    assert_eq!(joined.alerts["hot"].value, Severity::Critical);
+    assert_eq!(joined.telemetry_interval_s.as_ref().unwrap().value, 300);
+    assert!(!mild.wishes_same(&joined) && !urgent.wishes_same(&joined));
+    assert!(joined.wishes_same(&urgent.stricter(&mild, &modes())));
+}
+
 /// Plans of few values, so that they often meet.
 fn plan() -> impl Strategy<Value = Plan> {
     let mode = prop::option::of(prop::sample::select(vec![
@@ -292,7 +308,9 @@ fn plan() -> impl Strategy<Value = Plan> {
     ]);
     let rates = prop::option::of((1..4_u32, 0..3_u32));
     let fan = prop::option::of(0..=3_u8);
-    let alerts = prop::collection::btree_map("[a-c]", "[a-z]{0,3}", 0..3);
+    let severity = prop::sample::select(vec![Severity::Info, Severity::Critical]);
+    let alert = (severity, "[a-z]{0,3}").prop_map(|(it, reason)| Because::new(it, reason));
+    let alerts = prop::collection::btree_map("[a-c]", alert, 0..3);
     (mode, rest, rates, fan, alerts).prop_map(|(mode, rest, of_rate, fan, alerts)| Plan {
         mode: mode.map(|mode| Because::new(mode.to_owned(), "mode")),
         rest: rest.map(|rest| Because::new(rest, "rest")),

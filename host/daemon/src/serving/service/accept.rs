@@ -9,7 +9,7 @@ use crate::serving::ServingRelease;
 use crate::serving::answer::ReplyTo;
 use crate::serving::intake;
 use crate::serving::queue::{FullPolicy, PushError, Pushed};
-use crate::serving::tally::DropReason;
+use crate::serving::tally::{DropReason, SkipReason};
 
 /// Stage of samples that the intake refuses.
 const INTAKE: &str = "intake";
@@ -46,6 +46,9 @@ impl Service {
             );
             return;
         }
+        if self.leaves_out(&job) {
+            return;
+        }
         let dropped = match self.queue.push(job, full) {
             Pushed::Stored => None,
             Pushed::Displaced(oldest) => Some((oldest, DropReason::QueueFullOldest)),
@@ -57,5 +60,26 @@ impl Service {
             self.drop_job(&job, reason);
         }
         self.gauge_queue();
+    }
+
+    /// Ends a sample that the plan in force leaves out: because the device rests, or by its rate.
+    fn leaves_out(&self, job: &Job) -> bool {
+        let in_force = self.in_force.load();
+        let (reason, message) = if let Some(why) = in_force.rests(job.arrived) {
+            (SkipReason::Rest, format!("the device rests: {why}"))
+        } else if !self
+            .rate_gate
+            .admits(&job.sample.source, in_force.rate, job.arrived)
+        {
+            let why = in_force.rate_reason();
+            let message = format!("the rate in force leaves this sample out: {why}");
+            (SkipReason::Rate, message)
+        } else {
+            return false;
+        };
+        let serving = self.serving.load();
+        let release = serving.as_deref().map(ServingRelease::release);
+        self.skip(job, release, reason, INTAKE, &message);
+        true
     }
 }

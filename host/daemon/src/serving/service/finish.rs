@@ -2,8 +2,8 @@
 
 use hotshoe_engine::{Action, Fault};
 use hotshoe_link::{LinkError, Topic};
-use hotshoe_pipeline::{Decision, Outcome, SampleError, StageTime};
-use hotshoe_trust::{Release, Verified};
+use hotshoe_pipeline::{Decision, Outcome, RunMode, StageTime};
+use hotshoe_trust::{Release, RestingOutput, Verified};
 use serde::Serialize;
 
 use super::{Job, Service};
@@ -11,22 +11,33 @@ use crate::ending::Ending;
 use crate::serving::ServingRelease;
 use crate::serving::answer::ReplyTo;
 use crate::serving::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMessage};
-use crate::serving::tally::{DropReason, Settlement};
+use crate::serving::tally::{DropReason, Settlement, SkipReason};
 
 /// Stage of samples that are dropped.
 const QUEUE: &str = "queue";
 
 impl Service {
-    /// Ends a sample that was processed.
-    pub(super) fn finish(&self, job: &Job, release: &Verified<Release>, outcome: Outcome) {
+    /// Ends a sample that was processed in `mode`. `is_full` says that the mode leaves nothing out.
+    pub(super) fn finish(
+        &self,
+        job: &Job,
+        release: &Verified<Release>,
+        outcome: Outcome,
+        mode: &RunMode,
+        is_full: bool,
+    ) {
         match outcome.result {
             Ok(decision) => {
-                self.succeed(job, release, &decision, &outcome.stages);
-                if let Some(mirror) = self.shadow.load().as_ref() {
+                self.succeed(job, release, &decision, &outcome.stages, mode);
+                // The shadow runs in full, so that its results are compared with full ones.
+                if let (Some(mirror), true) = (self.shadow.load().as_ref(), is_full) {
                     mirror.offer(&job.sample, decision.insight);
                 }
             }
-            Err(error) if error.fault == Fault::Skipped => self.skip(job, release, &error),
+            Err(error) if error.fault == Fault::Skipped => {
+                let (stage, message) = (&error.stage, &error.message);
+                self.skip(job, Some(release), SkipReason::Component, stage, message);
+            }
             Err(error) => {
                 self.fail(
                     job,
@@ -45,13 +56,16 @@ impl Service {
         release: &Verified<Release>,
         decision: &Decision,
         stages: &[StageTime],
+        mode: &RunMode,
     ) {
         let Some(answer) = job.ticket.settle(Settlement::Result) else {
             return;
         };
         let head = Head::of(&job.sample, Some(release));
         let insight = decision.published().then_some(&decision.insight);
-        if let Some(insight) = insight {
+        if let Some(insight) = insight
+            && !mode.rests_output(RestingOutput::Insight)
+        {
             self.publish(
                 Topic::Insight,
                 &InsightMessage {
@@ -65,6 +79,7 @@ impl Service {
         for action in &decision.actions {
             match action {
                 Action::Publish => {}
+                Action::Send { .. } if mode.rests_output(RestingOutput::Custom) => {}
                 Action::Send {
                     topic,
                     content_type,
@@ -76,6 +91,8 @@ impl Service {
                         head.id,
                     );
                 }
+                Action::Drop { .. } | Action::Alert { .. }
+                    if mode.rests_output(RestingOutput::Action) => {}
                 Action::Drop { .. } | Action::Alert { .. } => {
                     self.publish(Topic::Action, &ActionMessage { head, action }, head.id);
                 }
@@ -90,18 +107,29 @@ impl Service {
         reply(answer, Ending::Result, &body);
     }
 
-    /// Ends a sample that a component left out: counts it and answers its sender. It is not published.
-    fn skip(&self, job: &Job, release: &Verified<Release>, why: &SampleError) {
-        let Some(answer) = job.ticket.settle(Settlement::Skipped) else {
+    /// Ends a sample that is left out: counts it and answers its sender. It is not published.
+    pub(super) fn skip(
+        &self,
+        job: &Job,
+        release: Option<&Verified<Release>>,
+        reason: SkipReason,
+        stage: &str,
+        message: &str,
+    ) {
+        let Some(answer) = job.ticket.settle(Settlement::Skipped(reason)) else {
             return;
         };
         let body = ErrorMessage {
-            head: Head::of(&job.sample, Some(release)),
-            stage: &why.stage,
-            fault: why.fault.name(),
-            message: &why.message,
+            head: Head::of(&job.sample, release),
+            stage,
+            fault: Fault::Skipped.name(),
+            message,
         };
-        reply(answer, Ending::Skip, &body);
+        let ending = match reason {
+            SkipReason::Rest => Ending::Rest,
+            SkipReason::Component | SkipReason::Rate | SkipReason::Motion => Ending::Skip,
+        };
+        reply(answer, ending, &body);
     }
 
     /// Ends a sample that failed: counts, publishes and answers it.

@@ -1,6 +1,6 @@
 //! The samples that recordings get, and the requests of their receivers.
 
-use hotshoe_pipeline::{Outcome, Worker};
+use hotshoe_pipeline::{Outcome, RunMode, Worker};
 
 use super::{Job, Service};
 use crate::serving::ServingRelease;
@@ -12,11 +12,12 @@ impl Service {
         worker: &mut Worker,
         job: &Job,
         served: &ServingRelease,
+        mode: &RunMode,
     ) -> Outcome {
         if !self.recorder.is_active() {
-            return worker.process(&job.sample, &self.identity);
+            return worker.process(&job.sample, &self.identity, mode);
         }
-        let (outcome, seen) = worker.observe(&job.sample, &self.identity);
+        let (outcome, seen) = worker.observe(&job.sample, &self.identity, mode);
         let decision = outcome.result.as_ref().ok();
         self.recorder
             .offer(served.release(), &job.sample, decision, &seen);

@@ -10,7 +10,10 @@ use hotshoe_pipeline::{StageTime, Worker};
 use hotshoe_trust::InstanceMode;
 
 use super::{Job, Service};
-use crate::serving::tally::DropReason;
+use crate::in_force::InForce;
+use crate::serving::latency::TOTAL;
+use crate::serving::observed::mode_of;
+use crate::serving::tally::{DropReason, SkipReason};
 use crate::serving::{SampleOutcome, ServingRelease};
 
 /// Stage of samples that fail in the daemon itself.
@@ -49,9 +52,8 @@ impl Service {
         let run = AssertUnwindSafe(|| self.run(job, served, worker));
         if catch_unwind(run).is_err() {
             *worker = None;
-            served
-                .observer()
-                .add(SampleOutcome::Trap, micros(self.clock.elapsed(began)));
+            let time = micros(self.clock.elapsed(began));
+            self.observe(served, &self.in_force.load(), SampleOutcome::Trap, time);
             let release = Some(served.release());
             self.fail(job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
         }
@@ -59,6 +61,11 @@ impl Service {
 
     /// Processes one sample, with a new worker if the release has changed.
     fn run(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
+        // As the release, it stays the same to the end of the sample.
+        let in_force = self.in_force.load_full();
+        if self.skips(job, served, &in_force) {
+            return;
+        }
         if worker
             .as_ref()
             .is_none_or(|w| !Arc::ptr_eq(w.pipeline(), served.pipeline()))
@@ -68,19 +75,52 @@ impl Service {
         }
         let ready = worker.get_or_insert_with(|| served.worker());
         let started = self.clock.now();
-        let outcome = self.run_pipeline(ready, job, served);
+        let mode = in_force.mode.as_deref();
+        let mode = served.pipeline().run_mode(mode, in_force.skip_variants);
+        let outcome = self.run_pipeline(ready, job, served, &mode);
         let time = micros(self.clock.elapsed(started));
         // A release proves nothing by the samples that it leaves out.
         let ended = outcome.result.as_ref().err().map(|error| error.fault);
         if ended != Some(Fault::Skipped) {
-            served.observer().add(SampleOutcome::of(&outcome), time);
+            self.observe(served, &in_force, SampleOutcome::of(&outcome), time);
         }
         for failure in &outcome.tolerated {
             self.tally.tolerated(&failure.stage);
         }
         self.record(job, started, &outcome.stages);
         self.meter.update(served.pipeline().models());
-        self.finish(job, served.release(), outcome);
+        let is_full = in_force.mode.is_none() && in_force.skip_variants == 0;
+        self.finish(job, served.release(), outcome, &mode, is_full);
+    }
+
+    /// Ends a sample that the plan in force leaves out by now: the rest began while it was queued, or nothing moves in it.
+    fn skips(&self, job: &Job, served: &ServingRelease, in_force: &InForce) -> bool {
+        let (reason, message) = if let Some(why) = in_force.rests(self.clock.now()) {
+            (SkipReason::Rest, format!("the device rests: {why}"))
+        } else if in_force.rate.on_motion && !self.motion_gate.moves(&job.sample, &self.clock) {
+            let why = in_force.rate_reason();
+            let message = format!("it does not differ from the picture before it: {why}");
+            (SkipReason::Motion, message)
+        } else {
+            return false;
+        };
+        self.skip(job, Some(served.release()), reason, SERVICE, &message);
+        true
+    }
+
+    /// Counts a processed sample with the mode that it ran in.
+    fn observe(
+        &self,
+        served: &ServingRelease,
+        in_force: &InForce,
+        outcome: SampleOutcome,
+        micros: u64,
+    ) {
+        let mode = mode_of(served.release(), in_force.mode.as_deref());
+        served
+            .observer()
+            .add(mode, in_force.skip_variants, outcome, micros);
+        self.tally.observed(outcome);
     }
 
     /// Takes the next job. It is always in the queue or in a slot, so that a drain finds it.
@@ -126,12 +166,11 @@ impl Service {
     }
 
     fn record(&self, job: &Job, started: Instant, stages: &[StageTime]) {
-        self.latency.record("queue", micros(started - job.arrived));
-        for stage in stages {
-            self.latency.record(&stage.name, stage.micros);
-        }
+        let queued = ("queue", micros(started - job.arrived));
+        let total = (TOTAL, micros(self.clock.elapsed(job.arrived)));
+        let stages = stages.iter().map(|it| (it.name.as_str(), it.micros));
         self.latency
-            .record("total", micros(self.clock.elapsed(job.arrived)));
+            .record_all([queued].into_iter().chain(stages).chain([total]));
     }
 
     /// Fails the job that is still in the slot because this thread panicked and was restarted.
