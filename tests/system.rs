@@ -50,6 +50,8 @@ mod foreign;
 mod formats;
 #[path = "system/go.rs"]
 mod go;
+#[path = "system/governor.rs"]
+mod governor;
 #[path = "system/hostile.rs"]
 mod hostile;
 #[path = "system/interop.rs"]

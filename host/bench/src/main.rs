@@ -4,6 +4,7 @@
 mod calls;
 mod delivery;
 mod first_result;
+mod governor;
 mod infer;
 mod languages;
 mod lines;
@@ -120,6 +121,8 @@ enum Name {
     Push,
     /// The outbox against a file with the same syncs and SQLite: records per second, latency, size, recovery, replay
     Outbox,
+    /// Sensors and plans: their cost, the time to a mode in force, a stream while modes change
+    Governor,
     /// The templates in every language: size, builds, loading, instances, calls, memory
     Languages,
 }
@@ -204,6 +207,10 @@ fn bench(args: &Cli, terminal: &Terminal) -> anyhow::Result<()> {
         Name::Outbox => {
             let (counts, rows) = outbox::measure(&root, args.quick)?;
             Report::new("outbox", counts, rows)
+        }
+        Name::Governor => {
+            let (counts, rows) = governor::measure(&environment()?, args.quick, terminal)?;
+            Report::new("governor", counts, rows)
         }
         Name::Languages => {
             let outcome = languages::measure(&root, args.yes, args.quick, terminal)?;

@@ -20,6 +20,8 @@ const SAMPLE_BYTES: usize = 4096;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// Far more samples than are ever in flight: the rate does not depend on the answers.
 const IN_FLIGHT: usize = 4096;
+/// The end of the key of results.
+const INSIGHT: &str = "/output/insight";
 /// Capacity of the message queue.
 const MESSAGES: usize = 65_536;
 /// After this time without a message following the last sample, no more messages are expected.
@@ -32,6 +34,8 @@ pub(crate) struct Record {
     pub samples: u64,
     /// Samples that the daemon dropped or that failed.
     pub failed: u64,
+    /// Samples that a component or the plan in force left out.
+    pub skipped: u64,
     /// Samples without an answer.
     unanswered: u64,
     /// When each result arrived.
@@ -119,6 +123,8 @@ fn listen(outputs: &Outputs, over: &AtomicBool) -> Vec<(u64, u64)> {
     let mut results = Vec::new();
     loop {
         match outputs.next(SILENCE) {
+            // Actions have the ids of their samples, too.
+            Some(message) if !message.key.ends_with(INSIGHT) => {}
             Some(message) => {
                 let id = message.body.get("id").and_then(Value::as_str);
                 let parts = id.and_then(|id| id.split_once('-'));
@@ -139,6 +145,9 @@ impl Record {
             Ok(_) => self
                 .arrivals
                 .push(sent.map_or_else(Instant::now, |sent| sent + fed.elapsed)),
+            Err(FeedError::Refused(body)) if body.get("fault") == Some(&"skipped".into()) => {
+                self.skipped += 1;
+            }
             Err(FeedError::Refused(_)) => self.failed += 1,
             Err(FeedError::NoReply) => self.unanswered += 1,
         }
@@ -149,7 +158,8 @@ impl Record {
         let distinct: BTreeSet<_> = self.published.iter().collect();
         let answered = self.arrivals.len() as u64;
         let unpublished = answered.saturating_sub(distinct.len() as u64);
-        (self.samples - answered - self.failed).max(self.unanswered) + unpublished
+        let ended = answered + self.failed + self.skipped;
+        (self.samples - ended).max(self.unanswered) + unpublished
     }
 
     /// The number of results that were published more than once.
@@ -197,6 +207,7 @@ mod tests {
         let record = Record {
             samples: 6,
             failed: 1,
+            skipped: 0,
             unanswered: 0,
             arrivals: vec![now; 5],
             published: vec![(0, 1), (1, 2), (1, 1), (0, 2), (0, 2)],

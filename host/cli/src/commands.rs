@@ -14,6 +14,7 @@ pub(crate) mod keygen;
 pub(crate) mod model;
 pub(crate) mod new;
 pub(crate) mod pack;
+pub(crate) mod power;
 pub(crate) mod publish;
 pub(crate) mod pull;
 pub(crate) mod push;

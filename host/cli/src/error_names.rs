@@ -19,6 +19,7 @@ use hotshoe_shared_data::{SharedDataError, StoreError};
 use crate::commands::audit::AuditCommandError;
 use crate::commands::call::CallError;
 use crate::commands::model::ModelError;
+use crate::commands::power::PowerError;
 use crate::commands::record::RecordError;
 use crate::commands::test::TestError;
 use crate::fleet::error::FleetError;
@@ -36,6 +37,7 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<AuditCommandError>(cause).map(AuditCommandError::name))
         .or_else(|| find::<RecordError>(cause).map(RecordError::name))
         .or_else(|| find::<ModelError>(cause).map(ModelError::name))
+        .or_else(|| find::<PowerError>(cause).map(PowerError::name))
         .or_else(|| find::<InspectError>(cause).map(InspectError::name))
         .or_else(|| find::<FoldError>(cause).map(FoldError::name))
         .or_else(|| find::<OipError>(cause).map(OipError::name))

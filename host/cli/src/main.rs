@@ -17,8 +17,8 @@ mod watch;
 use clap::{Parser, Subcommand};
 use commands::{
     activate, audit, build, call, cancel, dev as dev_loop, doctor, exec, history, inspect, install,
-    keygen, model, new, pack, publish, pull, push, record, registry, rollback, run, shared_data,
-    sign, site, status, test, trust, verify, wit, zenoh_acl,
+    keygen, model, new, pack, power, publish, pull, push, record, registry, rollback, run,
+    shared_data, sign, site, status, test, trust, verify, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -71,6 +71,7 @@ On a device:
   history   Show the release history of this device
   audit     Show and verify the audit log of this device
   doctor    Check whether this machine can run Hotshoe
+  power     Estimate how long a battery lasts
 
 For a site:
   site      Set up a site with certificates, access rules and keys
@@ -118,6 +119,7 @@ enum Command {
     History(history::Args),
     Audit(audit::Args),
     Doctor(doctor::Args),
+    Power(power::Args),
     Publish(publish::Args),
     Site(site::Args),
     Registry(registry::Args),
@@ -156,6 +158,7 @@ impl Command {
             Self::History(args) => history::run(args, terminal),
             Self::Audit(args) => audit::run(&args, terminal),
             Self::Doctor(args) => doctor::run(&args, terminal),
+            Self::Power(args) => power::run(args, terminal),
             Self::Publish(args) => publish::run(args, terminal),
             Self::Site(args) => site::run(&args, terminal),
             Self::Registry(args) => registry::run(args, terminal),

@@ -83,6 +83,11 @@ impl DaemonProcess {
         })
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until the daemon responds.
     pub fn ready(&mut self, zenoh: &ZenohConfig) -> anyhow::Result<(Client, Status)> {
         let started = Instant::now();
