@@ -60,6 +60,8 @@ mod languages;
 mod layering;
 #[path = "system/logging.rs"]
 mod logging;
+#[path = "system/masks.rs"]
+mod masks;
 #[path = "system/memory.rs"]
 mod memory;
 #[path = "system/mirrors.rs"]
@@ -112,6 +114,8 @@ mod secure_site;
 mod segments;
 #[path = "system/serving.rs"]
 mod serving;
+#[path = "system/shared_data.rs"]
+mod shared_data;
 #[path = "system/signals.rs"]
 mod signals;
 #[path = "system/site.rs"]

@@ -10,7 +10,10 @@ use hotshoe_tests::root;
 use hotshoe_trust::release_toml::{
     ComponentToml, DataToml, ModelToml, ReleaseToml, StepToml, TestToml,
 };
-use hotshoe_trust::{DataContract, DeviceSelector, HealthGate, Limits, Mode, Rate, Rests, Shadow};
+use hotshoe_trust::{
+    DataContract, DeviceSelector, HealthGate, Limits, Mode, Privacy, PrivacyMask, Rate, Rests,
+    Shadow,
+};
 use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
@@ -406,6 +409,12 @@ fn the_reference_of_release_toml_has_the_keys_of_the_types() {
         ("modes", keys(entries("modes")), fields::<Mode>()),
         ("modes.rate", of_modes("rate"), fields::<Rate>()),
         ("modes.rests", of_modes("rests"), fields::<Rests>()),
+        ("privacy", keys([&written["privacy"]]), fields::<Privacy>()),
+        (
+            "privacy.masks",
+            keys([&written["privacy"]["masks"][0]]),
+            fields::<PrivacyMask>(),
+        ),
     ];
     for (what, documented, known) in &tables {
         assert_same(what, documented, known);
@@ -460,7 +469,7 @@ fn every_command_and_option_of_a_document_exists() {
     for (path, text) in &texts {
         for call in calls(text) {
             // A command of its own, or one of a group such as `model compare`.
-            let group = ["audit", "model", "site", "trust"].contains(&call[0]);
+            let group = ["audit", "model", "shared-data", "site", "trust"].contains(&call[0]);
             let inner = call.get(1).filter(|it| group && !it.starts_with('-'));
             let command: Vec<&str> = call[..1].iter().chain(inner).copied().collect();
             let help = helps.entry(command.clone()).or_insert_with(|| {

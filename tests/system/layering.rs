@@ -63,6 +63,7 @@ const LAYERS: [&str; 23] = [
     "hotshoe-base",
     "hotshoe-http",
     "hotshoe-trust",
+    "hotshoe-shared-data",
     "hotshoe-store",
     "hotshoe-audit",
     "hotshoe-vision",

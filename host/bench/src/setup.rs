@@ -9,7 +9,7 @@ use hotshoe_config::default_allowed;
 use hotshoe_devkit::Environment;
 use hotshoe_engine::{Engine, EngineOptions, Sample};
 use hotshoe_infer::{Model, ModelOptions, Models, Options};
-use hotshoe_pipeline::{Decision, Pipeline, Worker};
+use hotshoe_pipeline::{Decision, Pipeline, RunMode, Worker};
 use hotshoe_store::Layout;
 use hotshoe_trust::{Device, Digest, Floor, Release, Time, TrustRoot, Verified};
 use tempfile::TempDir;
@@ -167,7 +167,7 @@ pub(crate) fn sample(picture: &[u8]) -> Sample {
 pub(crate) fn process(worker: &mut Worker, sample: &Sample) -> anyhow::Result<(Decision, Timings)> {
     let device = Device::default();
     let started = Instant::now();
-    let outcome = worker.process(sample, &device);
+    let outcome = worker.process(sample, &device, &RunMode::default());
     let total = started.elapsed();
     let mut timings = vec![timing(TOTAL, total)];
     timings.extend(

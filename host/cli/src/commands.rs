@@ -21,6 +21,7 @@ pub(crate) mod record;
 pub(crate) mod registry;
 pub(crate) mod rollback;
 pub(crate) mod run;
+pub(crate) mod shared_data;
 pub(crate) mod sign;
 pub(crate) mod site;
 pub(crate) mod status;

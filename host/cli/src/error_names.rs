@@ -14,6 +14,7 @@ use hotshoe_link::OrderError;
 use hotshoe_link::device_list::DeviceListError;
 use hotshoe_oip::OipError;
 use hotshoe_release::exit::find;
+use hotshoe_shared_data::{SharedDataError, StoreError};
 
 use crate::commands::audit::AuditCommandError;
 use crate::commands::call::CallError;
@@ -42,6 +43,8 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<ProgramError>(cause).map(ProgramError::name))
         .or_else(|| find::<FleetError>(cause).map(FleetError::name))
         .or_else(|| find::<CommandError>(cause).map(CommandError::name))
+        .or_else(|| find::<SharedDataError>(cause).map(SharedDataError::name))
+        .or_else(|| find::<StoreError>(cause).map(StoreError::name))
         .or_else(|| find::<ControlError>(cause).map(ControlError::name))
         .or_else(|| find::<DeviceListError>(cause).map(DeviceListError::name))
         .or_else(|| find::<OrderError>(cause).map(OrderError::name))

@@ -17,8 +17,8 @@ mod watch;
 use clap::{Parser, Subcommand};
 use commands::{
     activate, audit, build, call, cancel, dev as dev_loop, doctor, exec, history, inspect, install,
-    keygen, model, new, pack, publish, pull, push, record, registry, rollback, run, sign, site,
-    status, test, trust, verify, wit, zenoh_acl,
+    keygen, model, new, pack, publish, pull, push, record, registry, rollback, run, shared_data,
+    sign, site, status, test, trust, verify, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -80,6 +80,7 @@ For a site:
   rollback  Roll back to the previous release
   activate  Activate a staged release
   cancel    Cancel a pending release
+  shared-data Read and write the values that a device and its site share
   zenoh-acl Print Zenoh's access control for a site
 
 From a new key to a served release:
@@ -124,6 +125,7 @@ enum Command {
     Rollback(rollback::Args),
     Activate(activate::Args),
     Cancel(cancel::Args),
+    SharedData(shared_data::Args),
     ZenohAcl(zenoh_acl::Args),
     Demo(program::DemoArgs),
     Bench(program::BenchArgs),
@@ -161,6 +163,7 @@ impl Command {
             Self::Rollback(args) => rollback::run(args, terminal),
             Self::Activate(args) => activate::run(args, terminal),
             Self::Cancel(args) => cancel::run(args, terminal),
+            Self::SharedData(args) => shared_data::run(&args, terminal),
             Self::ZenohAcl(args) => zenoh_acl::run(args, terminal),
             Self::Demo(args) => program::run("hotshoe-demo", &args.arguments, terminal),
             Self::Bench(args) => program::run("hotshoe-bench", &args.arguments, terminal),

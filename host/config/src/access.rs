@@ -109,6 +109,7 @@ impl Config {
             folders: self.folders.iter().map(folder).collect(),
             hosts: self.network.hosts.clone(),
             ca: self.network.ca.clone(),
+            privacy: self.privacy.clone(),
         }
     }
 }

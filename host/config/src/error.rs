@@ -113,6 +113,9 @@ pub enum ConfigError {
         /// What is missing.
         needed: &'static str,
     },
+    /// A mask is not valid.
+    #[error(transparent)]
+    Privacy(#[from] hotshoe_trust::PrivacyError),
     /// A bound of the health gate is out of range.
     #[error("`[deploy.health]` is not valid")]
     Health(#[source] hotshoe_trust::ReleaseError),

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hotshoe_shared_data::{Definition, MAX_ITEMS, MAX_VALUE_BYTES, MAX_VALUES};
 use hotshoe_trust::toml_file;
-use hotshoe_trust::{Device, Grant, LimitBounds};
+use hotshoe_trust::{Device, Grant, LimitBounds, Privacy};
 use serde::{Deserialize, Serialize};
 
 mod access;
@@ -119,6 +120,9 @@ pub struct Config {
     /// Recording. Default: not allowed.
     #[serde(default)]
     pub record: RecordConfig,
+    /// What is burned into the pixels of samples, besides what their release says. Default: nothing.
+    #[serde(default)]
+    pub privacy: Privacy,
     /// Messages of policies.
     #[serde(default)]
     pub output: OutputConfig,
@@ -131,6 +135,9 @@ pub struct Config {
     /// Network access of components. Default: none.
     #[serde(default)]
     pub network: NetworkConfig,
+    /// The values that the device and its site both write, by name. Default: none.
+    #[serde(default)]
+    pub shared_data: BTreeMap<String, Definition>,
 }
 
 /// `[intake]`
@@ -346,7 +353,9 @@ impl Config {
         self.inference.check()?;
         self.compile.check()?;
         self.record.check()?;
+        self.privacy.check()?;
         self.log.check()?;
+        self.check_shared_data()?;
         access::check(self)?;
         self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;
         self.metrics.as_ref().map_or(Ok(()), MetricsConfig::check)?;
@@ -358,6 +367,28 @@ impl Config {
         )?;
         check_range("drain.deadline-ms", self.drain.deadline_ms, 0, 3_600_000)?;
         check_sample_fits(self.intake.max_sample_bytes, self.zenoh.max_message_bytes)
+    }
+
+    fn check_shared_data(&self) -> Result<(), ConfigError> {
+        let (count, most) = (self.shared_data.len() as u64, MAX_VALUES as u64);
+        check_range("number of [shared-data] tables", count, 0, most)?;
+        for (name, definition) in &self.shared_data {
+            check_name("shared-data", name)?;
+            let Definition {
+                rule: _,
+                max_items,
+                max_bytes,
+            } = *definition;
+            let limits = [
+                ("max-items", max_items, MAX_ITEMS),
+                ("max-bytes", max_bytes, MAX_VALUE_BYTES),
+            ];
+            for (key, value, most) in limits {
+                let key = format!("shared-data.{name}.{key}");
+                check_range(key, value.into(), 1, most.into())?;
+            }
+        }
+        Ok(())
     }
 
     /// The identity of the device for selectors and policies.

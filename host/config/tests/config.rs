@@ -201,6 +201,18 @@ fn values_out_of_range_are_named() {
             "[inference.models.detect]\nthreads = 65",
             "inference.models.detect.threads",
         ),
+        (
+            "[shared-data.list]\nrule = \"append\"\nmax-items = 257",
+            "shared-data.list.max-items",
+        ),
+        (
+            "[shared-data.list]\nrule = \"append\"\nmax-bytes = 0",
+            "shared-data.list.max-bytes",
+        ),
+        (
+            "[shared-data.\"a/b\"]\nrule = \"append\"",
+            "shared-data = \"a/b\"",
+        ),
     ] {
         let said = complaint(&format!("{SHORTEST}{text}\n"));
         assert!(said.contains(key), "{said}");

@@ -3,6 +3,7 @@
 use hotshoe_audit::Entry;
 use hotshoe_base::chain;
 use hotshoe_protocol::status::{RollbackStatus, SlotStatus, SlotsStatus};
+use hotshoe_shared_data::SharedDataError;
 use hotshoe_store::{ApplyError, Cause, IllegalTransition, Ledger, Store, Transition};
 use hotshoe_trust::{Digest, Time};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,38 @@ pub enum Command {
         name: String,
         /// The lowest generation that is accepted from now on.
         generation: u64,
+    },
+    /// Reads or writes a shared value, as the device.
+    SharedData {
+        /// What to do.
+        action: SharedDataAction,
+    },
+}
+
+/// A command on shared data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SharedDataAction {
+    /// Returns all values.
+    List {},
+    /// Returns a value.
+    Get {
+        /// The value's name.
+        name: String,
+    },
+    /// Sets a value, and returns it.
+    Set {
+        /// The value's name.
+        name: String,
+        /// The value.
+        value: Value,
+    },
+    /// Appends an item to a list, and returns the list.
+    Append {
+        /// The list's name.
+        name: String,
+        /// The item.
+        value: Value,
     },
 }
 
@@ -104,6 +137,9 @@ pub enum CommandError {
     /// The deploy thread did not answer.
     #[error("the daemon is busy with a release, or is stopping; try again")]
     Busy,
+    /// A command on shared data was refused.
+    #[error(transparent)]
+    SharedData(#[from] SharedDataError),
     /// An order's envelope or statement was refused.
     #[error("{message}")]
     Order {
@@ -134,6 +170,7 @@ impl CommandError {
             Self::Illegal(_) => "illegal_transition",
             Self::Write(_) => "io",
             Self::Busy => "busy",
+            Self::SharedData(error) => error.name(),
             Self::Order { name, .. } => name,
         }
     }
@@ -174,7 +211,7 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
             store.apply(&Transition::Unstage(ordered(BY_OPERATOR)), now)?;
             Ok(json!({"release": staged.release}))
         }
-        Command::Activate => Err(CommandError::NeedsDaemon),
+        Command::Activate | Command::SharedData { .. } => Err(CommandError::NeedsDaemon),
         Command::History => Ok(history(store.ledger())),
         Command::TrustFloor { name, generation } => {
             let (transition, floor) = floor_transition(store.ledger(), name, *generation)?;

@@ -31,10 +31,10 @@ pub use socket_path::MAX_SOCKET_PATH;
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "control.sock";
-/// Longest line of a command, in bytes.
-pub const MAX_COMMAND_BYTES: u64 = 4 << 10;
-/// Longest line of an answer, in bytes.
-pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
+/// Longest line of a command, in bytes: one with the largest shared value.
+pub const MAX_COMMAND_BYTES: u64 = 68 << 10;
+/// Longest line of an answer, in bytes: one with the largest shared values.
+pub const MAX_ANSWER_BYTES: u64 = 20 << 20;
 /// Most commands that run at once. A further one is refused as `busy`, except [`Command::Status`], which is answered at once.
 pub const MAX_CALLERS: usize = 8;
 /// Most clients at once whose command has not arrived, so that silent ones do not take the places of others. A further one is refused as

@@ -11,6 +11,7 @@ pub mod health;
 mod keyring;
 mod ledger_writer;
 mod loader;
+mod measurement;
 mod message;
 mod name_monitor;
 mod package_queue;

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod recording;
 pub mod reload;
 pub mod serving;
+mod shared_data;
 pub mod watch;
 pub mod watched;
 
@@ -45,6 +46,7 @@ use crate::metrics::{Endpoint, MetricsError};
 use crate::reload::{Change, RunningConfig};
 use crate::serving::answer::ReplyTo;
 use crate::serving::{PublishedStatus, Service, ServingRelease, WorkerPool};
+use crate::shared_data::SharedData;
 use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
@@ -90,7 +92,8 @@ pub struct Daemon {
     deployment: Deployment,
     supervisor: Supervisor,
     running: Arc<RunningConfig>,
-    _recordings: Orders,
+    /// Those of recorders and of shared data.
+    _requests: (Orders, Orders),
     metrics: Option<Endpoint>,
     /// Stopped last, so that it records what the others do while they stop.
     audit: Option<AuditPart>,
@@ -119,7 +122,8 @@ impl Daemon {
             .map(|metrics| crate::metrics::serve(metrics, &supervisor))
             .transpose()?;
         let startup = StartupState::open(&config, supervisor.clock().clone())?;
-        let serving = startup.serving();
+        let (serving, shared_texts) = (startup.serving(), startup.shared_texts());
+        let trust = startup.trust();
         crate::metrics::release(None, serving.as_deref().map(ServingRelease::release));
         let published_status = Arc::new(PublishedStatus::timed_by(supervisor.clock().clone()));
         published_status.events().follow_parts(&supervisor);
@@ -164,7 +168,9 @@ impl Daemon {
             Ok(deployment) => deployment,
             Err(error) => return Err(abort(workers, error.into())),
         };
-        let control = open_control(&config, &service, &deployment, &supervisor);
+        let clock = supervisor.clock().clone();
+        let shared_data = SharedData::new(&config, &running, trust, &link, shared_texts, clock);
+        let control = open_control(&config, &service, &deployment, &shared_data, &supervisor);
         let (serving, watch) = match open_intake(&config, &service, &link, &supervisor) {
             Ok(open) => open,
             Err(error) => {
@@ -173,9 +179,8 @@ impl Daemon {
                 return Err(abort(workers, error));
             }
         };
-        let asked = Arc::clone(&service);
-        let recordings = match link.recordings(move |request| asked.record_request(&request)) {
-            Ok(recordings) => recordings,
+        let requests = match answer_requests(&link, &service, shared_data) {
+            Ok(requests) => requests,
             Err(error) => {
                 supervisor.close();
                 deployment.stop(LEAST_STOP, || drop(control));
@@ -202,7 +207,7 @@ impl Daemon {
             deployment,
             supervisor,
             running,
-            _recordings: recordings,
+            _requests: requests,
             metrics: endpoint,
             audit,
         })
@@ -318,6 +323,18 @@ fn signing(link: Link, config: &Config) -> Link {
     }
 }
 
+/// Answers recorders, and requests about shared data.
+fn answer_requests(
+    link: &Link,
+    service: &Arc<Service>,
+    shared_data: Arc<SharedData>,
+) -> Result<(Orders, Orders), LinkError> {
+    let asked = Arc::clone(service);
+    let recordings = link.recordings(move |request| asked.record_request(&request))?;
+    let shared_data = link.shared_data(move |request| shared_data.answer(&request))?;
+    Ok((recordings, shared_data))
+}
+
 /// Starts the part that writes the audit log. The daemon also runs without it.
 fn open_audit(
     config: &Config,
@@ -374,11 +391,14 @@ fn open_control(
     config: &Config,
     service: &Arc<Service>,
     deployment: &Deployment,
+    shared_data: &Arc<SharedData>,
     supervisor: &Supervisor,
 ) -> Option<Control> {
     let (service, deployment) = (Arc::clone(service), deployment.handle());
+    let shared_data = Arc::clone(shared_data);
     let follow = move |command: Command| match command {
         Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
+        Command::SharedData { action } => shared_data.command(action),
         command => deployment.send(command),
     };
     Control::open(&config.data, supervisor, follow)

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
 use hotshoe_config::RecordConfig;
-use hotshoe_engine::Sample;
 use hotshoe_pipeline::{Decision, Trace};
 use hotshoe_store::{MAX_RECORDED, MAX_RECORDED_BYTES, RecordStage, RecordedPart, RecordedRelease};
 use hotshoe_trust::{Blob, Device, Digest, PipelineInput, RecordKind, Release, Step, Verified};
@@ -116,17 +115,11 @@ impl Recorder {
     }
 
     /// Offers a sample to all recordings, without blocking.
-    pub fn offer(
-        &self,
-        release: &Verified<Release>,
-        sample: &Sample,
-        decision: Option<&Decision>,
-        seen: &Trace,
-    ) {
-        self.show(release.digest(), sample, decision, seen);
+    pub fn offer(&self, release: &Verified<Release>, decision: Option<&Decision>, seen: &Trace) {
+        self.show(release.digest(), decision, seen);
     }
 
-    fn show(&self, release: Digest, sample: &Sample, decision: Option<&Decision>, seen: &Trace) {
+    fn show(&self, release: Digest, decision: Option<&Decision>, seen: &Trace) {
         let mut sessions = self.lock();
         let now = self.clock.now();
         sessions.retain(|session| !session.is_gone(now));
@@ -137,7 +130,8 @@ impl Recorder {
                 session.ended = Some(EndReason::ReleaseChanged);
                 continue;
             }
-            let Some(decision) = decision else {
+            // Only the sample of the trace has masks.
+            let (Some(decision), Some(sample)) = (decision, &seen.sample) else {
                 session.counts.failed += 1;
                 continue;
             };

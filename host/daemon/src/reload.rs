@@ -77,9 +77,11 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         oip,
         limits: _,
         record,
+        privacy: _,
         output: _,
         folders: _,
         network: _,
+        shared_data: _,
         log,
     } = new.clone();
     Config {

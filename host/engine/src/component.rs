@@ -126,7 +126,7 @@ impl Engine {
             });
         }
         allowed.check(name, spec)?;
-        let services = Services::new(name, spec, assets, allowed)?;
+        let services = Services::new(name, spec, assets, allowed, &self.shared_texts)?;
         let out_of_bounds = |what: bounds::OutOfBounds| PrepareError::Compile {
             component: name.to_owned(),
             source: what.into(),

@@ -11,6 +11,7 @@ use crate::cache::CodeCache;
 use crate::compiler::{CompileInterrupt, CompileLimits, Compiler};
 use crate::engine_error::EngineError;
 use crate::memory::{self, Largest, MemoryChoice, MemoryMode};
+use crate::shared_texts::SharedTexts;
 use crate::sources::InstanceBudget;
 
 /// Resolution of a component's deadline: the interval between two epochs.
@@ -61,6 +62,7 @@ pub struct Engine {
     pub(crate) kept: Arc<InstanceBudget>,
     pub(crate) cache: Option<CodeCache>,
     pub(crate) compiler: Compiler,
+    pub(crate) shared_texts: SharedTexts,
 }
 
 /// The settings for which components need different engines.
@@ -105,8 +107,14 @@ impl Engine {
             kept: InstanceBudget::new(SOURCE_INSTANCES),
             cache: options.cache.clone().map(CodeCache::new),
             compiler: Compiler::new(options.compile)?,
+            shared_texts: SharedTexts::default(),
             options,
         })
+    }
+
+    /// The device's shared values, which components read.
+    pub const fn shared_texts(&self) -> &SharedTexts {
+        &self.shared_texts
     }
 
     /// The memory mode, and why it was chosen.

@@ -53,6 +53,8 @@ pub enum Fault {
     InvalidPlan,
     /// A governor's plan names a mode that the release does not sign.
     UnsignedMode,
+    /// Masks apply to the sample, and it could not be decoded to burn them in.
+    PrivacyUndecodable,
     /// The component returned an error.
     Guest(ErrorCode),
 }
@@ -75,6 +77,7 @@ impl Fault {
             Self::Skipped => "skipped",
             Self::InvalidPlan => "invalid_plan",
             Self::UnsignedMode => "unsigned_mode",
+            Self::PrivacyUndecodable => "privacy_undecodable",
             Self::Guest(ErrorCode::InvalidInput) => "invalid_input",
             Self::Guest(ErrorCode::Unsupported) => "unsupported",
             Self::Guest(ErrorCode::NotFound) => "not_found",
@@ -95,6 +98,7 @@ impl Fault {
                 | Self::Skipped
                 | Self::InvalidPlan
                 | Self::UnsignedMode
+                | Self::PrivacyUndecodable
         )
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotshoe_infer::Tensor;
+use hotshoe_infer::{Tensor, VariantChoice};
 use hotshoe_trust::InstanceMode;
 use wasmtime::component::Resource;
 
@@ -28,6 +28,8 @@ pub struct Instance {
     ready: Option<LiveInstance>,
     model_times: Vec<(String, Duration)>,
     usage: Usage,
+    /// None is the preferred one of each model.
+    variants: Option<Arc<VariantChoice>>,
 }
 
 impl Instance {
@@ -41,7 +43,13 @@ impl Instance {
                 memory_bytes: 0,
                 tensor_bytes: 0,
             },
+            variants: None,
         }
+    }
+
+    /// The variants that models which the component runs begin with, from the next call on.
+    pub fn use_variants(&mut self, variants: &Arc<VariantChoice>) {
+        self.variants = Some(Arc::clone(variants));
     }
 
     /// The component's name in the release.
@@ -259,6 +267,8 @@ impl Instance {
         run: impl FnOnce(&mut LiveInstance) -> CallResult<T>,
     ) -> (Result<T, Failure>, bool) {
         vector::tidy();
+        // An instance of a source may have served another worker in between.
+        live.store.data_mut().variants = self.variants.clone().unwrap_or_default();
         let held_before = live.usage().memory_bytes;
         let result = live.call(&self.component.linked, run);
         let usage = live.usage();

@@ -38,6 +38,7 @@ mod message;
 mod prepare_error;
 mod priority;
 mod sample;
+mod shared_texts;
 mod sources;
 mod state;
 mod units;
@@ -72,6 +73,7 @@ pub use memory::{MemoryChoice, MemoryMode};
 pub use prepare_error::{PrepareError, check_encoding};
 pub use priority::low_priority;
 pub use sample::Sample;
+pub use shared_texts::SharedTexts;
 pub use sources::{MAX_SOURCE_INSTANCE_BYTES, MAX_SOURCE_INSTANCES};
 pub use state::{
     MAX_SNAPSHOT_BYTES, MAX_STATE_BYTES, MAX_STATE_ENTRIES, MAX_STATE_KEY_BYTES,

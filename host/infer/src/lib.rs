@@ -12,6 +12,7 @@ compile_error!("tensors are exchanged as little-endian bytes without conversion"
 
 mod backend;
 mod batch;
+mod counts;
 mod describe;
 mod error;
 mod executor;
@@ -34,12 +35,13 @@ mod whole;
 pub use self::ort::{OrtLibrary, ort_library};
 pub use backend::{Backend, BackendChoice};
 pub use batch::Batching;
+pub use counts::VariantRuns;
 pub use describe::TensorInfo;
 pub use error::{ErrorKind, LoadError, RunError, TensorError, VariantError};
 pub use executor::Usage;
-pub use model::{BackendSwitch, Model, NO_RUNTIME, ReadModel};
+pub use model::{BackendSwitch, Model, NO_RUNTIME, ReadModel, SwitchReason};
 pub use models::Models;
-pub use named::{Fallback, NamedModel};
+pub use named::{Fallback, NamedModel, VariantChoice};
 pub use options::{ModelOptions, Options, OrtOptions, PROVIDERS, Provider};
 pub use stats::Stats;
 pub use tensor::{ElementType, Tensor};

@@ -1,5 +1,6 @@
 //! A loaded model.
 
+mod avoid;
 mod empty;
 mod standby;
 mod values;
@@ -15,13 +16,14 @@ use parking_lot::{Mutex, RwLock};
 use self::standby::{ReopenOptions, Standby};
 use crate::backend::{Backend, BackendChoice, InputSignature, Session};
 use crate::batch::{self, Batcher, Batching};
+use crate::counts::RunCounts;
 use crate::executor::{Executor, Lane, Usage};
 use crate::guard::guard;
 use crate::served::{ServedFile, ValueRange};
 use crate::tract::TractSession;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
-pub use self::standby::{BackendSwitch, ReadModel};
+pub use self::standby::{BackendSwitch, ReadModel, SwitchReason};
 
 /// The reason in [`Model::refused`] if no ONNX Runtime was found, and its prefix if the configured library cannot be loaded.
 pub const NO_RUNTIME: &str = "no ONNX Runtime was found";
@@ -46,6 +48,8 @@ pub struct Model {
     /// Set after the choice between backends.
     standby: Mutex<Option<Standby>>,
     switched: Mutex<Option<BackendSwitch>>,
+    /// The chosen backend, while the standby serves.
+    displaced: Mutex<Option<Backend>>,
 }
 
 /// The model in its backends.
@@ -121,6 +125,7 @@ impl Model {
             },
             standby: Mutex::default(),
             switched: Mutex::default(),
+            displaced: Mutex::default(),
         })
     }
 
@@ -291,11 +296,21 @@ impl Model {
         inputs: &[(&str, &Tensor)],
         deadline: Option<Instant>,
     ) -> Result<Vec<(String, Tensor)>, RunError> {
-        if let Some(results) = self.run_without_rows(inputs, deadline)? {
+        self.run_counted(inputs, deadline, None)
+    }
+
+    /// As [`Model::run_by`], and counts what each backend does.
+    pub(crate) fn run_counted(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        deadline: Option<Instant>,
+        counts: Option<&RunCounts>,
+    ) -> Result<Vec<(String, Tensor)>, RunError> {
+        if let Some(results) = self.run_without_rows(inputs, deadline, counts)? {
             return Ok(results);
         }
         let ordered = self.checked(inputs)?;
-        let session = self.session();
+        let (backend, session) = self.serving();
         // Tensors are shared, not copied.
         let (serving, given) = (session.clone(), ordered.clone());
         let results = match &self.batcher {
@@ -304,10 +319,20 @@ impl Model {
                 .lane
                 .run(deadline, move |stop| session.run(&ordered, stop)),
         };
+        let count = |backend, error: Option<&RunError>| {
+            if let Some(counts) = counts {
+                counts.ended(backend, error, &given);
+            }
+        };
+        count(backend, results.as_ref().err());
         let results = match results {
-            Err(error) if error.is_own_fault() => self
-                .run_on_standby(&serving, &error, &given, deadline)
-                .ok_or(error)?,
+            Err(error) if error.is_own_fault() => {
+                let (backend, results) = self
+                    .run_on_standby(&serving, &error, &given, deadline)
+                    .ok_or(error)?;
+                count(backend, None);
+                results
+            }
             results => results?,
         };
         let names = self.outputs.iter().map(|info| info.name.clone());
@@ -327,8 +352,12 @@ impl Model {
     }
 
     fn session(&self) -> Arc<dyn Session> {
+        self.serving().1
+    }
+
+    fn serving(&self) -> (Backend, Arc<dyn Session>) {
         let loaded = self.loaded.read();
-        loaded.serving.1.clone()
+        loaded.serving.clone()
     }
 
     /// Checks the inputs and sorts them in the order of the file. They are recorded if recording is on.

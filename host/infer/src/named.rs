@@ -1,13 +1,19 @@
 //! A model of a release: one or several variants, of which one serves.
 
+mod choice;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use hotshoe_base::chain;
 use parking_lot::Mutex;
 
-use crate::{Model, RunError, Tensor, TensorInfo, VariantError};
+use crate::counts::{RunCounts, VariantRuns};
+use crate::{Backend, Model, RunError, Tensor, TensorInfo, VariantError};
+
+pub use self::choice::VariantChoice;
 
 /// A variant that no longer serves, or never did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,16 +26,47 @@ pub struct Fallback {
 
 /// A named model with variants in order of preference. The first one serves until it fails by its own fault on an input that a later
 /// variant runs; from then on the later one serves. Inputs of a shape that only a later variant accepts, such as one without fixed
-/// dimensions, run on that one, and the first one keeps serving.
+/// dimensions, run on that one, and the first one keeps serving. A run may begin with a later variant ([`VariantChoice`]): then this applies
+/// to that one and those after it.
 #[derive(Debug)]
 pub struct NamedModel {
     name: String,
-    first: (String, Arc<Model>),
-    others: Vec<(String, Arc<Model>)>,
-    /// Index of the serving variant; it only grows, except for a restart.
-    serving: AtomicUsize,
+    first: VariantSlot,
+    others: Vec<VariantSlot>,
     /// At most one entry per variant.
     fallbacks: Mutex<Vec<Fallback>>,
+}
+
+#[derive(Debug)]
+struct VariantSlot {
+    name: String,
+    model: Arc<Model>,
+    /// Whether it failed where a later one did not. That is never the last one.
+    failed: AtomicBool,
+    counts: RunCounts,
+}
+
+impl VariantSlot {
+    fn new((name, model): (String, Arc<Model>)) -> Self {
+        Self {
+            name,
+            model,
+            failed: AtomicBool::new(false),
+            counts: RunCounts::default(),
+        }
+    }
+
+    fn serves(&self) -> bool {
+        !self.failed.load(Ordering::Acquire)
+    }
+
+    fn run_by(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        deadline: Option<Instant>,
+    ) -> Result<Vec<(String, Tensor)>, RunError> {
+        self.model.run_counted(inputs, deadline, Some(&self.counts))
+    }
 }
 
 impl NamedModel {
@@ -71,9 +108,8 @@ impl NamedModel {
         }
         Ok(Self {
             name,
-            first,
-            others,
-            serving: AtomicUsize::new(0),
+            first: VariantSlot::new(first),
+            others: others.into_iter().map(VariantSlot::new).collect(),
             fallbacks: Mutex::default(),
         })
     }
@@ -82,9 +118,8 @@ impl NamedModel {
     pub fn single(name: impl Into<String>, model: Arc<Model>) -> Self {
         Self {
             name: name.into(),
-            first: ("default".to_owned(), model),
+            first: VariantSlot::new(("default".to_owned(), model)),
             others: Vec::new(),
-            serving: AtomicUsize::new(0),
             fallbacks: Mutex::default(),
         }
     }
@@ -105,19 +140,17 @@ impl NamedModel {
 
     /// The name of the serving variant.
     pub fn variant(&self) -> &str {
-        &self.at(self.serving.load(Ordering::Acquire)).0
+        &self.serving().name
     }
 
     /// The serving variant.
     pub fn active(&self) -> &Arc<Model> {
-        &self.at(self.serving.load(Ordering::Acquire)).1
+        &self.serving().model
     }
 
     /// All variants, the preferred one first.
     pub fn variants(&self) -> impl Iterator<Item = (&str, &Arc<Model>)> {
-        std::iter::once(&self.first)
-            .chain(&self.others)
-            .map(|(name, model)| (name.as_str(), model))
+        self.slots().map(|slot| (slot.name.as_str(), &slot.model))
     }
 
     /// Inputs of the serving variant, in the order of the file. All variants have the same names, element types and ranks.
@@ -142,6 +175,36 @@ impl NamedModel {
         self.fallbacks.lock().clone()
     }
 
+    /// Whether [`Self::change_backends`] has something to do.
+    pub fn needs_backend_change(&self, avoided: &BTreeSet<Backend>) -> bool {
+        self.slots()
+            .any(|slot| slot.model.needs_backend_change(avoided))
+    }
+
+    /// Moves variants that run on an avoided backend to their standby ([`Model::settle_with_standby`]), tries avoided ones on the inputs
+    /// that they failed on, and moves variants back whose backend is no longer avoided and works. A standby is loaded, gets the plans of the
+    /// serving one, and runs a trial on this thread while the other one serves: on the inputs of the last fault, or else on one of those
+    /// that `made_up` returns. Where that fails, it is tried again after a minute, which doubles up to an hour.
+    pub fn change_backends(
+        &self,
+        avoided: &BTreeSet<Backend>,
+        made_up: impl Fn(&[TensorInfo]) -> Vec<Vec<Tensor>>,
+    ) {
+        for slot in self.slots() {
+            let made_up = || made_up(slot.model.inputs());
+            if slot.model.change_backend(avoided, &slot.counts, made_up) {
+                let (variant, backend) = (&slot.name, slot.model.backend());
+                tracing::info!(model = self.name, variant, %backend, "backend serves");
+            }
+        }
+    }
+
+    /// Counters of its runs, by variant and backend.
+    pub fn runs(&self) -> Vec<VariantRuns> {
+        let runs = self.slots().flat_map(|slot| slot.counts.read(&slot.name));
+        runs.collect()
+    }
+
     /// Runs the serving variant, as [`Model::run_by`]. If it fails by its own fault, the next ones are tried on the same input until one
     /// succeeds, which serves from then on. An input that fails in all of them changes nothing. An input of a shape that the serving
     /// variant does not accept runs on the first later one that does, which also changes nothing.
@@ -153,25 +216,38 @@ impl NamedModel {
         inputs: &[(&str, &Tensor)],
         deadline: Option<Instant>,
     ) -> Result<Vec<(String, Tensor)>, RunError> {
-        let position = self.serving.load(Ordering::Acquire);
-        let error = match self.at(position).1.run_by(inputs, deadline) {
+        self.run_from(0, inputs, deadline)
+    }
+
+    /// As [`Self::run_by`], with the variant at this index instead of the preferred one. One that failed before gives way to the next.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn run_from(
+        &self,
+        first: usize,
+        inputs: &[(&str, &Tensor)],
+        deadline: Option<Instant>,
+    ) -> Result<Vec<(String, Tensor)>, RunError> {
+        let serving = self.serving_from(first);
+        let error = match self.at(serving).run_by(inputs, deadline) {
             Ok(outputs) => return Ok(outputs),
             Err(error) => error,
         };
         if matches!(error, RunError::WrongShape { .. }) {
-            return self.run_as_shaped(position, inputs, deadline, error);
+            return self.run_as_shaped(serving, inputs, deadline, error);
         }
         if !error.is_own_fault() {
             return Err(error);
         }
-        let mut causes = vec![chain(&error)];
-        for (next, (_, model)) in self.others.iter().enumerate().skip(position) {
-            match model.run_by(inputs, deadline) {
+        let mut failed = vec![(serving, chain(&error))];
+        for (next, slot) in self.later(serving) {
+            match slot.run_by(inputs, deadline) {
                 Ok(outputs) => {
-                    self.fall_back(position, next + 1, causes);
+                    self.fall_back(failed, slot);
                     return Ok(outputs);
                 }
-                Err(other) if other.is_own_fault() => causes.push(chain(&other)),
+                Err(other) if other.is_own_fault() => failed.push((next, chain(&other))),
                 // The input, a limit or the deadline is the cause, not the variant.
                 Err(_) => return Err(error),
             }
@@ -187,8 +263,8 @@ impl NamedModel {
         deadline: Option<Instant>,
         mut error: RunError,
     ) -> Result<Vec<(String, Tensor)>, RunError> {
-        for (_, model) in self.others.iter().skip(position) {
-            match model.run_by(inputs, deadline) {
+        for (_, slot) in self.later(position) {
+            match slot.run_by(inputs, deadline) {
                 Err(RunError::WrongShape { .. }) => {}
                 Err(other) if other.is_own_fault() => error = other,
                 ended => return ended,
@@ -202,25 +278,54 @@ impl NamedModel {
     pub fn restart(&self) {
         let mut fallbacks = self.fallbacks.lock();
         fallbacks.retain(|noted| self.variants().all(|(variant, _)| variant != noted.variant));
-        self.serving.store(0, Ordering::Release);
+        for slot in self.slots() {
+            slot.failed.store(false, Ordering::Release);
+            slot.counts.restart();
+        }
     }
 
-    /// Does nothing if another run has already fallen back.
-    fn fall_back(&self, from: usize, to: usize, causes: Vec<String>) {
+    /// Marks what another run has not already marked.
+    fn fall_back(&self, failed: Vec<(usize, String)>, to: &VariantSlot) {
         let mut fallbacks = self.fallbacks.lock();
-        let known = self.serving.load(Ordering::Acquire);
-        for (position, cause) in (from..to).zip(causes).filter(|&(at, _)| at >= known) {
-            let variant = self.at(position).0.clone();
+        let mut is_new = false;
+        for (position, cause) in failed {
+            let slot = self.at(position);
+            if slot.failed.swap(true, Ordering::AcqRel) {
+                continue;
+            }
+            let variant = slot.name.clone();
             tracing::warn!(model = self.name, variant, cause, "variant failed");
             fallbacks.push(Fallback { variant, cause });
+            is_new = true;
         }
-        if to > known {
-            self.serving.store(to, Ordering::Release);
-            tracing::warn!(model = self.name, variant = self.at(to).0, "variant serves");
+        if is_new {
+            tracing::warn!(model = self.name, variant = to.name, "variant serves");
         }
     }
 
-    fn at(&self, position: usize) -> &(String, Arc<Model>) {
+    fn slots(&self) -> impl Iterator<Item = &VariantSlot> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The serving variant of runs that begin with the preferred one.
+    fn serving(&self) -> &VariantSlot {
+        self.at(self.serving_from(0))
+    }
+
+    /// The index of the first variant from this one on that has not failed.
+    fn serving_from(&self, first: usize) -> usize {
+        let mut slots = self.slots().enumerate().skip(first);
+        let found = slots.find(|(_, slot)| slot.serves());
+        found.map_or(self.others.len(), |(position, _)| position)
+    }
+
+    /// The variants after this index that have not failed.
+    fn later(&self, position: usize) -> impl Iterator<Item = (usize, &VariantSlot)> {
+        let later = self.slots().enumerate().skip(position + 1);
+        later.filter(|(_, slot)| slot.serves())
+    }
+
+    fn at(&self, position: usize) -> &VariantSlot {
         let other = position.checked_sub(1).and_then(|at| self.others.get(at));
         other.unwrap_or(&self.first)
     }

@@ -218,3 +218,57 @@ fn a_model_without_variants_has_one() {
     let error = look_up(&model, 5).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
 }
+
+/// Variant, runs, faults and faults in a row of each variant that has run.
+fn counted(model: &NamedModel) -> Vec<(String, u64, u64, u32)> {
+    let runs = model.runs().into_iter();
+    runs.map(|it| {
+        assert_eq!(it.backend, Backend::Tract);
+        (it.variant, it.runs, it.faults, it.faults_in_a_row)
+    })
+    .collect()
+}
+
+#[test]
+fn a_run_may_begin_with_a_later_variant_and_leaves_the_earlier_ones_as_they_are() {
+    let model = named(&[
+        ("small", table(2, 10.0)),
+        ("middle", table(3, 20.0)),
+        ("large", table(9, 30.0)),
+    ]);
+    let from = |first: usize, x: i64| {
+        let x = Tensor::from_i64(&[1], vec![x]).unwrap();
+        let outputs = model.run_from(first, &[("x", &x)], None)?;
+        Ok::<f32, RunError>(outputs[0].1.as_f32().unwrap()[0])
+    };
+    assert_eq!(from(1, 1).unwrap(), 21.0);
+    // The middle one fails, and the large one takes its place.
+    assert_eq!(from(1, 5).unwrap(), 35.0);
+    assert_eq!(from(1, 1).unwrap(), 31.0);
+    assert_eq!((model.variant(), model.fallbacks().len()), ("small", 1));
+    assert_eq!(model.fallbacks()[0].variant, "middle");
+    assert_eq!(look_up(&model, 1).unwrap(), 11.0);
+    // The middle one is passed over.
+    assert_eq!(look_up(&model, 5).unwrap(), 35.0);
+    assert_eq!((model.variant(), model.fallbacks().len()), ("large", 2));
+    // There is none behind the last.
+    assert_eq!(from(usize::MAX, 1).unwrap(), 31.0);
+    // A run on a wrong input does not count.
+    let wrong = Tensor::from_f32(&[1], vec![0.0]).unwrap();
+    model.run_by(&[("x", &wrong)], None).unwrap_err();
+    let of = |variant: &str, runs, faults, in_a_row| (variant.to_owned(), runs, faults, in_a_row);
+    let expected = [
+        of("small", 2, 1, 1),
+        of("middle", 2, 1, 1),
+        of("large", 4, 0, 0),
+    ];
+    assert_eq!(counted(&model), expected);
+    model.restart();
+    assert_eq!((model.variant(), model.fallbacks()), ("small", vec![]));
+    let expected = [
+        of("small", 2, 1, 0),
+        of("middle", 2, 1, 0),
+        of("large", 4, 0, 0),
+    ];
+    assert_eq!(counted(&model), expected);
+}

@@ -94,7 +94,12 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
         rule(
             "command",
             &["query"],
-            &[key("*/status"), key("*/order"), key("*/record")],
+            &[
+                key("*/status"),
+                key("*/order"),
+                key("*/record"),
+                key("*/shared-data"),
+            ],
         ),
         rule(
             "follow",

@@ -19,6 +19,8 @@ use super::{Link, LinkError, warn_if_unanswered};
 
 /// Last part of the key for requests of recorders.
 pub(super) const RECORD: &str = "record";
+/// Last part of the key for requests about shared data, and part of the keys that its changes are published at.
+pub(super) const SHARED_DATA: &str = "shared-data";
 /// Most orders that wait; a further one is refused as `busy`.
 const WAITING_ORDERS: usize = 16;
 /// Largest order, in bytes: a statement with its signatures.
@@ -108,6 +110,28 @@ impl Link {
         each: impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>> + Send + Sync + 'static,
     ) -> Result<Orders, LinkError> {
         self.answer_at(RECORD, None, each)
+    }
+
+    /// Like [`Self::orders`], for requests about shared data.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn shared_data(
+        &self,
+        each: impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>> + Send + Sync + 'static,
+    ) -> Result<Orders, LinkError> {
+        self.answer_at(SHARED_DATA, Some(self.signer.clone()), each)
+    }
+
+    /// Publishes the state of a shared value, signed if the device has a key. It may be lost under congestion.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`], [`LinkError::TooLong`] and [`LinkError::Full`].
+    pub fn publish_shared_data(&self, name: &str, body: Vec<u8>) -> Result<(), LinkError> {
+        let key = format!("{}/{SHARED_DATA}/{name}", self.root);
+        let signature = self.signer.sign(PayloadKind::SharedData, &[], &body);
+        let message = Outgoing::new(&key, body, JSON)?.with(signature)?;
+        self.site.outbox.put(message, QosClass::Data)
     }
 
     fn answer_at(

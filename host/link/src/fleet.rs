@@ -12,7 +12,7 @@ use zenoh::query::{ConsolidationMode, QueryTarget};
 use zenoh::sample::Sample;
 
 use super::client::Client;
-use super::device::RECORD;
+use super::device::{RECORD, SHARED_DATA};
 use super::device_message::DeviceMessage;
 use super::outgoing::{self, JSON, Outgoing, QosClass};
 use super::site::{Notice, Site};
@@ -180,7 +180,34 @@ impl Client {
         timeout: Duration,
         list: Option<&DeviceList>,
     ) -> Result<Value, OrderError> {
-        let context = *Digest::of(envelope).bytes();
+        self.signed_answer(site, device, "order", envelope, timeout, list)
+    }
+
+    /// Sends one device a request about its shared data, and returns the answer. With a list it must be signed by the device.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub fn shared_data(
+        &self,
+        site: &str,
+        device: &str,
+        request: &[u8],
+        timeout: Duration,
+        list: Option<&DeviceList>,
+    ) -> Result<Value, OrderError> {
+        self.signed_answer(site, device, SHARED_DATA, request, timeout, list)
+    }
+
+    fn signed_answer(
+        &self,
+        site: &str,
+        device: &str,
+        part: &str,
+        request: &[u8],
+        timeout: Duration,
+        list: Option<&DeviceList>,
+    ) -> Result<Value, OrderError> {
+        let context = *Digest::of(request).bytes();
         let read = |sample: &Sample| {
             let said: DeviceMessage<Value> =
                 DeviceMessage::read(sample, PayloadKind::Answer, &context, |_| None)?;
@@ -189,7 +216,7 @@ impl Client {
                 Err(why) => Some(Err(why)),
             }
         };
-        self.ask(site, device, "order", envelope, timeout, read)
+        self.ask(site, device, part, request, timeout, read)
     }
 
     /// Sends one device a recorder's request as JSON. The answer is JSON, or bytes of a file.

@@ -2,7 +2,7 @@
 //!
 //! A device's keys begin with `hotshoe/<site>/<device>/`: `input/**` takes samples; `output/insight`, `output/action` and
 //! `output/error` publish their results, `output/custom/<topic>` the messages of policies, and `event` the progress of a release;
-//! `status`, `order` and `record` answer queries; `alive` is a liveliness token, and `alive/<session>` that of one session, which `same-name/<session>` repeats. Keys of the whole site have a part that begins with
+//! `status`, `order`, `record` and `shared-data` answer queries, and `shared-data/<name>` publishes changes; `alive` is a liveliness token, and `alive/<session>` that of one session, which `same-name/<session>` repeats. Keys of the whole site have a part that begins with
 //! `@`, which no wildcard of a device's keys matches: see [`Site`].
 #![forbid(unsafe_code)]
 

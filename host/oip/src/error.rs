@@ -356,9 +356,13 @@ fn call_kind(error: &CallError) -> Kind {
     }
     match fault.as_str() {
         "sample_too_large" => Kind::TooLarge,
+        "invalid_sample_id"
+        | "invalid_input"
+        | "unsupported"
+        | "not_found"
+        | "privacy_undecodable"
         // Another try with the same sample would end as this one did.
-        "skipped" => Kind::Invalid,
-        "invalid_sample_id" | "invalid_input" | "unsupported" | "not_found" => Kind::Invalid,
+        | "skipped" => Kind::Invalid,
         "deadline" => Kind::Deadline,
         _ => Kind::Internal,
     }

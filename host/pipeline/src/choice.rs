@@ -4,7 +4,7 @@ mod compare;
 mod machine;
 mod remembered;
 mod settled;
-mod synthetic;
+pub(super) mod synthetic;
 mod timing;
 
 use std::error::Error;

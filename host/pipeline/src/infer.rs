@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_engine::{Failure, Fault};
-use hotshoe_infer::{ErrorKind, NamedModel, RunError, Tensor};
+use hotshoe_infer::{ErrorKind, NamedModel, RunError, Tensor, VariantChoice};
 use hotshoe_trust::Release;
 
 use super::LoadError;
@@ -75,12 +75,13 @@ impl InferStep {
     }
 
     /// Runs the model on these tensors and on its state of `source`. State inputs do not come from the previous step, and state outputs
-    /// are not passed on. All inputs are added to `trace`.
+    /// are not passed on. All inputs are added to `trace`. The run begins with the variant of `choice`.
     pub(crate) fn run(
         &self,
         source: &str,
         tensors: &[(String, Tensor)],
         trace: Option<&mut Vec<(String, Tensors)>>,
+        choice: &VariantChoice,
     ) -> Result<Tensors, Failure> {
         let look = |inputs: &[(&str, &Tensor)]| {
             if let Some(trace) = trace {
@@ -94,18 +95,23 @@ impl InferStep {
         let Some(memory) = &self.memory else {
             let inputs: Vec<_> = given.collect();
             look(&inputs);
-            return self.run_by(&inputs);
+            return self.run_by(&inputs, choice);
         };
         let lock = memory.lock_source(source, Instant::now() + self.deadline)?;
         let inputs: Vec<_> = given.chain(lock.inputs()).collect();
         look(&inputs);
-        let outputs = self.run_by(&inputs)?;
+        let outputs = self.run_by(&inputs, choice)?;
         lock.keep(outputs)
     }
 
-    fn run_by(&self, inputs: &[(&str, &Tensor)]) -> Result<Tensors, Failure> {
+    fn run_by(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        choice: &VariantChoice,
+    ) -> Result<Tensors, Failure> {
         let deadline = Instant::now() + self.deadline;
-        let run = self.model.run_by(inputs, Some(deadline));
+        let first = choice.of(self.name());
+        let run = self.model.run_from(first, inputs, Some(deadline));
         run.map_err(|error| failure(&error))
     }
 }

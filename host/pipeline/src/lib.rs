@@ -4,15 +4,20 @@
 //! tensors returns them as its insight.
 #![forbid(unsafe_code)]
 
+mod avoid;
 mod back_off;
 mod choice;
 mod expectation;
+mod governor;
 mod infer;
 pub mod latency;
 mod load_error;
+mod measure;
 mod model_status;
 mod models;
+mod modes;
 mod pipeline_io;
+mod privacy;
 mod recurrent;
 mod self_test;
 mod trace;
@@ -21,6 +26,7 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use hotshoe_config::InferenceConfig;
 use hotshoe_engine::{
@@ -32,11 +38,19 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use self::infer::InferStep;
+use self::measure::Measured;
+use self::modes::RunModes;
+use self::privacy::{Boundary, RulesOf};
 
+pub use avoid::ModelRunCounts;
 pub use back_off::{BackOffChange, BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
 pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES, Undecided};
 pub use expectation::Expectation;
+pub use governor::Governor;
 pub use load_error::LoadError;
+pub use measure::ModeFigures;
+pub use modes::RunMode;
+pub use privacy::{PRIVACY_DEADLINE, PRIVACY_MEMORY_BYTES};
 pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
 pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
 pub use trace::{StageUsage, Tensors, Trace};
@@ -53,7 +67,14 @@ pub struct Pipeline {
     /// Models that a self-test has run.
     tested: Arc<Mutex<BTreeSet<String>>>,
     inference: Arc<InferenceConfig>,
+    /// What is burned into every sample.
+    boundary: Arc<Boundary>,
     steps: Vec<Step>,
+    run_modes: Arc<RunModes>,
+    /// What is known of each mode but the figures that the release signs.
+    measured: Arc<Mutex<Measured>>,
+    /// Whether a thread changes backends.
+    changing_backends: Arc<AtomicBool>,
 }
 
 /// Reasons by model and variant.
@@ -101,7 +122,7 @@ impl Decision {
 #[error("stage `{stage}`: {message} ({fault})")]
 pub struct SampleError {
     /// The component or model that failed, by its name in the release; `input` or `output` if the tensors at the
-    /// beginning or the end of the pipeline are not valid.
+    /// beginning or the end of the pipeline are not valid; `privacy` if masks apply and could not be burned in.
     pub stage: String,
     /// The kind of failure.
     pub fault: Fault,
@@ -175,8 +196,13 @@ impl Pipeline {
             .iter()
             .map(|named| Step::of(named, &components, &infers))
             .collect::<Result<_, _>>()?;
+        let run_modes = RunModes::of(&release, &models, inference);
         Ok(Arc::new(Self {
+            boundary: Arc::new(Boundary::of(&release, allowed)),
             release,
+            run_modes: Arc::new(run_modes),
+            measured: Arc::default(),
+            changing_backends: Arc::default(),
             components,
             models,
             reasons: Arc::default(),
@@ -198,12 +224,17 @@ impl Pipeline {
 
     /// A worker with its own instance of every component, for one thread.
     pub fn worker(self: &Arc<Self>) -> Worker {
-        Worker::new(self, None)
+        Worker::new(self, None, RulesOf::ReleaseAndDevice)
     }
 
     /// A worker that pauses components which trap repeatedly, together with all workers that share `back_offs`.
     pub fn worker_with_back_off(self: &Arc<Self>, back_offs: &Arc<BackOffs>) -> Worker {
-        Worker::new(self, Some(Arc::clone(back_offs)))
+        Worker::new(self, Some(Arc::clone(back_offs)), RulesOf::ReleaseAndDevice)
+    }
+
+    /// A worker for samples of the release itself: the rules of the device do not apply to them.
+    fn worker_of_tests(self: &Arc<Self>) -> Worker {
+        Worker::new(self, None, RulesOf::Release)
     }
 
     /// Its components by their names in the release.
@@ -243,6 +274,10 @@ impl Pipeline {
             reasons: Arc::clone(&self.reasons),
             tested: Arc::clone(&self.tested),
             inference: Arc::clone(&self.inference),
+            boundary: Arc::clone(&self.boundary),
+            run_modes: Arc::clone(&self.run_modes),
+            measured: Arc::clone(&self.measured),
+            changing_backends: Arc::clone(&self.changing_backends),
             components,
         })
     }

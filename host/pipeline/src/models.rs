@@ -79,7 +79,7 @@ fn warn_of_unknown(release: &Release, inference: &InferenceConfig) {
 }
 
 /// The variants in order: first those that the device prefers, then the others in the order of the release.
-fn in_order<'a>(
+pub(super) fn in_order<'a>(
     variants: &'a [Variant],
     prefer: &'a [String],
 ) -> impl Iterator<Item = &'a Variant> {

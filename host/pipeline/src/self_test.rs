@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use hotshoe_base::micros;
@@ -9,7 +10,10 @@ use hotshoe_engine::Sample;
 use hotshoe_trust::{Blob, Device, SelfTest};
 use serde::Serialize;
 
-use super::{Backends, Expectation, LoadError, Pipeline, SampleError, Undecided, Worker, checked};
+use super::{
+    Backends, Expectation, LoadError, Outcome, Pipeline, RunMode, SampleError, Undecided, Worker,
+    checked,
+};
 
 /// A component of the release cannot be instantiated, or its start-up code fails.
 #[derive(Debug, thiserror::Error)]
@@ -128,21 +132,24 @@ impl Pipeline {
         self.fork().worker().warm_up().map_err(WarmUpError)
     }
 
-    /// Compiles for each model the plans that the model of the same name has used in the serving release, so that samples do not
-    /// wait for them after the swap. A model that both releases share already has them.
+    /// Compiles for each model, and each variant that a mode begins with, the plans that the model of the same name has used in the
+    /// serving release, so that samples do not wait for them after the swap. A model that both releases share already has them.
     pub fn warm_up_like(&self, serving: &Self) {
         for (name, model) in &self.models {
-            match serving.models.get(name) {
-                Some(old) if !Arc::ptr_eq(old.active(), model.active()) => {
-                    let plans = model.active().prepare_like(old.active());
+            let Some(old) = serving.models.get(name).map(|old| old.active()) else {
+                continue;
+            };
+            for ready in self.variants_of_modes(name, model) {
+                if !Arc::ptr_eq(old, ready) {
+                    let plans = ready.prepare_like(old);
                     tracing::debug!(model = name, plans, "plans are ready");
                 }
-                _ => {}
             }
         }
     }
 
-    /// Chooses the backend of each model, and runs the self-tests. If they fail with remembered choices, it chooses again.
+    /// Chooses the backend of each model, and runs the self-tests in the full mode. If they fail with remembered choices, it chooses again.
+    /// Then it judges the agreement of the other modes ([`Self::mode_figures`]), which also compiles their plans.
     ///
     /// # Errors
     /// As [`Self::self_test`], and [`SelfTestError::Undecided`]: no self-test runs a model whose backends disagree.
@@ -161,10 +168,14 @@ impl Pipeline {
             }
             other => other,
         }?;
-        match self.undecided() {
-            None => Ok(passed),
-            Some(undecided) => Err(undecided.into()),
+        if let Some(undecided) = self.undecided() {
+            return Err(undecided.into());
         }
+        if !self.release.modes.is_empty() {
+            let samples = self.test_samples(&read)?;
+            self.judge_modes(&samples, device, &AtomicBool::new(false));
+        }
+        Ok(passed)
     }
 
     /// Runs the self-tests of the release and compares each insight with the expected one. This also compiles the plans for the shapes
@@ -177,8 +188,9 @@ impl Pipeline {
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
         device: &Device,
     ) -> Result<Vec<SelfTestReport>, SelfTestError> {
-        let mut worker = self.fork().worker();
+        let mut worker = self.fork().worker_of_tests();
         worker.warm_up().map_err(WarmUpError)?;
+        let mode = self.run_mode(None, 0);
         let before = self.runs();
         let mut passed = Vec::with_capacity(self.release.tests.len());
         for test in &self.release.tests {
@@ -192,13 +204,40 @@ impl Pipeline {
                     source,
                 }
             })?;
-            passed.push(run(&mut worker, test, sample, &expected, device)?);
+            let sample = self.test_sample(test, sample);
+            passed.push(run(&mut worker, test, &sample, &expected, device, &mode)?);
         }
         let reached = self.runs().into_iter().zip(before);
         let reached = reached.filter(|((_, after), (_, before))| after > before);
         let reached = reached.map(|((name, _), _)| name);
         self.tested.lock().extend(reached);
         Ok(passed)
+    }
+
+    /// The samples of the self-tests.
+    pub(super) fn test_samples<E: Error + Send + Sync + 'static>(
+        &self,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<Sample>, SelfTestError> {
+        let samples = self.release.tests.iter().map(|test| {
+            let payload = checked(&read, "self-test file", &test.name, &test.sample);
+            let payload = payload.map_err(SelfTestError::Blob)?;
+            Ok(self.test_sample(test, payload))
+        });
+        samples.collect()
+    }
+
+    fn test_sample(&self, test: &SelfTest, payload: Vec<u8>) -> Sample {
+        let id = format!("self-test/{}", test.name);
+        let issued = self.release.issued.as_microsecond();
+        Sample {
+            source: id.clone(),
+            id,
+            content_type: test.media_type.clone(),
+            // Constant, so that the result is reproducible.
+            timestamp_us: u64::try_from(issued).unwrap_or_default(),
+            payload: Arc::from(payload),
+        }
     }
 
     /// Models that no self-test has run.
@@ -218,26 +257,27 @@ impl Pipeline {
     }
 }
 
+/// Runs a sample, and returns its wall time in microseconds.
+pub(super) fn timed(
+    worker: &mut Worker,
+    sample: &Sample,
+    device: &Device,
+    mode: &RunMode,
+) -> (Outcome, u64) {
+    let started = Instant::now();
+    let outcome = worker.process(sample, device, mode);
+    (outcome, micros(started.elapsed()))
+}
+
 fn run(
     worker: &mut Worker,
     test: &SelfTest,
-    payload: Vec<u8>,
+    sample: &Sample,
     expected: &Expectation,
     device: &Device,
+    mode: &RunMode,
 ) -> Result<SelfTestReport, SelfTestError> {
-    let id = format!("self-test/{}", test.name);
-    let issued = worker.pipeline().release().issued.as_microsecond();
-    let sample = Sample {
-        source: id.clone(),
-        id,
-        content_type: test.media_type.clone(),
-        // Constant, so that the result is reproducible.
-        timestamp_us: u64::try_from(issued).unwrap_or_default(),
-        payload: Arc::from(payload),
-    };
-    let started = Instant::now();
-    let outcome = worker.process(&sample, device);
-    let micros = micros(started.elapsed());
+    let (outcome, micros) = timed(worker, sample, device, mode);
     let decision = outcome.result.map_err(|source| SelfTestError::Sample {
         test: test.name.clone(),
         source,

@@ -6,9 +6,11 @@ use hotshoe_infer::Tensor;
 /// Named tensors, which share their elements with the pipeline.
 pub type Tensors = Vec<(String, Tensor)>;
 
-/// The intermediate tensors of one sample.
+/// One sample as the pipeline got it, and its intermediate tensors.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
+    /// The sample with masks burned in. `None` if they could not be: then nothing of it may be recorded.
+    pub sample: Option<Sample>,
     /// The sample for components, if it was inside an `.npz`.
     pub inner: Option<Sample>,
     /// Output of the preprocessor, or the input of a pipeline that begins with tensors.

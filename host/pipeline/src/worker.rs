@@ -8,11 +8,14 @@ use hotshoe_trust::{Device, PipelineInput, StageFailure};
 use super::back_off::BackOffs;
 use super::infer::InferStep;
 use super::pipeline_io::{FirstInput, tensors_to_insight};
+use super::privacy::RulesOf;
 use super::trace::{StageUsage, Tensors, Trace};
-use super::{Decision, Outcome, Pipeline, SampleError, StageTime, Step};
+use super::{Decision, Outcome, Pipeline, RunMode, SampleError, StageTime, Step};
 
 /// Stage name of samples that are not valid for the first step.
 const INPUT: &str = "input";
+/// Stage name of samples that masks apply to.
+const PRIVACY: &str = "privacy";
 /// Stage name of samples whose tensors are too large for a result.
 const OUTPUT: &str = "output";
 
@@ -21,6 +24,7 @@ pub struct Worker {
     pipeline: Arc<Pipeline>,
     back_offs: Option<Arc<BackOffs>>,
     begin: PipelineInput,
+    rules: RulesOf,
     steps: Vec<WorkerStep>,
 }
 
@@ -44,7 +48,11 @@ struct SampleState {
 }
 
 impl Worker {
-    pub(super) fn new(pipeline: &Arc<Pipeline>, back_offs: Option<Arc<BackOffs>>) -> Self {
+    pub(super) fn new(
+        pipeline: &Arc<Pipeline>,
+        back_offs: Option<Arc<BackOffs>>,
+        rules: RulesOf,
+    ) -> Self {
         let instance = |component: &Arc<Component>| Instance::new(Arc::clone(component));
         let steps = pipeline
             .steps
@@ -64,6 +72,7 @@ impl Worker {
             pipeline: Arc::clone(pipeline),
             back_offs,
             begin: PipelineInput::of(&pipeline.release.pipeline),
+            rules,
             steps,
         }
     }
@@ -91,22 +100,33 @@ impl Worker {
         self.steps.iter().filter_map(of).collect()
     }
 
-    /// Runs one sample to its end.
-    pub fn process(&mut self, sample: &Sample, device: &Device) -> Outcome {
-        self.run(sample, device, &mut SampleState::default())
+    /// Runs one sample to its end in this mode, a [`Pipeline::run_mode`].
+    pub fn process(&mut self, sample: &Sample, device: &Device, mode: &RunMode) -> Outcome {
+        self.run(sample, device, mode, &mut SampleState::default())
     }
 
     /// As [`Self::process`], and also returns the intermediate tensors.
-    pub fn observe(&mut self, sample: &Sample, device: &Device) -> (Outcome, Trace) {
+    pub fn observe(
+        &mut self,
+        sample: &Sample,
+        device: &Device,
+        mode: &RunMode,
+    ) -> (Outcome, Trace) {
         let mut state = SampleState {
             trace: Some(Trace::default()),
             ..SampleState::default()
         };
-        let outcome = self.run(sample, device, &mut state);
+        let outcome = self.run(sample, device, mode, &mut state);
         (outcome, state.trace.unwrap_or_default())
     }
 
-    fn run(&mut self, sample: &Sample, device: &Device, state: &mut SampleState) -> Outcome {
+    fn run(
+        &mut self,
+        sample: &Sample,
+        device: &Device,
+        mode: &RunMode,
+        state: &mut SampleState,
+    ) -> Outcome {
         let context = DeviceContext {
             site: device.site.clone(),
             device: device.name.clone(),
@@ -130,14 +150,33 @@ impl Worker {
             Some(WorkerStep::Infer(step)) => step.takes(name),
             _ => false,
         };
+        let crossed = Instant::now();
+        let masked = match self.pipeline.boundary.cross(sample, self.rules) {
+            Ok(masked) => masked,
+            Err(failure) => return failed(PRIVACY, failure, stages, tolerated),
+        };
+        if masked.is_some() {
+            stages.push(StageTime {
+                name: PRIVACY.to_owned(),
+                micros: micros(crossed.elapsed()),
+            });
+        }
+        // From here on, nothing reads the sample as it was taken.
+        let sample = masked.as_ref().unwrap_or(sample);
+        if let Some(trace) = &mut state.trace {
+            trace.sample = Some(sample.clone());
+        }
         let inner = match state.begin(self.begin, sample, takes) {
             Ok(inner) => inner,
             Err(failure) => return failed(INPUT, failure, stages, tolerated),
         };
         let sample = inner.as_ref().unwrap_or(sample);
-        for step in &mut self.steps {
+        // Only a policy that fails open may rest, whatever a mode says.
+        let takes_part =
+            |step: &&mut WorkerStep| !(step.fails_open() && mode.rests_component(step.name()));
+        for step in self.steps.iter_mut().filter(takes_part) {
             let started = Instant::now();
-            let result = step.run_if(self.back_offs.as_deref(), sample, &context, state);
+            let result = step.run_if(self.back_offs.as_deref(), sample, &context, mode, state);
             stages.push(StageTime {
                 name: step.name().to_owned(),
                 micros: micros(started.elapsed()),
@@ -249,26 +288,25 @@ impl WorkerStep {
         matches!(self, Self::Policy(_, StageFailure::FailOpen))
     }
 
-    fn warm_up(&mut self) -> Result<(), Failure> {
+    fn instance(&mut self) -> Option<&mut Instance> {
         match self {
-            Self::Infer(..) => Ok(()),
+            Self::Infer(..) => None,
             Self::Filter(instance)
             | Self::Preprocess(instance)
             | Self::Postprocess(instance)
             | Self::Stage(instance)
-            | Self::Policy(instance, _) => instance.warm_up(),
+            | Self::Policy(instance, _) => Some(instance),
         }
     }
 
+    fn warm_up(&mut self) -> Result<(), Failure> {
+        self.instance().map_or(Ok(()), Instance::warm_up)
+    }
+
     fn model_times(&mut self) -> Vec<(String, Duration)> {
-        match self {
-            Self::Infer(..) => Vec::new(),
-            Self::Filter(instance)
-            | Self::Preprocess(instance)
-            | Self::Postprocess(instance)
-            | Self::Stage(instance)
-            | Self::Policy(instance, _) => instance.take_model_times(),
-        }
+        self.instance()
+            .map(Instance::take_model_times)
+            .unwrap_or_default()
     }
 
     /// Runs the step, unless it is a paused component. Models are not paused.
@@ -277,14 +315,15 @@ impl WorkerStep {
         back_offs: Option<&BackOffs>,
         sample: &Sample,
         context: &DeviceContext,
+        mode: &RunMode,
         state: &mut SampleState,
     ) -> Result<(), Failure> {
         let Some(back_offs) = back_offs.filter(|_| !matches!(self, Self::Infer(..))) else {
-            return self.run(sample, context, state);
+            return self.run(sample, context, mode, state);
         };
         let name = self.name().to_owned();
         let permit = back_offs.permit(&name, back_offs.clock().now())?;
-        let result = self.run(sample, context, state);
+        let result = self.run(sample, context, mode, state);
         permit.ended(result.as_ref().err(), back_offs.clock().now());
         result
     }
@@ -293,8 +332,12 @@ impl WorkerStep {
         &mut self,
         sample: &Sample,
         context: &DeviceContext,
+        mode: &RunMode,
         state: &mut SampleState,
     ) -> Result<(), Failure> {
+        if let Some(instance) = self.instance() {
+            instance.use_variants(mode.variants());
+        }
         match self {
             Self::Filter(instance) => instance.admit(sample)?,
             Self::Preprocess(instance) => {
@@ -305,7 +348,7 @@ impl WorkerStep {
             }
             Self::Infer(step) => {
                 let given = state.trace.as_mut().map(|trace| &mut trace.inputs);
-                state.tensors = step.run(&sample.source, &state.tensors, given)?;
+                state.tensors = step.run(&sample.source, &state.tensors, given, mode.variants())?;
                 if let Some(trace) = &mut state.trace {
                     trace.outputs = Some(state.tensors.clone());
                 }

@@ -9,15 +9,16 @@
 
 mod fixture;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use hotshoe_config::InferenceConfig;
 use hotshoe_devkit::Extra;
 use hotshoe_engine::{Fault, Insight};
 use hotshoe_infer::npz::{self, Limits};
-use hotshoe_infer::{BackendChoice, Tensor};
+use hotshoe_infer::{Backend, BackendChoice, Tensor};
 use hotshoe_pipeline::{BACKENDS_FILE, Backends, SelfTestError, Worker};
-use hotshoe_tests::extra;
+use hotshoe_tests::{extra, until};
 use hotshoe_trust::Digest;
 use tempfile::TempDir;
 
@@ -303,4 +304,115 @@ fn what_an_earlier_version_chose_is_measured_again() {
     let (backend, reason) = backend(&loaded);
     assert_eq!(backend, "ort");
     assert!(reason.starts_with("tract fails"), "{reason}");
+}
+
+/// A model on tract, with ONNX Runtime as its standby.
+fn with_standby(fixture: &Fixture, model: &[u8]) -> Loaded {
+    let loaded = load(fixture, model, "");
+    let path = fixture.path("m.onnx");
+    loaded
+        .pipeline
+        .settle_with_standbys(move |_| fs::read(&path).ok());
+    assert_eq!(backend(&loaded).0, "tract");
+    loaded
+}
+
+fn relu() -> Vec<u8> {
+    let shape = [None, Some(2)];
+    Graph::default()
+        .input("x", &shape)
+        .node("Relu", &["x"], "y")
+        .output("y", &shape)
+        .file()
+}
+
+fn avoid(loaded: &Loaded, backends: &[&str]) {
+    let backends: BTreeSet<String> = backends.iter().map(|it| (*it).to_owned()).collect();
+    loaded.pipeline.avoid_backends(&backends);
+}
+
+#[test]
+fn an_avoided_backend_gives_way_while_samples_run_and_returns_when_it_is_no_longer_avoided() {
+    let Some(fixture) = both() else { return };
+    let loaded = with_standby(&fixture, &relu());
+    let mut worker = loaded.pipeline.worker();
+    let mut samples = 0;
+    let mut run = || {
+        let y = y(&mut worker, &[("x", tensor(&[1, 2], |at| at as f32))]);
+        assert_eq!(y.as_f32().unwrap(), [0.0, 1.0]);
+        samples += 1;
+    };
+    run();
+    for _ in 0..2 {
+        until("ONNX Runtime serves", || {
+            // A plan may come while the thread of the one before it still ends.
+            avoid(&loaded, &["tract", "cuda"]);
+            run();
+            backend(&loaded).0 == "ort"
+        });
+        run();
+        assert_eq!(backend(&loaded).1, "tract is avoided for now");
+        // The plan is made again at each start, and so is this.
+        assert!(!loaded.pipeline.has_switched());
+        until("tract serves", || {
+            avoid(&loaded, &[]);
+            run();
+            backend(&loaded).0 == "tract"
+        });
+        run();
+        assert_eq!(backend(&loaded).1, "tract works again");
+    }
+    let runs = loaded.pipeline.model_runs();
+    let backends: Vec<&str> = runs.iter().map(|it| it.backend.as_str()).collect();
+    assert_eq!(backends, ["tract", "ort"]);
+    assert_eq!(runs.iter().map(|it| it.runs).sum::<u64>(), samples);
+    assert!(runs.iter().all(|it| it.faults == 0));
+}
+
+#[test]
+fn without_another_backend_an_avoided_one_goes_on() {
+    let Some(fixture) = both() else { return };
+    // All are avoided.
+    let loaded = with_standby(&fixture, &relu());
+    avoid(&loaded, &["tract", "ort"]);
+    assert!(
+        !loaded.pipeline.models()["m"].needs_backend_change(&[Backend::Tract, Backend::Ort].into())
+    );
+    assert_eq!(backend(&loaded).0, "tract");
+    drop(loaded);
+    // The other one gives something else, so that it never stands in.
+    with_test(&fixture, [1.0, 22.0 / 7.0]);
+    let loaded = load(&fixture, &corners(), TEST);
+    prove(&fixture, &loaded, &TempDir::new().unwrap()).unwrap();
+    let path = fixture.path("m.onnx");
+    loaded
+        .pipeline
+        .settle_with_standbys(move |_| fs::read(&path).ok());
+    assert_eq!(backend(&loaded).0, "tract");
+    avoid(&loaded, &["tract"]);
+    assert!(!loaded.pipeline.models()["m"].needs_backend_change(&[Backend::Tract].into()));
+    assert_eq!(backend(&loaded).0, "tract");
+}
+
+#[test]
+fn a_backend_that_failed_is_counted_and_not_tried_again_at_once() {
+    let Some(fixture) = both() else { return };
+    // Of one row both make the same; of 300 tract makes no plan.
+    let loaded = with_standby(&fixture, &compressed(None));
+    let mut worker = loaded.pipeline.worker();
+    for rows in [1, 300, 1] {
+        let inputs = [
+            ("x", tensor(&[rows, 4], |at| at as f32)),
+            ("c", tensor(&[rows], |_| 1.0)),
+        ];
+        assert_eq!(y(&mut worker, &inputs).shape(), [rows, 4]);
+    }
+    let runs = loaded.pipeline.model_runs();
+    let counted: Vec<_> = (runs.iter())
+        .map(|it| (it.backend.as_str(), it.runs, it.faults, it.faults_in_a_row))
+        .collect();
+    assert_eq!(counted, [("tract", 2, 1, 1), ("ort", 2, 0, 0)]);
+    avoid(&loaded, &[]);
+    assert!(!loaded.pipeline.models()["m"].needs_backend_change(&BTreeSet::new()));
+    assert_eq!(backend(&loaded).0, "ort");
 }

@@ -18,7 +18,7 @@ use hotshoe_engine::{
 use hotshoe_pipeline::LoadError;
 use hotshoe_trust::{Mode, Rate, Rests};
 
-use fixture::Fixture;
+use fixture::{Fixture, Loaded};
 
 /// Access to the governor of a release with this component, given with `lines` in its table.
 fn governor(fixture: &Fixture, component: &str, lines: &str) -> Result<Instance, LoadError> {
@@ -391,4 +391,66 @@ fn a_policy_is_no_governor() {
             .contains("it does not export hotshoe:governor/govern@0.1.0"),
         "{error}"
     );
+}
+
+/// A release of `measure`, and of the governor that does as `wish` says.
+fn unruly(fixture: &Fixture, wish: &str) -> Loaded {
+    let release = format!(
+        r#"generation = 1
+[components.measure]
+file = "{{guests}}/measure.wasm"
+world = "stage"
+[components.chief]
+file = "{{guests}}/unruly-governor.wasm"
+world = "governor"
+grants = ["config"]
+config = {{ do = "{wish}" }}
+[[pipeline]]
+stage = "measure"
+"#
+    );
+    fixture.load(&release).unwrap()
+}
+
+#[test]
+fn a_pipeline_has_its_governor_with_an_instance_of_its_own() {
+    let fixture = Fixture::new();
+    let loaded = unruly(&fixture, "flap");
+    let (mut one, mut other) = (
+        loaded.pipeline.governor().unwrap(),
+        loaded.pipeline.governor().unwrap(),
+    );
+    assert_eq!(one.name(), "chief");
+    // Each counts its own calls.
+    for wanted in ["least", "full", "least"] {
+        assert_eq!(mode_of(&one.govern(&state()).unwrap()), Some(wanted));
+    }
+    assert_eq!(mode_of(&other.govern(&state()).unwrap()), Some("least"));
+    // Without modes it wants none, and counts on.
+    let mut nameless = state();
+    nameless.modes.clear();
+    assert_eq!(mode_of(&one.govern(&nameless).unwrap()), None);
+    assert_eq!(mode_of(&one.govern(&state()).unwrap()), Some("least"));
+}
+
+#[test]
+fn a_governor_that_traps_has_a_new_instance_for_the_next_call() {
+    let fixture = Fixture::new();
+    let mut governor = unruly(&fixture, "trap").pipeline.governor().unwrap();
+    for _ in 0..3 {
+        let failure = governor.govern(&state()).unwrap_err();
+        assert_eq!(failure.fault, Fault::Trap, "{failure}");
+        assert!(
+            failure.message.contains("a governor that panics"),
+            "{failure}"
+        );
+    }
+}
+
+#[test]
+fn a_release_without_a_governor_has_none() {
+    let fixture = Fixture::new();
+    let release = fixture::release_with(1, "empty-policy", "", "");
+    let loaded = fixture.load(&release).unwrap();
+    assert!(loaded.pipeline.governor().is_none());
 }

@@ -10,7 +10,7 @@
 mod fixture;
 
 use hotshoe_engine::{ErrorCode, Fault, Insight, Sample};
-use hotshoe_pipeline::{Outcome, Worker};
+use hotshoe_pipeline::{Outcome, RunMode, Worker};
 
 use fixture::{Fixture, device, process, process_from};
 
@@ -113,7 +113,11 @@ fn the_motion_filter_lets_something_through_after_so_long() {
     let mut worker = filtered(&fixture, "motion-filter", lines);
     let mut at = |seconds: f64| {
         let kind = "video/x-raw; format=GRAY8; width=2; height=2";
-        worker.process(&taken(seconds, kind, &[7; 4]), &device())
+        worker.process(
+            &taken(seconds, kind, &[7; 4]),
+            &device(),
+            &RunMode::default(),
+        )
     };
     assert!(at(10.0).result.is_ok());
     skipped(at(11.9));
@@ -138,7 +142,7 @@ fn a_duty_cycle_lets_through_the_beginning_of_each_period() {
     let mut worker = filtered(&fixture, "duty-cycle", "grants = [\"config\"]");
     let mut at = |seconds: f64| {
         let sample = taken(seconds, "application/octet-stream", b"sample");
-        worker.process(&sample, &device())
+        worker.process(&sample, &device(), &RunMode::default())
     };
     for on in [0.0, 9.5, 60.0, 69.0] {
         assert!(at(on).result.is_ok(), "{on}");

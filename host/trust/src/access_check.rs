@@ -8,7 +8,7 @@ use crate::{
     rules::{require_grants, within},
 };
 
-/// Checks the folders, hosts and topics that a component of a release states.
+/// Checks the folders, hosts, topics and shared values that a component of a release states.
 pub(crate) fn check_access(name: &str, component: &Component) -> Result<(), ReleaseError> {
     let has = |grant| component.grants.contains(&grant);
     let reaches = has(Grant::WasiSockets) || has(Grant::WasiHttp);
@@ -17,6 +17,11 @@ pub(crate) fn check_access(name: &str, component: &Component) -> Result<(), Rele
             component.folders.is_empty() || has(Grant::Wasi),
             "folders",
             "`wasi`",
+        ),
+        (
+            component.shared_data.is_empty() || has(Grant::Config),
+            "shared-data",
+            "`config`",
         ),
         (
             component.hosts.is_empty() || reaches,
@@ -39,6 +44,11 @@ pub(crate) fn check_access(name: &str, component: &Component) -> Result<(), Rele
         ("folders", component.folders.len(), ReleaseLimits::FOLDERS),
         ("hosts", component.hosts.len(), ReleaseLimits::HOSTS),
         ("topics", component.topics.len(), ReleaseLimits::TOPICS),
+        (
+            "shared values",
+            component.shared_data.len(),
+            ReleaseLimits::SHARED_DATA,
+        ),
     ] {
         let what = format!("the number of {what} of component `{name}`");
         within(&what, count as u64, 0, most)?;

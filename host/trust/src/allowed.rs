@@ -11,11 +11,12 @@ use crate::{
     access::{Access, HostPort},
     capability_error::CapabilityError,
     component_limits::LimitBounds,
+    privacy::Privacy,
     release::{Component, Grant},
 };
 
 /// What the operator of a device allows any component. A release that grants more is refused before any of it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Allowed {
     /// Interfaces of the host. Default: none.
     pub grants: BTreeSet<Grant>,
@@ -31,6 +32,8 @@ pub struct Allowed {
     pub ca: Option<PathBuf>,
     /// Upper bounds of the limits of a component. Default: those of its release.
     pub limits: LimitBounds,
+    /// What is burned into the pixels of samples, besides what their release says. Default: nothing.
+    pub privacy: Privacy,
 }
 
 /// A folder of the device that components may use.
@@ -52,6 +55,7 @@ impl Default for Allowed {
             hosts: BTreeSet::new(),
             ca: None,
             limits: LimitBounds::default(),
+            privacy: Privacy::default(),
         }
     }
 }

@@ -30,7 +30,9 @@ mod nearest;
 mod part_error;
 mod payload;
 mod pipeline_io;
+mod pixel_exposure;
 mod printable;
+mod privacy;
 mod release;
 mod release_check;
 mod release_error;
@@ -76,7 +78,12 @@ pub use model::{Model, Variant};
 pub use part_error::PartError;
 pub use payload::{MAX_PAYLOAD_SIGNATURE_BYTES, Payload, PayloadKind};
 pub use pipeline_io::{PipelineInput, PipelineOutput};
+pub use pixel_exposure::{ExposedOutput, RawPixels, pixel_exposure};
 pub use printable::{is_active, printable, printable_json};
+pub use privacy::{
+    MAX_CORNERS, MAX_MASKS, MAX_SOURCE_BYTES, MIN_CORNERS, Privacy, PrivacyArea, PrivacyBlur,
+    PrivacyError, PrivacyMask, PrivacyRules,
+};
 pub use release::{
     Component, DataFile, Device, DeviceSelector, Grant, Release, SelfTest, StageFailure, Step,
     Time, World, time_of,
@@ -86,7 +93,7 @@ pub use rotation::{
     BelowThreshold, MAX_TRUST_BYTES, MAX_TRUST_UPDATE_BYTES, NewTrust, RotationError, TrustUpdate,
     rotate,
 };
-pub use signers::SignerError;
+pub use signers::{SignerError, signed_by};
 pub use signing::{SigningKey, is_encrypted};
 pub use statement::{Envelope, Order, ReadStatement, Signatures, Statement, read_statement};
 pub use statement_error::StatementError;

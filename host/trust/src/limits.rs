@@ -54,6 +54,8 @@ impl ReleaseLimits {
     pub const HOSTS: u64 = 64;
     /// Topics of one component: 64.
     pub const TOPICS: u64 = 64;
+    /// Shared values of one component: 64.
+    pub const SHARED_DATA: u64 = 64;
     /// Steps of the pipeline: 64.
     pub const STEPS: u64 = 64;
     /// Self-tests: 64.

@@ -2,7 +2,7 @@
 
 use crate::strict_json::JsonError;
 
-/// Why the JSON of a part was refused. `part` is `manifest`, `config`, `envelope` or `statement`.
+/// Why the JSON of a part was refused. `part` is the part's name, such as `manifest`, `config`, `envelope` or `statement`.
 #[derive(Debug, thiserror::Error)]
 pub enum PartError {
     /// More bytes than allowed.
@@ -45,7 +45,7 @@ pub enum PartError {
 
 impl PartError {
     /// Classifies an error in the JSON of `part`.
-    pub(crate) const fn of(part: &'static str, source: JsonError) -> Self {
+    pub const fn of(part: &'static str, source: JsonError) -> Self {
         match source {
             JsonError::Unknown { .. } => Self::UnknownKey { part, source },
             JsonError::DuplicateKey { .. } => Self::DuplicateKey { part, source },

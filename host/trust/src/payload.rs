@@ -23,8 +23,10 @@ pub enum PayloadKind {
     Event,
     /// The status. The context is the nonce of the request.
     Status,
-    /// The answer to an order. The context is the digest of the order.
+    /// The answer to an order, or to a request for shared data. The context is the digest of the order or request.
     Answer,
+    /// The state of a shared value. The context is empty.
+    SharedData,
     /// A head of the audit log. The context is empty: the head has its number.
     Audit,
 }
@@ -36,6 +38,7 @@ impl PayloadKind {
             Self::Event => "application/vnd.hotshoe.event+json",
             Self::Status => "application/vnd.hotshoe.status+json",
             Self::Answer => "application/vnd.hotshoe.answer+json",
+            Self::SharedData => "application/vnd.hotshoe.shared-data+json",
             Self::Audit => "application/vnd.hotshoe.audit-head",
         }
     }

@@ -18,6 +18,7 @@ use crate::{
     media_types,
     mode::Mode,
     model::Model,
+    privacy::Privacy,
 };
 
 /// A point in time, UTC; written as RFC 3339.
@@ -151,6 +152,9 @@ pub struct Component {
     /// The topics that a policy may send messages under.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub topics: BTreeSet<String>,
+    /// The device's shared values that it reads through the `config` import, as `shared-data.NAME`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub shared_data: BTreeSet<String>,
 }
 
 /// The `state-version` of a component that does not give one.
@@ -348,6 +352,9 @@ pub struct Release {
     /// The ways to run it, by name. Without any, it runs in full.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub modes: BTreeMap<String, Mode>,
+    /// What is burned into the pixels of its samples.
+    #[serde(default, skip_serializing_if = "Privacy::is_default")]
+    pub privacy: Privacy,
 }
 
 impl Release {

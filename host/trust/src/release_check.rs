@@ -41,6 +41,7 @@ impl Release {
         self.check_chunks()?;
         self.check_modes()?;
         self.check_governor()?;
+        self.privacy.check()?;
         self.health.check()
     }
 

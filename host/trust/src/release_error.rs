@@ -1,6 +1,6 @@
 //! The rules that a release can break, one variant per rule.
 
-use crate::{digest::Digest, limits::ReleaseLimits, release::World};
+use crate::{digest::Digest, limits::ReleaseLimits, privacy::PrivacyError, release::World};
 
 /// A rule that a release breaks.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -71,7 +71,7 @@ pub enum ReleaseError {
     Grant {
         /// The component.
         component: String,
-        /// `models`, `data` or `config`.
+        /// `models`, `data`, `config` or another key.
         what: &'static str,
         /// The grant that is missing.
         grant: &'static str,
@@ -126,6 +126,9 @@ pub enum ReleaseError {
         /// The problem, and what to do.
         problem: String,
     },
+    /// A mask that is not valid.
+    #[error(transparent)]
+    Privacy(#[from] PrivacyError),
     /// One digest with two sizes.
     #[error("blob {digest} has two sizes; correct one")]
     TwoSizes {

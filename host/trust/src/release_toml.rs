@@ -73,6 +73,10 @@
 //! [data-contract]               # what `hotshoe record` may take, if the device also allows it; default: nothing
 //! record = ["sample", "tensors", "insight"]
 //!
+//! [privacy]                     # burned into the pixels of samples before anything sees them; default: nothing
+//! masks = [{ source = "*", polygon = [[0.5, 0], [1, 0], [1, 0.3]] }] # fractions of width and height
+//! blur = "none"                 # "masks": under the masks, instead of black; "all": whole pictures
+//!
 //! [health]                      # the rules of a trial; the values here are the defaults
 //! min-samples = 20              # both must be reached before the trial is confirmed
 //! min-seconds = 10
@@ -119,6 +123,7 @@ use crate::{
     health::HealthGate,
     limits::ReleaseLimits,
     mode::Mode,
+    privacy::Privacy,
     release::{
         Component, DataFile, DeviceSelector, Grant, Release, StageFailure, Step, Time, World, first,
     },
@@ -169,6 +174,9 @@ pub struct ReleaseToml {
     /// The ways to run it, by name. Default: in full alone.
     #[serde(default)]
     pub modes: BTreeMap<String, Mode>,
+    /// What is burned into the pixels of its samples. Default: nothing.
+    #[serde(default)]
+    pub privacy: Privacy,
 }
 
 /// A `[components.NAME]` table.
@@ -212,6 +220,9 @@ pub struct ComponentToml {
     /// The topics that a policy may send messages under. Default: none.
     #[serde(default)]
     pub topics: BTreeSet<String>,
+    /// The device's shared values that it reads through the `config` import, as `shared-data.NAME`. Default: none.
+    #[serde(default)]
+    pub shared_data: BTreeSet<String>,
 }
 
 /// A `[data.NAME]` table.
@@ -388,6 +399,7 @@ impl ReleaseToml {
                 folders: c.folders.clone(),
                 hosts: c.hosts.clone(),
                 topics: c.topics.clone(),
+                shared_data: c.shared_data.clone(),
             };
             components.insert(name.clone(), component);
         }
@@ -423,6 +435,7 @@ impl ReleaseToml {
             health: self.health.clone(),
             data_contract: self.data_contract.clone(),
             modes: self.modes.clone(),
+            privacy: self.privacy.clone(),
         };
         release.validate()?;
         Ok(release)

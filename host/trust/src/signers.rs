@@ -84,6 +84,22 @@ impl<'t> Signers<'t> {
     }
 }
 
+/// The trusted keys that signed a message, each once; none if it has no bundle. One valid signature is enough.
+///
+/// # Errors
+/// [`SignerError`] of the first bundle, if there are bundles but none is valid.
+pub fn signed_by<'t>(
+    bundles: &[String],
+    message: &[u8],
+    trust: &'t TrustRoot,
+) -> Result<Vec<&'t TrustedKey>, SignerError> {
+    let signers = Signers::of(bundles, message, trust);
+    match signers.refused.into_iter().next() {
+        Some(refused) if signers.good.is_empty() => Err(refused),
+        _ => Ok(signers.good.into_iter().map(|(key, _)| key).collect()),
+    }
+}
+
 fn signer<'t>(
     index: usize,
     bundle: &[u8],

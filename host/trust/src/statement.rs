@@ -24,7 +24,7 @@ use crate::{
     part_error::PartError,
     release::{DeviceSelector, Time},
     rules::{check_globs, check_name},
-    signers::{Signers, names},
+    signers::{names, signed_by},
     signing::SigningKey,
     statement_error::StatementError,
     strict_json,
@@ -297,21 +297,13 @@ pub fn read_statement(
     if required && envelope.bundles.is_empty() {
         return Err(StatementError::Unsigned);
     }
-    let signers = Signers::of(&envelope.bundles, text, trust);
-    if signers.good.is_empty()
-        && let Some(refused) = signers.refused.into_iter().next()
-    {
-        return Err(refused.into());
-    }
+    let signers = signed_by(&envelope.bundles, text, trust)?;
     let statement: Statement = strict_json::parse(text, MAX_STATEMENT_BYTES)
         .map_err(|source| PartError::of("statement", source))?;
     statement.check()?;
     let name = statement.order.name();
-    let (allowed, others): (Vec<_>, Vec<_>) = signers
-        .good
-        .into_iter()
-        .map(|(key, _)| key)
-        .partition(|key| key.may_sign(name));
+    let (allowed, others): (Vec<_>, Vec<_>) =
+        signers.into_iter().partition(|key| key.may_sign(name));
     if let (true, Some(other)) = (allowed.is_empty(), others.first()) {
         return Err(StatementError::SignerNotAllowed {
             key: other.name().to_owned(),

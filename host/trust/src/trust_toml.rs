@@ -11,6 +11,7 @@
 //! scheme = "ecdsa-p256-sha256"          # or "ed25519"
 //! releases = ["ocr", "demo-*"]          # globs of the release names that this key may sign
 //! rotates = false                       # may sign the next trust.toml; default: whether `releases` has "*"
+//! shared-data = ["settings-*"]          # globs of the shared values that this key may write; default: all if `releases` has "*"
 //! public-key = """
 //! -----BEGIN PUBLIC KEY-----
 //! ...
@@ -64,7 +65,7 @@ pub enum TrustError {
         /// How many keys there are.
         keys: usize,
     },
-    /// A key that may not sign anything, not even the next `trust.toml`.
+    /// A key that may not sign anything, not even the next `trust.toml` or a shared value.
     #[error("key `{name}` may not sign any release; list names or globs in its `releases`")]
     NoReleases {
         /// The key's name.
@@ -119,6 +120,7 @@ struct KeyToml {
     #[serde(default)]
     releases: Vec<String>,
     rotates: Option<bool>,
+    shared_data: Option<Vec<String>>,
     public_key: String,
 }
 
@@ -129,6 +131,7 @@ pub struct TrustedKey {
     key: PublicKey,
     releases: Vec<GlobMatcher>,
     rotates: bool,
+    shared_data: Vec<GlobMatcher>,
 }
 
 /// The name of the throw-away key that `hotshoe dev` makes: only a device in development mode trusts it.
@@ -148,6 +151,11 @@ impl TrustedKey {
     /// Whether it may sign releases of this name.
     pub fn may_sign(&self, release: &str) -> bool {
         self.releases.iter().any(|glob| glob.is_match(release))
+    }
+
+    /// Whether it may write the shared value of this name on devices.
+    pub fn may_write_shared(&self, name: &str) -> bool {
+        self.shared_data.iter().any(|glob| glob.is_match(name))
     }
 
     /// Whether its signature counts for the next `trust.toml`. A key for some releases must not gain access to others
@@ -190,10 +198,12 @@ impl TrustRoot {
                     second: name,
                 });
             }
-            let rotates = entry
-                .rotates
-                .unwrap_or_else(|| entry.releases.iter().any(|glob| glob == "*"));
-            if entry.releases.is_empty() && !rotates {
+            let has_all = entry.releases.iter().any(|glob| glob == "*");
+            let rotates = entry.rotates.unwrap_or(has_all);
+            let shared_data = entry
+                .shared_data
+                .unwrap_or_else(|| has_all.then(|| "*".to_owned()).into_iter().collect());
+            if entry.releases.is_empty() && shared_data.is_empty() && !rotates {
                 return Err(TrustError::NoReleases { name });
             }
             let glob = |pattern: String| match Glob::new(&pattern) {
@@ -204,16 +214,18 @@ impl TrustRoot {
                     source,
                 }),
             };
-            let releases = entry
-                .releases
-                .into_iter()
-                .map(glob)
-                .collect::<Result<_, _>>()?;
+            let globs = |patterns: Vec<String>| {
+                let globs: Result<Vec<_>, _> = patterns.into_iter().map(glob).collect();
+                globs
+            };
+            let releases = globs(entry.releases)?;
+            let shared_data = globs(shared_data)?;
             keys.push(TrustedKey {
                 name,
                 key,
                 releases,
                 rotates,
+                shared_data,
             });
         }
         if threshold > keys.len() {

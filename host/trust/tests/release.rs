@@ -437,6 +437,27 @@ proptest::proptest! {
 }
 
 #[test]
+fn shared_values_need_the_grant_config_and_have_a_limit() {
+    let judged = |names: usize, is_granted: bool| {
+        let mut release = release();
+        let component = release.components.get_mut("label").unwrap();
+        component.shared_data = (0..names).map(|name| name.to_string()).collect();
+        component.grants.remove(&Grant::Config);
+        if is_granted {
+            component.grants.insert(Grant::Config);
+        }
+        release.validate().map_err(|error| error.to_string())
+    };
+    assert_eq!(judged(64, true), Ok(()));
+    assert!(judged(1, false).unwrap_err().contains("shared-data"));
+    let many = judged(65, true).unwrap_err();
+    assert!(
+        many.contains("shared values of component `label`"),
+        "{many}"
+    );
+}
+
+#[test]
 fn folders_hosts_and_topics_need_their_grants_and_worlds() {
     use hotshoe_trust::Access;
     let judged = |change: &dyn Fn(&mut Component)| {

@@ -220,8 +220,16 @@ fn caught<T>(
     })
 }
 
+/// The format of a file that [`decode_with`] decodes.
+pub(crate) fn format_of(bytes: &[u8]) -> Result<PictureFormat, DecodeError> {
+    recognise(bytes, &[Format::Jpeg, Format::Png, Format::Bmp])
+}
+
+pub(crate) use Format as PictureFormat;
+pub(crate) use jpeg::spread;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(crate) enum Format {
     Jpeg,
     Png,
     Bmp,

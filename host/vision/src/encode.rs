@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use image::ExtendedColorType;
+use image::codecs::bmp::BmpEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use png::{BitDepth, ColorType, Compression};
 
@@ -48,16 +49,54 @@ pub fn encode(
     match format {
         Format::Jpeg => jpeg(image, quality, budget),
         Format::Png => {
-            let file = png(image, Compression::Fast, PNG_FAST_BYTES, budget)?;
+            let shape = PngShape {
+                width: image.width(),
+                height: image.height(),
+                colour: ColorType::Rgb,
+                depth: BitDepth::Eight,
+            };
+            let pixels = image.pixels();
+            let file = png(shape, pixels, Compression::Fast, PNG_FAST_BYTES, budget)?;
             // Noise is larger after this compression than before it, where a row takes one byte more, and the file little.
             let stored = image.byte_len() + image.height() as usize;
             if file.len() <= stored + stored / 1000 + 256 {
                 return Ok(file);
             }
             drop(file);
-            png(image, Compression::NoCompression, PNG_STORED_BYTES, budget)
+            let compression = Compression::NoCompression;
+            png(shape, pixels, compression, PNG_STORED_BYTES, budget)
         }
     }
+}
+
+/// A BMP file of 24 bits a pixel.
+pub(crate) fn bmp(image: &Image, budget: &Budget<'_>) -> Result<Vec<u8>, VisionError> {
+    let mut sink = Sink::new(budget);
+    let (width, height) = (image.width(), image.height());
+    let written =
+        BmpEncoder::new(&mut sink).encode(image.pixels(), width, height, ExtendedColorType::Rgb8);
+    sink.finish(written)
+}
+
+/// A PNG file of 16-bit values, big-endian, of 1 or 3 channels.
+pub(crate) fn png16(
+    width: u32,
+    height: u32,
+    channels: usize,
+    values: &[u8],
+    budget: &Budget<'_>,
+) -> Result<Vec<u8>, VisionError> {
+    let shape = PngShape {
+        width,
+        height,
+        colour: if channels == 1 {
+            ColorType::Grayscale
+        } else {
+            ColorType::Rgb
+        },
+        depth: BitDepth::Sixteen,
+    };
+    png(shape, values, Compression::Fast, PNG_FAST_BYTES, budget)
 }
 
 fn jpeg(image: &Image, quality: u8, budget: &Budget<'_>) -> Result<Vec<u8>, VisionError> {
@@ -83,37 +122,51 @@ fn jpeg(image: &Image, quality: u8, budget: &Budget<'_>) -> Result<Vec<u8>, Visi
     sink.finish(written)
 }
 
+/// The header of a PNG file.
+#[derive(Clone, Copy)]
+struct PngShape {
+    width: u32,
+    height: u32,
+    colour: ColorType,
+    depth: BitDepth,
+}
+
 fn png(
-    image: &Image,
+    shape: PngShape,
+    pixels: &[u8],
     compression: Compression,
     state_bytes: u64,
     budget: &Budget<'_>,
 ) -> Result<Vec<u8>, VisionError> {
-    let row_bytes = image.byte_len() / image.height().max(1) as usize;
+    let row_bytes = pixels.len() / shape.height.max(1) as usize;
     let _state = budget.claim(PNG_ROWS * row_bytes as u64 + state_bytes)?;
     let mut sink = Sink::new(budget);
-    let written = write_png(image, compression, &mut sink);
+    let written = write_png(
+        shape,
+        pixels.chunks_exact(row_bytes.max(1)),
+        compression,
+        &mut sink,
+    );
     sink.finish(written)
 }
 
-fn write_png(
-    image: &Image,
+fn write_png<'p>(
+    shape: PngShape,
+    rows: impl Iterator<Item = &'p [u8]>,
     compression: Compression,
     sink: &mut Sink<'_>,
 ) -> Result<(), png::EncodingError> {
     let budget = sink.budget;
-    let mut encoder = png::Encoder::new(sink, image.width(), image.height());
-    encoder.set_color(ColorType::Rgb);
-    encoder.set_depth(BitDepth::Eight);
+    let mut encoder = png::Encoder::new(sink, shape.width, shape.height);
+    encoder.set_color(shape.colour);
+    encoder.set_depth(shape.depth);
     encoder.set_compression(compression);
     encoder.set_filter(png::Filter::Adaptive);
     let mut writer = encoder.write_header()?;
     let mut stream = writer.stream_writer_with_size(PNG_CHUNK_BYTES)?;
-    for row in image.rows() {
+    for row in rows {
         stream.write_all(row)?;
-        budget
-            .spend(image.width().into())
-            .map_err(io::Error::other)?;
+        budget.spend(shape.width.into()).map_err(io::Error::other)?;
     }
     stream.finish()?;
     writer.finish()

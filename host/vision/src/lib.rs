@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! Native operations on pictures: decode, resize, letterbox, crop, rotate, warp, blur, grey, normalise, encode.
+//! Native operations on pictures: decode, resize, letterbox, crop, rotate, warp, blur, grey, normalise, encode, and masks that are burned in.
 //!
 //! Pure functions from pixels to pixels: no I/O, threads, clock or state. Every operation takes a [`Budget`]: memory is counted before it
 //! is allocated, and the deadline is checked between slices of the work. A picture has at most [`MAX_PIXELS`].
@@ -14,9 +14,11 @@ mod grey;
 mod image;
 mod image16;
 mod letterbox;
+mod mask;
 mod normalise;
 mod projection;
 mod raw;
+mod redact;
 mod resize;
 mod warp;
 
@@ -30,7 +32,9 @@ pub use grey::grey;
 pub use image::{Image, MAX_PIXELS};
 pub use image16::Image16;
 pub use letterbox::{Letterbox, letterbox};
+pub use mask::{Fill, Mask};
 pub use normalise::{Channels, Layout, Normalisation, Normaliser, normalise};
 pub use raw::{RawFormat, RawFrame, RawFrameError, decode_raw};
+pub use redact::{RedactError, redact};
 pub use resize::{Filter, resize};
 pub use warp::warp;

@@ -1,9 +1,13 @@
 //! Frames without a file header, as cameras and GStreamer hand them over. Their media type says what they are.
 
+mod planes;
+
 use thiserror::Error;
 
 use crate::image::CHANNELS;
 use crate::{Budget, DecodeError, DecodeLimits, ErrorKind, Image};
+
+pub(crate) use planes::{BLACK, luma_and_chroma};
 
 /// The media type, before its parameters. It has GStreamer's name.
 const MEDIA_TYPE: &str = "video/x-raw";

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{OPERATIONS, exif, grey_png, noise, progressive_jpeg, slope, with_chunks};
 use hotshoe_vision::{
-    Budget, DecodeLimits, DecodeOptions, Format, decode, decode_u16, decode_with,
+    Budget, DecodeLimits, DecodeOptions, Fill, Format, Mask, decode, decode_u16, decode_with,
+    redact,
 };
 
 /// Bytes that need not be counted: lists of a few items, errors, the resizer's own fields.
@@ -147,6 +148,19 @@ fn no_operation_allocates_more_than_its_budget_counts() {
             real <= counted + SLACK,
             "decode {name}: {real} bytes, {counted} counted"
         );
+        for fill in [Fill::Black, Fill::Blur] {
+            let masks = [Mask {
+                polygon: vec![[0.1, 0.1], [0.9, 0.2], [0.5, 0.9]],
+                fill,
+            }];
+            let (real, counted) = peaks(|budget| {
+                drop(redact(&file, "", &masks, &limits, budget).unwrap());
+            });
+            assert!(
+                real <= counted + SLACK,
+                "mask {name} by {fill:?}: {real} bytes, {counted} counted"
+            );
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 #![no_main]
 
 use hotshoe_vision::{
-    Budget, DecodeLimits, DecodeOptions, Image, RawFrame, decode, decode_raw, decode_u16,
-    decode_with,
+    Budget, DecodeLimits, DecodeOptions, Fill, Image, Mask, RawFrame, decode, decode_raw, decode_u16,
+    decode_with, redact,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -35,7 +35,36 @@ fuzz_target!(init: {
         let values = u64::from(image.width()) * u64::from(image.height()) * image.channels() as u64;
         assert_eq!(image.values().len() as u64, values);
     }
+    masked(data, "", &limits, &budget);
+    let (kind, frame) = split(data);
+    masked(frame, kind, &limits, &budget);
 });
+
+/// The media type, which is the first line, and the bytes after it.
+fn split(data: &[u8]) -> (&str, &[u8]) {
+    let split = data.iter().position(|&byte| byte == b'\n').unwrap_or(0);
+    let (line, frame) = data.split_at(split);
+    let kind = std::str::from_utf8(line).unwrap_or_default();
+    (kind, frame.get(1..).unwrap_or_default())
+}
+
+/// Nothing is left of a picture under a mask of all of it.
+fn masked(data: &[u8], kind: &str, limits: &DecodeLimits, budget: &Budget<'_>) {
+    let whole = Mask {
+        polygon: vec![[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]],
+        fill: Fill::Black,
+    };
+    let Ok(file) = redact(data, kind, &[whole], limits, budget) else {
+        return;
+    };
+    let shown = match RawFrame::from_media_type(kind) {
+        Ok(Some(frame)) => decode_raw(&file, &frame, limits, budget),
+        _ => decode_with(&file, &DecodeOptions::default(), limits, budget),
+    };
+    if let Ok(image) = shown {
+        assert!(image.pixels().iter().all(|&value| value == 0));
+    }
+}
 
 /// A frame without a header: its media type is the first line.
 fn raw(
@@ -43,13 +72,11 @@ fn raw(
     limits: &DecodeLimits,
     budget: &Budget<'_>,
 ) -> Result<Image, hotshoe_vision::DecodeError> {
-    let split = data.iter().position(|&byte| byte == b'\n').unwrap_or(0);
-    let (line, frame) = data.split_at(split);
-    let kind = std::str::from_utf8(line).unwrap_or_default();
+    let (kind, frame) = split(data);
     let Some(kind) = RawFrame::from_media_type(kind)? else {
         return Err(hotshoe_vision::DecodeError::Empty);
     };
-    decode_raw(frame.get(1..).unwrap_or_default(), &kind, limits, budget)
+    decode_raw(frame, &kind, limits, budget)
 }
 
 fn check(image: &Image) {

@@ -8,7 +8,7 @@ use hotshoe_config::{DEFAULT_MAX_SAMPLE_BYTES, InferenceConfig};
 use hotshoe_devkit::{InterfaceError, interface};
 use hotshoe_engine::{Action, Engine, EngineOptions, Insight, check_encoding};
 use hotshoe_infer::Models;
-use hotshoe_pipeline::{Outcome, Pipeline, StageTime};
+use hotshoe_pipeline::{Outcome, Pipeline, RunMode, StageTime};
 use hotshoe_trust::{Grant, Need, ReleaseLimits, World, need};
 use serde::Serialize;
 use thiserror::Error;
@@ -141,7 +141,10 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         if let Some(content_type) = &args.content_type {
             sample.content_type.clone_from(content_type);
         }
-        let report = Report::of(input, worker.process(&sample, &ready.device));
+        let report = Report::of(
+            input,
+            worker.process(&sample, &ready.device, &RunMode::default()),
+        );
         failed |= report.error.is_some();
         terminal.json_line(&report)?;
     }

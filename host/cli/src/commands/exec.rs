@@ -12,7 +12,9 @@ use hotshoe_daemon::serving::intake::UNKNOWN_CONTENT_TYPE;
 use hotshoe_daemon::serving::output::ReleaseName;
 use hotshoe_engine::{Action, Engine, Insight, Sample, agreement};
 use hotshoe_infer::{Backend, BackendChoice, Models, Tensor};
-use hotshoe_pipeline::{Backends, Outcome, Pipeline, SampleError, SelfTestError, StageTime};
+use hotshoe_pipeline::{
+    Backends, Outcome, Pipeline, RunMode, SampleError, SelfTestError, StageTime,
+};
 use hotshoe_trust::{Device, Floor, PipelineInput, Time};
 use serde::Serialize;
 use serde_json::json;
@@ -158,7 +160,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         let report = match read(input, args.source.as_deref(), max_sample_bytes) {
             Ok(sample) => {
                 recorder.iter().for_each(InputRecorder::begin);
-                let outcome = worker.process(&sample, &device);
+                let outcome = worker.process(&sample, &device, &RunMode::default());
                 recorder.as_mut().map_or(Ok(()), InputRecorder::finish)?;
                 Report::of(input, release, outcome)
             }
@@ -201,7 +203,8 @@ fn check_backends_agree(
         open.iter().for_each(|model| {
             model.use_backend(backend);
         });
-        let outcome = pipeline.fork().worker().process(sample, device);
+        let mut worker = pipeline.fork().worker();
+        let outcome = worker.process(sample, device, &RunMode::default());
         pipeline.models().values().for_each(|named| named.restart());
         // A model that fails on one backend runs on the other.
         outcome.result.ok().map(|decision| decision.insight)

@@ -57,6 +57,8 @@ release.toml (paths are relative to it; an unknown key is refused):
   [modes.reduced]
   level = 1                           # also variants = { MODEL = \"VARIANT\" }, rests = { components, outputs }
   rate = { every = 3 }                # also max-per-second, only-on-motion
+  [privacy]                           # optional: burned into the pixels of samples before anything sees them
+  masks = [{ source = \"*\", polygon = [[0.5, 0], [1, 0], [1, 0.3]] }]
   [health]                            # optional: the rules that a trial must meet before a device keeps the release
   min-samples = 20
   min-seconds = 10

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
 use hotshoe_base::chain;
 use hotshoe_config::{Config, InferenceConfig};
 use hotshoe_engine::{
     CompileInterrupt, CompileLimits, Engine, EngineOptions, MemoryChoice, PrepareError,
-    StateSnapshot,
+    SharedTexts, StateSnapshot,
 };
 use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, LoadError, Pipeline, SelfTestError};
@@ -39,8 +40,8 @@ pub(super) struct Loader {
     inference: InferenceConfig,
     threads: usize,
     clock: Clock,
-    /// The keys that releases are verified with.
-    trust: TrustRoot,
+    /// The keys that releases are verified with. Shared data reads them, too.
+    trust: Arc<ArcSwap<TrustRoot>>,
 }
 
 /// The release that serves if there is no trial.
@@ -163,8 +164,13 @@ impl Loader {
             allowed: config.allowed(),
             inference: config.inference.clone(),
             threads,
-            trust,
+            trust: Arc::new(ArcSwap::from_pointee(trust)),
         })
+    }
+
+    /// The shared values that components read.
+    pub(super) const fn shared_texts(&self) -> &SharedTexts {
+        self.engine.shared_texts()
     }
 
     /// The mode of component memories, with its reason.
@@ -188,13 +194,18 @@ impl Loader {
     }
 
     /// The trusted keys.
-    pub(super) const fn trust(&self) -> &TrustRoot {
+    pub(super) fn trust(&self) -> Arc<TrustRoot> {
+        self.trust.load_full()
+    }
+
+    /// The trusted keys as they are replaced.
+    pub(super) const fn trust_cell(&self) -> &Arc<ArcSwap<TrustRoot>> {
         &self.trust
     }
 
     /// Replaces the trusted keys. What is loaded stays loaded.
-    pub(super) fn replace_trust(&mut self, trust: TrustRoot) {
-        self.trust = trust;
+    pub(super) fn replace_trust(&self, trust: TrustRoot) {
+        self.trust.store(Arc::new(trust));
     }
 
     /// Verifies a release that has just arrived.
@@ -204,7 +215,8 @@ impl Loader {
         floor: &Floor,
         now: Time,
     ) -> Result<Verified<Release>, VerifyError> {
-        hotshoe_trust::verify(package, &self.trust, floor, &self.device, &self.host, now)
+        let trust = self.trust();
+        hotshoe_trust::verify(package, &trust, floor, &self.device, &self.host, now)
     }
 
     /// Verifies an installed release again.
@@ -216,7 +228,7 @@ impl Loader {
         let package = store.read_package(slot).map_err(LoadFailure::Package)?;
         hotshoe_trust::verify_installed(
             &package,
-            &self.trust,
+            &self.trust(),
             slot.release,
             &self.device,
             &self.host,

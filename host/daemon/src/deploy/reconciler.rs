@@ -28,6 +28,7 @@ use crate::deploy::admission::Admission;
 use crate::deploy::freshness::is_stale;
 use crate::deploy::ledger_writer::LedgerWriter;
 use crate::deploy::loader::Loader;
+use crate::deploy::measurement::Measurement;
 use crate::deploy::message::Message;
 use crate::deploy::name_monitor::NameMonitor;
 use crate::deploy::peer_monitor::PeerMonitor;
@@ -60,6 +61,7 @@ pub(super) struct Reconciler {
     transfers: Transfers,
     pending: Option<PendingRelease>,
     trial: Trial,
+    measurement: Measurement,
     peer_monitor: PeerMonitor,
     name_monitor: NameMonitor,
 }
@@ -97,6 +99,7 @@ impl Reconciler {
         );
         let mut reconciler = Self {
             started: clock.now(),
+            measurement: Measurement::new(parts.clone()),
             config: with.running.config(),
             running: with.running,
             parts,
@@ -259,6 +262,7 @@ impl Reconciler {
             self.loader
                 .remember_switches(self.ledger.store(), serving.pipeline());
         }
+        self.measure_modes();
         self.serving.save_state_if_due(self.ledger.store());
         self.check_fresh();
         let connect = &self.config.zenoh.connect;
@@ -267,6 +271,14 @@ impl Reconciler {
             self.reporter.no_peers(cause, &message);
         }
         self.reporter.same_name(&mut self.name_monitor);
+    }
+
+    /// Not while a release is on trial, or before its trial.
+    fn measure_modes(&mut self) {
+        let is_calm = self.ledger.ledger().trial.is_none() && self.pending.is_none();
+        let serving = self.serving.current().filter(|_| is_calm);
+        self.measurement
+            .follow(self.ledger.store(), self.loader.device(), serving);
     }
 
     fn check_fresh(&self) {
@@ -311,6 +323,7 @@ impl Reconciler {
 
     fn stop(mut self) {
         self.admission.stop();
+        self.measurement.stop();
         if let Some(pending) = &self.pending {
             pending.stop();
         }

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
 use hotshoe_base::disk::wider_mode;
 use hotshoe_config::{Config, KeepPrevious};
-use hotshoe_engine::{CompileInterrupt, MemoryChoice};
+use hotshoe_engine::{CompileInterrupt, MemoryChoice, SharedTexts};
 use hotshoe_store::{Cause, Slot, Store, Transition};
+use hotshoe_trust::TrustRoot;
 
 use crate::deploy::error::DeployError;
 use crate::deploy::keyring;
@@ -68,6 +70,16 @@ impl StartupState {
     /// The mode of component memories, with its reason.
     pub const fn memory(&self) -> &MemoryChoice {
         self.loader.memory()
+    }
+
+    /// The trusted keys as they are replaced.
+    pub fn trust(&self) -> Arc<ArcSwap<TrustRoot>> {
+        Arc::clone(self.loader.trust_cell())
+    }
+
+    /// The shared values that components read.
+    pub fn shared_texts(&self) -> SharedTexts {
+        self.loader.shared_texts().clone()
     }
 
     /// The version of the trusted keys.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use hotshoe_base::VirtualClock;
+use hotshoe_engine::Sample;
 
 use super::*;
 
@@ -58,12 +59,11 @@ fn show(recorder: &Recorder, release: &[u8], bytes: usize) {
         },
         actions: Vec::new(),
     };
-    recorder.show(
-        Digest::of(release),
-        &sample,
-        Some(&decision),
-        &Trace::default(),
-    );
+    let seen = Trace {
+        sample: Some(sample),
+        ..Trace::default()
+    };
+    recorder.show(Digest::of(release), Some(&decision), &seen);
 }
 
 fn counts(recorder: &Recorder) -> Counts {

@@ -129,6 +129,7 @@ impl SampleOutcome {
             | Fault::Model
             | Fault::Denied
             | Fault::InvalidPlan
+            | Fault::PrivacyUndecodable
             | Fault::UnsignedMode
             | Fault::Guest(_) => Self::Error,
         }

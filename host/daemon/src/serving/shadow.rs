@@ -142,8 +142,9 @@ fn run(
         tracing::debug!(%error, "cannot lower the priority of the shadow thread; it runs at the priority of the workers");
     }
     let mut worker = pipeline.worker();
+    let mode = pipeline.run_mode(None, 0);
     while let Ok((sample, insight)) = copies.recv() {
-        let outcome = catch_unwind(AssertUnwindSafe(|| worker.process(&sample, device)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| worker.process(&sample, device, &mode)));
         let like = |insights: &Insight| agreement(insights, &insight);
         score.add(match outcome {
             Ok(outcome) => outcome

@@ -15,7 +15,7 @@ pub(crate) mod wasi;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotshoe_infer::{NamedModel, Tensor};
+use hotshoe_infer::{NamedModel, Tensor, VariantChoice};
 use hotshoe_trust::{Limits, printable};
 use hotshoe_vision::Image;
 use wasmtime::component::{Resource, ResourceTable};
@@ -55,6 +55,8 @@ pub(crate) struct State {
     /// Time spent in each model since the last [`crate::Instance::take_model_times`].
     pub(crate) model_times: Vec<(String, Duration)>,
     pub(crate) tensor_budget: Arc<TensorBudget>,
+    /// The variants that runs of models begin with.
+    pub(crate) variants: Arc<VariantChoice>,
     services: Arc<Services>,
     kept: Arc<KeptState>,
     started: Instant,
@@ -76,6 +78,7 @@ impl State {
             reported_fault: None,
             model_times: Vec::new(),
             tensor_budget: TensorBudget::new(limits),
+            variants: Arc::default(),
             services,
             kept,
             started: Instant::now(),

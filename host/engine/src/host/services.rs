@@ -20,9 +20,12 @@ use crate::insight::{Action, MAX_CONTENT_TYPE_BYTES};
 use crate::limits::Wear;
 use crate::message::clip;
 use crate::prepare_error::PrepareError;
+use crate::shared_texts::SharedTexts;
 
 /// Metrics that one component may have.
 const MAX_METRICS: usize = 32;
+/// Prefix of the keys of shared values.
+const SHARED_DATA: &str = "shared-data.";
 /// Longest name of a metric, in bytes.
 const MAX_METRIC_NAME_BYTES: usize = 64;
 
@@ -30,6 +33,9 @@ const MAX_METRIC_NAME_BYTES: usize = 64;
 pub(crate) struct Services {
     component: String,
     config: BTreeMap<String, String>,
+    /// The shared values that it may read.
+    shared_data: BTreeSet<String>,
+    shared_texts: SharedTexts,
     data: BTreeMap<String, Arc<[u8]>>,
     models: BTreeMap<String, Arc<NamedModel>>,
     log: Mutex<LogBudget>,
@@ -50,10 +56,13 @@ impl Services {
         spec: &hotshoe_trust::Component,
         assets: &ComponentAssets,
         allowed: &Allowed,
+        shared_texts: &SharedTexts,
     ) -> Result<Self, PrepareError> {
         Ok(Self {
             component: name.to_owned(),
             config: spec.config.clone(),
+            shared_data: spec.shared_data.clone(),
+            shared_texts: shared_texts.clone(),
             data: select(name, "data file", &spec.data, &assets.data)?,
             models: select(name, "model", &spec.models, &assets.models)?,
             log: Mutex::new(LogBudget::new(spec.limits.log_lines)),
@@ -69,6 +78,14 @@ impl Services {
     /// The component's name in the release.
     pub(crate) fn name(&self) -> &str {
         &self.component
+    }
+
+    /// A setting of the release, or a shared value of the device.
+    fn setting(&self, key: &str) -> Option<String> {
+        match key.strip_prefix(SHARED_DATA) {
+            Some(name) if self.shared_data.contains(name) => self.shared_texts.get(name),
+            _ => self.config.get(key).cloned(),
+        }
     }
 
     /// Its WASI configuration.
@@ -346,7 +363,7 @@ impl clock::Host for State {
 
 impl config::Host for State {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
-        Ok(self.services.config.get(&key).cloned())
+        Ok(self.services.setting(&key))
     }
 }
 

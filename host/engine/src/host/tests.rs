@@ -6,12 +6,14 @@
 )]
 use hotshoe_trust::{Blob, World};
 
+use super::bindings::hotshoe::pipeline::config;
 use super::bindings::hotshoe::pipeline::types::Rect;
 use super::bindings::hotshoe::pipeline::vision::{Filter, Format, Host as _, HostImage as _};
 use super::lists::HostList;
 use super::*;
 use crate::assets::ComponentAssets;
 use crate::call_end::CallEnd;
+use crate::shared_texts::SharedTexts;
 
 /// The state of an instance that may hold this many MiB of tensors.
 fn state(tensor_mib: u32) -> State {
@@ -25,19 +27,25 @@ fn state(tensor_mib: u32) -> State {
         grants: Default::default(),
         models: Default::default(),
         data: Default::default(),
-        config: Default::default(),
+        config: [("shared-data.other".to_owned(), "own".to_owned())].into(),
         limits: limits.clone(),
         instance: Default::default(),
         state_version: 1,
         folders: Default::default(),
         hosts: Default::default(),
         topics: Default::default(),
+        shared_data: ["threshold".to_owned()].into(),
     };
+    let shared_texts = SharedTexts::default();
+    for name in ["threshold", "other"] {
+        shared_texts.set(name, Some("0.8".to_owned()));
+    }
     let services = Services::new(
         "test",
         &spec,
         &ComponentAssets::default(),
         &Default::default(),
+        &shared_texts,
     )
     .unwrap();
     let mut state = State::new(Arc::new(services), Arc::default(), &limits);
@@ -59,6 +67,17 @@ fn again(image: &Resource<CountedImage>) -> Resource<CountedImage> {
 /// A tensor of this many MiB.
 fn tensor(mib: usize) -> Tensor {
     Tensor::write_f32(&[mib, 1 << 18], |_| ()).unwrap()
+}
+
+#[test]
+fn a_component_reads_the_shared_values_that_its_release_lists() {
+    let mut state = state(1);
+    let mut get = |key: &str| config::Host::get(&mut state, key.to_owned()).unwrap();
+    assert_eq!(get("shared-data.threshold").as_deref(), Some("0.8"));
+    // It is not listed, so the release's own setting of that name applies.
+    assert_eq!(get("shared-data.other").as_deref(), Some("own"));
+    assert_eq!(get("shared-data.none"), None);
+    assert_eq!(get("threshold"), None);
 }
 
 #[test]

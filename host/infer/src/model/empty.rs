@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Model;
+use crate::counts::RunCounts;
 use crate::{RunError, Tensor};
 
 /// Largest row of zeros that is made, in bytes: 8 MiB. The sizes of an empty tensor cost a caller nothing.
@@ -14,6 +15,7 @@ impl Model {
         &self,
         inputs: &[(&str, &Tensor)],
         deadline: Option<Instant>,
+        counts: Option<&RunCounts>,
     ) -> Result<Option<Vec<(String, Tensor)>>, RunError> {
         let is_empty = |(_, tensor): &(&str, &Tensor)| tensor.shape().first() == Some(&0);
         if !self.has_rows || inputs.is_empty() || !inputs.iter().all(is_empty) {
@@ -47,7 +49,7 @@ impl Model {
         });
         let zeros: Vec<Tensor> = zeros.collect::<Result<_, _>>().map_err(failed)?;
         let row: Vec<(&str, &Tensor)> = one.iter().map(|it| it.0).zip(&zeros).collect();
-        let outputs = self.run_by(&row, deadline)?.into_iter();
+        let outputs = self.run_counted(&row, deadline, counts)?.into_iter();
         let none = outputs.map(|(name, tensor)| {
             let shape = with_rows(tensor.shape(), 0);
             Tensor::from_bytes(tensor.element_type(), &shape, &[]).map(|none| (name, none))

@@ -18,29 +18,56 @@ use crate::{LoadError, ModelOptions, Options, RunError, Tensor};
 
 /// Pause after the standby failed as well, or could not be loaded: loading a model reads the whole file, and bad inputs must not
 /// trigger that each time.
-const RETRY_AFTER: Duration = Duration::from_secs(60);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Longest pause between two trials of a standby that no run waits for.
+const LONGEST_TRIAL_PAUSE: Duration = Duration::from_hours(1);
 
 /// Reads the file of a model; `None` if it no longer exists.
 pub type ReadModel = Arc<dyn Fn() -> Option<Vec<u8>> + Send + Sync>;
 
-/// A switch of a model to its standby backend after a failure.
+/// A switch of a model to its standby backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendSwitch {
-    /// The failed backend.
+    /// The backend that served.
     pub from: Backend,
     /// The new backend.
     pub to: Backend,
-    /// The error of the failed backend, outermost message first.
-    pub cause: String,
+    /// Why.
+    pub reason: SwitchReason,
+}
+
+/// Why a model runs on its standby backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SwitchReason {
+    /// The other one failed with this error, outermost message first.
+    Failed(String),
+    /// The other one is to be avoided for now.
+    Avoided,
+    /// It is the chosen one, which works again.
+    WorksAgain,
 }
 
 /// The standby backend.
 pub(super) struct Standby {
-    backend: Backend,
+    pub(super) backend: Backend,
     read: ReadModel,
     /// Loaded, but its first run was inconclusive.
     session: Option<Arc<dyn Session>>,
     not_before: Option<Instant>,
+    /// The pause after the next failure before it is tried again where no run waits for it.
+    pub(super) trial_pause: Duration,
+    pub(super) next_trial: Option<Instant>,
+    /// When an avoided backend that passed its trial is tried again.
+    pub(super) next_check: Option<Instant>,
+}
+
+impl Standby {
+    /// Puts off trials that no run waits for, each time for twice as long.
+    pub(super) fn try_later(&mut self) {
+        self.next_trial = Some(Instant::now() + self.trial_pause);
+        self.trial_pause = self.trial_pause.saturating_mul(2).min(LONGEST_TRIAL_PAUSE);
+    }
 }
 
 impl fmt::Debug for Standby {
@@ -94,6 +121,9 @@ impl Model {
                 read,
                 session: None,
                 not_before: None,
+                trial_pause: RETRY_AFTER,
+                next_trial: None,
+                next_check: None,
             });
         }
     }
@@ -104,22 +134,23 @@ impl Model {
         switch.clone()
     }
 
-    /// Runs inputs on the standby after `failed` has failed on them. If it succeeds, it serves from then on. `None` if there is no
-    /// standby, or if it fails as well.
+    /// Runs inputs on the standby after `failed` has failed on them. If it succeeds, it serves from then on, and is returned with the
+    /// outputs. `None` if there is no standby, or if it fails as well.
     pub(super) fn run_on_standby(
         &self,
         failed: &Arc<dyn Session>,
         error: &RunError,
         inputs: &[Tensor],
         deadline: Option<Instant>,
-    ) -> Option<Vec<Tensor>> {
+    ) -> Option<(Backend, Vec<Tensor>)> {
         // Only one run tries it; others return their errors meanwhile.
         let mut standby = self.standby.try_lock()?;
-        let serving = self.session();
+        let (backend, serving) = self.serving();
         if !Arc::ptr_eq(&serving, failed) {
             // Another run has already switched.
             drop(standby);
-            return self.run_alone(&serving, inputs, deadline).ok();
+            let outputs = self.run_alone(&serving, inputs, deadline).ok()?;
+            return Some((backend, outputs));
         }
         let this = standby.as_mut()?;
         if this.not_before.is_some_and(|until| Instant::now() < until) {
@@ -131,16 +162,11 @@ impl Model {
         };
         match self.run_alone(&session, inputs, deadline) {
             Ok(outputs) => {
-                let switch = BackendSwitch {
-                    from: self.backend(),
-                    to: this.backend,
-                    cause: chain(error),
-                };
-                this.backend = switch.from;
-                self.serve(switch.to, session);
-                tracing::warn!(digest = %self.digest, from = %switch.from, to = %switch.to, cause = switch.cause, "backend failed; the standby serves");
-                *self.switched.lock() = Some(switch);
-                Some(outputs)
+                let cause = chain(error);
+                let (from, to) = (backend, this.backend);
+                tracing::warn!(digest = %self.digest, %from, %to, cause, "backend failed; the standby serves");
+                self.switch(this, session, SwitchReason::Failed(cause));
+                Some((to, outputs))
             }
             Err(other) if other.is_own_fault() => {
                 this.not_before = Some(Instant::now() + RETRY_AFTER);
@@ -165,7 +191,7 @@ impl Model {
             .run(deadline, move |stop| session.run(&inputs, stop))
     }
 
-    fn reopen(&self, standby: &Standby) -> Option<Arc<dyn Session>> {
+    pub(super) fn reopen(&self, standby: &Standby) -> Option<Arc<dyn Session>> {
         let bytes = (standby.read)()?;
         let opened =
             crate::guard::guard(|| self.options.open(standby.backend, self.digest, &bytes));
@@ -182,14 +208,42 @@ impl Model {
         }
     }
 
-    fn serve(&self, backend: Backend, session: Arc<dyn Session>) {
+    /// Makes the standby serve by one write, and the other backend the standby.
+    pub(super) fn switch(
+        &self,
+        standby: &mut Standby,
+        session: Arc<dyn Session>,
+        reason: SwitchReason,
+    ) {
+        let to = standby.backend;
         let most = session.at_once().or(self.options.model.max_runs);
         let mut loaded = self.loaded.write();
-        *loaded = Loaded {
-            serving: (backend, session),
-            other: None,
-        };
+        let before = std::mem::replace(
+            &mut *loaded,
+            Loaded {
+                serving: (to, session),
+                other: None,
+            },
+        );
         drop(loaded);
         self.lane.limit(most);
+        let from = before.serving.0;
+        standby.backend = from;
+        // It may be of the backend that serves now.
+        standby.session = None;
+        standby.not_before = None;
+        standby.next_trial = None;
+        standby.next_check = None;
+        if matches!(reason, SwitchReason::Failed(_)) {
+            standby.try_later();
+        }
+        let mut displaced = self.displaced.lock();
+        *displaced = if *displaced == Some(to) {
+            None
+        } else {
+            Some(from)
+        };
+        drop(displaced);
+        *self.switched.lock() = Some(BackendSwitch { from, to, reason });
     }
 }

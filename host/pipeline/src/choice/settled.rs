@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hotshoe_infer::{BackendSwitch, Model};
+use hotshoe_infer::{BackendSwitch, Model, SwitchReason};
 use hotshoe_trust::Blob;
 
 use super::{BackendDecision, Backends};
@@ -70,11 +70,15 @@ impl Pipeline {
     /// Remembers the replacements, so that the next start does not choose a failed backend.
     pub fn remember_switches(&self, backends: &mut Backends) {
         for (name, variant, model, switch) in self.switched() {
-            let chosen = BackendDecision::new(switch.to, switch_text(&switch));
+            let chosen = BackendDecision {
+                // The other one has never been known to differ, and stood in.
+                alike: switch.reason == SwitchReason::WorksAgain,
+                ..BackendDecision::new(switch.to, switch_text(&switch))
+            };
             backends.remember(model.served_digest(), self.threads(&name), &chosen);
             let reason = Reason {
                 text: chosen.reason,
-                alike: false,
+                alike: chosen.alike,
                 undecided: false,
             };
             self.reasons().insert((name, variant), reason);
@@ -89,6 +93,10 @@ impl Pipeline {
                 let Some(switch) = model.switched() else {
                     continue;
                 };
+                // The plan that avoids a backend is made again at each start.
+                if switch.reason == SwitchReason::Avoided {
+                    continue;
+                }
                 let which = (name.clone(), variant.to_owned());
                 let known = reasons.get(&which);
                 if known.is_none_or(|reason| reason.text != switch_text(&switch)) {
@@ -102,5 +110,9 @@ impl Pipeline {
 
 /// Text of a switch for the status.
 pub(crate) fn switch_text(switch: &BackendSwitch) -> String {
-    format!("{} failed: {}", switch.from, switch.cause)
+    match &switch.reason {
+        SwitchReason::Failed(cause) => format!("{} failed: {cause}", switch.from),
+        SwitchReason::Avoided => format!("{} is avoided for now", switch.from),
+        SwitchReason::WorksAgain => format!("{} works again", switch.to),
+    }
 }

@@ -10,7 +10,7 @@ const OPEN: usize = 64;
 const MAX_BYTES: usize = 64 << 20;
 
 /// Inputs to try, the most likely to fit first: one sample with large open dimensions, then with small ones.
-pub(super) fn inputs(infos: &[TensorInfo]) -> Vec<Inputs> {
+pub(crate) fn inputs(infos: &[TensorInfo]) -> Vec<Inputs> {
     let with = |open| {
         let tensors = infos
             .iter()

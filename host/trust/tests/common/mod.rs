@@ -30,6 +30,7 @@ pub(crate) fn release() -> Release {
         folders: [].into(),
         hosts: [].into(),
         topics: [].into(),
+        shared_data: [].into(),
     };
     let mut read = component(b"stage wasm", World::Stage);
     read.grants
@@ -75,6 +76,7 @@ pub(crate) fn release() -> Release {
         health: HealthGate::default(),
         data_contract: hotshoe_trust::DataContract::default(),
         modes: BTreeMap::new(),
+        privacy: hotshoe_trust::Privacy::default(),
     }
 }
 

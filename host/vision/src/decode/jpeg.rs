@@ -86,6 +86,18 @@ pub(super) fn pixels(
     Ok((image, orientation))
 }
 
+/// How far the file spreads the value of a pixel, in pixels: over a block of 8 x 8 samples at the lowest sampling rate, and what
+/// upsampling takes of the next block. The most that is possible if the headers do not say.
+pub(crate) fn spread(bytes: &[u8]) -> u32 {
+    const LARGEST_FACTOR: u64 = 4;
+    let frame = Frame::read(bytes);
+    let factors = frame.iter().flat_map(|frame| &frame.sampling);
+    let largest = factors.map(|(across, down)| *across.max(down)).max();
+    let largest = largest.filter(|it| (1..=LARGEST_FACTOR).contains(it));
+    let factor = largest.unwrap_or(LARGEST_FACTOR) as u32; // at most 4
+    8 * factor + factor - 1
+}
+
 /// The parameters in the headers that determine the decoder's memory.
 struct Frame {
     width: u16,

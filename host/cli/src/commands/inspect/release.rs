@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use hotshoe_store::Layout;
 use hotshoe_trust::manifest::Manifest;
-use hotshoe_trust::{Allowed, Component, Digest, Mode, Release, ReleaseLimits, Step, strict_json};
+use hotshoe_trust::{
+    Allowed, Component, Digest, ExposedOutput, Mode, Release, ReleaseLimits, Step, pixel_exposure,
+    strict_json,
+};
 use serde::{Deserialize, Serialize};
 use termtree::Tree;
 
@@ -27,6 +30,8 @@ pub(super) struct Inspection {
     pub release: Release,
     /// The contents of each component, or why they cannot be read.
     pub components: BTreeMap<String, ComponentReport>,
+    /// Each output, and whether pixels of a sample reach it, under the masks of the release and of the device.
+    pub pixels: Vec<ExposedOutput>,
     /// The claimed signer of each bundle.
     pub signatures: Vec<Signature>,
 }
@@ -75,7 +80,10 @@ pub(super) fn inspect(path: &Path, allowed: Option<&Allowed>) -> anyhow::Result<
         })
         .collect();
     let digest = Digest::of(&package.manifest);
+    let mut tables = vec![&release.privacy];
+    tables.extend(allowed.map(|allowed| &allowed.privacy));
     Ok(Inspection {
+        pixels: pixel_exposure(&release, &tables),
         verified: false,
         digest,
         manifest: layout.blob_path(digest),
@@ -144,6 +152,8 @@ impl Inspection {
             )),
             Tree::new(format!("pipeline: {}", pipeline(release))),
             Tree::new(format!("may be recorded: {}", recorded(release))),
+            Tree::new(format!("privacy: {}", privacy(release))),
+            self.pixel_branch(),
             self.component_branch(terminal),
             contents(release),
             trial(release),
@@ -170,6 +180,25 @@ impl Inspection {
             Tree::new(root).with_leaves(leaves)
         };
         Tree::new("components".to_owned()).with_leaves(self.release.components.iter().map(leaf))
+    }
+
+    fn pixel_branch(&self) -> Tree<String> {
+        let leaf = |exposed: &ExposedOutput| {
+            let ExposedOutput {
+                output,
+                raw_pixels,
+                path,
+                reason,
+            } = exposed;
+            let way = if path.is_empty() {
+                String::new()
+            } else {
+                format!("{}; ", path.join(" -> "))
+            };
+            Tree::new(format!("{output}: {raw_pixels}; {way}{reason}"))
+        };
+        let title = "raw pixels by output".to_owned();
+        Tree::new(title).with_leaves(self.pixels.iter().map(leaf))
     }
 
     fn signature_branch(&self) -> Tree<String> {
@@ -329,6 +358,22 @@ fn recorded(release: &Release) -> String {
         "nothing".to_owned()
     } else {
         kinds.join(", ")
+    }
+}
+
+/// The masks of the release.
+fn privacy(release: &Release) -> String {
+    use hotshoe_trust::PrivacyBlur;
+    let blur = match release.privacy.blur {
+        PrivacyBlur::None => "",
+        PrivacyBlur::Masks => ", blurred",
+        PrivacyBlur::All => ", and whole pictures blurred",
+    };
+    let sources: Vec<_> = release.privacy.sources().into_iter().collect();
+    match release.privacy.masks.len() {
+        0 if blur.is_empty() => "no masks".to_owned(),
+        0 => "no masks, and whole pictures blurred".to_owned(),
+        masks => format!("{masks} masks for {}{blur}", sources.join(", ")),
     }
 }
 

@@ -8,7 +8,7 @@ use hotshoe_config::InferenceConfig;
 use hotshoe_engine::{Engine, Insight};
 use hotshoe_infer::{Models, npz};
 use hotshoe_pipeline::{
-    Decision, Pipeline, SampleError, StageTime, StageUsage, Tensors, Trace, Worker,
+    Decision, Pipeline, RunMode, SampleError, StageTime, StageUsage, Tensors, Trace, Worker,
 };
 use hotshoe_store::RecordedPart;
 use hotshoe_trust::release_toml::ReleaseToml;
@@ -165,7 +165,11 @@ pub(super) fn run(options: &TestOptions, description: &ReleaseToml) -> anyhow::R
                 run.tests.push((group.title.clone(), result));
             } else {
                 // For the state that the shown ones find; its result is not judged.
-                worker.observe(&at_issue(case, &worker).sample, &ready.device);
+                worker.observe(
+                    &at_issue(case, &worker).sample,
+                    &ready.device,
+                    &RunMode::default(),
+                );
                 options.lines.take();
             }
         }
@@ -193,7 +197,7 @@ fn one(
     device: &Device,
 ) -> anyhow::Result<TestResult> {
     let case = at_issue(case, worker);
-    let (processed, seen) = worker.observe(&case.sample, device);
+    let (processed, seen) = worker.observe(&case.sample, device, &RunMode::default());
     let outcome = match processed.result {
         Ok(decision) => {
             let begin = PipelineInput::of(&worker.pipeline().release().pipeline);

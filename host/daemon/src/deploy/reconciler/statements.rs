@@ -100,7 +100,7 @@ impl Reconciler {
     pub(super) fn parse(&self, bytes: &[u8]) -> Result<ParsedStatement, CommandError> {
         let (device, trust) = (self.loader.device(), self.loader.trust());
         let ledger = self.ledger.ledger();
-        statement::parse(bytes, &self.config, device, trust, ledger, self.time())
+        statement::parse(bytes, &self.config, device, &trust, ledger, self.time())
     }
 
     fn want(&mut self, wanted: &WantedRelease) {
@@ -220,7 +220,7 @@ impl Reconciler {
 
     /// Handles new trusted keys.
     pub(super) fn on_trust(&mut self, bytes: &[u8]) {
-        let new = match keyring::rotated(self.loader.trust(), bytes) {
+        let new = match keyring::rotated(&self.loader.trust(), bytes) {
             Ok(new) => new,
             Err(name) => return self.reporter.ignored_as(AuditKind::TrustRefused, name),
         };

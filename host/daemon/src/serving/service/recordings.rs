@@ -13,13 +13,13 @@ impl Service {
         job: &Job,
         served: &ServingRelease,
     ) -> Outcome {
+        let mode = served.pipeline().run_mode(None, 0);
         if !self.recorder.is_active() {
-            return worker.process(&job.sample, &self.identity);
+            return worker.process(&job.sample, &self.identity, &mode);
         }
-        let (outcome, seen) = worker.observe(&job.sample, &self.identity);
+        let (outcome, seen) = worker.observe(&job.sample, &self.identity, &mode);
         let decision = outcome.result.as_ref().ok();
-        self.recorder
-            .offer(served.release(), &job.sample, decision, &seen);
+        self.recorder.offer(served.release(), decision, &seen);
         outcome
     }
 
