@@ -75,6 +75,7 @@ const LAYERS: [&str; 23] = [
     "hotshoe-pipeline",
     "hotshoe-delivery",
     "hotshoe-senses",
+    "hotshoe-outbox",
     "hotshoe-daemon",
     "hotshoe-oip",
     "hotshoe-devkit",
@@ -268,7 +269,7 @@ const SYSTEM_TIME: [(&str, &str); 15] = [
 
 #[test]
 fn parts_get_the_time_from_their_clock() {
-    let parts = ["daemon", "delivery", "link", "pipeline", "senses"]
+    let parts = ["daemon", "delivery", "link", "outbox", "pipeline", "senses"]
         .map(|name| format!("host/{name}/src/"));
     let found: Vec<String> = files_with(&TIME_CALLS)
         .into_iter()

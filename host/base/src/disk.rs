@@ -26,7 +26,7 @@ pub const PART: &str = "part";
 enum Needs {
     /// Free space on the disk.
     Space,
-    /// Power alone: renames, removals and syncs.
+    /// Power alone: renames, removals, truncations and syncs.
     Power,
 }
 
@@ -34,16 +34,26 @@ enum Needs {
 enum Kind {
     Cut,
     Full,
+    ReadOnly,
+    Broken,
 }
 
-/// A fault to inject: a power cut or a full disk after a number of steps. That step and all later ones fail. A power cut also
-/// truncates every file that was not synced to half its length.
+/// A fault to inject: a power cut, a full disk, a disk that became read-only or one that fails, after a number of steps. That step and
+/// all later ones fail. A power cut also takes half of what each file got since it was synced.
 #[derive(Debug, Clone)]
 pub struct Faults {
     left: Arc<AtomicU64>,
     kind: Kind,
-    /// Files that a power cut would truncate, by inode.
-    unsynced: Arc<Mutex<HashMap<u64, File>>>,
+    files: Arc<Mutex<Tracked>>,
+}
+
+/// What a power cut would take, by inode.
+#[derive(Debug, Default)]
+struct Tracked {
+    /// Files with bytes that were not synced.
+    unsynced: HashMap<u64, File>,
+    /// Their length in bytes when they were last synced.
+    synced: HashMap<u64, u64>,
 }
 
 impl Faults {
@@ -53,7 +63,7 @@ impl Faults {
         Self {
             left: Arc::new(AtomicU64::new(steps)),
             kind,
-            unsynced: Arc::default(),
+            files: Arc::default(),
         }
     }
 
@@ -70,6 +80,21 @@ impl Faults {
     /// Fills the disk after `steps` more steps that need space. Removing and reading still work.
     pub fn full_after(steps: u64) -> Self {
         Self::new(Kind::Full, steps)
+    }
+
+    /// Makes the disk read-only after `steps` more steps. Reading still works.
+    pub fn read_only_after(steps: u64) -> Self {
+        Self::new(Kind::ReadOnly, steps)
+    }
+
+    /// Lets the disk fail with an I/O error after `steps` more steps. Reading still works.
+    pub fn broken_after(steps: u64) -> Self {
+        Self::new(Kind::Broken, steps)
+    }
+
+    /// Ends the fault: from now on every step succeeds.
+    pub fn end(&self) {
+        self.left.store(Self::NEVER, Ordering::Relaxed);
     }
 
     fn step(&self, needs: Needs) -> io::Result<()> {
@@ -90,33 +115,50 @@ impl Faults {
                 Err(io::Error::other("injected power cut"))
             }
             (Err(_), Kind::Full) => Err(io::ErrorKind::StorageFull.into()),
+            (Err(_), Kind::ReadOnly) => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+            (Err(_), Kind::Broken) => Err(io::Error::other("injected I/O error")),
         }
     }
 
     /// Records that a file was written to, or synced.
     fn note(&self, file: &File, synced: bool) -> io::Result<()> {
-        if self.kind == Kind::Full || self.left.load(Ordering::Relaxed) == Self::NEVER {
+        if self.kind != Kind::Cut || self.left.load(Ordering::Relaxed) == Self::NEVER {
             return Ok(());
         }
-        let inode = file.metadata()?.ino();
+        let about = file.metadata()?;
+        let mut files = self.files();
         if synced {
-            self.unsynced().remove(&inode);
+            files.unsynced.remove(&about.ino());
+            files.synced.insert(about.ino(), about.len());
         } else {
             let file = file.try_clone()?;
-            self.unsynced().insert(inode, file);
+            files.unsynced.insert(about.ino(), file);
+        }
+        Ok(())
+    }
+
+    /// Records that nothing of a file is durable: it is new, or was emptied.
+    fn note_empty(&self, file: &File) -> io::Result<()> {
+        if self.kind == Kind::Cut && self.left.load(Ordering::Relaxed) != Self::NEVER {
+            let inode = file.metadata()?.ino();
+            self.files().synced.remove(&inode);
         }
         Ok(())
     }
 
     fn lose_unsynced(&self) -> io::Result<()> {
-        for (_, file) in self.unsynced().drain() {
-            file.set_len(file.metadata()?.len() / 2)?;
+        let mut files = self.files();
+        let Tracked { unsynced, synced } = &mut *files;
+        for (inode, file) in unsynced.drain() {
+            let len = file.metadata()?.len();
+            let durable = synced.get(&inode).map_or(0, |synced| *synced.min(&len));
+            file.set_len(durable + (len - durable) / 2)?;
         }
         Ok(())
     }
 
-    fn unsynced(&self) -> MutexGuard<'_, HashMap<u64, File>> {
-        self.unsynced.lock()
+    fn files(&self) -> MutexGuard<'_, Tracked> {
+        self.files.lock()
     }
 }
 
@@ -166,12 +208,14 @@ impl Disk {
     /// Opens `path` for writing, empty.
     pub fn create(&self, path: &Path) -> io::Result<File> {
         self.faults.step(Needs::Space)?;
-        OpenOptions::new()
+        let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(self.modes.0)
-            .open(path)
+            .open(path)?;
+        self.faults.note_empty(&file)?;
+        Ok(file)
     }
 
     /// Opens `path` for reading and writing without truncating it; creates it if it is missing.
@@ -186,6 +230,13 @@ impl Disk {
             .truncate(false)
             .mode(self.modes.0)
             .open(path)
+    }
+
+    /// Opens a file to append to it. What it has is durable already.
+    pub fn open_end(&self, path: &Path) -> io::Result<File> {
+        let file = OpenOptions::new().read(true).append(true).open(path)?;
+        self.faults.note(&file, true)?;
+        Ok(file)
     }
 
     /// Writes `piece` at the file's position.
@@ -211,6 +262,13 @@ impl Disk {
         self.faults.note(file, false)
     }
 
+    /// Cuts a file to its first `bytes` bytes. This needs no space.
+    pub fn truncate(&self, file: &File, bytes: u64) -> io::Result<()> {
+        self.faults.step(Needs::Power)?;
+        file.set_len(bytes)?;
+        self.faults.note(file, false)
+    }
+
     /// Syncs `file` and renames it from `part` to `path`.
     pub fn finish(&self, file: &File, part: &Path, path: &Path) -> io::Result<()> {
         self.sync(file)?;
@@ -221,6 +279,13 @@ impl Disk {
     pub fn sync(&self, file: &File) -> io::Result<()> {
         self.faults.step(Needs::Power)?;
         file.sync_all()?;
+        self.faults.note(file, true)
+    }
+
+    /// Makes the contents and the length of a file durable, and not its times: `fdatasync`.
+    pub fn sync_data(&self, file: &File) -> io::Result<()> {
+        self.faults.step(Needs::Power)?;
+        file.sync_data()?;
         self.faults.note(file, true)
     }
 
@@ -278,10 +343,11 @@ pub fn wider_mode(path: &Path, bits: u32) -> Option<u32> {
     (mode & bits != 0).then_some(mode)
 }
 
-/// The part of `piece` that reaches the disk: half of it if a fault interrupts the write.
+/// The part of `piece` that reaches the disk: half of it if a fault interrupts the write, nothing on a read-only disk.
 fn written<'a>(piece: &'a [u8], whole: &io::Result<()>) -> &'a [u8] {
     match whole {
         Ok(()) => piece,
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => &[],
         Err(_) => piece.get(..piece.len() / 2).unwrap_or_default(),
     }
 }
@@ -318,3 +384,6 @@ fn part_of(path: &Path) -> PathBuf {
     name.push(PART);
     name.into()
 }
+
+#[cfg(test)]
+mod tests;

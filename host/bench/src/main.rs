@@ -9,6 +9,7 @@ mod languages;
 mod lines;
 mod modes;
 mod neighbours;
+mod outbox;
 mod page;
 mod pipeline;
 mod push;
@@ -59,6 +60,7 @@ Example:
   HOTSHOE_PYTHON=venv/bin/python hotshoe bench pipeline --json
   hotshoe bench infer --python venv/bin/python --rounds 10
   hotshoe bench languages --yes
+  hotshoe bench outbox --json
 
 Some rows need a Python with the packages that they compare with: pip install rapidocr-onnxruntime==1.4.4 for `pipeline`,
 onnxruntime==1.31.1 and 'tritonclient[http,grpc]' for `infer`")]
@@ -116,6 +118,8 @@ enum Name {
     Infer,
     /// A push to an OCI registry, and skopeo's of the same release: requests and time
     Push,
+    /// The outbox against a file with the same syncs and SQLite: records per second, latency, size, recovery, replay
+    Outbox,
     /// The templates in every language: size, builds, loading, instances, calls, memory
     Languages,
 }
@@ -196,6 +200,10 @@ fn bench(args: &Cli, terminal: &Terminal) -> anyhow::Result<()> {
         Name::Push => {
             let rows = push::measure(&environment()?, args.quick, terminal)?;
             Report::new("push", Counts::new(), rows)
+        }
+        Name::Outbox => {
+            let (counts, rows) = outbox::measure(&root, args.quick)?;
+            Report::new("outbox", counts, rows)
         }
         Name::Languages => {
             let outcome = languages::measure(&root, args.yes, args.quick, terminal)?;

@@ -20,7 +20,15 @@ fn an_unknown_benchmark_is_wrong_usage_and_the_known_ones_are_listed() {
     let output: Output = bench(&["swop"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let message = text(&output.stderr);
-    for name in ["pipeline", "swap", "delivery", "infer", "push", "languages"] {
+    for name in [
+        "pipeline",
+        "swap",
+        "delivery",
+        "infer",
+        "push",
+        "languages",
+        "outbox",
+    ] {
         assert!(message.contains(name), "{message}");
     }
 }

@@ -13,6 +13,8 @@ pub mod deploy;
 pub mod device_key;
 pub mod ending;
 pub mod events;
+pub mod governor;
+pub mod in_force;
 pub mod log;
 pub mod media;
 mod memory;

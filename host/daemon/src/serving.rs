@@ -1,7 +1,9 @@
 //! Serving: samples from the intake to their answers, by the release that serves. It does not know who decides which release that is.
 
 pub mod answer;
+pub mod figures;
 pub mod intake;
+pub mod latency;
 mod observed;
 pub mod output;
 mod published_status;
@@ -11,7 +13,7 @@ mod serving_release;
 mod shadow;
 pub mod tally;
 
-pub use observed::{Observed, Observer, SampleOutcome};
+pub use observed::{MAX_VARIATIONS, Observed, Observer, SampleOutcome, Seen, Variation};
 pub use published_status::{DeployView, PublishedStatus};
 pub use service::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
 pub(crate) use service::{Service, WorkerPool};

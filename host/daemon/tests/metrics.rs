@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_daemon::metrics::{MetricsError, serve};
 use hotshoe_daemon::serving::answer::ReplyTo;
+use hotshoe_daemon::serving::latency::Latency;
 use hotshoe_daemon::serving::tally::{DropReason, Settlement, Tally};
-use hotshoe_pipeline::latency::Latency;
 
 fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();

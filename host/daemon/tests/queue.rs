@@ -229,3 +229,21 @@ fn a_push_waits_for_room_no_longer_than_its_limit() {
     assert_eq!(queue.pop(), Some(1));
     assert_eq!(in_time.join().unwrap(), Pushed::Stored);
 }
+
+#[test]
+fn the_age_of_the_oldest_item_is_known_while_one_waits() {
+    let time = hotshoe_base::VirtualClock::at(std::time::UNIX_EPOCH);
+    let queue = Queue::new(3).timed_by(time.clock());
+    assert_eq!(queue.oldest_age(), None);
+    let ages: Vec<_> = [1, 2]
+        .map(|item| {
+            queue.push(item, FullPolicy::Wait);
+            time.advance(Duration::from_secs(10));
+            queue.oldest_age()
+        })
+        .into();
+    let seconds = |count| Some(Duration::from_secs(count));
+    assert_eq!(ages, [seconds(10), seconds(20)]);
+    assert_eq!((queue.pop(), queue.oldest_age()), (Some(1), seconds(10)));
+    assert_eq!((queue.pop(), queue.oldest_age()), (Some(2), None));
+}

@@ -10,11 +10,13 @@
 use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
+use hotshoe_base::VirtualClock;
+use hotshoe_daemon::serving::SampleOutcome;
 use hotshoe_daemon::serving::answer::ReplyTo;
 use hotshoe_daemon::serving::intake::{IntakeError, admit};
+use hotshoe_daemon::serving::latency::{Latency, MAX_STAGES};
 use hotshoe_daemon::serving::tally::{DropReason, Settlement, Tally, Ticket};
 use hotshoe_link::Incoming;
-use hotshoe_pipeline::latency::{Latency, MAX_STAGES, WINDOW, nearest_rank};
 use proptest::prelude::*;
 
 fn settlement() -> impl Strategy<Value = Option<Settlement<'static>>> {
@@ -122,28 +124,69 @@ fn refusals_have_names() {
 
 #[test]
 fn latency_is_of_the_most_recent_samples() {
-    let latency = Latency::default();
+    let time = VirtualClock::at(UNIX_EPOCH);
+    let latency = Latency::timed_by(time.clock());
     for value in 1..=100 {
         latency.record("page", value);
     }
     let page = latency.snapshot().remove(0);
-    assert_eq!((page.count, page.p50_us, page.p95_us), (100, 50, 95));
-    for _ in 0..WINDOW {
+    // A sketch has 50 as 49.4, 95 as 93.7, and 99 as 97.6.
+    assert_eq!(
+        (page.count, page.p50_us, page.p95_us, page.p99_us),
+        (100, 49, 94, Some(98))
+    );
+    time.advance(Duration::from_mins(5));
+    for _ in 0..10 {
         latency.record("page", 7);
     }
     let page = latency.snapshot().remove(0);
-    assert_eq!(
-        (page.count, page.p50_us, page.p95_us),
-        (100 + WINDOW as u64, 7, 7)
-    );
+    assert_eq!((page.count, page.p50_us, page.p95_us), (110, 7, 7));
+    assert_eq!(page.window_samples, Some(10));
+    time.advance(Duration::from_hours(1));
+    assert_eq!(latency.snapshot(), [page], "the last samples stay known");
 }
 
 #[test]
-fn a_percentile_is_one_of_the_values() {
-    assert_eq!(nearest_rank(&[], 50), None);
-    assert_eq!(nearest_rank(&[3], 95), Some(3));
-    assert_eq!(nearest_rank(&[1, 2, 3, 4], 50), Some(2));
-    assert_eq!(nearest_rank(&[1, 2, 3, 4], 95), Some(4));
+fn latencies_of_a_window_end_with_its_slots() {
+    let time = VirtualClock::at(UNIX_EPOCH);
+    let latency = Latency::timed_by(time.clock()).with_slots_of(Duration::from_secs(1));
+    latency.record_all([("queue", 1_000), ("total", 5_000)]);
+    time.advance(Duration::from_secs(1));
+    latency.record("total", 9_000);
+    let read = latency.read();
+    assert_eq!((read.at, read.slot), (Duration::from_secs(1), 1));
+    let counts: Vec<(&str, usize)> = read
+        .stages
+        .iter()
+        .map(|(name, summary)| (name.as_str(), summary.count))
+        .collect();
+    assert_eq!(counts, [("queue", 1), ("total", 2)]);
+    assert_eq!(read.total_of_slot.map(|it| it.p95), Some(9_000.0));
+    assert_eq!(read.total_of_last_slot.map(|it| it.p95), Some(5_000.0));
+    // Four slots before the present one are in the window.
+    time.advance(Duration::from_secs(3));
+    assert_eq!(latency.read().stages.len(), 2);
+    time.advance(Duration::from_secs(1));
+    let counts: Vec<usize> = latency.read().stages.iter().map(|it| it.1.count).collect();
+    assert_eq!(counts, [1], "the queue has no sample in the window");
+    time.advance(Duration::from_secs(1));
+    let read = latency.read();
+    assert_eq!((read.stages.len(), read.total_of_slot), (0, None));
+}
+
+#[test]
+fn missed_deadlines_and_traps_are_counted_for_all_releases() {
+    let tally = Tally::default();
+    for outcome in [
+        SampleOutcome::Success,
+        SampleOutcome::Error,
+        SampleOutcome::Deadline,
+        SampleOutcome::Trap,
+        SampleOutcome::Trap,
+    ] {
+        tally.observed(outcome);
+    }
+    assert_eq!(tally.clone().misses(), (1, 2));
 }
 
 #[test]

@@ -11,9 +11,9 @@ use zenoh::query::Queryable;
 
 use super::device_message::Signer;
 use super::objects::Sharing;
-use super::outbox::Outbox;
 use super::outgoing::{self, IncomingQuery, JSON, Outgoing, QosClass};
 use super::pending::RawNotice;
+use super::send_queue::SendQueue;
 use super::site::{Notice, NoticeSubscription, Site};
 use super::{Link, LinkError, warn_if_unanswered};
 
@@ -86,7 +86,7 @@ impl Link {
         let body = serde_json::to_vec(event).unwrap_or_default();
         let signature = self.signer.sign(PayloadKind::Event, &[], &body);
         let message = Outgoing::new(&key, body, JSON)?.with(signature)?;
-        self.site.outbox.put(message, QosClass::DataLow)
+        self.site.send_queue.put(message, QosClass::DataLow)
     }
 
     /// Handles orders until the [`Orders`] is dropped. `each` is called on its own thread, one order at a time, and returns the JSON
@@ -151,9 +151,9 @@ impl Link {
                 Ok(())
             })
             .map_err(|source| LinkError::Thread { source })?;
-        let outbox = self.site.outbox.clone();
+        let send_queue = self.site.send_queue.clone();
         let queryable = outgoing::answer_queries(&self.site.session, &key, move |query| {
-            enqueue(&sender, &outbox, query);
+            enqueue(&sender, &send_queue, query);
         })?;
         Ok(Orders {
             queryable: Some(queryable),
@@ -162,13 +162,13 @@ impl Link {
     }
 }
 
-fn enqueue(queue: &SyncSender<IncomingQuery>, outbox: &Outbox, query: IncomingQuery) {
+fn enqueue(queue: &SyncSender<IncomingQuery>, send_queue: &SendQueue, query: IncomingQuery) {
     if query.size() > MAX_ORDER_BYTES {
-        warn_if_unanswered(outbox.deny(query, TOO_LARGE.into()));
+        warn_if_unanswered(send_queue.deny(query, TOO_LARGE.into()));
         return;
     }
     if let Err(TrySendError::Full(query)) = queue.try_send(query) {
-        warn_if_unanswered(outbox.deny(query, BUSY.into()));
+        warn_if_unanswered(send_queue.deny(query, BUSY.into()));
     }
 }
 

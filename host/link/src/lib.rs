@@ -15,12 +15,13 @@ pub mod device_list;
 mod device_message;
 pub mod exposure;
 mod fleet;
+mod members;
 mod objects;
-mod outbox;
 mod outgoing;
 mod pending;
 mod registry;
 mod same_name;
+mod send_queue;
 mod settings;
 mod site;
 mod sources;
@@ -43,9 +44,10 @@ use zenoh::query::Queryable;
 use zenoh::sample::{Sample, SampleKind};
 
 use device_message::{MAX_CONTEXT_BYTES, Signer};
-use outbox::Outbox;
+use members::{MemberWatch, Members};
 use outgoing::{IncomingQuery, JSON, Outgoing, QosClass, address};
 use same_name::{NameWatch, OtherSessions};
+use send_queue::SendQueue;
 use settings::client_settings;
 
 pub use audit::HeadSubscription;
@@ -55,11 +57,11 @@ pub use device::Orders;
 pub use device_message::DeviceMessage;
 pub use fleet::{DeviceKey, Events, OrderError};
 pub use objects::{ObjectReply, PendingRequest, Sharing, WAITING_REQUESTS};
-pub use outbox::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
 pub use pending::{MAX_PENDING, RawNotice};
 pub use registry::{OtherRegistries, RegistryAnnouncement};
 pub use same_name::NameRelay;
+pub use send_queue::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use site::{
     MAX_STATEMENT_MESSAGE, Notice, NoticeResponder, NoticeSubscription, QUERY_INTERVAL, Site,
 };
@@ -249,6 +251,7 @@ pub struct Link {
     root: String,
     signer: Signer,
     others: OtherSessions,
+    members: Members,
 }
 
 /// A device's declarations. They are undeclared on drop.
@@ -258,6 +261,7 @@ pub struct Serving {
     _status: Queryable<()>,
     _alive: LivelinessToken,
     _name: NameWatch,
+    _members: MemberWatch,
 }
 
 impl Serving {
@@ -271,19 +275,21 @@ impl Serving {
 #[derive(Debug)]
 pub struct Responder {
     query: IncomingQuery,
-    outbox: Outbox,
+    send_queue: SendQueue,
 }
 
 impl Responder {
     /// Replies with a result as JSON.
     pub fn reply(self, body: &[u8]) {
         let answer = Outgoing::new(self.query.key(), body, JSON);
-        warn_if_unanswered(answer.and_then(|answer| self.outbox.answer(self.query, vec![answer])));
+        warn_if_unanswered(
+            answer.and_then(|answer| self.send_queue.answer(self.query, vec![answer])),
+        );
     }
 
     /// Replies with an error as JSON.
     pub fn refuse(self, body: &[u8]) {
-        warn_if_unanswered(self.outbox.deny(self.query, body.to_vec()));
+        warn_if_unanswered(self.send_queue.deny(self.query, body.to_vec()));
     }
 }
 
@@ -326,6 +332,7 @@ impl Link {
                 key: None,
             },
             others: OtherSessions::new(supervisor.clock().clone()),
+            members: Members::default(),
         })
     }
 
@@ -355,18 +362,18 @@ impl Link {
         let state = format!("{}/status", self.root);
         let alive = format!("{}/alive", self.root);
         let session = &self.site.session;
-        let (outbox, status_key) = (self.site.outbox.clone(), state.clone());
+        let (send_queue, status_key) = (self.site.send_queue.clone(), state.clone());
         let signer = self.signer.clone();
         let status = outgoing::answer_queries(session, &state, move |query| {
             let body = status();
             let signature = nonce_of(&query)
                 .and_then(|context| signer.sign(PayloadKind::Status, &context, &body));
             let answer = Outgoing::new(&status_key, body, JSON).and_then(|it| it.with(signature));
-            warn_if_unanswered(answer.and_then(|answer| outbox.answer(query, vec![answer])));
+            warn_if_unanswered(answer.and_then(|answer| send_queue.answer(query, vec![answer])));
         })?;
-        let (asked, outbox) = (Arc::clone(&offer), self.site.outbox.clone());
+        let (asked, send_queue) = (Arc::clone(&offer), self.site.send_queue.clone());
         let queries = outgoing::answer_queries(session, &input, move |query| {
-            take_query(query, &outbox, &*asked);
+            take_query(query, &send_queue, &*asked);
         })?;
         let own = address(&format!("{}/**", self.root))?;
         let mut samples = Vec::with_capacity(more.len() + 1);
@@ -381,22 +388,24 @@ impl Link {
         }
         let token = outgoing::token(session, &alive)?;
         let name = self.others.watch(&self.site, &self.root)?;
+        let members = self.members.watch(&self.site, &self.signer.device)?;
         Ok(Serving {
             input: Some((samples, queries)),
             _status: status,
             _alive: token,
             _name: name,
+            _members: members,
         })
     }
 
-    /// Queues a message for the outbox thread. A receiver that is too slow loses it.
+    /// Queues a message for the `send` thread. A receiver that is too slow loses it.
     ///
     /// # Errors
     /// [`LinkError::TooLong`], and [`LinkError::Full`] if too many messages wait.
     pub fn publish(&self, topic: Topic, id: &str, body: Vec<u8>) -> Result<(), LinkError> {
         let key = format!("{}/{}", self.root, topic.key());
         let message = Outgoing::new(&key, body, JSON)?.with(Some(id))?;
-        self.site.outbox.put(message, QosClass::Data)
+        self.site.send_queue.put(message, QosClass::Data)
     }
 
     /// Queues a policy's message under the device's `output/custom/<topic>`, like [`Self::publish`].
@@ -412,7 +421,7 @@ impl Link {
     ) -> Result<(), LinkError> {
         let key = format!("{}/output/custom/{topic}", self.root);
         let message = Outgoing::new(&key, payload, content_type)?.with(Some(id))?;
-        self.site.outbox.put(message, QosClass::Data)
+        self.site.send_queue.put(message, QosClass::Data)
     }
 
     /// The parts that its threads are registered in.
@@ -423,6 +432,12 @@ impl Link {
     /// The ids of other sessions that have the name of this device, once they have been there for 15 s.
     pub fn same_name(&self) -> Vec<String> {
         self.others.ids()
+    }
+
+    /// Whether a registry of the site, or another device that shares releases, is reachable. `None` without a [`Serving`]. A lost one is
+    /// noticed after the lease of its session, which is 10 s.
+    pub fn site_reachable(&self) -> Option<bool> {
+        self.members.is_any_reachable()
     }
 
     /// The session's state.
@@ -462,7 +477,7 @@ fn take_sample(sample: &Sample, offer: &impl Fn(Incoming<'_>, Option<Responder>)
 
 fn take_query(
     query: IncomingQuery,
-    outbox: &Outbox,
+    send_queue: &SendQueue,
     offer: &impl Fn(Incoming<'_>, Option<Responder>),
 ) {
     // A query under a wildcard lists keys; it has no sample.
@@ -471,7 +486,7 @@ fn take_query(
     }
     let responder = Responder {
         query: query.clone(),
-        outbox: outbox.clone(),
+        send_queue: send_queue.clone(),
     };
     let incoming = Incoming {
         source: query.key().to_string(),

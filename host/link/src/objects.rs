@@ -369,7 +369,7 @@ impl RequestQueue {
         let mut state = self.lock();
         if state.waiting.len() >= WAITING_REQUESTS {
             drop(state);
-            let _ = self.site.outbox.deny(query, BUSY.to_vec());
+            let _ = self.site.send_queue.deny(query, BUSY.to_vec());
             return;
         }
         state.waiting.push_back((query, request));

@@ -78,11 +78,11 @@ impl Site {
         status: impl Fn() -> RegistryStatus + Send + Sync + 'static,
     ) -> Result<RegistryAnnouncement, LinkError> {
         let key = self.key(&format!("@registry/{name}"));
-        let (answered, outbox) = (key.clone(), self.outbox.clone());
+        let (answered, send_queue) = (key.clone(), self.send_queue.clone());
         let queryable = outgoing::answer_queries(&self.session, &key, move |query| {
             let body = serde_json::to_vec(&status()).unwrap_or_default();
             if let Ok(message) = Outgoing::new(&answered, body, JSON) {
-                warn_if_unanswered(outbox.answer(query, vec![message]));
+                warn_if_unanswered(send_queue.answer(query, vec![message]));
             }
         })?;
         let (own, name) = (instance.to_owned(), name.to_owned());

@@ -20,9 +20,9 @@ use zenoh::query::{ConsolidationMode, QueryTarget, Queryable, Reply};
 use zenoh::sample::{Locality, Sample, SampleKind};
 use zenoh::{Session, Wait};
 
-use super::outbox::Outbox;
 use super::outgoing::{self, JSON, Outgoing, QosClass};
 use super::pending::{PendingNotices, RawNotice};
+use super::send_queue::SendQueue;
 use super::{LinkError, settings, warn_if_unanswered};
 
 /// Interval of queries for statements: a publication may be lost, and the token of a publisher may be missed.
@@ -44,7 +44,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Site {
     pub(super) session: Session,
-    pub(super) outbox: Outbox,
+    pub(super) send_queue: SendQueue,
     name: String,
     /// Indexes of blobs that are being fetched, which are not in the catalogue yet.
     indexes: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
@@ -93,7 +93,7 @@ impl Site {
 
     fn with(session: Session, name: &str, supervisor: &Supervisor) -> Self {
         Self {
-            outbox: Outbox::new(session.clone(), supervisor),
+            send_queue: SendQueue::new(session.clone(), supervisor),
             session,
             name: name.to_owned(),
             indexes: Arc::default(),
@@ -142,7 +142,7 @@ impl Site {
 
     /// Sends the queued messages, then closes the session.
     pub fn close(&self) {
-        self.outbox.close(CLOSE_TIMEOUT);
+        self.send_queue.close(CLOSE_TIMEOUT);
         if let Err(error) = self.session.close().wait() {
             tracing::warn!(%error, "the Zenoh session did not close cleanly");
         }
@@ -180,7 +180,7 @@ impl Site {
                 is_asked.then(|| Outgoing::new(&key, bytes, JSON).ok())?
             });
             let answers = answers.collect();
-            warn_if_unanswered(site.outbox.answer(query, answers));
+            warn_if_unanswered(site.send_queue.answer(query, answers));
         })?;
         Ok(NoticeResponder {
             _queryable: queryable,

@@ -10,7 +10,6 @@ mod choice;
 mod expectation;
 mod governor;
 mod infer;
-pub mod latency;
 mod load_error;
 mod measure;
 mod model_status;

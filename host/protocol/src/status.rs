@@ -64,7 +64,7 @@ pub struct Status {
     pub queue: QueueStatus,
     /// Counters of samples since the start.
     pub counters: Counters,
-    /// Latency of each stage, over the most recent samples.
+    /// Latency of each stage, over the five minutes up to its last sample.
     pub stages: Vec<StageLatency>,
     /// The models of the serving release.
     #[serde(default)]
@@ -361,7 +361,13 @@ pub struct TrialStatus {
     pub tries_left: u32,
     /// When the trial began, by the device's clock.
     pub since: Time,
-    /// Samples that it has processed since the daemon's start.
+    /// The mode that it is judged by: that of its start, or the one in force after a pause of 10 minutes. `None` is the full one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Whether another mode is in force, or fewer variants, so that samples do not count for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_paused: bool,
+    /// Samples that it has processed in its mode since the daemon's start.
     pub samples: u64,
     /// Samples that it must process.
     pub wanted_samples: u64,
@@ -488,6 +494,8 @@ impl TrialStatus {
             slot: SlotStatus::of(&trial.slot),
             tries_left: trial.tries_left,
             since: trial.since,
+            mode: None,
+            is_paused: false,
             samples: 0,
             wanted_samples: 0,
             seconds: 0,
@@ -586,7 +594,7 @@ impl Counters {
     }
 }
 
-/// One stage's latency over its most recent samples.
+/// One stage's latency over the five minutes up to its last sample, within 2%.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageLatency {
     /// The component, the model, `queue` or `total`.
@@ -597,6 +605,12 @@ pub struct StageLatency {
     pub p50_us: u64,
     /// 95th percentile, in microseconds.
     pub p95_us: u64,
+    /// 99th percentile, in microseconds. `None` from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_us: Option<u64>,
+    /// Samples in those five minutes. `None` from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_samples: Option<u64>,
 }
 
 /// All counts at one moment.
@@ -610,6 +624,6 @@ pub struct Observed {
     pub traps: u64,
     /// Failed samples that missed a deadline.
     pub deadline_misses: u64,
-    /// 95th percentile of the time in the pipeline, without the queue, over the most recent samples, in microseconds.
+    /// 95th percentile of the time in the pipeline, without the queue, over the five minutes up to the last sample, in microseconds.
     pub p95_us: Option<u64>,
 }

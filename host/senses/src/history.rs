@@ -4,9 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use crate::sketch::Sketch;
+use crate::sketch::{Sketch, Summary};
 
 /// Longest name of a series, in bytes.
 const MAX_SERIES_NAME_BYTES: usize = 128;
@@ -64,23 +62,6 @@ impl HistoryError {
     }
 }
 
-/// What a series was over a window, in the unit of its values.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Summary {
-    /// Number of values.
-    pub count: usize,
-    /// Median.
-    pub p50: f64,
-    /// 95th percentile.
-    pub p95: f64,
-    /// 99th percentile.
-    pub p99: f64,
-    /// Largest value.
-    pub max: f64,
-    /// Mean.
-    pub mean: f64,
-}
-
 /// A ring of sketches for each series.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -115,11 +96,14 @@ impl History {
     /// # Errors
     /// [`HistoryError`]; a series without values in the kept time makes room for a new one.
     pub fn add(&mut self, name: &str, value: f64, at: Duration) -> Result<(), HistoryError> {
-        let number = self.slot_number(at);
+        let number = self.slot(at);
         if !self.series.contains_key(name) {
             self.make_room(name, number)?;
+            self.series.entry(name.to_owned()).or_default();
         }
-        let ring = self.series.entry(name.to_owned()).or_default();
+        let Some(ring) = self.series.get_mut(name) else {
+            return Ok(());
+        };
         let kept = self.shape.slots as u64;
         match ring
             .iter_mut()
@@ -137,31 +121,40 @@ impl History {
 
     /// The values of a series from `window` ago to now, and before that to the start of its slot. `None` without values.
     pub fn sketch(&self, name: &str, window: Duration, at: Duration) -> Option<Sketch> {
-        let now = self.slot_number(at);
-        let first = self.slot_number(at.saturating_sub(window));
-        let oldest = self.oldest(now);
-        let mut whole = Sketch::default();
-        for slot in self.series.get(name)? {
-            if (first.max(oldest)..=now).contains(&slot.number) {
-                whole.merge(&slot.sketch);
-            }
-        }
-        (whole.count() > 0).then_some(whole)
+        let (first, now) = (self.slot(at.saturating_sub(window)), self.slot(at));
+        self.merged(name, first.max(self.oldest(now)), now)
     }
 
     /// What a series was from `window` ago to now, as [`History::sketch`] has it.
     pub fn summary(&self, name: &str, window: Duration, at: Duration) -> Option<Summary> {
-        let sketch = self.sketch(name, window, at)?;
-        #[expect(clippy::cast_precision_loss, reason = "a count of less than 2^53")]
-        let count = sketch.count() as f64;
-        Some(Summary {
-            count: sketch.count(),
-            p50: sketch.quantile(0.5)?,
-            p95: sketch.quantile(0.95)?,
-            p99: sketch.quantile(0.99)?,
-            max: sketch.max()?,
-            mean: sketch.sum()? / count,
-        })
+        self.sketch(name, window, at)?.summary()
+    }
+
+    /// What a series was over the kept time up to its last value, however long ago that was.
+    pub fn last_summary(&self, name: &str) -> Option<Summary> {
+        let last = self
+            .series
+            .get(name)?
+            .iter()
+            .map(|slot| slot.number)
+            .max()?;
+        self.merged(name, self.oldest(last), last)?.summary()
+    }
+
+    /// What a series was in one slot, if it is kept.
+    pub fn summary_of_slot(&self, name: &str, slot: u64) -> Option<Summary> {
+        self.merged(name, slot, slot)?.summary()
+    }
+
+    /// The number of the slot of a time.
+    pub fn slot(&self, at: Duration) -> u64 {
+        let number = at.as_millis() / self.shape.slot.as_millis();
+        u64::try_from(number).unwrap_or(u64::MAX)
+    }
+
+    /// The time of one slot.
+    pub const fn slot_time(&self) -> Duration {
+        self.shape.slot
     }
 
     /// The names of the series.
@@ -202,9 +195,15 @@ impl History {
         now.saturating_sub(self.shape.slots as u64 - 1)
     }
 
-    fn slot_number(&self, at: Duration) -> u64 {
-        let number = at.as_millis() / self.shape.slot.as_millis();
-        u64::try_from(number).unwrap_or(u64::MAX)
+    /// The values of the slots `first` to `last`.
+    fn merged(&self, name: &str, first: u64, last: u64) -> Option<Sketch> {
+        let mut whole = Sketch::default();
+        for slot in self.series.get(name)? {
+            if (first..=last).contains(&slot.number) {
+                whole.merge(&slot.sketch);
+            }
+        }
+        (whole.count() > 0).then_some(whole)
     }
 }
 

@@ -21,7 +21,7 @@ mod tree;
 pub use default_plan::{BackendHealth, DefaultPlan, Moment, WindowLatency};
 pub use energy::{Energy, Meter, PowerSource, Work, per_inference, rapl_joules};
 pub use fault_kind::FaultKind;
-pub use history::{History, HistoryError, Shape, Summary};
+pub use history::{History, HistoryError, Shape};
 pub use ladder::{Decision, Ladder, LadderLimits, Refusal, Waiting, WaitsFor, Wish};
 pub use parse::parse;
 pub use plan::{
@@ -33,6 +33,6 @@ pub use reading::{
     SensorFault, Space, Stall, ThermalZone,
 };
 pub use sampler::{MAX_HUNG, Places, Sample, Sampler, Sampling};
-pub use sketch::Sketch;
+pub use sketch::{Sketch, Summary};
 pub use thresholds::{Thresholds, ThresholdsError};
 pub use tree::{MAX_FILE_BYTES, MAX_LABEL_BYTES, MAX_SENSORS, Tree};

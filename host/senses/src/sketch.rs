@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use sketches_ddsketch::{Config, DDSketch};
 
 /// Relative error of a quantile.
@@ -13,6 +14,23 @@ const MOST: f64 = 1e9;
 /// Most bins for each sign. `LEAST` to `MOST` take 634, and the crate adds 128 at a time. It never collapses bins within these limits, which
 /// matters: its version 0.3 panics in some merges of collapsed ones.
 const BINS: u32 = 640;
+
+/// What a series was over a window, in the unit of its values.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Summary {
+    /// Number of values.
+    pub count: usize,
+    /// Median.
+    pub p50: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Largest value.
+    pub max: f64,
+    /// Mean.
+    pub mean: f64,
+}
 
 /// Quantiles of numbers, within 2% for magnitudes from 0.01 to 1,000,000,000.
 #[derive(Clone)]
@@ -72,6 +90,20 @@ impl Sketch {
     /// The sum of all values.
     pub fn sum(&self) -> Option<f64> {
         self.0.sum()
+    }
+
+    /// Its quantiles, its largest value and its mean. `None` without values.
+    pub fn summary(&self) -> Option<Summary> {
+        #[expect(clippy::cast_precision_loss, reason = "a count of less than 2^53")]
+        let count = self.count() as f64;
+        Some(Summary {
+            count: self.count(),
+            p50: self.quantile(0.5)?,
+            p95: self.quantile(0.95)?,
+            p99: self.quantile(0.99)?,
+            max: self.max()?,
+            mean: self.sum()? / count,
+        })
     }
 
     /// Its memory, in bytes.

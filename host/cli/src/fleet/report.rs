@@ -121,9 +121,12 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
             stage.count.to_string(),
             stage.p50_us.to_string(),
             stage.p95_us.to_string(),
+            stage
+                .p99_us
+                .map_or_else(|| "-".to_owned(), |p99| p99.to_string()),
         ]
     });
-    terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us"], rows))
+    terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us", "p99 us"], rows))
 }
 
 fn show_memory(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
@@ -362,8 +365,14 @@ fn show_slots(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         ))
     };
     if let Some(trial) = &slots.trial {
+        let mode = trial.mode.as_deref().unwrap_or("full");
+        let paused = if trial.is_paused {
+            format!("; paused, since it is judged in mode {mode} and runs in another one")
+        } else {
+            String::new()
+        };
         let more = format!(
-            ", {} of {} samples, {} of {} s",
+            ", {} of {} samples, {} of {} s{paused}",
             trial.samples, trial.wanted_samples, trial.seconds, trial.wanted_seconds
         );
         line("trial", &trial.slot, &more)?;

@@ -10,7 +10,10 @@ use std::time::Duration;
 use hotshoe_store::Cause;
 use hotshoe_trust::HealthGate;
 
-use crate::serving::Observed;
+use crate::serving::{Observed, Seen, Variation};
+
+/// Longest pause of a trial's statistics. After it, the trial goes on with the samples of the mode in force.
+pub const MAX_PAUSE: Duration = Duration::from_mins(10);
 
 /// Verdict of the gate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -166,6 +169,81 @@ pub fn judge(
     Verdict::Confirm
 }
 
+/// The way to run by whose samples a trial is judged: the one at its start. While another one is in force, the statistics pause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    variation: Variation,
+    /// Time of the trial since which another one is in force.
+    paused: Option<Duration>,
+}
+
+impl Judged {
+    /// The one in force at the start of a trial.
+    pub const fn at_start(variation: Variation) -> Self {
+        Self {
+            variation,
+            paused: None,
+        }
+    }
+
+    /// The way to run whose samples count.
+    pub const fn variation(&self) -> &Variation {
+        &self.variation
+    }
+
+    /// Follows the one in force after `elapsed`. After [`MAX_PAUSE`], it is the one whose samples count from then on, so that a trial also
+    /// ends where a mode never returns.
+    pub fn follow(&mut self, in_force: &Variation, elapsed: Duration) {
+        if *in_force == self.variation {
+            self.paused = None;
+            return;
+        }
+        let since = *self.paused.get_or_insert(elapsed);
+        if elapsed.saturating_sub(since) >= MAX_PAUSE {
+            *self = Self::at_start(in_force.clone());
+        }
+    }
+}
+
+/// Judges a trial as [`judge`], by the samples of one way to run.
+///
+/// Traps count however the release runs, since no mode excuses them. The error rate of the previous release is that of all its samples, and
+/// its latency only that of the same way to run: if it has too few of these, the two latencies are not compared. A trial that is
+/// confirmed by its time must also be within the limits over all its samples.
+pub fn judge_by_mode(
+    gate: &HealthGate,
+    seen: &Seen,
+    before: Option<&Seen>,
+    judged: &Variation,
+    elapsed: Duration,
+) -> Verdict {
+    if let Some(failing) = traps(gate, &seen.all) {
+        return Verdict::Fail(failing);
+    }
+    let before = before.map(|before| {
+        let alike = before.of(judged);
+        let is_enough = alike.samples >= gate.min_samples.max(1);
+        Observed {
+            p95_us: alike.p95_us.filter(|_| is_enough),
+            ..before.all
+        }
+    });
+    let counted = seen.of(judged);
+    let verdict = judge(gate, &counted, before.as_ref(), elapsed);
+    let is_by_time = counted.samples < gate.min_samples;
+    if verdict == Verdict::Confirm && is_by_time {
+        let few = HealthGate {
+            min_samples: seen.all.samples,
+            ..gate.clone()
+        };
+        let before = before.filter(|before| before.samples >= gate.min_samples.max(1));
+        if rates(&few, &seen.all, before.as_ref()).is_some() {
+            return Verdict::Wait;
+        }
+    }
+    verdict
+}
+
 /// Whether a trial with too few samples has served for `confirm-after-seconds`, and the samples so far are within the limits.
 fn is_confirmed_by_time(
     gate: &HealthGate,
@@ -182,16 +260,11 @@ fn is_confirmed_by_time(
 }
 
 fn rates(gate: &HealthGate, seen: &Observed, before: Option<&Observed>) -> Option<ExceededLimit> {
+    if let Some(failing) = traps(gate, seen) {
+        return Some(failing);
+    }
     let samples = seen.samples;
     let of = samples.max(gate.min_samples);
-    if exceeds(seen.traps, of, gate.max_trap_rate) {
-        let (traps, most) = (seen.traps, gate.max_trap_rate);
-        return Some(ExceededLimit::TrapRate {
-            traps,
-            samples,
-            most,
-        });
-    }
     if exceeds(seen.deadline_misses, of, gate.max_deadline_miss_rate) {
         let (misses, most) = (seen.deadline_misses, gate.max_deadline_miss_rate);
         return Some(ExceededLimit::DeadlineMisses {
@@ -205,6 +278,17 @@ fn rates(gate: &HealthGate, seen: &Observed, before: Option<&Observed>) -> Optio
     let errors = seen.errors;
     exceeds(errors, of, most).then_some(ExceededLimit::ErrorRate {
         errors,
+        samples,
+        most,
+    })
+}
+
+fn traps(gate: &HealthGate, seen: &Observed) -> Option<ExceededLimit> {
+    let Observed { samples, traps, .. } = *seen;
+    let of = samples.max(gate.min_samples);
+    let most = gate.max_trap_rate;
+    exceeds(traps, of, most).then_some(ExceededLimit::TrapRate {
+        traps,
         samples,
         most,
     })

@@ -8,7 +8,7 @@ use hotshoe_engine::StateSnapshot;
 use hotshoe_store::Store;
 use hotshoe_trust::Digest;
 
-use crate::serving::{Observed, Service, ServingRelease, ShadowMirror};
+use crate::serving::{Seen, Service, ServingRelease, ShadowMirror, Variation};
 
 /// Least time between two writes of the components' state.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ struct SavedState {
 /// What a swap to a trial leaves.
 pub(super) struct TrialSwap {
     /// Last counts of the release before.
-    pub before: Option<Observed>,
+    pub before: Option<Seen>,
     /// Duration of the swap of the pointer.
     pub took: Duration,
 }
@@ -65,6 +65,11 @@ impl Serving {
         self.current.as_ref()
     }
 
+    /// How the release that serves runs now.
+    pub(super) fn in_force(&self) -> Variation {
+        self.service.variation()
+    }
+
     /// Gives a shadow copies of samples, or ends that.
     pub(super) fn mirror(&self, mirror: Option<Arc<ShadowMirror>>) {
         self.service.shadow(mirror);
@@ -90,7 +95,7 @@ impl Serving {
         on_disk: Option<&StateSnapshot>,
         keep_old: bool,
     ) -> TrialSwap {
-        let before = self.current.as_ref().map(|old| old.observer().read());
+        let before = self.current.as_ref().map(|old| old.observer().seen());
         // Saved before the state is handed over, so that this write does not widen the gap between hand-over and swap.
         self.save_state(store);
         // No disk access between this and the swap: changes in between are lost.

@@ -11,10 +11,10 @@ use hotshoe_store::Cause;
 use hotshoe_trust::{Device, HealthGate, OnFailure, Release, Shadow};
 
 use crate::deploy::candidate::BesideTrial;
-use crate::deploy::health::{Verdict, judge};
+use crate::deploy::health::{Judged, Verdict, judge_by_mode};
 use crate::deploy::ledger_writer::WRITE_RETRY;
 use crate::deploy::reporter::Subject;
-use crate::serving::{Comparison, DeployView, Observed, ShadowMirror, ShadowScore};
+use crate::serving::{Comparison, DeployView, Seen, ShadowMirror, ShadowScore, Variation};
 
 /// Owns the running trial and the running shadow.
 pub(super) struct Trial {
@@ -28,7 +28,8 @@ struct Probation {
     subject: Subject,
     gate: HealthGate,
     /// Last counts of the previous release.
-    before: Option<Observed>,
+    before: Option<Seen>,
+    judged: Judged,
     since: Instant,
     /// Next check. Later than now after a confirmation that could not be written.
     due: Instant,
@@ -55,13 +56,20 @@ impl Trial {
         }
     }
 
-    /// Starts the probation of the serving release. `before` has the last counts of the release before it.
-    pub(super) fn begin(&mut self, subject: Subject, gate: HealthGate, before: Option<Observed>) {
+    /// Starts the probation of the serving release, which runs as `in_force` says. `before` has the last counts of the release before it.
+    pub(super) fn begin(
+        &mut self,
+        subject: Subject,
+        gate: HealthGate,
+        before: Option<Seen>,
+        in_force: Variation,
+    ) {
         let now = self.clock.now();
         self.probation = Some(Probation {
             subject,
             gate,
             before,
+            judged: Judged::at_start(in_force),
             since: now,
             due: now,
         });
@@ -94,19 +102,30 @@ impl Trial {
         is_newer.then_some(subject)
     }
 
-    /// Checks the trial by the counts of the serving release.
-    pub(super) fn check(&self, seen: impl FnOnce() -> Option<Observed>) -> TrialVerdict {
-        let Some(probation) = &self.probation else {
+    /// The way to run whose samples count.
+    pub(super) fn judged(&self) -> Option<&Variation> {
+        Some(self.probation.as_ref()?.judged.variation())
+    }
+
+    /// Checks the trial by the counts of the serving release, which runs as `in_force` says.
+    pub(super) fn check(
+        &mut self,
+        seen: impl FnOnce() -> Option<Seen>,
+        in_force: &Variation,
+    ) -> TrialVerdict {
+        let Some(probation) = &mut self.probation else {
             return TrialVerdict::Wait;
         };
+        let elapsed = self.clock.elapsed(probation.since);
+        probation.judged.follow(in_force, elapsed);
         if probation.due > self.clock.now() {
             return TrialVerdict::Wait;
         }
         let Some(seen) = seen() else {
             return TrialVerdict::Wait;
         };
-        let elapsed = self.clock.elapsed(probation.since);
-        match judge(&probation.gate, &seen, probation.before.as_ref(), elapsed) {
+        let (gate, before) = (&probation.gate, probation.before.as_ref());
+        match judge_by_mode(gate, &seen, before, probation.judged.variation(), elapsed) {
             Verdict::Wait => TrialVerdict::Wait,
             Verdict::Confirm => TrialVerdict::Confirm(None),
             Verdict::Fail(limit) if probation.gate.on_failure == OnFailure::Keep => {
@@ -132,6 +151,7 @@ impl Trial {
     /// Adds the trial to the view.
     pub(super) fn show(&self, view: &mut DeployView) {
         view.probation_since = self.probation.as_ref().map(|probation| probation.since);
+        view.judged = self.judged().cloned();
         if let (Some(trial), Some(probation)) = (&mut view.slots.trial, &self.probation) {
             trial.wanted_samples = probation.gate.min_samples;
             trial.wanted_seconds = probation.gate.min_seconds;

@@ -12,6 +12,7 @@ use hotshoe_store::Cause;
 use parking_lot::Mutex;
 
 use crate::events::EventLog;
+use crate::serving::observed::Variation;
 
 /// The current [`DeployView`], shared between threads, and the daemon's last events.
 #[derive(Debug, Default)]
@@ -31,6 +32,10 @@ pub struct DeployView {
     pub cannot_serve: Option<Cause>,
     /// Start of the trial, on the monotonic clock.
     pub probation_since: Option<Instant>,
+    /// The way to run whose samples count for the trial.
+    pub judged: Option<Variation>,
+    /// When the last statement was heard that is not older than the followed one, on the monotonic clock.
+    pub statement_heard: Option<Instant>,
     /// The release that is being deployed, or the last one that was.
     pub deploy: DeployStatus,
     /// The last release that was rolled back.

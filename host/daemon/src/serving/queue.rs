@@ -1,7 +1,7 @@
 //! A bounded queue between many senders and many workers, with a policy for a full queue.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
 use hotshoe_config::{IntakeConfig, WhenFull};
@@ -26,6 +26,7 @@ struct State<T> {
 #[derive(Debug)]
 struct Entry<T> {
     item: T,
+    since: Instant,
     /// Whether it was pushed with [`FullPolicy::Wait`].
     patient: bool,
 }
@@ -107,6 +108,12 @@ impl<T> Queue<T> {
         self.lock().items.len()
     }
 
+    /// How long the oldest item has waited in the queue. `None` if nothing waits.
+    pub fn oldest_age(&self) -> Option<Duration> {
+        let since = self.lock().items.front()?.since;
+        Some(self.clock.elapsed(since))
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -137,7 +144,11 @@ impl<T> Queue<T> {
             return Pushed::Refused(item, PushError::Timeout);
         }
         let patient = full == FullPolicy::Wait;
-        state.items.push_back(Entry { item, patient });
+        state.items.push_back(Entry {
+            item,
+            since: self.clock.now(),
+            patient,
+        });
         drop(state);
         self.filled.notify_one();
         displaced.map_or(Pushed::Stored, |oldest| Pushed::Displaced(oldest.item))

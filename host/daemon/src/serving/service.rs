@@ -1,6 +1,7 @@
 //! The service: the state that senders, workers and the status share.
 
 mod accept;
+mod figures;
 mod finish;
 mod local_client;
 mod recordings;
@@ -11,19 +12,20 @@ mod worker_pool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use hotshoe_base::Clock;
 use hotshoe_config::MESSAGE_OVERHEAD;
 use hotshoe_engine::Sample;
 use hotshoe_link::Link;
-use hotshoe_pipeline::latency::Latency;
 use hotshoe_protocol::event::{KnownKind, Subject};
 use hotshoe_trust::Device;
 use parking_lot::Mutex;
 
+use crate::in_force::InForce;
 use crate::metrics::ModelMeter;
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
+use crate::serving::latency::Latency;
 use crate::serving::queue::Queue;
 use crate::serving::tally::{Tally, Ticket};
 use crate::serving::{PublishedStatus, ServingRelease, ShadowMirror};
@@ -47,6 +49,8 @@ pub struct Service {
     identity: Device,
     serving: ArcSwapOption<ServingRelease>,
     shadow: ArcSwapOption<ShadowMirror>,
+    /// Written by the governor's thread alone.
+    in_force: ArcSwap<InForce>,
     published_status: Arc<PublishedStatus>,
     link: Arc<Link>,
     tally: Tally,
@@ -99,10 +103,11 @@ impl Service {
             running,
             serving: ArcSwapOption::new(serving),
             shadow: ArcSwapOption::empty(),
+            in_force: ArcSwap::default(),
             published_status,
             link,
             tally: Tally::default(),
-            latency: Latency::default(),
+            latency: Latency::timed_by(clock.clone()),
             meter: ModelMeter::default(),
             recorder,
             failed_files,

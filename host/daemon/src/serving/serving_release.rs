@@ -26,7 +26,7 @@ impl ServingRelease {
     pub fn new(pipeline: Arc<Pipeline>, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             pipeline,
-            observer: Observer::default(),
+            observer: Observer::timed_by(clock.clone()),
             back_offs: Arc::new(BackOffs::timed_by(clock)),
             ready: Mutex::default(),
         })

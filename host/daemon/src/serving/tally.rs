@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hotshoe_protocol::status::Counters;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::serving::answer::ReplyTo;
+use crate::serving::observed::SampleOutcome;
 
 /// Fault of a sample that was dropped without an end: a defect of the host.
 const ABANDONED: &str = "abandoned";
@@ -58,6 +60,14 @@ pub enum Settlement<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     counters: Arc<Mutex<Counters>>,
+    misses: Arc<Misses>,
+}
+
+/// Samples on which a component failed in these ways, also where a policy that failed was tolerated.
+#[derive(Debug, Default)]
+struct Misses {
+    deadline: AtomicU64,
+    trap: AtomicU64,
 }
 
 /// An accepted sample, which is settled exactly once, with the destination of its answer.
@@ -85,6 +95,22 @@ impl Tally {
     pub fn tolerated(&self, stage: &str) {
         count(&mut self.lock().tolerated, stage);
         metrics::counter!("hotshoe_tolerated_total", "stage" => stage.to_owned()).increment(1);
+    }
+
+    /// Counts a missed deadline or a trap.
+    pub fn observed(&self, outcome: SampleOutcome) {
+        let count = match outcome {
+            SampleOutcome::Success | SampleOutcome::Error => return,
+            SampleOutcome::Deadline => &self.misses.deadline,
+            SampleOutcome::Trap => &self.misses.trap,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Samples on which a component missed its deadline, and those on which one trapped.
+    pub fn misses(&self) -> (u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.misses.deadline), read(&self.misses.trap))
     }
 
     /// Counts a message that could not be published.

@@ -86,6 +86,22 @@ fn a_slot_is_used_again_and_a_late_value_is_left_out() {
 }
 
 #[test]
+fn the_last_values_stay_known_after_their_time() {
+    let mut history = History::new(SHAPE);
+    assert_eq!(history.last_summary("stage"), None);
+    for (second, value) in [(0, 1.0), (65, 2.0), (119, 3.0)] {
+        history.add("stage", value, at(second)).unwrap();
+    }
+    assert_eq!(history.summary("stage", MINUTE, at(600)), None);
+    // The slots of the 60th to the 119th second.
+    let last = history.last_summary("stage").unwrap();
+    assert_eq!((last.count, last.max, last.mean), (2, 3.0, 2.5));
+    assert_eq!(history.slot(at(119)), 11);
+    let slot = |number| history.summary_of_slot("stage", number).map(|it| it.mean);
+    assert_eq!([6, 7, 11].map(slot), [Some(2.0), None, Some(3.0)]);
+}
+
+#[test]
 fn series_are_limited_and_one_without_values_makes_room() {
     let mut history = History::new(SHAPE);
     for name in ["a", "b", "c"] {

@@ -40,6 +40,11 @@ impl Reconciler {
             false => statement.issued.min(now),
         };
         let heard = self.admission.hear(issued, self.ledger.ledger());
+        if heard.is_ok() {
+            let now = self.clock.now();
+            let published = self.reporter.published_status();
+            published.change(|view| view.statement_heard = Some(now));
+        }
         match statement.order {
             Order::Deploy {
                 release,

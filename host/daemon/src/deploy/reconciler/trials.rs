@@ -14,7 +14,7 @@ use crate::deploy::loader::LoadedLive;
 use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::Subject;
 use crate::deploy::trial::TrialVerdict;
-use crate::serving::Observed;
+use crate::serving::Seen;
 
 impl Reconciler {
     /// Records the trial in the ledger, gives it the current state, and swaps it in.
@@ -47,20 +47,30 @@ impl Reconciler {
         &mut self,
         subject: Subject,
         gate: HealthGate,
-        before: Option<Observed>,
+        before: Option<Seen>,
     ) {
-        self.trial.begin(subject.clone(), gate, before);
+        let in_force = self.serving.in_force();
+        self.trial.begin(subject.clone(), gate, before, in_force);
         self.slots_changed();
         self.reporter.phase(&subject, Phase::Trial, None);
     }
 
     /// Checks the trial against its health gate.
     pub(super) fn check_trial(&mut self) {
+        if !self.trial.is_running() {
+            return;
+        }
         let serving = self.serving.current().map(Arc::as_ref);
-        match self
-            .trial
-            .check(|| serving.map(|serving| serving.observer().read()))
-        {
+        let in_force = self.serving.in_force();
+        let before = self.trial.judged().cloned();
+        let seen = || serving.map(|serving| serving.observer().seen());
+        let verdict = self.trial.check(seen, &in_force);
+        if self.trial.judged() != before.as_ref() {
+            let mode = in_force.mode.as_deref().unwrap_or("full");
+            tracing::info!(mode, "the trial goes on with the samples of this mode");
+            self.slots_changed();
+        }
+        match verdict {
             TrialVerdict::Wait => {}
             TrialVerdict::Confirm(cause) => self.confirm(cause),
             TrialVerdict::RollBack(cause) => self.roll_back(cause),

@@ -20,11 +20,16 @@ impl Service {
     /// The current status.
     pub fn status(&self) -> Status {
         let serving = self.serving.load();
-        let health = serving.as_ref().map(|served| served.observer().read());
+        let health = serving.as_ref().map(|served| served.observer().seen());
         let mut view = self.published_status.view();
         let config = self.running.config();
         if let (Some(trial), Some(seen)) = (&mut view.slots.trial, &health) {
-            trial.samples = seen.samples;
+            trial.samples = seen.all.samples;
+            if let Some(judged) = view.judged.take() {
+                trial.samples = seen.of(&judged).samples;
+                trial.is_paused = judged != self.variation();
+                trial.mode = judged.mode;
+            }
             trial.seconds = view
                 .probation_since
                 .map_or(0, |since| self.clock.elapsed(since).as_secs());
@@ -40,7 +45,7 @@ impl Service {
             slots: view.slots,
             deploy: view.deploy,
             last_rollback: view.last_rollback,
-            health,
+            health: health.map(|seen| seen.all),
             trust_version: view.trust_version,
             development: config.development,
             key: self.link.key().and_then(KeyStatus::of),

@@ -10,6 +10,9 @@ use hotshoe_pipeline::{StageTime, Worker};
 use hotshoe_trust::InstanceMode;
 
 use super::{Job, Service};
+use crate::in_force::InForce;
+use crate::serving::latency::TOTAL;
+use crate::serving::observed::mode_of;
 use crate::serving::tally::DropReason;
 use crate::serving::{SampleOutcome, ServingRelease};
 
@@ -49,9 +52,8 @@ impl Service {
         let run = AssertUnwindSafe(|| self.run(job, served, worker));
         if catch_unwind(run).is_err() {
             *worker = None;
-            served
-                .observer()
-                .add(SampleOutcome::Trap, micros(self.clock.elapsed(began)));
+            let time = micros(self.clock.elapsed(began));
+            self.observe(served, &self.in_force.load(), SampleOutcome::Trap, time);
             let release = Some(served.release());
             self.fail(job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
         }
@@ -59,6 +61,8 @@ impl Service {
 
     /// Processes one sample, with a new worker if the release has changed.
     fn run(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
+        // As the release, it stays the same to the end of the sample.
+        let in_force = self.in_force.load_full();
         if worker
             .as_ref()
             .is_none_or(|w| !Arc::ptr_eq(w.pipeline(), served.pipeline()))
@@ -73,7 +77,7 @@ impl Service {
         // A release proves nothing by the samples that it leaves out.
         let ended = outcome.result.as_ref().err().map(|error| error.fault);
         if ended != Some(Fault::Skipped) {
-            served.observer().add(SampleOutcome::of(&outcome), time);
+            self.observe(served, &in_force, SampleOutcome::of(&outcome), time);
         }
         for failure in &outcome.tolerated {
             self.tally.tolerated(&failure.stage);
@@ -81,6 +85,21 @@ impl Service {
         self.record(job, started, &outcome.stages);
         self.meter.update(served.pipeline().models());
         self.finish(job, served.release(), outcome);
+    }
+
+    /// Counts a processed sample with the mode that it ran in.
+    fn observe(
+        &self,
+        served: &ServingRelease,
+        in_force: &InForce,
+        outcome: SampleOutcome,
+        micros: u64,
+    ) {
+        let mode = mode_of(served.release(), in_force.mode.as_deref());
+        served
+            .observer()
+            .add(mode, in_force.skip_variants, outcome, micros);
+        self.tally.observed(outcome);
     }
 
     /// Takes the next job. It is always in the queue or in a slot, so that a drain finds it.
@@ -126,12 +145,11 @@ impl Service {
     }
 
     fn record(&self, job: &Job, started: Instant, stages: &[StageTime]) {
-        self.latency.record("queue", micros(started - job.arrived));
-        for stage in stages {
-            self.latency.record(&stage.name, stage.micros);
-        }
+        let queued = ("queue", micros(started - job.arrived));
+        let total = (TOTAL, micros(self.clock.elapsed(job.arrived)));
+        let stages = stages.iter().map(|it| (it.name.as_str(), it.micros));
         self.latency
-            .record("total", micros(self.clock.elapsed(job.arrived)));
+            .record_all([queued].into_iter().chain(stages).chain([total]));
     }
 
     /// Fails the job that is still in the slot because this thread panicked and was restarted.

@@ -18,7 +18,7 @@ pub const MAX_WAITING_BYTES: usize = 64 << 20;
 
 /// Handle of the queue. Clones share it; dropping the last one ends its thread.
 #[derive(Debug, Clone)]
-pub(super) struct Outbox {
+pub(super) struct SendQueue {
     shared: Arc<Shared>,
     _end: Arc<CloseOnDrop>,
 }
@@ -68,7 +68,7 @@ impl Drop for CloseOnDrop {
     }
 }
 
-impl Outbox {
+impl SendQueue {
     /// An empty queue. Its thread starts with the first message.
     pub(crate) fn new(session: Session, supervisor: &Supervisor) -> Self {
         let shared = Arc::new(Shared {
@@ -127,7 +127,7 @@ impl Outbox {
             let shared = Arc::clone(&self.shared);
             self.shared
                 .supervisor
-                .restarted("outbox", move || {
+                .restarted("send", move || {
                     shared.run();
                     Ok(())
                 })

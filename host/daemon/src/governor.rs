@@ -1,0 +1,3 @@
+//! The governor: what it decides on.
+
+pub mod state;
