@@ -1,7 +1,7 @@
 //! The audit log of a device: an append-only chain of records, in files of the folder `audit` of the data folder.
 //!
 //! A record is one line of JSON, which has the digest of the line before it. So a changed, removed or reordered record breaks the chain. The
-//! device signs checkpoints; whoever holds a signed head ([`SignedHead`]) also finds a shortened log.
+//! device signs checkpoints. With a signed head ([`SignedHead`]) that another machine holds, a shortened log is found too.
 #![forbid(unsafe_code)]
 
 mod check;
