@@ -2,6 +2,18 @@
 //!
 //! A statement says what a site should run. Its release is fetched, verified, staged, self-tested, run in shadow if it asks for that,
 //! tried and confirmed, or refused with a stable name. One thread does all of it, so the ledger changes in one order.
+//!
+//! On that thread, each of these owns its state. Only the coordinator ([`reconciler`]) uses several of them:
+//!
+//! | owner | owns |
+//! |---|---|
+//! | `LedgerWriter` | store and ledger, transitions that wait to be written, the shared catalogue |
+//! | `Serving` | the serving release, the previous one, the saved state of components |
+//! | `Admission` | the received, refused, cancelled and executed statements; the queue of packages |
+//! | `Transfers` | the two fetches |
+//! | `Trial`, `Measurement` | probation and shadow; the figures of modes |
+//! | `PendingRelease` | the release before its trial; `Candidate::step` (pure) returns the next step |
+//! | `Loader` | engine, models, trusted keys |
 
 mod admission;
 pub mod candidate;

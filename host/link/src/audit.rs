@@ -26,7 +26,7 @@ impl Link {
         let key = format!("{}/{AUDIT}", self.root);
         let body = serde_json::to_vec(head).unwrap_or_default();
         let message = Outgoing::new(&key, body, JSON)?;
-        self.site.outbox.put(message, QosClass::DataLow)
+        self.site.send_queue.put(message, QosClass::DataLow)
     }
 }
 

@@ -131,7 +131,7 @@ impl Link {
         let key = format!("{}/{SHARED_DATA}/{name}", self.root);
         let signature = self.signer.sign(PayloadKind::SharedData, &[], &body);
         let message = Outgoing::new(&key, body, JSON)?.with(signature)?;
-        self.site.outbox.put(message, QosClass::Data)
+        self.site.send_queue.put(message, QosClass::Data)
     }
 
     fn answer_at(

@@ -72,7 +72,14 @@ const fn kind_of(kind: &Kind) -> Option<AuditKind> {
         | KnownKind::NameConflict
         | KnownKind::NameConflictEnded
         | KnownKind::StatementsStale
-        | KnownKind::DiskWriteFailed => return None,
+        | KnownKind::DiskWriteFailed
+        | KnownKind::ModeChanged
+        | KnownKind::GovernorFailed
+        | KnownKind::GovernorRecovered
+        | KnownKind::PlanRefused
+        | KnownKind::Alert
+        | KnownKind::SensorFailed
+        | KnownKind::OutputFailed => return None,
     })
 }
 
