@@ -248,7 +248,7 @@ fn figures_are_in_milliseconds_and_the_whole_sample_comes_first() {
     let mode = |level| Mode {
         level,
         rate: Rate::FULL,
-        variants: [].into(),
+        variants: std::collections::BTreeMap::new(),
         rests: Rests::default(),
     };
     let measured = |name: &str, level| MeasuredMode {
