@@ -37,6 +37,9 @@ pub use local_client::{CallError, CallOutput, CallRelease, LocalClient};
 pub use worker_pool::DrainReport;
 pub(crate) use worker_pool::WorkerPool;
 
+/// Sampling periods of the governor in a slot of the latencies: 15 s by default.
+const PERIODS_OF_A_SLOT: u32 = 15;
+
 /// An accepted sample that has not ended.
 struct Job {
     sample: Arc<Sample>,
@@ -113,7 +116,8 @@ impl Service {
             published_status,
             link,
             tally: Tally::default(),
-            latency: Latency::timed_by(clock.clone()),
+            latency: Latency::timed_by(clock.clone())
+                .with_slots_of(config.governor.period() * PERIODS_OF_A_SLOT),
             meter: ModelMeter::default(),
             recorder,
             failed_files,
