@@ -43,6 +43,8 @@ const PERIODS_OF_A_SLOT: u32 = 15;
 /// An accepted sample that has not ended.
 struct Job {
     sample: Arc<Sample>,
+    /// Whose rate and motion count: its source, or the folder of a watched file, since each file is a source of its own.
+    feed: Arc<str>,
     ticket: Ticket,
     arrived: Instant,
 }
