@@ -380,6 +380,20 @@ fn a_governor_that_fails_has_a_fault_and_runs_again() {
     }
 }
 
+/// The device can make no other plan meanwhile, and heat does not wait.
+#[test]
+fn a_call_takes_at_most_two_seconds_whatever_the_release_says() {
+    let fixture = Fixture::new();
+    let lines = "grants = [\"config\"]\nconfig = { do = \"loop\" }\nlimits = { deadline-ms = 600000 }";
+    let mut governor = governor(&fixture, "unruly-governor", lines).unwrap();
+    let failure = governor.govern(&state()).unwrap_err();
+    assert_eq!(failure.fault, Fault::Deadline, "{failure}");
+    assert!(
+        failure.message.contains("missed its deadline of 2000 ms"),
+        "{failure}"
+    );
+}
+
 #[test]
 fn a_policy_is_no_governor() {
     let fixture = Fixture::new();
