@@ -14,12 +14,13 @@ const MICROS: u64 = 1_000_000;
 
 pub(crate) fn plan(state: &DeviceState, by: &Thresholds, memory: &mut Memory) -> Plan {
     let hold_us = by.missing_sensor_s.saturating_mul(MICROS);
+    let is_gone = |zone: &str| state.thermal_zones.iter().all(|it| it.name != zone);
     memory
         .heat
-        .update(hottest(state, by), hold_us, state.now_us);
+        .update(hottest(state, by), is_gone, hold_us, state.now_us);
     memory
         .charge
-        .update(charge(state, by), hold_us, state.now_us);
+        .update(charge(state, by), |_| false, hold_us, state.now_us);
     let mut wishes = Wishes::default();
     heat(state, by, memory, &mut wishes);
     battery(by, memory, &mut wishes);
@@ -36,17 +37,19 @@ fn hottest(state: &DeviceState, by: &Thresholds) -> Option<Value> {
         level: over(hottest.celsius),
         held: over(hottest.celsius + by.celsius_margin),
         reason: format!("the hottest thermal zone has {:.1} C", hottest.celsius),
+        sensor: Some(hottest.name.clone()),
     })
 }
 
 fn heat(state: &DeviceState, by: &Thresholds, memory: &Memory, wishes: &mut Wishes) {
     let (level, reason) = (memory.heat.level, &memory.heat.reason);
     if memory.heat.is_missing() {
-        wishes.alert(
-            "no-temperature",
-            Severity::Warning,
-            "no thermal zone has a value",
-        );
+        let reason = if state.thermal_zones.is_empty() {
+            "no thermal zone has a value"
+        } else {
+            "the hottest thermal zone has no value any more"
+        };
+        wishes.alert("no-temperature", Severity::Warning, reason);
     }
     if level == 0 {
         return;
@@ -85,6 +88,7 @@ fn charge(state: &DeviceState, by: &Thresholds) -> Option<Value> {
         level: of(percent),
         held: of(percent - by.charge_margin_percent),
         reason: format!("the batteries have {percent:.0} %"),
+        sensor: None,
     })
 }
 

@@ -245,6 +245,23 @@ fn a_sensor_that_is_gone_keeps_its_step_for_ten_minutes_and_is_named() {
 }
 
 #[test]
+fn the_hottest_zone_that_is_gone_among_others_keeps_its_step() {
+    let fixture = Fixture::new();
+    let mut governor = shipped(&fixture);
+    governor.govern(&at(70.0)).unwrap();
+    let mut gone = |seconds: u64| {
+        let mut state = at(70.0);
+        state.thermal_zones.retain(|zone| zone.name != "cpu");
+        state.now_us += seconds * 1_000_000;
+        let plan = governor.govern(&state).unwrap();
+        (rate_of(&plan), plan.alerts.len())
+    };
+    assert_eq!(gone(1), (rate(3, None), 1));
+    assert_eq!(gone(600), (rate(3, None), 1));
+    assert_eq!(gone(601), (None, 0));
+}
+
+#[test]
 fn a_backend_that_fails_is_avoided_where_there_is_another_one() {
     let fixture = Fixture::new();
     let mut governor = shipped(&fixture);
