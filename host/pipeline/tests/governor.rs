@@ -401,7 +401,8 @@ fn a_governor_that_fails_has_a_fault_and_runs_again() {
 #[test]
 fn a_call_takes_at_most_two_seconds_whatever_the_release_says() {
     let fixture = Fixture::new();
-    let lines = "grants = [\"config\"]\nconfig = { do = \"loop\" }\nlimits = { deadline-ms = 600000 }";
+    let lines =
+        "grants = [\"config\"]\nconfig = { do = \"loop\" }\nlimits = { deadline-ms = 600000 }";
     let mut governor = governor(&fixture, "unruly-governor", lines).unwrap();
     let failure = governor.govern(&state()).unwrap_err();
     assert_eq!(failure.fault, Fault::Deadline, "{failure}");
