@@ -29,7 +29,7 @@ impl Step {
         value: Option<Value>,
         is_gone: impl Fn(&str) -> bool,
         hold_us: u64,
-        now_us: u64,
+        at_us: u64,
     ) {
         let is_lower = value.as_ref().is_none_or(|it| it.level < self.level);
         let is_lost = is_lower && self.sensor.as_deref().is_some_and(is_gone);
@@ -37,8 +37,8 @@ impl Step {
             return;
         }
         if value.is_none() || is_lost {
-            let since = *self.missing_since_us.get_or_insert(now_us);
-            if now_us.saturating_sub(since) < hold_us {
+            let since = *self.missing_since_us.get_or_insert(at_us);
+            if at_us.saturating_sub(since) < hold_us {
                 return;
             }
         }

@@ -244,6 +244,26 @@ fn a_sensor_that_is_gone_keeps_its_step_for_ten_minutes_and_is_named() {
     assert_eq!(governor.govern(&at(50.0)).unwrap(), Plan::default());
 }
 
+/// A device without a clock of its own is told the time after its start.
+#[test]
+fn a_clock_that_is_set_does_not_end_the_time_of_a_sensor_that_is_gone() {
+    let fixture = Fixture::new();
+    let mut governor = shipped(&fixture);
+    let mut step = |state: DeviceState, uptime: f64, now_us: u64| {
+        let state = DeviceState {
+            now_us,
+            uptime_seconds: Some(uptime),
+            ..state
+        };
+        rate_of(&governor.govern(&state).unwrap())
+    };
+    assert_eq!(step(at(70.0), 100.0, 100_000_000), rate(3, None));
+    assert_eq!(step(state(), 101.0, 101_000_000), rate(3, None));
+    let now_us = state().now_us;
+    assert_eq!(step(state(), 700.5, now_us), rate(3, None));
+    assert_eq!(step(state(), 701.0, now_us), None);
+}
+
 #[test]
 fn the_hottest_zone_that_is_gone_among_others_keeps_its_step() {
     let fixture = Fixture::new();
