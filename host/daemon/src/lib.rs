@@ -308,12 +308,13 @@ impl Daemon {
         }
         let clock = self.supervisor.clock();
         let begun = clock.now();
-        if let Some(governor) = self.governor {
-            governor.stop(LEAST_STOP);
-        }
         let report = self.service.drain(self.workers, deadline);
         if let Some(watch) = self.watch {
             watch.join();
+        }
+        // Its fan runs until the last sample has ended.
+        if let Some(governor) = self.governor {
+            governor.stop(LEAST_STOP);
         }
         let left = deadline.saturating_sub(clock.elapsed(begun));
         let control = self.control;

@@ -13,7 +13,7 @@ use crate::serving::queue::{FullPolicy, PushError, Pushed};
 use crate::serving::tally::{DropReason, SkipReason};
 
 /// Stage of samples that the intake refuses.
-const INTAKE: &str = "intake";
+pub(super) const INTAKE: &str = "intake";
 
 impl Service {
     /// Accepts a sample from Zenoh or a local client.
