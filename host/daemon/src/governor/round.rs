@@ -279,7 +279,8 @@ impl Rounds {
         self.service
             .rest(self.in_force.rests(self.clock.now()).is_some());
         if let Some(loaded) = &self.release.loaded {
-            loaded.pipeline().avoid_backends(&self.in_force.avoid);
+            let pipeline = loaded.pipeline();
+            pipeline.avoid_backends(&self.in_force.avoid, &self.supervisor);
         }
         for fault in self.outputs.set(&wanted(config, &self.in_force.plan)) {
             self.reporter.output_failed(&fault);

@@ -70,10 +70,7 @@ impl Service {
         let in_force = self.in_force.load();
         let (reason, message) = if let Some(why) = in_force.rests(job.arrived) {
             (SkipReason::Rest, format!("the device rests: {why}"))
-        } else if !self
-            .rate_gate
-            .admits(&job.feed, in_force.rate, job.arrived)
-        {
+        } else if !self.rate_gate.admits(&job.feed, in_force.rate, job.arrived) {
             let why = in_force.rate_reason();
             let message = format!("the rate in force leaves this sample out: {why}");
             (SkipReason::Rate, message)
