@@ -22,7 +22,7 @@ fn heat(tree: &Path, celsius: u32) {
 
 #[test]
 fn a_model_does_not_run_while_the_device_rests() {
-    let mut site = Site::new();
+    let site = Site::new();
     let model = environment().model("classify-angle");
     let models = format!("[models.angle]\nfile = \"{}\"\n", model.display());
     let release = site.pack(&light(1, &models));

@@ -63,7 +63,7 @@ fn a_figure_that_is_gone_is_not_a_number_and_one_that_never_was_is_not_there() {
         charge_ratio: Some(0.5),
         ..sensors(&Reading::default(), Some(7.5))
     };
-    let text = metrics_of(&[known.clone()]);
+    let text = metrics_of(std::slice::from_ref(&known));
     assert!(text.contains("hotshoe_power_watts 7.5\n"), "{text}");
     let text = metrics_of(&[known, none()]);
     for line in [
