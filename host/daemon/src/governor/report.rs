@@ -8,7 +8,7 @@ use std::time::Duration;
 use hotshoe_engine::Failure;
 use hotshoe_protocol::event::{self, EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::{PlanItem, SensorFaultStatus, SensorStatus, ThermalStatus};
-use hotshoe_senses::{Plan, Pressure, Reading, SensorFault, Severity};
+use hotshoe_senses::{Because, Plan, Pressure, Reading, Rest, SensorFault, Severity};
 use serde_json::{Value, json};
 
 use super::decider::is_refusal;
@@ -64,6 +64,10 @@ impl Reporter {
 
     /// Another plan is in force. `full` is the name of the full mode.
     pub(super) fn changed(&self, before: &Plan, now: &Plan, full: Option<&str>) {
+        metrics::counter!("hotshoe_mode_changes_total").increment(1);
+        if is_longer_rest_alone(before, now) {
+            return;
+        }
         let (was, is) = (items(before), items(now));
         let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
         let differs = |name: &&&String| value(&was, name) != value(&is, name);
@@ -94,7 +98,6 @@ impl Reporter {
             Some(cause),
             &details,
         );
-        metrics::counter!("hotshoe_mode_changes_total").increment(1);
         for (name, alert) in &now.alerts {
             if !before.alerts.contains_key(name) {
                 self.alert(name, alert.value, &alert.reason);
@@ -248,6 +251,24 @@ impl Reporter {
     ) {
         self.events.record(kind, subject, cause, details);
     }
+}
+
+/// Whether nothing but the end of a rest differs: a governor may wish a minute from now in each plan.
+fn is_longer_rest_alone(before: &Plan, now: &Plan) -> bool {
+    let is_timed = |plan: &Plan| {
+        matches!(
+            plan.rest,
+            Some(Because {
+                value: Rest::Until(_),
+                ..
+            })
+        )
+    };
+    let same_end = Plan {
+        rest: before.rest.clone(),
+        ..now.clone()
+    };
+    is_timed(before) && is_timed(now) && same_end.wishes_same(before)
 }
 
 /// The text with `#` for each number.

@@ -179,6 +179,11 @@ impl Service {
         self.in_force.store(next);
     }
 
+    /// Whether the device rests.
+    pub fn is_resting(&self) -> bool {
+        self.in_force.load().rests(self.clock.now()).is_some()
+    }
+
     /// Lets files of the watched folder wait while the device rests.
     pub fn rest(&self, rests: bool) {
         if let Some(failed_files) = &self.failed_files {

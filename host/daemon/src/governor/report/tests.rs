@@ -106,3 +106,25 @@ fn many_failed_sensors_are_few_events_and_a_limited_status() {
     assert_eq!(events.recent().len(), MAX_TOLD_SENSORS);
     assert_eq!(sensor_faults(&faults).len(), MAX_SHOWN_FAULTS);
 }
+
+#[test]
+fn a_rest_that_only_ends_later_is_no_event() {
+    let until = |seconds, mode: Option<&str>| Plan {
+        rest: Some(Because::new(Rest::Until(seconds), "a reason")),
+        mode: mode.map(|it| Because::new(it.to_owned(), "a reason")),
+        ..Plan::default()
+    };
+    let events: Arc<EventLog> = Arc::default();
+    let reporter = Reporter::new(Arc::clone(&events));
+    let mut before = Plan::default();
+    for (now, told) in [
+        (until(100, None), 1),
+        (until(160, None), 1),
+        (until(220, Some("minimal")), 2),
+        (Plan::default(), 3),
+    ] {
+        reporter.changed(&before, &now, None);
+        assert_eq!(events.recent().len(), told, "{now:?}");
+        before = now;
+    }
+}
