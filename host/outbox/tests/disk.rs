@@ -15,7 +15,7 @@ use hotshoe_base::disk::Faults;
 use hotshoe_outbox::{Item, Outbox, Priority};
 
 use common::{
-    all, await_losses, end, losses, normal, open, options, payloads, record, segments, soon,
+    all, append, await_losses, end, losses, normal, open, options, payloads, record, segments, soon,
 };
 
 /// The last `most` of the accepted records.
@@ -117,6 +117,31 @@ fn a_full_disk_gives_the_state_its_reserve_and_gets_it_back() {
     let (outbox, recovery) = open(folder.path());
     assert_eq!(recovery.losses, []);
     assert_eq!(payloads(&outbox), [b"after"]);
+}
+
+#[test]
+fn a_flipped_bit_in_the_version_of_a_segment_is_damage_and_not_a_newer_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outbox, _) = open(folder.path());
+    append(&outbox, &["first", "second"]);
+    end(outbox);
+    let path = &segments(folder.path())[0];
+    let mut bytes = fs::read(path).unwrap();
+    let version = "hotshoe-outbox-".len();
+    assert_eq!(bytes[version], b'1');
+    bytes[version] ^= 2;
+    assert_eq!(bytes[version], b'3');
+    fs::write(path, &bytes).unwrap();
+    let (outbox, recovery) = open(folder.path());
+    assert_eq!(recovery.losses, []);
+    assert_eq!(payloads(&outbox), [&b"first"[..], b"second"]);
+    assert_eq!(append(&outbox, &["third"]), [3]);
+    end(outbox);
+    // Any other byte of the header with it is a newer format: nothing says what the rest means.
+    bytes[version + 3] ^= 1;
+    fs::write(path, &bytes).unwrap();
+    let refused = Outbox::open(options(folder.path(), Faults::never())).unwrap_err();
+    assert_eq!(refused.name(), "newer_format");
 }
 
 /// A folder in the place of a segment cannot be read, and is not missing, as a bad block.
