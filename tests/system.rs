@@ -40,6 +40,8 @@ mod doctor;
 mod documents;
 #[path = "system/doors.rs"]
 mod doors;
+#[path = "system/egress.rs"]
+mod egress;
 #[path = "system/empty_start.rs"]
 mod empty_start;
 #[path = "system/faults.rs"]

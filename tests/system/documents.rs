@@ -11,8 +11,8 @@ use hotshoe_trust::release_toml::{
     ComponentToml, DataToml, ModelToml, ReleaseToml, StepToml, TestToml,
 };
 use hotshoe_trust::{
-    DataContract, DeviceSelector, HealthGate, Limits, Mode, Privacy, PrivacyMask, Rate, Rests,
-    Shadow,
+    DataClass, DataContract, DeviceSelector, HealthGate, Limits, Mode, Privacy, PrivacyMask, Rate,
+    Rests, Shadow,
 };
 use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
@@ -405,6 +405,11 @@ fn the_reference_of_release_toml_has_the_keys_of_the_types() {
             "data-contract",
             keys([&written["data-contract"]]),
             fields::<DataContract>(),
+        ),
+        (
+            "data-contract.classes",
+            keys([&written["data-contract"]["classes"]["people"]]),
+            fields::<DataClass>(),
         ),
         ("modes", keys(entries("modes")), fields::<Mode>()),
         ("modes.rate", of_modes("rate"), fields::<Rate>()),

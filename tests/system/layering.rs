@@ -59,7 +59,7 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
 }
 
 /// The host's crates from bottom to top: each may use those above it in this list, and no others.
-const LAYERS: [&str; 25] = [
+const LAYERS: [&str; 26] = [
     "hotshoe-base",
     "hotshoe-http",
     "hotshoe-trust",
@@ -71,6 +71,7 @@ const LAYERS: [&str; 25] = [
     "hotshoe-engine",
     "hotshoe-protocol",
     "hotshoe-config",
+    "hotshoe-egress",
     "hotshoe-link",
     "hotshoe-pipeline",
     "hotshoe-delivery",

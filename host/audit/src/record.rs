@@ -124,6 +124,8 @@ pub enum AuditKind {
     ConfigReloaded,
     /// A new configuration was refused.
     ConfigRefused,
+    /// The data contract kept an output on the device, the first of its class and output.
+    EgressRefused,
 }
 
 /// Who did what a record is about.

@@ -110,6 +110,7 @@ impl Config {
             hosts: self.network.hosts.clone(),
             ca: self.network.ca.clone(),
             privacy: self.privacy.clone(),
+            data: self.data_contract.clone(),
         }
     }
 }

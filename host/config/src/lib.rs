@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hotshoe_shared_data::{Definition, MAX_ITEMS, MAX_VALUE_BYTES, MAX_VALUES};
 use hotshoe_trust::toml_file;
-use hotshoe_trust::{Device, Grant, LimitBounds, Privacy};
+use hotshoe_trust::{DataBounds, Device, Grant, LimitBounds, MAX_BOUNDS, Privacy};
 use serde::{Deserialize, Serialize};
 
 mod access;
@@ -128,6 +128,9 @@ pub struct Config {
     /// What is burned into the pixels of samples, besides what their release says. Default: nothing.
     #[serde(default)]
     pub privacy: Privacy,
+    /// Bounds of what may leave the device, besides what its release says. Default: none.
+    #[serde(default)]
+    pub data_contract: DataBounds,
     /// Messages of policies.
     #[serde(default)]
     pub output: OutputConfig,
@@ -361,6 +364,7 @@ impl Config {
         self.governor.check()?;
         self.record.check()?;
         self.privacy.check()?;
+        self.check_data_contract()?;
         self.log.check()?;
         self.check_shared_data()?;
         access::check(self)?;
@@ -374,6 +378,18 @@ impl Config {
         )?;
         check_range("drain.deadline-ms", self.drain.deadline_ms, 0, 3_600_000)?;
         check_sample_fits(self.intake.max_sample_bytes, self.zenoh.max_message_bytes)
+    }
+
+    fn check_data_contract(&self) -> Result<(), ConfigError> {
+        let bounds = &self.data_contract;
+        for (key, count) in [
+            ("max-upload", bounds.max_upload.len()),
+            ("max-retention", bounds.max_retention.len()),
+        ] {
+            let key = format!("number of entries of data-contract.{key}");
+            check_range(key, count as u64, 0, MAX_BOUNDS as u64)?;
+        }
+        Ok(())
     }
 
     fn check_shared_data(&self) -> Result<(), ConfigError> {

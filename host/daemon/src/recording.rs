@@ -8,11 +8,13 @@ mod recorded_sample;
 mod wire;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
 use hotshoe_config::RecordConfig;
+use hotshoe_egress::{Classifier, Egress};
 use hotshoe_pipeline::{Decision, Trace};
 use hotshoe_store::{MAX_RECORDED, MAX_RECORDED_BYTES, RecordStage, RecordedPart, RecordedRelease};
 use hotshoe_trust::{Blob, Device, Digest, PipelineInput, RecordKind, Release, Step, Verified};
@@ -34,6 +36,9 @@ pub const MAX_PIECE_BYTES: u64 = 1 << 20;
 const LEASE: Duration = Duration::from_secs(30);
 /// Longest wait of a request for a sample.
 const WAIT: Duration = Duration::from_millis(500);
+
+/// The release that serves, and what decides about its outputs.
+type Served<'a> = (&'a Verified<Release>, &'a Classifier);
 
 /// All recordings of a device.
 #[derive(Default)]
@@ -67,7 +72,7 @@ struct Session {
 
 struct CurrentEntry {
     head: NextItem,
-    files: Vec<Vec<u8>>,
+    files: Vec<Egress>,
     /// Its share of the buffer.
     bytes: u64,
 }
@@ -115,11 +120,13 @@ impl Recorder {
     }
 
     /// Offers a sample to all recordings, without blocking.
-    pub fn offer(&self, release: &Verified<Release>, decision: Option<&Decision>, seen: &Trace) {
-        self.show(release.digest(), decision, seen);
-    }
-
-    fn show(&self, release: Digest, decision: Option<&Decision>, seen: &Trace) {
+    pub fn offer(
+        &self,
+        release: Digest,
+        classifier: &Arc<Classifier>,
+        decision: Option<&Decision>,
+        seen: &Trace,
+    ) {
         let mut sessions = self.lock();
         let now = self.clock.now();
         sessions.retain(|session| !session.is_gone(now));
@@ -135,7 +142,8 @@ impl Recorder {
                 session.counts.failed += 1;
                 continue;
             };
-            let taken = RecordedSample::of(session.stage, &session.kinds, sample, decision, seen);
+            let (stage, kinds) = (session.stage, &session.kinds);
+            let taken = RecordedSample::of(stage, kinds, sample, decision, seen, classifier);
             if taken.bytes > most.min(MAX_RECORDED_BYTES) || taken.actions_bytes > self.piece {
                 session.counts.too_large += 1;
             } else if held + taken.bytes > most {
@@ -157,36 +165,29 @@ impl Recorder {
     ///
     /// # Errors
     /// A [`RefusalBody`] as JSON.
-    pub fn answer(
-        &self,
-        request: &[u8],
-        serving: Option<&Verified<Release>>,
-    ) -> Result<Vec<u8>, Vec<u8>> {
+    pub fn answer(&self, request: &[u8], serving: Option<Served<'_>>) -> Result<Egress, Egress> {
         let asked = serde_json::from_slice(request)
             .map_err(|error| RecordError::Request(error.to_string()))
             .and_then(|request| self.carry_out(request, serving));
-        asked.map_err(|refused| serde_json::to_vec(&refused.body()).unwrap_or_default())
+        asked.map_err(|refused| Classifier::host(&refused.body()))
     }
 
     fn carry_out(
         &self,
         request: Request,
-        serving: Option<&Verified<Release>>,
-    ) -> Result<Vec<u8>, RecordError> {
-        let json = |text: serde_json::Result<Vec<u8>>| {
-            text.map_err(|error| RecordError::Unwritten(error.to_string()))
-        };
+        serving: Option<Served<'_>>,
+    ) -> Result<Egress, RecordError> {
         match request {
             Request::Open {
                 stage,
                 without,
                 count,
-            } => json(serde_json::to_vec(
-                &self.open(stage, &without, count, serving)?,
-            )),
-            Request::Next { session, after } => {
-                json(serde_json::to_vec(&self.next(&session, after)?))
+            } => {
+                let opened = self.open(stage, &without, count, serving)?;
+                Ok(Classifier::host(&opened))
             }
+            // The actions in it were classified when they were recorded.
+            Request::Next { session, after } => Ok(Classifier::host(&self.next(&session, after)?)),
             Request::Read {
                 session,
                 number,
@@ -199,7 +200,7 @@ impl Recorder {
                 let found = find(&mut sessions, &session, self.clock.now())?;
                 found.ended.get_or_insert(EndReason::Asked);
                 self.update_active(&sessions);
-                Ok(b"{}".to_vec())
+                Ok(Classifier::host(&serde_json::json!({})))
             }
         }
     }
@@ -209,12 +210,15 @@ impl Recorder {
         stage: RecordStage,
         without: &BTreeSet<RecordKind>,
         count: u64,
-        serving: Option<&Verified<Release>>,
+        serving: Option<Served<'_>>,
     ) -> Result<Opened, RecordError> {
-        let release = serving.ok_or(RecordError::NoRelease)?;
+        let (release, classifier) = serving.ok_or(RecordError::NoRelease)?;
         let mut sessions = self.lock();
         // Under the lock, so that a change of the configuration applies to this recording too.
         let kinds = self.kinds(stage, without, release)?;
+        for kind in &kinds {
+            classifier.may_record(*kind).map_err(RecordError::Class)?;
+        }
         let now = self.clock.now();
         make_room(&mut sessions, now)?;
         let id = Uuid::new_v4().to_string();
@@ -376,19 +380,19 @@ impl Recorder {
         file: usize,
         offset: u64,
         most: u64,
-    ) -> Result<Vec<u8>, RecordError> {
+    ) -> Result<Egress, RecordError> {
         let mut sessions = self.lock();
         let session = find(&mut sessions, id, self.clock.now())?;
         let current = session
             .current
             .as_ref()
             .filter(|_| session.number == number);
-        let bytes = current.and_then(|current| current.files.get(file));
+        let file = current.and_then(|current| current.files.get(file));
+        let file = file.ok_or(RecordError::Unknown)?;
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = bytes.and_then(|bytes| bytes.get(offset..));
-        let rest = rest.ok_or(RecordError::Unknown)?;
         let most = usize::try_from(most.min(self.piece)).unwrap_or(usize::MAX);
-        Ok(rest.get(..most).unwrap_or(rest).to_vec())
+        let end = offset.saturating_add(most).min(file.bytes().len());
+        file.part(offset..end).ok_or(RecordError::Unknown)
     }
 
     fn update_active(&self, sessions: &[Session]) {
@@ -447,10 +451,10 @@ impl CurrentEntry {
         let entry = taken.entry.clone();
         let bytes = taken.bytes;
         let unwritten = |error| RecordError::Unwritten(hotshoe_base::chain(&error));
-        let files: Vec<(RecordedPart, Vec<u8>)> = taken.files().map_err(unwritten)?;
+        let files: Vec<(RecordedPart, Egress)> = taken.files().map_err(unwritten)?;
         let heads = files.iter().map(|(part, bytes)| FileHead {
             part: part.clone(),
-            blob: Blob::of(bytes),
+            blob: Blob::of(bytes.bytes()),
         });
         Ok(Self {
             head: NextItem::Entry {

@@ -79,6 +79,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         governor,
         record,
         privacy: _,
+        data_contract: _,
         output: _,
         folders: _,
         network: _,

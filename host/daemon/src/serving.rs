@@ -3,10 +3,10 @@
 pub mod answer;
 pub mod figures;
 pub mod intake;
+pub mod kept_back;
 pub mod latency;
 pub mod motion_gate;
 mod observed;
-pub mod output;
 mod published_status;
 pub mod queue;
 pub mod rate_gate;

@@ -20,6 +20,7 @@ use hotshoe_daemon::events::EventLog;
 use hotshoe_daemon::serving::answer::ReplyTo;
 use hotshoe_daemon::watch::{FolderWatch, WatchError};
 use hotshoe_daemon::watched::FailedFiles;
+use hotshoe_egress::Classifier;
 use hotshoe_protocol::event::{Kind, KnownKind, Subject};
 use hotshoe_tests::DEADLINE;
 
@@ -46,7 +47,7 @@ fn watch(folder: &Path, after: After, ending: Ending) -> (FolderWatch, Receiver<
                 .to_str()
                 .unwrap()
                 .to_owned();
-            answer.send(ending, b"");
+            answer.send(ending, || Classifier::host(&""));
             sender
                 .send((
                     name,
@@ -174,11 +175,11 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
             } else {
                 fs::write(at("a"), "22").unwrap();
             }
-            answer.send(Ending::Result, b"");
+            answer.send(Ending::Result, || Classifier::host(&""));
             assert!(at("a").exists(), "{after:?}: the new file was never read");
             let (second, answer) = offered.recv_timeout(DEADLINE).unwrap();
             assert_eq!((first[0], second[0]), (b'1', b'2'));
-            answer.send(Ending::Result, b"");
+            answer.send(Ending::Result, || Classifier::host(&""));
             assert!(!at("a").exists());
             assert_eq!(at("done/a").exists(), after == After::Move);
             watch.join();
@@ -371,7 +372,7 @@ fn a_file_set_aside_goes_to_failed_where_files_are_moved() {
         failed_files,
         &Supervisor::default(),
         move |incoming, answer| {
-            answer.send(Ending::Result, b"");
+            answer.send(Ending::Result, || Classifier::host(&""));
             sender.send(incoming.source).unwrap();
         },
     )

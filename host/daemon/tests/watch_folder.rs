@@ -23,6 +23,7 @@ use hotshoe_daemon::ending::Ending;
 use hotshoe_daemon::events::EventLog;
 use hotshoe_daemon::watch::FolderWatch;
 use hotshoe_daemon::watched::FailedFiles;
+use hotshoe_egress::Classifier;
 use hotshoe_protocol::status::WatchMode;
 use hotshoe_tests::{DEADLINE, until};
 use hotshoe_trust::Digest;
@@ -63,7 +64,7 @@ impl Watched {
             move |incoming, answer| {
                 let name = Path::new(&incoming.source).file_name().unwrap();
                 let bytes = String::from_utf8_lossy(&incoming.payload).into_owned();
-                answer.send(ending.replace(Ending::Result), b"");
+                answer.send(ending.replace(Ending::Result), || Classifier::host(&""));
                 let _ = sender.send((name.to_str().unwrap().to_owned(), bytes));
             },
         )

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hotshoe_trust::{
-    Allowed, Component as Signed, Digest, Grant, InstanceMode, Limits, PIPELINE, Release, Verified,
-    World, check_imports,
+    Allowed, Component as Signed, Digest, EffectiveContract, Grant, InstanceMode, Limits, PIPELINE,
+    Release, Verified, World, check_imports,
 };
 use wasmtime::component::{HasSelf, Linker};
 
@@ -130,7 +130,9 @@ impl Engine {
             });
         }
         allowed.check(name, spec)?;
+        let contract = EffectiveContract::of(Some(&**release), &allowed.data);
         let services = Services::new(name, spec, assets, allowed, &self.shared_texts)?;
+        let services = services.within(&contract);
         let out_of_bounds = |what: bounds::OutOfBounds| PrepareError::Compile {
             component: name.to_owned(),
             source: what.into(),

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
+use hotshoe_egress::Egress;
 use hotshoe_store::Catalogue;
 use hotshoe_trust::{Digest, PayloadKind};
 use serde::Serialize;
@@ -107,9 +108,12 @@ impl Link {
     /// The same.
     pub fn recordings(
         &self,
-        each: impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>> + Send + Sync + 'static,
+        each: impl Fn(Vec<u8>) -> Result<Egress, Egress> + Send + Sync + 'static,
     ) -> Result<Orders, LinkError> {
-        self.answer_at(RECORD, None, each)
+        self.answer_at(RECORD, None, move |request| {
+            let answer = each(request).map(Egress::into_bytes);
+            answer.map_err(Egress::into_bytes)
+        })
     }
 
     /// Like [`Self::orders`], for requests about shared data.

@@ -35,6 +35,7 @@ use std::time::UNIX_EPOCH;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::ZenohConfig;
 use hotshoe_config::descriptors::TooFewDescriptors;
+use hotshoe_egress::Egress;
 use hotshoe_protocol::status::SessionStatus;
 use hotshoe_trust::{PayloadKind, SigningKey};
 use zenoh::bytes::{Encoding, ZBytes};
@@ -279,17 +280,17 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Replies with a result as JSON.
-    pub fn reply(self, body: &[u8]) {
-        let answer = Outgoing::new(self.query.key(), body, JSON);
+    /// Replies with a result.
+    pub fn reply(self, body: Egress) {
+        let answer = of_egress(self.query.key(), body);
         warn_if_unanswered(
             answer.and_then(|answer| self.send_queue.answer(self.query, vec![answer])),
         );
     }
 
-    /// Replies with an error as JSON.
-    pub fn refuse(self, body: &[u8]) {
-        warn_if_unanswered(self.send_queue.deny(self.query, body.to_vec()));
+    /// Replies with an error.
+    pub fn refuse(self, body: Egress) {
+        warn_if_unanswered(self.send_queue.deny(self.query, body.into_bytes()));
     }
 }
 
@@ -297,6 +298,12 @@ fn warn_if_unanswered(reply: Result<(), LinkError>) {
     if let Err(error) = reply {
         tracing::warn!(%error, "cannot answer a query");
     }
+}
+
+/// The message of what may leave the device.
+fn of_egress(key: &str, egress: Egress) -> Result<Outgoing, LinkError> {
+    let content_type = egress.content_type().to_owned();
+    Outgoing::new(key, egress.into_bytes(), &content_type)
 }
 
 /// The prefix of a device's keys. `*` matches any site or device.
@@ -402,9 +409,9 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkError::TooLong`], and [`LinkError::Full`] if too many messages wait.
-    pub fn publish(&self, topic: Topic, id: &str, body: Vec<u8>) -> Result<(), LinkError> {
+    pub fn publish(&self, topic: Topic, id: &str, body: Egress) -> Result<(), LinkError> {
         let key = format!("{}/{}", self.root, topic.key());
-        let message = Outgoing::new(&key, body, JSON)?.with(Some(id))?;
+        let message = of_egress(&key, body)?.with(Some(id))?;
         self.site.send_queue.put(message, QosClass::Data)
     }
 
@@ -412,15 +419,9 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkError::Key`], [`LinkError::TooLong`], and [`LinkError::Full`] if too many messages wait.
-    pub fn send(
-        &self,
-        topic: &str,
-        content_type: &str,
-        id: &str,
-        payload: Vec<u8>,
-    ) -> Result<(), LinkError> {
+    pub fn send(&self, topic: &str, id: &str, message: Egress) -> Result<(), LinkError> {
         let key = format!("{}/output/custom/{topic}", self.root);
-        let message = Outgoing::new(&key, payload, content_type)?.with(Some(id))?;
+        let message = of_egress(&key, message)?.with(Some(id))?;
         self.site.send_queue.put(message, QosClass::Data)
     }
 

@@ -11,10 +11,13 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use hotshoe_base::Clock;
 use hotshoe_config::ZenohConfig;
+use hotshoe_egress::{Classifier, Egress, HashKeys};
 use hotshoe_link::{Client, FeedError, Incoming, Link, LinkError, Responder, Serving, Topic};
 use hotshoe_protocol::status::Status;
 use hotshoe_tests::DEADLINE;
+use hotshoe_trust::{DataBounds, EffectiveContract};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::json;
@@ -36,6 +39,14 @@ fn device(namespace: Option<&str>) -> (Arc<Link>, ZenohConfig) {
         ..config
     };
     (Arc::new(link), client)
+}
+
+/// A message of a device without a contract.
+fn message(content_type: &str, payload: Vec<u8>) -> Egress {
+    let keys = HashKeys::new([0; 32], 1, Clock::system());
+    let contract = EffectiveContract::of(None, &DataBounds::default());
+    let classifier = Classifier::new(contract, None, keys);
+    classifier.custom("topic", content_type, &payload).unwrap()
 }
 
 fn status() -> Vec<u8> {
@@ -62,11 +73,11 @@ fn echo(incoming: &Incoming<'_>, responder: Option<Responder>) {
         "content_type": incoming.content_type,
         "size": incoming.payload.len(),
     });
-    let body = serde_json::to_vec(&body).unwrap();
+    let body = Classifier::host(&body);
     match responder {
         None => {}
-        Some(responder) if incoming.payload.is_empty() => responder.refuse(&body),
-        Some(responder) => responder.reply(&body),
+        Some(responder) if incoming.payload.is_empty() => responder.refuse(body),
+        Some(responder) => responder.reply(body),
     }
 }
 
@@ -143,7 +154,7 @@ fn a_published_sample_arrives_and_its_messages_leave() {
             move |incoming, responder| {
                 assert!(responder.is_none());
                 publisher
-                    .publish(Topic::Insight, "s", b"{\"id\":\"s\"}".to_vec())
+                    .publish(Topic::Insight, "s", Classifier::host(&json!({"id": "s"})))
                     .unwrap();
                 let id = incoming.id.map(|id| id.into_owned());
                 sender
@@ -252,7 +263,8 @@ fn a_device_without_a_network_opens_its_session() {
     };
     let link = Link::open(&offline, "lab", "camera").unwrap();
     let serving = serve(&link);
-    link.publish(Topic::Error, "s", b"{}".to_vec()).unwrap();
+    link.publish(Topic::Error, "s", Classifier::host(&json!({})))
+        .unwrap();
     assert_eq!(link.status().peers, 0);
     drop(serving);
     link.close();
@@ -334,11 +346,11 @@ fn every_header_field_is_sent_or_refused() {
         let long = text(length);
         let payload = || b"payload".to_vec();
         let root = "hotshoe/lab/camera/".len();
-        check_length(link.send("type", &long, "s", payload()), length, content_type)?;
-        check_length(link.send("id", "text/plain", &long, payload()), length, id)?;
+        check_length(link.send("type", "s", message(&long, payload())), length, content_type)?;
+        check_length(link.send("id", &long, message("text/plain", payload())), length, id)?;
         let topic = root + "output/custom/".len() + length;
-        check_length(link.send(&long, "text/plain", "s", payload()), if length == 0 { 0 } else { topic }, key)?;
-        check_length(link.publish(Topic::Insight, &long, payload()), length, id)?;
+        check_length(link.send(&long, "s", message("text/plain", payload())), if length == 0 { 0 } else { topic }, key)?;
+        check_length(link.publish(Topic::Insight, &long, message("text/plain", payload())), length, id)?;
         let name = if length == 0 { 0 } else { root + "input/".len() + length };
         check_length(client.put("lab", "camera", "type", &long, Some("s"), payload()), length, content_type)?;
         check_length(client.put("lab", "camera", "id", "text/plain", Some(&long), payload()), length, id)?;
@@ -352,7 +364,7 @@ fn every_header_field_is_sent_or_refused() {
         }
         while feeder.next(Duration::ZERO).is_some() || arrived.try_recv().is_ok() {}
         // All messages are sent or refused: both sessions still work.
-        link.send("mark", "text/plain", "s", payload()).unwrap();
+        link.send("mark", "s", message("text/plain", payload())).unwrap();
         while let Some(message) = outputs.next(DEADLINE) {
             if message.key.ends_with("/mark") {
                 break;

@@ -32,7 +32,7 @@ use hotshoe_engine::{
     Action, Component, ComponentAssets, Engine, Failure, Fault, Insight, StateSnapshot,
 };
 use hotshoe_infer::{Models, NamedModel};
-use hotshoe_trust::{Allowed, Blob, Digest, Release, StageFailure, Verified};
+use hotshoe_trust::{Allowed, Blob, Digest, EffectiveContract, Release, StageFailure, Verified};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,8 @@ pub struct Pipeline {
     inference: Arc<InferenceConfig>,
     /// What is burned into every sample.
     boundary: Arc<Boundary>,
+    /// What may leave the device.
+    contract: Arc<EffectiveContract>,
     steps: Vec<Step>,
     run_modes: Arc<RunModes>,
     /// What is known of each mode but the figures that the release signs.
@@ -174,6 +176,8 @@ impl Pipeline {
         allowed: &Allowed,
         inference: &InferenceConfig,
     ) -> Result<Arc<Self>, LoadError> {
+        let contract = EffectiveContract::of(Some(&*release), &allowed.data);
+        contract.check_ways_out(&release)?;
         let mut assets = ComponentAssets::default();
         let models = self::models::load(&release, &read, models, inference)?;
         for (name, named) in &models {
@@ -198,6 +202,7 @@ impl Pipeline {
         let run_modes = RunModes::of(&release, &models, inference);
         Ok(Arc::new(Self {
             boundary: Arc::new(Boundary::of(&release, allowed)),
+            contract: Arc::new(contract),
             release,
             run_modes: Arc::new(run_modes),
             measured: Arc::default(),
@@ -214,6 +219,11 @@ impl Pipeline {
     /// The release.
     pub const fn release(&self) -> &Verified<Release> {
         &self.release
+    }
+
+    /// The class of each of its outputs on this device.
+    pub fn contract(&self) -> &EffectiveContract {
+        &self.contract
     }
 
     /// Its models by their names in the release.
@@ -274,6 +284,7 @@ impl Pipeline {
             tested: Arc::clone(&self.tested),
             inference: Arc::clone(&self.inference),
             boundary: Arc::clone(&self.boundary),
+            contract: Arc::clone(&self.contract),
             run_modes: Arc::clone(&self.run_modes),
             measured: Arc::clone(&self.measured),
             changing_backends: Arc::clone(&self.changing_backends),

@@ -2,7 +2,7 @@ use std::error::Error;
 
 use hotshoe_engine::PrepareError;
 use hotshoe_infer::{Fallback, VariantError};
-use hotshoe_trust::Digest;
+use hotshoe_trust::{DataContractError, Digest};
 
 use super::StateError;
 
@@ -66,6 +66,9 @@ pub enum LoadError {
     /// A component cannot be prepared.
     #[error(transparent)]
     Component(#[from] PrepareError),
+    /// A component could pass on what may not leave the device.
+    #[error(transparent)]
+    DataContract(#[from] DataContractError),
     /// The pipeline names something that the release does not have. This cannot happen with a verified release.
     #[error("the pipeline names `{0}`, which the release does not have")]
     Unknown(String),
@@ -82,6 +85,7 @@ impl LoadError {
             | Self::Variants(_)
             | Self::State { .. } => "invalid_model",
             Self::Component(error) => error.name(),
+            Self::DataContract(_) => "data_contract",
             Self::Unknown(_) => "unknown_part",
         }
     }

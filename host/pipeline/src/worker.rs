@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::micros;
+use hotshoe_egress::WITHHELD;
 use hotshoe_engine::{Action, Component, DeviceContext, Failure, Fault, Insight, Instance, Sample};
-use hotshoe_trust::{Device, PipelineInput, StageFailure};
+use hotshoe_trust::{Device, EffectiveContract, OutputName, PipelineInput, StageFailure, Upload};
 
 use super::back_off::BackOffs;
 use super::infer::InferStep;
@@ -140,10 +141,19 @@ impl Worker {
         };
         let mut stages = Vec::with_capacity(self.steps.len());
         let mut tolerated = Vec::new();
-        let failed = |stage: &str, failure, stages, tolerated| Outcome {
-            result: Err(SampleError::of(stage, failure)),
-            stages,
-            tolerated,
+        let is_daemon = self.back_offs.is_some();
+        let contract = Arc::clone(&self.pipeline.contract);
+        let failed = |stage: &str, failure, stages, tolerated| {
+            let failure = if is_daemon {
+                shown(&contract, stage, failure)
+            } else {
+                failure
+            };
+            Outcome {
+                result: Err(SampleError::of(stage, failure)),
+                stages,
+                tolerated,
+            }
         };
         let is_filter = |step: &&WorkerStep| matches!(step, WorkerStep::Filter(_));
         let takes = |name: &str| match self.steps.iter().find(|step| !is_filter(step)) {
@@ -176,7 +186,8 @@ impl Worker {
             |step: &&mut WorkerStep| !(step.fails_open() && mode.rests_component(step.name()));
         for step in self.steps.iter_mut().filter(takes_part) {
             let started = Instant::now();
-            let result = step.run_if(self.back_offs.as_deref(), sample, &context, mode, state);
+            let back_offs = self.back_offs.as_deref();
+            let result = step.run_if(back_offs, &contract, sample, &context, mode, state);
             stages.push(StageTime {
                 name: step.name().to_owned(),
                 micros: micros(started.elapsed()),
@@ -310,20 +321,29 @@ impl WorkerStep {
     }
 
     /// Runs the step, unless it is a paused component. Models are not paused.
+    ///
+    /// In a daemon, whose workers have `back_offs`, the message of a failure goes to status, events, log and answers: one that may not
+    /// leave is replaced here, before any of them gets it.
     fn run_if(
         &mut self,
         back_offs: Option<&BackOffs>,
+        contract: &EffectiveContract,
         sample: &Sample,
         context: &DeviceContext,
         mode: &RunMode,
         state: &mut SampleState,
     ) -> Result<(), Failure> {
-        let Some(back_offs) = back_offs.filter(|_| !matches!(self, Self::Infer(..))) else {
+        let Some(back_offs) = back_offs else {
             return self.run(sample, context, mode, state);
         };
         let name = self.name().to_owned();
+        if matches!(self, Self::Infer(..)) {
+            let result = self.run(sample, context, mode, state);
+            return result.map_err(|failure| shown(contract, &name, failure));
+        }
         let permit = back_offs.permit(&name, back_offs.clock().now())?;
         let result = self.run(sample, context, mode, state);
+        let result = result.map_err(|failure| shown(contract, &name, failure));
         permit.ended(result.as_ref().err(), back_offs.clock().now());
         result
     }
@@ -369,4 +389,13 @@ impl WorkerStep {
         }
         Ok(())
     }
+}
+
+/// A failure as it may leave the device: with its message, or without.
+fn shown(contract: &EffectiveContract, stage: &str, failure: Failure) -> Failure {
+    let class = contract.text(&OutputName::Error, stage);
+    if class.is_none_or(|it| it.class.upload == Upload::Yes) {
+        return failure;
+    }
+    Failure::new(failure.fault, WITHHELD)
 }

@@ -171,6 +171,8 @@ pub enum KnownKind {
     SensorFailed,
     /// An output that a governor drives cannot be written.
     OutputFailed,
+    /// The data contract keeps an output on the device, the first of its class and output.
+    EgressRefused,
 }
 
 /// What an event happened to.
@@ -335,7 +337,8 @@ impl KnownKind {
             | Self::PlanRefused
             | Self::Alert
             | Self::SensorFailed
-            | Self::OutputFailed => Severity::Warning,
+            | Self::OutputFailed
+            | Self::EgressRefused => Severity::Warning,
             Self::PartRestarted
             | Self::PartDied
             | Self::DiskWriteFailed
@@ -388,6 +391,7 @@ impl KnownKind {
             Self::Alert => "an alert",
             Self::SensorFailed => "a sensor has no valid value",
             Self::OutputFailed => "an output cannot be written",
+            Self::EgressRefused => "the data contract keeps an output on the device",
         }
     }
 }

@@ -104,6 +104,9 @@ pub struct Status {
     /// The last signed head of the audit log. `None` without a key, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<SignedHead>,
+    /// Outputs that the data contract kept on the device since the start, by class and output.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept_back: BTreeMap<String, BTreeMap<String, u64>>,
     /// The sensors of the device and the plan in force. `None` without `governor.enabled`, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub governor: Option<GovernorStatus>,

@@ -136,6 +136,7 @@ fn the_names_are_stable() {
             "alert",
             "sensor_failed",
             "output_failed",
+            "egress_refused",
         ]
     );
     assert_eq!(

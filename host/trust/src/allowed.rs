@@ -11,6 +11,7 @@ use crate::{
     access::{Access, HostPort},
     capability_error::CapabilityError,
     component_limits::LimitBounds,
+    data_bounds::DataBounds,
     privacy::Privacy,
     release::{Component, Grant},
 };
@@ -34,6 +35,8 @@ pub struct Allowed {
     pub limits: LimitBounds,
     /// What is burned into the pixels of samples, besides what their release says. Default: nothing.
     pub privacy: Privacy,
+    /// Bounds of the data contract of a release. Default: none.
+    pub data: DataBounds,
 }
 
 /// A folder of the device that components may use.
@@ -56,6 +59,7 @@ impl Default for Allowed {
             ca: None,
             limits: LimitBounds::default(),
             privacy: Privacy::default(),
+            data: DataBounds::default(),
         }
     }
 }

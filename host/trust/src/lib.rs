@@ -14,9 +14,12 @@ mod capability_error;
 mod chunks;
 mod component_limits;
 mod contract;
+mod data_bounds;
+mod data_class;
 mod data_contract;
 mod delivery_check;
 mod digest;
+mod effective_contract;
 mod floor;
 mod health;
 mod keys;
@@ -64,8 +67,17 @@ pub use capability_error::CapabilityError;
 pub use chunks::{AVERAGE_CHUNK_BYTES, ChunkIndex, IndexError, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 pub use component_limits::{InstanceMode, LimitBounds, Limits};
 pub use contract::{Contract, GOVERNOR, PIPELINE, WASI_NN};
-pub use data_contract::{DataContract, RecordKind};
+pub use data_bounds::{DataBounds, DataSelector, MAX_BOUNDS};
+pub use data_class::{
+    DataClass, DataPriority, DataTextError, FieldPath, MAX_FIELD_BYTES, MAX_FIELD_DEPTH,
+    MAX_FIELDS, Retention, Sensitivity, Upload,
+};
+pub use data_contract::{
+    DEFAULT_CLASS, DataContract, DataContractError, MAX_CLASSES, MAX_NAMED_OUTPUTS, OutputName,
+    RecordKind,
+};
 pub use digest::{Blob, Digest, DigestError, Hasher};
+pub use effective_contract::{EffectiveContract, NamedClass};
 pub use floor::Floor;
 pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};

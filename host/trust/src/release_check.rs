@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     access_check::check_access,
+    data_bounds::DataBounds,
+    effective_contract::EffectiveContract,
     limits::ReleaseLimits,
     release::{Component, Grant, Release, Step, World, first},
     release_error::ReleaseError,
@@ -42,6 +44,8 @@ impl Release {
         self.check_modes()?;
         self.check_governor()?;
         self.privacy.check()?;
+        self.data_contract.check(self)?;
+        EffectiveContract::of(Some(self), &DataBounds::default()).check_ways_out(self)?;
         self.health.check()
     }
 

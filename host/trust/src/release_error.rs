@@ -1,6 +1,9 @@
 //! The rules that a release can break, one variant per rule.
 
-use crate::{digest::Digest, limits::ReleaseLimits, privacy::PrivacyError, release::World};
+use crate::{
+    data_contract::DataContractError, digest::Digest, limits::ReleaseLimits, privacy::PrivacyError,
+    release::World,
+};
 
 /// A rule that a release breaks.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -129,6 +132,9 @@ pub enum ReleaseError {
     /// A mask that is not valid.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
+    /// A data contract that is not valid.
+    #[error(transparent)]
+    DataContract(#[from] DataContractError),
     /// One digest with two sizes.
     #[error("blob {digest} has two sizes; correct one")]
     TwoSizes {

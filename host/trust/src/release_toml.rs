@@ -72,6 +72,11 @@
 //!
 //! [data-contract]               # what `hotshoe record` may take, if the device also allows it; default: nothing
 //! record = ["sample", "tensors", "insight"]
+//! outputs = { insight = "people" } # the class of each output; default: the class `default`
+//!
+//! [data-contract.classes.people] # how data of a class may leave the device
+//! upload = "anonymised"         # or "never", "aggregate", "yes"; more keys: `DataClass`
+//! drop = ["detections.*.label"]
 //!
 //! [privacy]                     # burned into the pixels of samples before anything sees them; default: nothing
 //! masks = [{ source = "*", polygon = [[0.5, 0], [1, 0], [1, 0.3]] }] # fractions of width and height

@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use hotshoe_daemon::deploy::engine_options;
 use hotshoe_daemon::media::content_type;
 use hotshoe_daemon::serving::intake::UNKNOWN_CONTENT_TYPE;
-use hotshoe_daemon::serving::output::ReleaseName;
+use hotshoe_egress::ReleaseName;
 use hotshoe_engine::{Action, Engine, Insight, Sample, agreement};
 use hotshoe_infer::{Backend, BackendChoice, Models, Tensor};
 use hotshoe_pipeline::{

@@ -54,6 +54,7 @@ const fn kind_of(kind: &Kind) -> Option<AuditKind> {
         KnownKind::ReleaseFailed => AuditKind::ReleaseFailed,
         KnownKind::ReleaseRolledBack => AuditKind::ReleaseRolledBack,
         KnownKind::NoReleaseServes => AuditKind::NoReleaseServes,
+        KnownKind::EgressRefused => AuditKind::EgressRefused,
         KnownKind::ReleaseFetching
         | KnownKind::ReleaseSelfTested
         | KnownKind::ReleaseShadow

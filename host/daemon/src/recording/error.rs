@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hotshoe_egress::Refused;
 use hotshoe_store::RecordStage;
 use hotshoe_trust::RecordKind;
 
@@ -52,6 +53,8 @@ pub(super) enum RecordError {
         "this device has no such recording; it has ended, or its recorder was silent for too long"
     )]
     Unknown,
+    #[error(transparent)]
+    Class(Refused),
     #[error("cannot write the tensors of a sample as .npz: {0}")]
     Unwritten(String),
 }
@@ -67,6 +70,7 @@ impl RecordError {
             Self::Stage { .. } => "no_such_stage",
             Self::Busy => "busy",
             Self::Unknown => "no_such_recording",
+            Self::Class(refused) => refused.name(),
             Self::Unwritten(_) => "unwritten",
         };
         RefusalBody {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use hotshoe_egress::{Classifier, Egress};
 use hotshoe_engine::{Action, Sample};
 use hotshoe_infer::npz::{self, NpzError};
 use hotshoe_pipeline::{Decision, Tensors, Trace};
@@ -17,11 +18,12 @@ pub(super) struct RecordedSample {
     pub bytes: u64,
     /// Of these, the bytes of its actions in the answer, with payloads in base64.
     pub actions_bytes: u64,
+    classifier: Arc<Classifier>,
 }
 
 enum Content {
     Payload(Arc<[u8]>),
-    Json(Vec<u8>),
+    Insight(Egress),
     /// Tensors, with the sample that they were made from.
     Tensors(Tensors, Option<Sample>),
 }
@@ -34,6 +36,7 @@ impl RecordedSample {
         sample: &Sample,
         decision: &Decision,
         seen: &Trace,
+        classifier: &Arc<Classifier>,
     ) -> Self {
         let insight = kinds.contains(&RecordKind::Insight);
         let with_sample = kinds.contains(&RecordKind::Sample);
@@ -46,9 +49,8 @@ impl RecordedSample {
             let inner = with_sample.then(|| seen.inner.as_ref().unwrap_or(sample));
             parts.extend(tensors(stage, inner, seen));
         }
-        if insight {
-            let text = serde_json::to_vec_pretty(&decision.insight).unwrap_or_default();
-            parts.push((RecordedPart::Insight, Content::Json(text)));
+        if insight && let Ok(made) = classifier.recorded_insight(&decision.insight) {
+            parts.push((RecordedPart::Insight, Content::Insight(made)));
         }
         let actions_bytes: u64 = if insight {
             decision.actions.iter().map(actions_bytes).sum()
@@ -56,28 +58,32 @@ impl RecordedSample {
             0
         };
         let bytes: u64 = parts.iter().map(|(_, content)| content.bytes()).sum();
-        let actions = |actions: &Vec<Action>| serde_json::to_value(actions).ok();
+        let actions = insight.then(|| classifier.recorded_actions(&decision.actions).into());
         Self {
             entry: RecordedEntry {
                 id: sample.id.clone(),
                 content_type: sample.content_type.clone(),
                 source: sample.source.clone(),
                 timestamp: sample.timestamp_us,
-                actions: insight.then(|| actions(&decision.actions)).flatten(),
+                actions,
                 files: BTreeMap::new(),
             },
             parts,
             bytes: bytes + actions_bytes,
             actions_bytes,
+            classifier: Arc::clone(classifier),
         }
     }
 
-    /// Its files.
-    pub(super) fn files(self) -> Result<Vec<(RecordedPart, Vec<u8>)>, NpzError> {
-        let parts = self.parts.into_iter();
-        parts
-            .map(|(part, content)| Ok((part, content.written()?)))
-            .collect()
+    /// Its files. What may not leave is left out; the recording was refused then.
+    pub(super) fn files(self) -> Result<Vec<(RecordedPart, Egress)>, NpzError> {
+        let mut files = Vec::with_capacity(self.parts.len());
+        for (part, content) in self.parts {
+            if let Some(file) = content.written(&self.classifier)? {
+                files.push((part, file));
+            }
+        }
+        Ok(files)
     }
 }
 
@@ -126,7 +132,7 @@ impl Content {
     fn bytes(&self) -> u64 {
         let bytes = match self {
             Self::Payload(payload) => payload.len(),
-            Self::Json(text) => text.len(),
+            Self::Insight(made) => made.bytes().len(),
             Self::Tensors(tensors, sample) => {
                 let elements: usize = tensors.iter().map(|(_, it)| it.byte_len()).sum();
                 elements + sample.as_ref().map_or(0, |it| it.payload.len())
@@ -135,16 +141,17 @@ impl Content {
         bytes as u64
     }
 
-    fn written(self) -> Result<Vec<u8>, NpzError> {
-        match self {
-            Self::Payload(payload) => Ok(payload.to_vec()),
-            Self::Json(text) => Ok(text),
-            Self::Tensors(tensors, None) => npz::to_bytes(&tensors),
-            Self::Tensors(tensors, Some(sample)) => npz::to_bytes(&npz::with_sample(
-                tensors,
-                &sample.payload,
-                &sample.content_type,
-            )?),
-        }
+    fn written(self, classifier: &Classifier) -> Result<Option<Egress>, NpzError> {
+        let (kind, bytes) = match self {
+            Self::Insight(made) => return Ok(Some(made)),
+            Self::Payload(payload) => (RecordKind::Sample, payload.to_vec()),
+            Self::Tensors(tensors, None) => (RecordKind::Tensors, npz::to_bytes(&tensors)?),
+            Self::Tensors(tensors, Some(sample)) => {
+                let (payload, content_type) = (&sample.payload, &sample.content_type);
+                let whole = npz::with_sample(tensors, payload, content_type)?;
+                (RecordKind::Tensors, npz::to_bytes(&whole)?)
+            }
+        };
+        Ok(classifier.recorded(kind, bytes).ok())
     }
 }

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use hotshoe_base::VirtualClock;
+use hotshoe_egress::HashKeys;
 use hotshoe_engine::Sample;
+use hotshoe_trust::{DataBounds, EffectiveContract};
 
 use super::*;
 
@@ -63,7 +65,10 @@ fn show(recorder: &Recorder, release: &[u8], bytes: usize) {
         sample: Some(sample),
         ..Trace::default()
     };
-    recorder.show(Digest::of(release), Some(&decision), &seen);
+    let contract = EffectiveContract::of(None, &DataBounds::default());
+    let keys = HashKeys::new([0; 32], 1, Clock::system());
+    let classifier = Arc::new(Classifier::new(contract, None, keys));
+    recorder.offer(Digest::of(release), &classifier, Some(&decision), &seen);
 }
 
 fn counts(recorder: &Recorder) -> Counts {
@@ -114,8 +119,8 @@ fn files_are_read_in_pieces() {
         let piece = recorder
             .read("a", number, 0, bytes.len() as u64, 1 << 30)
             .unwrap();
-        assert!(piece.len() as u64 <= MAX_PIECE_BYTES);
-        bytes.extend(piece);
+        assert!(piece.bytes().len() as u64 <= MAX_PIECE_BYTES);
+        bytes.extend(piece.bytes());
     }
     assert_eq!(Blob::of(&bytes), files[0].blob);
     for (number, file, offset) in [(number, 1, 0), (number + 1, 0, 0), (number, 0, u64::MAX)] {
@@ -145,12 +150,12 @@ fn an_invalid_request_is_refused() {
     let recorder = recorder(1, 9, &[]);
     for wrong in ["", "{}", "{\"ask\":\"next\"}", "{\"ask\":\"all\"}"] {
         let refused = recorder.answer(wrong.as_bytes(), None).unwrap_err();
-        let refusal: RefusalBody = serde_json::from_slice(&refused).unwrap();
+        let refusal: RefusalBody = serde_json::from_slice(refused.bytes()).unwrap();
         assert_eq!(refusal.name, "invalid_request", "{wrong}");
     }
     let open = "{\"ask\":\"open\",\"stage\":\"pre\",\"count\":1}";
     let refused = recorder.answer(open.as_bytes(), None).unwrap_err();
-    assert!(String::from_utf8_lossy(&refused).contains("no_release"));
+    assert!(String::from_utf8_lossy(refused.bytes()).contains("no_release"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::SyncSender;
 
+use hotshoe_egress::Egress;
 use hotshoe_link::Responder;
 
 use crate::ending::Ending;
@@ -17,30 +18,21 @@ pub enum ReplyTo {
     /// A file in the watched folder.
     File(WatchedFile),
     /// A local client: a channel with room for one answer.
-    Call(SyncSender<(Ending, Vec<u8>)>),
+    Call(SyncSender<(Ending, Egress)>),
 }
 
 impl ReplyTo {
-    /// Sends the answer. `body` is the JSON of the result or of the error.
-    pub fn send(self, ending: Ending, body: &[u8]) {
+    /// Sends the answer. `body` makes the result or the error, and is called only where that is needed.
+    pub fn send(self, ending: Ending, body: impl FnOnce() -> Egress) {
         match (self, ending) {
             (Self::None, _) => {}
-            (Self::Query(responder), Ending::Result) => responder.reply(body),
-            (Self::Query(responder), _) => {
-                responder.refuse(body);
-            }
-            (Self::File(file), ending) => file.finish(ending, body),
+            (Self::Query(responder), Ending::Result) => responder.reply(body()),
+            (Self::Query(responder), _) => responder.refuse(body()),
+            // The error is recorded.
+            (Self::File(file), Ending::Failure) => file.finish(ending, body().bytes()),
+            (Self::File(file), ending) => file.finish(ending, &[]),
             // The client may have stopped waiting.
-            (Self::Call(caller), ending) => drop(caller.try_send((ending, body.to_vec()))),
-        }
-    }
-
-    /// Whether the JSON of the answer is needed. For a file, the error is recorded.
-    pub const fn wants_body(&self, ending: Ending) -> bool {
-        match self {
-            Self::None => false,
-            Self::Query(_) | Self::Call(_) => true,
-            Self::File(_) => matches!(ending, Ending::Failure),
+            (Self::Call(caller), ending) => drop(caller.try_send((ending, body()))),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The service: the state that senders, workers and the status share.
 
 mod accept;
+mod egress;
 mod figures;
 mod finish;
 mod local_client;
@@ -15,16 +16,18 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hotshoe_base::Clock;
 use hotshoe_config::MESSAGE_OVERHEAD;
+use hotshoe_egress::{Classifier, HashKeys};
 use hotshoe_engine::Sample;
 use hotshoe_link::Link;
 use hotshoe_protocol::event::{KnownKind, Subject};
-use hotshoe_trust::Device;
+use hotshoe_trust::{Device, EffectiveContract};
 use parking_lot::Mutex;
 
 use crate::in_force::InForce;
 use crate::metrics::ModelMeter;
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
+use crate::serving::kept_back::KeptBack;
 use crate::serving::latency::Latency;
 use crate::serving::motion_gate::MotionGate;
 use crate::serving::queue::Queue;
@@ -66,6 +69,10 @@ pub struct Service {
     latency: Latency,
     meter: ModelMeter,
     recorder: Recorder,
+    hash_keys: HashKeys,
+    /// For samples that no release processes.
+    without_release: Classifier,
+    kept_back: KeptBack,
     /// `Some` if a folder is watched.
     failed_files: Option<Arc<FailedFiles>>,
     started: Instant,
@@ -97,6 +104,8 @@ impl Service {
             most,
             clock.clone(),
         );
+        let hash_keys = egress::hash_keys(&config.data_contract, link.key(), &clock);
+        let no_contract = EffectiveContract::of(None, &config.data_contract);
         let watch = config.watch.as_ref();
         let events = published_status.events();
         let failed_files = watch.map(|_| FailedFiles::open(&config.data, Arc::clone(events)));
@@ -122,6 +131,9 @@ impl Service {
                 .with_slots_of(config.governor.period() * PERIODS_OF_A_SLOT),
             meter: ModelMeter::default(),
             recorder,
+            without_release: Classifier::new(no_contract, None, hash_keys.clone()),
+            hash_keys,
+            kept_back: KeptBack::default(),
             failed_files,
             started: clock.now(),
             clock,

@@ -1,9 +1,10 @@
 //! A loaded release with its counts while it serves.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use hotshoe_base::Clock;
+use hotshoe_egress::{Classifier, HashKeys};
 use hotshoe_engine::{Component, Fault};
 use hotshoe_pipeline::{BackOffs, Outcome, Pipeline, Worker};
 use hotshoe_protocol::status::ComponentStatus;
@@ -19,6 +20,7 @@ pub struct ServingRelease {
     back_offs: Arc<BackOffs>,
     /// Instantiated workers for the threads, so that the first samples after a swap do not wait.
     ready: Mutex<Vec<Worker>>,
+    classifier: OnceLock<Arc<Classifier>>,
 }
 
 impl ServingRelease {
@@ -29,6 +31,7 @@ impl ServingRelease {
             observer: Observer::timed_by(clock.clone()),
             back_offs: Arc::new(BackOffs::timed_by(clock)),
             ready: Mutex::default(),
+            classifier: OnceLock::new(),
         })
     }
 
@@ -67,6 +70,15 @@ impl ServingRelease {
     /// The release.
     pub fn release(&self) -> &Verified<Release> {
         self.pipeline.release()
+    }
+
+    /// Decides what of its outputs leaves the device. A release has one, so the keys of the first call are used.
+    pub fn classifier(&self, keys: &HashKeys) -> &Arc<Classifier> {
+        self.classifier.get_or_init(|| {
+            let contract = self.pipeline.contract().clone();
+            let release: &Release = self.pipeline.release();
+            Arc::new(Classifier::new(contract, Some(release), keys.clone()))
+        })
     }
 
     /// The status of its components at `now`.

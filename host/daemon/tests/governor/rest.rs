@@ -12,6 +12,7 @@ use hotshoe_config::{After, WatchConfig};
 use hotshoe_daemon::ending::Ending;
 use hotshoe_daemon::watch::FolderWatch;
 use hotshoe_daemon::watched::FailedFiles;
+use hotshoe_egress::Classifier;
 use hotshoe_tests::DEADLINE;
 
 /// Watches a folder. The sample of the first file ends because the device rests, and all others with a result.
@@ -35,7 +36,7 @@ fn watch(folder: &Path, failed_files: &Arc<FailedFiles>) -> (FolderWatch, Receiv
             } else {
                 Ending::Rest
             };
-            answer.send(ending, b"");
+            answer.send(ending, || Classifier::host(&""));
             sender.send(name).unwrap();
         },
     );

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hotshoe_infer::NamedModel;
-use hotshoe_trust::{Allowed, MAX_TOPIC_BYTES, PIPELINE, is_topic, printable};
+use hotshoe_trust::{
+    Allowed, EffectiveContract, MAX_TOPIC_BYTES, OutputName, PIPELINE, Upload, is_topic, printable,
+};
 use parking_lot::Mutex;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
@@ -48,6 +50,10 @@ pub(crate) struct Services {
     topics: BTreeSet<String>,
     /// Its largest message, in bytes.
     message_bytes: usize,
+    /// The class of its log lines, if they stay on the device.
+    kept_log: Option<String>,
+    /// The class of its metrics, if they stay on the device.
+    kept_metrics: Option<String>,
 }
 
 impl Services {
@@ -72,7 +78,24 @@ impl Services {
             wasi: wasi::WasiConfig::new(name, spec, allowed)?,
             topics: spec.topics.clone(),
             message_bytes: allowed.message_bytes,
+            kept_log: None,
+            kept_metrics: None,
         })
+    }
+
+    /// Keeps its log lines and metrics on the device where this contract says so. Their texts and names are its own, so that only what
+    /// leaves as it is leaves at all.
+    pub(crate) fn within(mut self, contract: &EffectiveContract) -> Self {
+        let kept = |output: OutputName| {
+            let class = contract.text(&output, &self.component);
+            let class = class.filter(|it| it.class.upload != Upload::Yes)?;
+            let (component, class) = (self.component.as_str(), class.name);
+            tracing::info!(component, class, %output, "the data contract keeps this output of the component on the device");
+            Some(class)
+        };
+        let (log, metrics) = (kept(OutputName::Log), kept(OutputName::Metrics));
+        (self.kept_log, self.kept_metrics) = (log, metrics);
+        self
     }
 
     /// The component's name in the release.
@@ -245,6 +268,11 @@ impl Services {
     /// Writes one line of the component to the log, as far as `log-lines` lets it.
     pub(crate) fn write_log(&self, level: log::Level, message: String) {
         let component = self.component.as_str();
+        if let Some(class) = &self.kept_log {
+            self.log_lines_dropped.fetch_add(1, Ordering::Relaxed);
+            count_refused(class, OutputName::Log);
+            return;
+        }
         let (allowed, suppressed) = self.log.lock().take(Instant::now());
         if suppressed > 0 {
             tracing::warn!(target: "component", component, suppressed, "log lines were suppressed");
@@ -301,6 +329,12 @@ impl log::Host for State {
     }
 }
 
+/// Counts what the data contract keeps on the device.
+fn count_refused(class: &str, output: OutputName) {
+    ::metrics::counter!("hotshoe_egress_refused_total", "class" => class.to_owned(), "output" => output.to_string())
+        .increment(1);
+}
+
 /// Metrics that a component has used.
 #[derive(Default)]
 struct MetricNames(BTreeSet<String>);
@@ -321,6 +355,10 @@ impl MetricNames {
 
 impl State {
     fn metric(&self, name: &str) -> Option<(String, String)> {
+        if let Some(class) = &self.services.kept_metrics {
+            count_refused(class, OutputName::Metrics);
+            return None;
+        }
         let component = self.services.component.clone();
         let mut names = self.services.metric_names.lock();
         if names.allow(name) {

@@ -1,14 +1,14 @@
 //! The contents of a release, not verified.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use hotshoe_store::Layout;
 use hotshoe_trust::manifest::Manifest;
 use hotshoe_trust::{
-    Allowed, Component, Digest, ExposedOutput, Mode, Release, ReleaseLimits, Step, pixel_exposure,
-    strict_json,
+    Allowed, Component, DataBounds, Digest, EffectiveContract, ExposedOutput, Mode, Release,
+    ReleaseLimits, Step, pixel_exposure, strict_json,
 };
 use serde::{Deserialize, Serialize};
 use termtree::Tree;
@@ -152,6 +152,7 @@ impl Inspection {
             )),
             Tree::new(format!("pipeline: {}", pipeline(release))),
             Tree::new(format!("may be recorded: {}", recorded(release))),
+            Tree::new(format!("leaves: {}", leaving(release))),
             Tree::new(format!("privacy: {}", privacy(release))),
             self.pixel_branch(),
             self.component_branch(terminal),
@@ -359,6 +360,28 @@ fn recorded(release: &Release) -> String {
     } else {
         kinds.join(", ")
     }
+}
+
+/// The class of each output by the contract of the release alone, and how it leaves.
+fn leaving(release: &Release) -> String {
+    let contract = EffectiveContract::of(Some(release), &DataBounds::default());
+    let mut outputs = vec![
+        ("insight".to_owned(), contract.insight()),
+        ("action".to_owned(), contract.action()),
+    ];
+    let topics: BTreeSet<&String> = release
+        .components
+        .values()
+        .flat_map(|it| &it.topics)
+        .collect();
+    for topic in topics {
+        outputs.push((format!("topic:{topic}"), contract.topic(topic)));
+    }
+    let outputs = outputs.iter().map(|(output, class)| {
+        let upload = class.class.upload;
+        format!("{output} as {} ({upload})", class.name)
+    });
+    outputs.collect::<Vec<_>>().join(", ")
 }
 
 /// The masks of the release.

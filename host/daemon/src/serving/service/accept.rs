@@ -6,7 +6,6 @@ use std::sync::Arc;
 use hotshoe_link::Incoming;
 
 use super::{Job, Service};
-use crate::serving::ServingRelease;
 use crate::serving::answer::ReplyTo;
 use crate::serving::intake;
 use crate::serving::queue::{FullPolicy, PushError, Pushed};
@@ -42,7 +41,7 @@ impl Service {
             let serving = self.serving.load();
             self.fail(
                 &job,
-                serving.as_deref().map(ServingRelease::release),
+                serving.as_deref(),
                 INTAKE,
                 refusal.name(),
                 &refusal.to_string(),
@@ -78,8 +77,7 @@ impl Service {
             return false;
         };
         let serving = self.serving.load();
-        let release = serving.as_deref().map(ServingRelease::release);
-        self.skip(job, release, reason, INTAKE, &message);
+        self.skip(job, serving.as_deref(), reason, INTAKE, &message);
         true
     }
 }

@@ -1,16 +1,14 @@
 //! The end of a sample: it is counted, published, and its sender gets the answer.
 
+use hotshoe_egress::{Answer, Classifier, Egress, Head, Refused};
 use hotshoe_engine::{Action, Fault};
 use hotshoe_link::{LinkError, Topic};
 use hotshoe_pipeline::{Decision, Outcome, RunMode, StageTime};
-use hotshoe_trust::{Release, RestingOutput, Verified};
-use serde::Serialize;
+use hotshoe_trust::RestingOutput;
 
 use super::{Job, Service};
 use crate::ending::Ending;
 use crate::serving::ServingRelease;
-use crate::serving::answer::ReplyTo;
-use crate::serving::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMessage};
 use crate::serving::tally::{DropReason, Settlement, SkipReason};
 
 /// Stage of samples that are dropped.
@@ -21,14 +19,14 @@ impl Service {
     pub(super) fn finish(
         &self,
         job: &Job,
-        release: &Verified<Release>,
+        served: &ServingRelease,
         outcome: Outcome,
         mode: &RunMode,
         is_full: bool,
     ) {
         match outcome.result {
             Ok(decision) => {
-                self.succeed(job, release, &decision, &outcome.stages, mode);
+                self.succeed(job, served, &decision, &outcome.stages, mode);
                 // The shadow runs in full, so that its results are compared with full ones.
                 if let (Some(mirror), true) = (self.shadow.load().as_ref(), is_full) {
                     mirror.offer(&job.sample, decision.insight);
@@ -36,12 +34,12 @@ impl Service {
             }
             Err(error) if error.fault == Fault::Skipped => {
                 let (stage, message) = (&error.stage, &error.message);
-                self.skip(job, Some(release), SkipReason::Component, stage, message);
+                self.skip(job, Some(served), SkipReason::Component, stage, message);
             }
             Err(error) => {
                 self.fail(
                     job,
-                    Some(release),
+                    Some(served),
                     &error.stage,
                     error.fault.name(),
                     &error.message,
@@ -53,7 +51,7 @@ impl Service {
     fn succeed(
         &self,
         job: &Job,
-        release: &Verified<Release>,
+        served: &ServingRelease,
         decision: &Decision,
         stages: &[StageTime],
         mode: &RunMode,
@@ -61,57 +59,57 @@ impl Service {
         let Some(answer) = job.ticket.settle(Settlement::Result) else {
             return;
         };
-        let head = Head::of(&job.sample, Some(release));
+        let classifier = self.classifier(Some(served));
+        let head = Head::of(&job.sample, Some(served.release()));
         let insight = decision.published().then_some(&decision.insight);
         if let Some(insight) = insight
             && !mode.rests_output(RestingOutput::Insight)
         {
             self.publish(
                 Topic::Insight,
-                &InsightMessage {
-                    head,
-                    insight,
-                    stages,
-                },
                 head.id,
+                classifier.insight(head, insight, stages),
             );
         }
         for action in &decision.actions {
-            match action {
-                Action::Publish => {}
-                Action::Send { .. } if mode.rests_output(RestingOutput::Custom) => {}
-                Action::Send {
-                    topic,
-                    content_type,
-                    payload,
-                } => {
-                    let payload = payload.clone();
-                    self.published(
-                        self.link.send(topic, content_type, head.id, payload),
-                        head.id,
-                    );
-                }
-                Action::Drop { .. } | Action::Alert { .. }
-                    if mode.rests_output(RestingOutput::Action) => {}
-                Action::Drop { .. } | Action::Alert { .. } => {
-                    self.publish(Topic::Action, &ActionMessage { head, action }, head.id);
-                }
+            self.act(head, action, classifier, mode);
+        }
+        answer.send(Ending::Result, || {
+            classifier.answer(Answer {
+                head,
+                insight,
+                actions: &decision.actions,
+                stages,
+            })
+        });
+    }
+
+    /// Carries out what a policy decided.
+    fn act(&self, head: Head<'_>, action: &Action, classifier: &Classifier, mode: &RunMode) {
+        match action {
+            Action::Publish => {}
+            Action::Send { .. } if mode.rests_output(RestingOutput::Custom) => {}
+            Action::Send {
+                topic,
+                content_type,
+                payload,
+            } => match classifier.custom(topic, content_type, payload) {
+                Ok(message) => self.published(self.link.send(topic, head.id, message), head.id),
+                Err(refused) => self.kept_back(&refused),
+            },
+            Action::Drop { .. } | Action::Alert { .. }
+                if mode.rests_output(RestingOutput::Action) => {}
+            Action::Drop { .. } | Action::Alert { .. } => {
+                self.publish(Topic::Action, head.id, classifier.action(head, action));
             }
         }
-        let body = AnswerMessage {
-            head,
-            insight,
-            actions: &decision.actions,
-            stages,
-        };
-        reply(answer, Ending::Result, &body);
     }
 
     /// Ends a sample that is left out: counts it and answers its sender. It is not published.
     pub(super) fn skip(
         &self,
         job: &Job,
-        release: Option<&Verified<Release>>,
+        served: Option<&ServingRelease>,
         reason: SkipReason,
         stage: &str,
         message: &str,
@@ -119,24 +117,22 @@ impl Service {
         let Some(answer) = job.ticket.settle(Settlement::Skipped(reason)) else {
             return;
         };
-        let body = ErrorMessage {
-            head: Head::of(&job.sample, release),
-            stage,
-            fault: Fault::Skipped.name(),
-            message,
-        };
+        let head = Head::of(&job.sample, served.map(ServingRelease::release));
         let ending = match reason {
             SkipReason::Rest => Ending::Rest,
             SkipReason::Component | SkipReason::Rate | SkipReason::Motion => Ending::Skip,
         };
-        reply(answer, ending, &body);
+        answer.send(ending, || {
+            let classifier = self.classifier(served);
+            classifier.error(head, stage, Fault::Skipped.name(), message)
+        });
     }
 
     /// Ends a sample that failed: counts, publishes and answers it.
     pub(super) fn fail(
         &self,
         job: &Job,
-        release: Option<&Verified<Release>>,
+        served: Option<&ServingRelease>,
         stage: &str,
         fault: &str,
         message: &str,
@@ -144,22 +140,22 @@ impl Service {
         let Some(answer) = job.ticket.settle(Settlement::Failed { stage, fault }) else {
             return;
         };
-        let body = ErrorMessage {
-            head: Head::of(&job.sample, release),
-            stage,
-            fault,
-            message,
-        };
+        let head = Head::of(&job.sample, served.map(ServingRelease::release));
+        // A message of a component that may not be shown was replaced by the worker.
         tracing::debug!(
-            id = body.head.id,
-            source = body.head.source,
+            id = head.id,
+            source = head.source,
             stage,
             fault,
             message,
             "a sample failed"
         );
-        self.publish(Topic::Error, &body, body.head.id);
-        reply(answer, Ending::Failure, &body);
+        let body = self.classifier(served).error(head, stage, fault, message);
+        self.published(
+            self.link.publish(Topic::Error, head.id, body.clone()),
+            head.id,
+        );
+        answer.send(Ending::Failure, || body);
     }
 
     /// Drops a sample: counts it and answers its sender. It is not published, because there can be many drops. False if the sample had
@@ -169,18 +165,20 @@ impl Service {
             return false;
         };
         let serving = self.serving.load();
-        let body = ErrorMessage {
-            head: Head::of(&job.sample, serving.as_deref().map(ServingRelease::release)),
-            stage: QUEUE,
-            fault: reason.name(),
-            message: "the sample was dropped",
-        };
-        reply(answer, Ending::Drop, &body);
+        let served = serving.as_deref();
+        let head = Head::of(&job.sample, served.map(ServingRelease::release));
+        answer.send(Ending::Drop, || {
+            let classifier = self.classifier(served);
+            classifier.error(head, QUEUE, reason.name(), "the sample was dropped")
+        });
         true
     }
 
-    fn publish(&self, topic: Topic, body: &impl Serialize, id: &str) {
-        self.published(self.link.publish(topic, id, to_json(body)), id);
+    fn publish(&self, topic: Topic, id: &str, body: Result<Egress, Refused>) {
+        match body {
+            Ok(body) => self.published(self.link.publish(topic, id, body), id),
+            Err(refused) => self.kept_back(&refused),
+        }
     }
 
     fn published(&self, published: Result<(), LinkError>, id: &str) {
@@ -189,21 +187,4 @@ impl Service {
             tracing::warn!(id, %error, "cannot publish a message");
         }
     }
-}
-
-/// Sends an answer. The JSON is only produced if it is needed.
-fn reply(answer: ReplyTo, ending: Ending, body: &impl Serialize) {
-    let body = if answer.wants_body(ending) {
-        to_json(body)
-    } else {
-        Vec::new()
-    };
-    answer.send(ending, &body);
-}
-
-fn to_json(body: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(body).unwrap_or_else(|error| {
-        tracing::error!(%error, "cannot write a message as JSON; please report it");
-        b"null".to_vec()
-    })
 }

@@ -123,9 +123,10 @@ impl LocalClient {
                 RecvTimeoutError::Disconnected => CallError::Abandoned,
             })?;
         if ending == Ending::Result {
-            return serde_json::from_slice(&body).map_err(|_| CallError::Abandoned);
+            return serde_json::from_slice(body.bytes()).map_err(|_| CallError::Abandoned);
         }
-        let refused: Refused = serde_json::from_slice(&body).map_err(|_| CallError::Abandoned)?;
+        let refused: Refused =
+            serde_json::from_slice(body.bytes()).map_err(|_| CallError::Abandoned)?;
         Err(CallError::Ended {
             ending,
             stage: refused.stage,

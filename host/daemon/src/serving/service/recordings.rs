@@ -1,5 +1,6 @@
 //! The samples that recordings get, and the requests of their receivers.
 
+use hotshoe_egress::Egress;
 use hotshoe_pipeline::{Outcome, RunMode, Worker};
 
 use super::{Job, Service};
@@ -19,7 +20,9 @@ impl Service {
         }
         let (outcome, seen) = worker.observe(&job.sample, &self.identity, mode);
         let decision = outcome.result.as_ref().ok();
-        self.recorder.offer(served.release(), decision, &seen);
+        let classifier = served.classifier(&self.hash_keys);
+        let release = served.release().digest();
+        self.recorder.offer(release, classifier, decision, &seen);
         outcome
     }
 
@@ -30,9 +33,10 @@ impl Service {
     }
 
     /// Answers a recorder's request.
-    pub fn record_request(&self, request: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
+    pub fn record_request(&self, request: &[u8]) -> Result<Egress, Egress> {
         let serving = self.serving.load();
-        let release = serving.as_deref().map(ServingRelease::release);
-        self.recorder.answer(request, release)
+        let served = serving.as_deref();
+        let served = served.map(|it| (it.release(), &**it.classifier(&self.hash_keys)));
+        self.recorder.answer(request, served)
     }
 }

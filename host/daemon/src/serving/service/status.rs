@@ -84,6 +84,7 @@ impl Service {
                 .as_ref()
                 .map(|failed_files| failed_files.status()),
             audit: view.audit,
+            kept_back: self.kept_back.snapshot(),
             governor: self.published_status.governor(),
             events: self.published_status.events().recent(),
         }

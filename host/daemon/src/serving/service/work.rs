@@ -54,8 +54,7 @@ impl Service {
             *worker = None;
             let time = micros(self.clock.elapsed(began));
             self.observe(served, &self.in_force.load(), SampleOutcome::Trap, time);
-            let release = Some(served.release());
-            self.fail(job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
+            self.fail(job, Some(served), SERVICE, HOST_PANIC, HOST_PANICKED);
         }
     }
 
@@ -90,7 +89,7 @@ impl Service {
         self.record(job, started, &outcome.stages);
         self.meter.update(served.pipeline().models());
         let is_full = in_force.mode.is_none() && in_force.skip_variants == 0;
-        self.finish(job, served.release(), outcome, &mode, is_full);
+        self.finish(job, served, outcome, &mode, is_full);
     }
 
     /// Ends a sample that the plan in force leaves out by now: the rest began while it was queued, or nothing moves in it.
@@ -106,7 +105,7 @@ impl Service {
         } else {
             return false;
         };
-        self.skip(job, Some(served.release()), reason, SERVICE, &message);
+        self.skip(job, Some(served), reason, SERVICE, &message);
         true
     }
 
@@ -183,8 +182,8 @@ impl Service {
             .and_then(|slot| slot.lock().take());
         if let Some(job) = left {
             let serving = self.serving.load();
-            let release = serving.as_deref().map(ServingRelease::release);
-            self.fail(&job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
+            let served = serving.as_deref();
+            self.fail(&job, served, SERVICE, HOST_PANIC, HOST_PANICKED);
         }
     }
 

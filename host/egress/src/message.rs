@@ -1,9 +1,11 @@
 //! The JSON messages of a device. Each has the sample's id and the release that processed it.
 
+use std::collections::BTreeMap;
+
 use hotshoe_engine::{Action, Insight, Sample};
-use hotshoe_pipeline::StageTime;
 use hotshoe_trust::{Digest, Release, Verified};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+use serde_json::Value;
 
 /// The release of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -54,79 +56,97 @@ impl<'a> Head<'a> {
 
 /// The message under `output/insight`.
 #[derive(Debug, Serialize)]
-pub struct InsightMessage<'a> {
+pub(crate) struct InsightMessage<'a, S> {
     /// Which sample.
     #[serde(flatten)]
-    pub head: Head<'a>,
+    pub(crate) head: Head<'a>,
     /// The result.
-    pub insight: &'a Insight,
+    pub(crate) insight: InsightPart<'a>,
     /// How long each stage took.
-    pub stages: &'a [StageTime],
+    pub(crate) stages: &'a [S],
+}
+
+/// An insight as it leaves.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum InsightPart<'a> {
+    /// As it is.
+    Whole(&'a Insight),
+    /// Without some of its fields.
+    Anonymised(Value),
 }
 
 /// The message under `output/action`, for each action except `publish`, which publishes the insight, and `send`, which has its own key.
 #[derive(Debug, Serialize)]
-pub struct ActionMessage<'a> {
+pub(crate) struct ActionMessage<'a> {
     /// Which sample.
     #[serde(flatten)]
-    pub head: Head<'a>,
+    pub(crate) head: Head<'a>,
     /// What the policy decided.
-    pub action: &'a Action,
+    pub(crate) action: &'a Action,
 }
 
 /// The message under `output/error`, and the error reply to a query.
 #[derive(Debug, Serialize)]
-pub struct ErrorMessage<'a> {
+pub(crate) struct ErrorMessage<'a> {
     /// Which sample.
     #[serde(flatten)]
-    pub head: Head<'a>,
+    pub(crate) head: Head<'a>,
     /// The component, model or part of the daemon where it ended.
-    pub stage: &'a str,
+    pub(crate) stage: &'a str,
     /// The stable name under which it is counted.
-    pub fault: &'a str,
+    pub(crate) fault: &'a str,
     /// The message for people.
-    pub message: &'a str,
+    pub(crate) message: &'a str,
+}
+
+/// What a query is answered with.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a, S> {
+    /// Which sample.
+    pub head: Head<'a>,
+    /// The result; `None` if the policy keeps it on the device.
+    pub insight: Option<&'a Insight>,
+    /// All actions.
+    pub actions: &'a [Action],
+    /// How long each stage took.
+    pub stages: &'a [S],
 }
 
 /// The reply to a query.
 #[derive(Debug, Serialize)]
-pub struct AnswerMessage<'a> {
+pub(crate) struct AnswerMessage<'a, S> {
     /// Which sample.
     #[serde(flatten)]
-    pub head: Head<'a>,
-    /// The result; null if the policy keeps it on the device.
-    pub insight: Option<&'a Insight>,
-    /// All actions. Sent messages have their size instead of their payload.
-    #[serde(serialize_with = "without_payloads")]
-    pub actions: &'a [Action],
+    pub(crate) head: Head<'a>,
+    /// The result; null if the policy or the data contract keeps it on the device.
+    pub(crate) insight: Option<InsightPart<'a>>,
+    /// All actions that leave. Sent messages have their size instead of their payload.
+    pub(crate) actions: Vec<ActionSummary<'a>>,
     /// How long each stage took.
-    pub stages: &'a [StageTime],
+    pub(crate) stages: &'a [S],
+    /// The outputs that the data contract keeps on the device, with the stable names of the reasons.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) kept_back: BTreeMap<String, &'static str>,
 }
 
-/// Replaces payloads by their sizes: each payload may be as large as a message, and the reply must fit into one.
-fn without_payloads<S: Serializer>(actions: &[Action], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    #[serde(untagged)]
-    enum ActionSummary<'a> {
-        Sent {
-            action: &'static str,
-            topic: &'a str,
-            content_type: &'a str,
-            bytes: usize,
-        },
-        Other(&'a Action),
-    }
-    serializer.collect_seq(actions.iter().map(|action| match action {
-        Action::Send {
-            topic,
-            content_type,
-            payload,
-        } => ActionSummary::Sent {
-            action: "send",
-            topic,
-            content_type,
-            bytes: payload.len(),
-        },
-        other => ActionSummary::Other(other),
-    }))
+/// An action in an answer. Payloads are replaced by their sizes: each may be as large as a message, and the answer must fit into one.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum ActionSummary<'a> {
+    /// A message of a policy.
+    Sent {
+        /// `send`.
+        action: &'static str,
+        /// Its topic.
+        topic: &'a str,
+        /// Its media type.
+        content_type: &'a str,
+        /// Its size.
+        bytes: usize,
+    },
+    /// Another action as it is.
+    Whole(&'a Action),
+    /// Another action without its text.
+    WithoutText(Action),
 }
