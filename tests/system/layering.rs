@@ -59,7 +59,7 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
 }
 
 /// The host's crates from bottom to top: each may use those above it in this list, and no others.
-const LAYERS: [&str; 25] = [
+const LAYERS: [&str; 26] = [
     "hotshoe-base",
     "hotshoe-http",
     "hotshoe-trust",
@@ -76,6 +76,7 @@ const LAYERS: [&str; 25] = [
     "hotshoe-delivery",
     "hotshoe-senses",
     "hotshoe-outbox",
+    "hotshoe-collect",
     "hotshoe-daemon",
     "hotshoe-oip",
     "hotshoe-devkit",

@@ -113,6 +113,14 @@ pub enum ConfigError {
         /// The name.
         name: String,
     },
+    /// Nothing that can be durable.
+    #[error(
+        "`outbox.durable` names `{output}`, which is not an output: use `insight`, `action`, or `custom:` and a topic of at most 121 bytes"
+    )]
+    UnknownOutput {
+        /// The name.
+        output: String,
+    },
     /// A key that requires another one.
     #[error("`{key}` needs `{needed}` as well")]
     Needs {

@@ -23,6 +23,7 @@ mod inference;
 mod log;
 mod metrics;
 mod oip;
+mod outbox;
 mod record;
 mod session;
 
@@ -40,6 +41,9 @@ pub use self::inference::{
 pub use self::log::{DEFAULT_FILTER, LogConfig, MAX_LINES_PER_SECOND, filter};
 pub use self::metrics::MetricsConfig;
 pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig};
+pub use self::outbox::{
+    CUSTOM_PREFIX, MAX_DURABLE, OutboxConfig, OutboxPriority, OutboxZenohConfig,
+};
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{
     LEAST_MESSAGE_BYTES, MAX_SESSIONS, MESSAGE_OVERHEAD, TlsConfig, ZenohConfig, ZenohMode,
@@ -131,6 +135,9 @@ pub struct Config {
     /// Messages of policies.
     #[serde(default)]
     pub output: OutputConfig,
+    /// Outputs that must arrive: they are kept on the disk until a collector has them.
+    #[serde(default)]
+    pub outbox: OutboxConfig,
     /// The log on standard error.
     #[serde(default)]
     pub log: LogConfig,
@@ -361,6 +368,7 @@ impl Config {
         self.governor.check()?;
         self.record.check()?;
         self.privacy.check()?;
+        self.outbox.check()?;
         self.log.check()?;
         self.check_shared_data()?;
         access::check(self)?;

@@ -80,6 +80,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         record,
         privacy: _,
         output: _,
+        outbox: _,
         folders: _,
         network: _,
         shared_data: _,

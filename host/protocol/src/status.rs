@@ -1,6 +1,7 @@
 //! The status of a device, as JSON under its `status` key.
 
 mod governor;
+mod outbox;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ pub use governor::{
     ThermalStatus, WaitStatus,
 };
 pub use hotshoe_base::supervisor::{PartState, PartStatus};
+pub use outbox::{OutboxError, OutboxStatus, OutletState, OutletStatus};
 
 /// The status of a device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,6 +106,9 @@ pub struct Status {
     /// The last signed head of the audit log. `None` without a key, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<SignedHead>,
+    /// What must arrive. `None` without durable outputs, and from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbox: Option<OutboxStatus>,
     /// The sensors of the device and the plan in force. `None` without `governor.enabled`, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub governor: Option<GovernorStatus>,

@@ -2,8 +2,10 @@
 
 use hotshoe_engine::{Action, Insight, Sample};
 use hotshoe_pipeline::StageTime;
+use hotshoe_protocol::outbox::encode_payload;
 use hotshoe_trust::{Digest, Release, Verified};
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// The release of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -72,6 +74,38 @@ pub struct ActionMessage<'a> {
     pub head: Head<'a>,
     /// What the policy decided.
     pub action: &'a Action,
+}
+
+/// What is kept of a policy's message until it has arrived. The live message has the payload alone.
+#[derive(Debug, Serialize)]
+pub struct CustomMessage<'a> {
+    /// Which sample.
+    #[serde(flatten)]
+    head: Head<'a>,
+    /// Its topic.
+    topic: &'a str,
+    /// Its media type.
+    content_type: &'a str,
+    /// The payload, where it is JSON in one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Box<RawValue>>,
+    /// The payload, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+}
+
+impl<'a> CustomMessage<'a> {
+    /// The message of a policy about a sample.
+    pub fn new(head: Head<'a>, topic: &'a str, content_type: &'a str, payload: &[u8]) -> Self {
+        let (payload, payload_base64) = encode_payload(payload);
+        Self {
+            head,
+            topic,
+            content_type,
+            payload,
+            payload_base64,
+        }
+    }
 }
 
 /// The message under `output/error`, and the error reply to a query.

@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 
 use crate::in_force::InForce;
 use crate::metrics::ModelMeter;
+use crate::outbox::DurableOutputs;
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
 use crate::serving::latency::Latency;
@@ -64,6 +65,8 @@ pub struct Service {
     latency: Latency,
     meter: ModelMeter,
     recorder: Recorder,
+    /// `Some` if outputs are durable.
+    outbox: Option<Arc<DurableOutputs>>,
     /// `Some` if a folder is watched.
     failed_files: Option<Arc<FailedFiles>>,
     started: Instant,
@@ -74,11 +77,12 @@ pub struct Service {
 
 impl Service {
     /// A service without workers; see [`Service::spawn_workers`].
-    pub fn new(
+    pub(crate) fn new(
         running: Arc<RunningConfig>,
         serving: Option<Arc<ServingRelease>>,
         published_status: Arc<PublishedStatus>,
         link: Arc<Link>,
+        outbox: Option<Arc<DurableOutputs>>,
     ) -> Arc<Self> {
         let clock = link.parts().clock().clone();
         let config = running.config();
@@ -120,6 +124,7 @@ impl Service {
                 .with_slots_of(config.governor.period() * PERIODS_OF_A_SLOT),
             meter: ModelMeter::default(),
             recorder,
+            outbox,
             failed_files,
             started: clock.now(),
             clock,

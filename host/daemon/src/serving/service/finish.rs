@@ -1,5 +1,6 @@
 //! The end of a sample: it is counted, published, and its sender gets the answer.
 
+use hotshoe_config::CUSTOM_PREFIX;
 use hotshoe_engine::{Action, Fault};
 use hotshoe_link::{LinkError, Topic};
 use hotshoe_pipeline::{Decision, Outcome, RunMode, StageTime};
@@ -10,11 +11,16 @@ use super::{Job, Service};
 use crate::ending::Ending;
 use crate::serving::ServingRelease;
 use crate::serving::answer::ReplyTo;
-use crate::serving::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMessage};
+use crate::serving::output::{
+    ActionMessage, AnswerMessage, CustomMessage, ErrorMessage, Head, InsightMessage,
+};
 use crate::serving::tally::{DropReason, Settlement, SkipReason};
 
 /// Stage of samples that are dropped.
 const QUEUE: &str = "queue";
+/// The names of outputs in `outbox.durable`.
+const INSIGHT: &str = "insight";
+const ACTION: &str = "action";
 
 impl Service {
     /// Ends a sample that was processed in `mode`. `is_full` says that the mode leaves nothing out.
@@ -63,40 +69,20 @@ impl Service {
         };
         let head = Head::of(&job.sample, Some(release));
         let insight = decision.published().then_some(&decision.insight);
+        let mut durable = Vec::new();
         if let Some(insight) = insight
             && !mode.rests_output(RestingOutput::Insight)
         {
-            self.publish(
-                Topic::Insight,
-                &InsightMessage {
-                    head,
-                    insight,
-                    stages,
-                },
-                head.id,
-            );
+            let body = to_json(&InsightMessage {
+                head,
+                insight,
+                stages,
+            });
+            durable.extend(self.keep(INSIGHT, || body.clone()));
+            self.published(self.link.publish(Topic::Insight, head.id, body), head.id);
         }
         for action in &decision.actions {
-            match action {
-                Action::Publish => {}
-                Action::Send { .. } if mode.rests_output(RestingOutput::Custom) => {}
-                Action::Send {
-                    topic,
-                    content_type,
-                    payload,
-                } => {
-                    let payload = payload.clone();
-                    self.published(
-                        self.link.send(topic, content_type, head.id, payload),
-                        head.id,
-                    );
-                }
-                Action::Drop { .. } | Action::Alert { .. }
-                    if mode.rests_output(RestingOutput::Action) => {}
-                Action::Drop { .. } | Action::Alert { .. } => {
-                    self.publish(Topic::Action, &ActionMessage { head, action }, head.id);
-                }
-            }
+            durable.extend(self.act(head, action, mode));
         }
         let body = AnswerMessage {
             head,
@@ -104,7 +90,55 @@ impl Service {
             actions: &decision.actions,
             stages,
         };
-        reply(answer, Ending::Result, &body);
+        let Some(outbox) = self.outbox.as_ref().filter(|_| !durable.is_empty()) else {
+            return reply(answer, Ending::Result, &body);
+        };
+        // Once it is answered, it is durable.
+        let body = body_for(&answer, Ending::Result, &body);
+        outbox.after(durable, move || answer.send(Ending::Result, &body));
+    }
+
+    /// Publishes an action, and keeps it where it is durable.
+    fn act(
+        &self,
+        head: Head<'_>,
+        action: &Action,
+        mode: &RunMode,
+    ) -> Option<hotshoe_outbox::Ticket> {
+        match action {
+            Action::Publish => None,
+            Action::Send { .. } if mode.rests_output(RestingOutput::Custom) => None,
+            Action::Send {
+                topic,
+                content_type,
+                payload,
+            } => {
+                let kept = self.keep(&format!("{CUSTOM_PREFIX}{topic}"), || {
+                    to_json(&CustomMessage::new(head, topic, content_type, payload))
+                });
+                let sent = self
+                    .link
+                    .send(topic, content_type, head.id, payload.clone());
+                self.published(sent, head.id);
+                kept
+            }
+            Action::Drop { .. } | Action::Alert { .. }
+                if mode.rests_output(RestingOutput::Action) =>
+            {
+                None
+            }
+            Action::Drop { .. } | Action::Alert { .. } => {
+                let body = to_json(&ActionMessage { head, action });
+                let kept = self.keep(ACTION, || body.clone());
+                self.published(self.link.publish(Topic::Action, head.id, body), head.id);
+                kept
+            }
+        }
+    }
+
+    /// Keeps an output until it has arrived, if it is durable.
+    fn keep(&self, output: &str, body: impl FnOnce() -> Vec<u8>) -> Option<hotshoe_outbox::Ticket> {
+        self.outbox.as_ref()?.offer(output, body)
     }
 
     /// Ends a sample that is left out: counts it and answers its sender. It is not published.
@@ -193,12 +227,17 @@ impl Service {
 
 /// Sends an answer. The JSON is only produced if it is needed.
 fn reply(answer: ReplyTo, ending: Ending, body: &impl Serialize) {
-    let body = if answer.wants_body(ending) {
+    let body = body_for(&answer, ending, body);
+    answer.send(ending, &body);
+}
+
+/// The JSON of an answer; empty where none is needed.
+fn body_for(answer: &ReplyTo, ending: Ending, body: &impl Serialize) -> Vec<u8> {
+    if answer.wants_body(ending) {
         to_json(body)
     } else {
         Vec::new()
-    };
-    answer.send(ending, &body);
+    }
 }
 
 fn to_json(body: &impl Serialize) -> Vec<u8> {

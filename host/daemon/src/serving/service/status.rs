@@ -84,6 +84,7 @@ impl Service {
                 .as_ref()
                 .map(|failed_files| failed_files.status()),
             audit: view.audit,
+            outbox: self.outbox.as_ref().map(|outbox| outbox.status()),
             governor: self.published_status.governor(),
             events: self.published_status.events().recent(),
         }
