@@ -84,6 +84,8 @@ mod nn;
 mod oci;
 #[path = "system/oip.rs"]
 mod oip;
+#[path = "system/outbox.rs"]
+mod outbox;
 #[path = "system/page.rs"]
 mod page;
 #[path = "system/pictures.rs"]
