@@ -74,6 +74,8 @@ mod model;
 mod models;
 #[path = "system/modes.rs"]
 mod modes;
+#[path = "system/mqtt.rs"]
+mod mqtt;
 #[path = "system/names.rs"]
 mod names;
 #[path = "system/namespace.rs"]

@@ -121,6 +121,30 @@ pub enum ConfigError {
         /// The name.
         output: String,
     },
+    /// The URL of a broker.
+    #[error(
+        "`outbox.mqtt.url = \"{url}\"` is not a broker: write `mqtts://HOST:PORT`, or `mqtt://` without TLS"
+    )]
+    MqttUrl {
+        /// The URL.
+        url: String,
+    },
+    /// A broker on another machine without TLS.
+    #[error(
+        "`outbox.mqtt.url = \"{url}\"` is beyond loopback without TLS: use `mqtts://`, or accept it by `outbox.mqtt.insecure = true`"
+    )]
+    InsecureBroker {
+        /// The URL.
+        url: String,
+    },
+    /// A prefix of topics.
+    #[error(
+        "`outbox.mqtt.topic-prefix = \"{prefix}\"` cannot begin a topic: use 1 to 128 bytes without `+` and `#`, and not `$` at first"
+    )]
+    TopicPrefix {
+        /// The prefix.
+        prefix: String,
+    },
     /// A key that requires another one.
     #[error("`{key}` needs `{needed}` as well")]
     Needs {

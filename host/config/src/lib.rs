@@ -42,7 +42,8 @@ pub use self::log::{DEFAULT_FILTER, LogConfig, MAX_LINES_PER_SECOND, filter};
 pub use self::metrics::MetricsConfig;
 pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig};
 pub use self::outbox::{
-    CUSTOM_PREFIX, MAX_DURABLE, OutboxConfig, OutboxPriority, OutboxZenohConfig,
+    CUSTOM_PREFIX, MAX_DURABLE, MqttUrl, OutboxConfig, OutboxMqttConfig, OutboxPriority,
+    OutboxZenohConfig,
 };
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{
@@ -326,6 +327,7 @@ impl Config {
         config.zenoh.resolve(folder);
         config.inference.resolve(folder);
         config.governor.resolve(folder);
+        config.outbox.resolve(folder);
         access::resolve(&mut config, folder);
         if let Some(oip) = &mut config.oip {
             oip.resolve(folder);

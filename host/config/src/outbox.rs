@@ -1,12 +1,17 @@
 //! `[outbox]`: outputs that must arrive.
 
+mod mqtt;
+
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::check_range;
 use crate::error::ConfigError;
+
+pub use mqtt::{MqttUrl, OutboxMqttConfig};
 
 /// What the name of a policy's output begins with; the rest is its topic.
 pub const CUSTOM_PREFIX: &str = "custom:";
@@ -45,6 +50,8 @@ pub struct OutboxConfig {
     pub bytes_per_second: u64,
     /// Delivery to `hotshoe collect`.
     pub zenoh: OutboxZenohConfig,
+    /// Delivery to a broker of MQTT in place of collectors. Default: none.
+    pub mqtt: Option<OutboxMqttConfig>,
 }
 
 /// The importance of a durable output: what is delivered first and lost last.
@@ -86,6 +93,7 @@ impl Default for OutboxConfig {
             records_per_second: 1_000,
             bytes_per_second: 1 << 20,
             zenoh: OutboxZenohConfig::default(),
+            mqtt: None,
         }
     }
 }
@@ -106,7 +114,14 @@ impl OutboxConfig {
         Duration::from_millis(self.commit_window_ms)
     }
 
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        if let Some(mqtt) = &mut self.mqtt {
+            mqtt.resolve(folder);
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.mqtt.as_ref().map_or(Ok(()), OutboxMqttConfig::check)?;
         let count = self.durable.len() as u64;
         check_range("number of outbox.durable", count, 0, MAX_DURABLE as u64)?;
         for output in self.durable.keys() {

@@ -1,9 +1,10 @@
-//! Outputs that must arrive: they are kept in the outbox, and delivered to the collectors of the site (0083).
+//! Outputs that must arrive: they are kept in the outbox, and delivered to the collectors of the site, or to a broker of MQTT (0083).
 //!
 //! A worker offers an output and goes on. The answer to its sample is sent once the output is on the disk.
 
 mod delivery;
 mod figures;
+mod mqtt;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -97,7 +98,7 @@ impl DurableOutputs {
     }
 }
 
-/// The threads of the outbox: `outbox` writes, `outbox-answers` sends answers, and `outbox-zenoh` delivers.
+/// The threads of the outbox: `outbox` writes, `outbox-answers` sends answers, and `outbox-delivery` delivers.
 pub(crate) struct OutboxPart {
     outputs: Arc<DurableOutputs>,
     wake: Arc<Wake>,
@@ -290,7 +291,7 @@ fn deliver(
     woken: Receiver<()>,
     runs: std::sync::mpsc::Sender<Infallible>,
 ) {
-    let started = supervisor.restarted("outbox-zenoh", move || {
+    let started = supervisor.restarted("outbox-delivery", move || {
         let _ = &runs;
         delivery.run(&woken).map_err(|error| error.to_string())
     });

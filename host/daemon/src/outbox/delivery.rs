@@ -1,4 +1,5 @@
-//! The thread that delivers: a batch at a time, by priority, at a bounded rate, as soon as a collector is there.
+//! The thread that delivers: a batch at a time, by priority, at a bounded rate, as soon as a collector is there. Or to a broker, as soon as it can be
+//! reached.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -19,9 +20,11 @@ use uuid::Uuid;
 
 use super::Wake;
 use super::figures::Figures;
+use super::mqtt::Mqtt;
 
-/// The name of the outlet in the status.
-const NAME: &str = "zenoh";
+/// The names of the outlets in the status.
+const ZENOH: &str = "zenoh";
+const MQTT: &str = "mqtt";
 /// Most records of a batch.
 const BATCH_RECORDS: usize = 256;
 /// Bytes of the payloads of a batch: 256 KiB, or one record.
@@ -42,6 +45,8 @@ pub(super) struct Delivery {
     /// Of this run.
     session: String,
     is_enabled: bool,
+    /// In place of collectors.
+    mqtt: Option<Mqtt>,
     statements: Statements,
     outbox: Outbox,
     trust: Arc<ArcSwap<TrustRoot>>,
@@ -50,6 +55,14 @@ pub(super) struct Delivery {
     figures: Arc<Figures>,
     bucket: TokenBucket,
     clock: Clock,
+}
+
+/// A batch that is to be sent.
+struct Next {
+    batch: Batch,
+    /// The batch on the wire.
+    body: Vec<u8>,
+    items: Vec<Item>,
 }
 
 /// Why a batch was not delivered.
@@ -93,6 +106,7 @@ impl Delivery {
             device: config.device.clone(),
             session: Uuid::new_v4().simple().to_string(),
             is_enabled: config.outbox.zenoh.enabled,
+            mqtt: Mqtt::of(config),
             statements: config.deploy.statements,
             outbox: outbox.clone(),
             trust,
@@ -109,6 +123,10 @@ impl Delivery {
     /// # Errors
     /// [`LinkError`] if collectors cannot be followed.
     pub(super) fn run(&mut self, woken: &Receiver<()>) -> Result<(), LinkError> {
+        if self.mqtt.is_some() {
+            self.run_mqtt(woken);
+            return Ok(());
+        }
         if !self.is_enabled {
             while !self.wake.is_stopping() {
                 self.figures.refresh(&self.outbox.stats());
@@ -116,7 +134,7 @@ impl Delivery {
             }
             return Ok(());
         }
-        self.figures.set_name(NAME);
+        self.figures.set_name(ZENOH);
         let wake = Arc::clone(&self.wake);
         let collectors = self.link.collectors(move || wake.wake())?;
         let mut pause = FIRST_PAUSE;
@@ -155,19 +173,79 @@ impl Delivery {
         let _ = self.clock.recv_until(woken, self.clock.deadline(time));
     }
 
-    /// Delivers the next batch to the first collector that takes it. False if none does.
-    fn deliver(&mut self, collectors: &Collectors, woken: &Receiver<()>) -> bool {
+    /// Delivers to the broker until the daemon stops.
+    fn run_mqtt(&mut self, woken: &Receiver<()>) {
+        self.figures.set_name(MQTT);
+        let mut pause = FIRST_PAUSE;
+        while !self.wake.is_stopping() {
+            self.figures.refresh(&self.outbox.stats());
+            if !self.outbox.wait(self.clock.deadline(REFRESH)) {
+                let broker = self.mqtt.as_ref().filter(|broker| broker.is_connected());
+                let peer = broker.map(Mqtt::peer);
+                self.figures.set_outlet(OutletState::Idle, peer.as_deref());
+                continue;
+            }
+            if self.publish(woken) {
+                pause = FIRST_PAUSE;
+            } else {
+                self.pause(woken, pause);
+                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    /// Publishes the next batch to the broker. False if it did not take all of it.
+    fn publish(&mut self, woken: &Receiver<()>) -> bool {
+        let Next { batch, items, .. } = match self.next(woken) {
+            Ok(Some(next)) => next,
+            Ok(None) => return true,
+            Err(()) => return false,
+        };
+        let Some(broker) = &mut self.mqtt else {
+            return false;
+        };
+        let peer = broker.peer();
+        let (taken, error) = broker.publish(&batch);
+        let mut records = 0;
+        for item in items.iter().take(taken) {
+            let (source, from, to) = item.range();
+            // It may have expired meanwhile.
+            if self.outbox.acknowledge(source, &[(from, to)]).is_ok() {
+                records += u64::from(matches!(item, Item::Record(_)));
+            }
+        }
+        self.figures.delivered(records);
+        self.figures.refresh(&self.outbox.stats());
+        match error {
+            None => {
+                self.figures
+                    .set_outlet(OutletState::Delivering, Some(&peer));
+                true
+            }
+            Some(error) => {
+                self.note_failure(&peer, error.name(), chain(&error));
+                false
+            }
+        }
+    }
+
+    fn note_failure(&self, peer: &str, name: &str, cause: String) {
+        if self.figures.set_failure(peer, name, cause.clone()) {
+            tracing::warn!(name, cause, "a batch of the outbox was not delivered");
+        }
+    }
+
+    /// The next batch with its bytes, once the rate allows it. `None` if there is nothing, or the daemon stops.
+    fn next(&mut self, woken: &Receiver<()>) -> Result<Option<Next>, ()> {
         let items = match self.outbox.next_batch(BATCH_RECORDS, BATCH_BYTES) {
             Ok(items) => items,
             Err(error) => {
-                let message = chain(&error);
-                tracing::warn!(cause = message, "the outbox cannot be read");
-                self.figures.set_failure("", error.name(), message);
-                return false;
+                self.note_failure("", error.name(), chain(&error));
+                return Err(());
             }
         };
         if items.is_empty() {
-            return true;
+            return Ok(None);
         }
         self.figures.refresh(&self.outbox.stats());
         let batch = self.batch(&items);
@@ -175,9 +253,19 @@ impl Delivery {
         while let Err(wait) = self.bucket.take(self.clock.now(), items.len(), body.len()) {
             self.pause(woken, wait);
             if self.wake.is_stopping() {
-                return true;
+                return Ok(None);
             }
         }
+        Ok(Some(Next { batch, body, items }))
+    }
+
+    /// Delivers the next batch to the first collector that takes it. False if none does.
+    fn deliver(&mut self, collectors: &Collectors, woken: &Receiver<()>) -> bool {
+        let Next { batch, body, items } = match self.next(woken) {
+            Ok(Some(next)) => next,
+            Ok(None) => return true,
+            Err(()) => return false,
+        };
         for collector in collectors.names() {
             let peer = Some(collector.as_str());
             self.figures.set_outlet(OutletState::Delivering, peer);
@@ -187,12 +275,7 @@ impl Delivery {
                     self.figures.refresh(&self.outbox.stats());
                     return true;
                 }
-                Err(error) => {
-                    let (name, cause) = (error.name().to_owned(), chain(&error));
-                    if self.figures.set_failure(&collector, &name, cause.clone()) {
-                        tracing::warn!(name, cause, "a batch of the outbox was not delivered");
-                    }
-                }
+                Err(error) => self.note_failure(&collector, error.name(), chain(&error)),
             }
         }
         false
