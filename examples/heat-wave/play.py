@@ -133,11 +133,15 @@ full = {FULL_FAN}
         new.write_text(f"{celsius * 1000:.0f}\n")
         os.rename(new, self.zone / "temp")
 
+    def waiting(self):
+        """Pictures that wait. The daemon has folders of its own in the watched folder."""
+        return [name for name in os.listdir(self.inbox) if name.endswith(".png")]
+
     def feed(self, is_over):
         """Puts pictures into the watched folder until told to stop."""
         number = 0
         while not is_over.wait(1 / PICTURES_PER_SECOND):
-            if len(os.listdir(self.inbox)) < MOST_WAITING:
+            if len(self.waiting()) < MOST_WAITING:
                 new = self.folder / "new.png"
                 shutil.copyfile(PICTURE, new)
                 os.rename(new, self.inbox / f"{number}.png")
@@ -193,12 +197,13 @@ def counts(board):
     def settled():
         status = board.status()
         found = status and status["counters"]
-        is_settled = found and found["in_flight"] == 0 and not os.listdir(board.inbox)
+        is_settled = found and found["in_flight"] == 0 and not board.waiting()
         return found if is_settled else None
 
     found = until("the last samples end", settled)
     names = ("accepted", "results", "skipped", "failed", "in_flight")
-    return {name: found[name] for name in names} | {"dropped": sum(found["dropped"].values())}
+    dropped = sum(found["dropped"].values())
+    return {name: found[name] for name in names} | {"dropped": dropped}, found["skipped_by"]
 
 
 def main():
@@ -220,12 +225,12 @@ def main():
             play(board, 0.0 if quick else 3.0)
             is_over.set()
             feeder.join()
-            ended = counts(board)
+            ended, skipped_by = counts(board)
         finally:
             is_over.set()
             daemon.terminate()
             daemon.wait()
-    print(json.dumps(ended))
+    print(json.dumps(ended | {"skipped_by": skipped_by}))
     accounted = sum(count for name, count in ended.items() if name != "accepted")
     return 0 if ended["accepted"] == accounted else 1
 

@@ -234,7 +234,7 @@ const TIME_CALLS: [&str; 11] = [
 ];
 
 /// The files that use the system's time, with the reason; the rest is in decision 0042.
-const SYSTEM_TIME: [(&str, &str); 15] = [
+const SYSTEM_TIME: [(&str, &str); 17] = [
     ("daemon/src/control.rs", "time limits of a Unix socket"),
     (
         "daemon/src/log/limit.rs",
@@ -246,6 +246,10 @@ const SYSTEM_TIME: [(&str, &str); 15] = [
     ),
     ("daemon/src/metrics/endpoint.rs", "it runs on tokio"),
     ("daemon/src/serving/queue.rs", "the default of a queue"),
+    (
+        "daemon/src/governor/outputs.rs",
+        "time limits of writes by the kernel",
+    ),
     ("link/src/bench.rs", "measures Zenoh"),
     ("link/src/client.rs", "waits for Zenoh's channels"),
     ("link/src/fleet.rs", "waits for Zenoh's channels"),
@@ -257,6 +261,10 @@ const SYSTEM_TIME: [(&str, &str); 15] = [
     (
         "pipeline/src/infer.rs",
         "deadlines of the executor, which keeps the system's time",
+    ),
+    (
+        "pipeline/src/privacy.rs",
+        "the deadline of native pixel operations",
     ),
     ("pipeline/src/self_test.rs", "measures self-tests"),
     ("pipeline/src/worker.rs", "measures steps"),

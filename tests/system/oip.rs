@@ -2,6 +2,8 @@
 
 #[path = "oip/guarded.rs"]
 mod guarded;
+#[path = "oip/resting.rs"]
+mod resting;
 #[path = "oip/swapped.rs"]
 mod swapped;
 #[path = "oip/triton.rs"]

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use hotshoe_tests::until;
 use serde_json::{Value, json};
 
 use crate::proxy::Cable;
@@ -202,4 +203,38 @@ fn a_damaged_file_is_set_aside_and_the_site_s_replica_restores_it() {
     assert_eq!(line.local(&["get", "list"])["value"], json!([]));
     line.site(&["sync"]);
     assert_eq!(line.local(&["get", "list"])["value"], json!([1, 2]));
+}
+
+#[test]
+fn a_write_on_the_device_is_in_its_audit_log_and_a_read_is_not() {
+    let line = Line::new();
+    let _daemon = line.run();
+    line.local(&["set", "latest", "1"]);
+    line.local(&["get", "latest"]);
+    line.local(&["list"]);
+    let data = line.text("data");
+    let refused = failure(["shared-data", "append", "latest", "2", "--data", &data]);
+    assert!(refused.starts_with("other_rule: "), "{refused}");
+    let commands = || -> Vec<Value> {
+        let shown = [
+            "audit", "show", "--data", &data, "--kind", "command", "--json",
+        ];
+        serde_json::from_str(&success(shown)).unwrap()
+    };
+    until("the commands are recorded", || commands().len() == 2);
+    let expected = [
+        (json!({"set": {"name": "latest", "value": 1}}), "done"),
+        (
+            json!({"append": {"name": "latest", "value": 2}}),
+            "other_rule",
+        ),
+    ];
+    for (record, (action, outcome)) in commands().iter().zip(expected) {
+        assert_eq!(record["actor"]["who"], "operator");
+        let details = &record["details"];
+        assert_eq!(details["command"], "shared-data");
+        assert_eq!(details["outcome"], outcome);
+        let found: Value = serde_json::from_str(details["action"].as_str().unwrap()).unwrap();
+        assert_eq!(found, action);
+    }
 }

@@ -1,6 +1,7 @@
 //! The rules for heat, charge, latency and backends. Each has wishes, and the strictest of all wishes become the plan.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hotshoe_sdk::governor::{
     Avoidance, DeviceState, Drive, Interval, Mode, Plan, Severity, Window,
@@ -14,18 +15,27 @@ const MICROS: u64 = 1_000_000;
 
 pub(crate) fn plan(state: &DeviceState, by: &Thresholds, memory: &mut Memory) -> Plan {
     let hold_us = by.missing_sensor_s.saturating_mul(MICROS);
+    let at_us = monotonic_us(state);
+    let is_gone = |zone: &str| state.thermal_zones.iter().all(|it| it.name != zone);
     memory
         .heat
-        .update(hottest(state, by), hold_us, state.now_us);
+        .update(hottest(state, by), is_gone, hold_us, at_us);
     memory
         .charge
-        .update(charge(state, by), hold_us, state.now_us);
+        .update(charge(state, by), |_| false, hold_us, at_us);
     let mut wishes = Wishes::default();
     heat(state, by, memory, &mut wishes);
     battery(by, memory, &mut wishes);
     latency(state, by, &mut memory.latency_level, &mut wishes);
     backends(state, by, &mut wishes);
     wishes.into_plan()
+}
+
+/// The time since the start of the system, which a clock that is set does not change; else the time of day.
+fn monotonic_us(state: &DeviceState) -> u64 {
+    let uptime = state.uptime_seconds.map(Duration::try_from_secs_f64);
+    let uptime = uptime.and_then(|it| u64::try_from(it.ok()?.as_micros()).ok());
+    uptime.unwrap_or(state.now_us)
 }
 
 fn hottest(state: &DeviceState, by: &Thresholds) -> Option<Value> {
@@ -36,17 +46,19 @@ fn hottest(state: &DeviceState, by: &Thresholds) -> Option<Value> {
         level: over(hottest.celsius),
         held: over(hottest.celsius + by.celsius_margin),
         reason: format!("the hottest thermal zone has {:.1} C", hottest.celsius),
+        sensor: Some(hottest.name.clone()),
     })
 }
 
 fn heat(state: &DeviceState, by: &Thresholds, memory: &Memory, wishes: &mut Wishes) {
     let (level, reason) = (memory.heat.level, &memory.heat.reason);
     if memory.heat.is_missing() {
-        wishes.alert(
-            "no-temperature",
-            Severity::Warning,
-            "no thermal zone has a value",
-        );
+        let reason = if state.thermal_zones.is_empty() {
+            "no thermal zone has a value"
+        } else {
+            "the hottest thermal zone has no value any more"
+        };
+        wishes.alert("no-temperature", Severity::Warning, reason);
     }
     if level == 0 {
         return;
@@ -85,6 +97,7 @@ fn charge(state: &DeviceState, by: &Thresholds) -> Option<Value> {
         level: of(percent),
         held: of(percent - by.charge_margin_percent),
         reason: format!("the batteries have {percent:.0} %"),
+        sensor: None,
     })
 }
 

@@ -14,6 +14,8 @@ use crate::segments::{HEAD, Line, Segment, read_segments};
 
 /// Most findings that are listed; further ones are only counted.
 pub const MAX_FINDINGS: usize = 100;
+/// Most records at the end of a log that no signature covers: a daemon signs after 64 and a write, and commands without it add theirs.
+const MAX_UNSIGNED_RECORDS: u64 = 256;
 
 /// What the log is compared with.
 #[derive(Debug, Clone, Default)]
@@ -206,6 +208,14 @@ impl Reader<'_> {
             }
         }
         let first = self.checked.first.unwrap_or(0);
+        let after = self
+            .checked
+            .signed_through
+            .unwrap_or_else(|| first.saturating_sub(1));
+        let records = last.saturating_sub(after);
+        if !self.expected.keys.is_empty() && records > MAX_UNSIGNED_RECORDS {
+            self.find(Finding::UnsignedRecords { after, records });
+        }
         if let Some(head) = self.expected.head
             && head.sequence < first
             && !self.removed.iter().any(|removed| removed.head == head)

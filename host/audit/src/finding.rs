@@ -53,6 +53,16 @@ pub enum Finding {
         /// The last record that the signature is for.
         sequence: u64,
     },
+    /// More records without a signature than a device writes: they prove nothing.
+    #[error(
+        "the last {records} records, after record {after}, have no signature of the device, which signs after 64: any process with access to the files can have written them; start the daemon if commands without it wrote them"
+    )]
+    UnsignedRecords {
+        /// The last record that a valid signature covers, or that is not in the log any more.
+        after: u64,
+        /// The number of records.
+        records: u64,
+    },
     /// The log ends before a head that is known.
     #[error("the log ends with record {last}, and its head was once record {}: the end was removed", head.sequence)]
     Truncated {

@@ -290,7 +290,12 @@ impl AuditLog {
 /// [`AuditError`]; nothing was recorded.
 pub fn append_offline(data: &Path, entry: &Entry, now: Time) -> Result<(), AuditError> {
     let disk = Disk::new(Faults::never());
-    let mut log = AuditLog::open(data, disk, Limits::default(), None, now)?;
+    // Without the device's key, the record of a removal would not be signed: the daemon removes files at its next start.
+    let limits = Limits {
+        total_bytes: u64::MAX,
+        ..Limits::default()
+    };
+    let mut log = AuditLog::open(data, disk, limits, None, now)?;
     log.append(std::slice::from_ref(entry), now)
 }
 

@@ -464,3 +464,73 @@ proptest! {
         prop_assert!(checked.findings.len() as u64 <= checked.found);
     }
 }
+
+/// A file that a device removes has a signed record, which a command without a daemon cannot write.
+#[test]
+fn a_command_without_a_daemon_removes_no_file_of_a_full_log() {
+    let device = Device::new();
+    let mut log = device.log(Limits {
+        total_bytes: u64::MAX,
+        ..Limits::default()
+    });
+    // A record has less than 16 KiB, and 64 of them almost a file of 1 MiB.
+    let details = (0..14).map(|number| (number.to_string(), "x".repeat(1024)));
+    let large = details.fold(
+        Entry::new(AuditKind::Command, now()),
+        |entry, (name, text)| entry.with(&name, text),
+    );
+    for _ in 0..20 {
+        log.append(&vec![large.clone(); 64], now()).unwrap();
+        log.checkpoint(now()).unwrap();
+    }
+    drop(log);
+    let bytes = |device: &Device| -> u64 {
+        let segments = device.segments();
+        segments.iter().map(|it| it.bytes.len() as u64).sum()
+    };
+    assert!(bytes(&device) > Limits::default().total_bytes);
+    append_offline(device.path(), &entry(1), now()).unwrap();
+    let checked = device.verify(None);
+    assert_eq!(checked.findings, []);
+    assert_eq!(checked.first, Some(1));
+    // The daemon does it, and signs that.
+    device
+        .log(Limits::default())
+        .append(&[entry(2)], now())
+        .unwrap();
+    let checked = device.verify(None);
+    assert_eq!(checked.findings, []);
+    assert!(checked.first > Some(1), "{checked:?}");
+    assert!(bytes(&device) < Limits::default().total_bytes + (1 << 20));
+}
+
+/// Who can write the files and does not have the key can replace the log by another one, with all records that a reader expects.
+#[test]
+fn a_log_that_another_key_or_no_key_has_written_is_found() {
+    let device = Device::new();
+    let mut forged = AuditLog::open(
+        device.path(),
+        Disk::new(Faults::never()),
+        ENDLESS,
+        None,
+        now(),
+    )
+    .unwrap();
+    // With the first record, as many as a device may leave without a signature.
+    let entries: Vec<Entry> = (0..255).map(entry).collect();
+    forged.append(&entries, now()).unwrap();
+    assert_eq!(device.verify(None).findings, []);
+    forged.append(&[entry(255)], now()).unwrap();
+    let unsigned = Finding::UnsignedRecords {
+        after: 0,
+        records: 257,
+    };
+    assert_eq!(device.verify(None).findings, [unsigned]);
+    // Without a key nothing is known of signatures.
+    let checked = verify(&device.path().join(FOLDER), &Expected::default()).unwrap();
+    assert_eq!(checked.findings, []);
+    drop(forged);
+    // The device signs what it found.
+    fill(&mut device.log(ENDLESS), 1);
+    assert_eq!(device.verify(None).findings, []);
+}

@@ -41,7 +41,7 @@ use hotshoe_link::{Link, Orders, Serving};
 use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
 
-use crate::audit::AuditPart;
+use crate::audit::{AuditPart, AuditRecorder};
 use crate::command::Command;
 use crate::control::Control;
 use crate::deploy::{Deployment, StartupState};
@@ -189,7 +189,15 @@ impl Daemon {
         };
         let clock = supervisor.clock().clone();
         let shared_data = SharedData::new(&config, &running, trust, &link, shared_texts, clock);
-        let control = open_control(&config, &service, &deployment, &shared_data, &supervisor);
+        let recorder = audit.as_ref().map(|audit| audit.recorder().clone());
+        let control = open_control(
+            &config,
+            &service,
+            &deployment,
+            &shared_data,
+            recorder,
+            &supervisor,
+        );
         let (serving, watch) = match open_intake(&config, &service, &link, &supervisor) {
             Ok(open) => open,
             Err(error) => {
@@ -315,9 +323,6 @@ impl Daemon {
         }
         let clock = self.supervisor.clock();
         let begun = clock.now();
-        if let Some(governor) = self.governor {
-            governor.stop(LEAST_STOP);
-        }
         let report = self.service.drain(self.workers, deadline);
         if let Some(outbox) = self.outbox {
             // Sends the answers that wait for it.
@@ -325,6 +330,10 @@ impl Daemon {
         }
         if let Some(watch) = self.watch {
             watch.join();
+        }
+        // Its fan runs until the last sample has ended.
+        if let Some(governor) = self.governor {
+            governor.stop(LEAST_STOP);
         }
         let left = deadline.saturating_sub(clock.elapsed(begun));
         let control = self.control;
@@ -420,13 +429,14 @@ fn open_control(
     service: &Arc<Service>,
     deployment: &Deployment,
     shared_data: &Arc<SharedData>,
+    audit: Option<AuditRecorder>,
     supervisor: &Supervisor,
 ) -> Option<Control> {
     let (service, deployment) = (Arc::clone(service), deployment.handle());
     let shared_data = Arc::clone(shared_data);
     let follow = move |command: Command| match command {
         Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
-        Command::SharedData { action } => shared_data.command(action),
+        Command::SharedData { action } => shared_data.command(action, audit.as_ref()),
         command => deployment.send(command),
     };
     Control::open(&config.data, supervisor, follow)

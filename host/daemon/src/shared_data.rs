@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use arc_swap::ArcSwap;
+use hotshoe_audit::{Actor, AuditKind};
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::{Clock, chain};
 use hotshoe_config::{Config, Statements};
@@ -19,7 +20,8 @@ use hotshoe_trust::{Signatures, TrustRoot};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::command::{CommandError, SharedDataAction};
+use crate::audit::AuditRecorder;
+use crate::command::{Command, CommandError, SharedDataAction};
 use crate::reload::RunningConfig;
 
 /// The shared values of this device.
@@ -180,8 +182,31 @@ impl SharedData {
         }
     }
 
-    /// Carries out an operator's command.
-    pub(crate) fn command(&self, action: SharedDataAction) -> Result<Value, CommandError> {
+    /// Carries out an operator's command, and records it if it writes.
+    pub(crate) fn command(
+        &self,
+        action: SharedDataAction,
+        audit: Option<&AuditRecorder>,
+    ) -> Result<Value, CommandError> {
+        let writes = matches!(
+            action,
+            SharedDataAction::Set { .. } | SharedDataAction::Append { .. }
+        );
+        let entry = audit.filter(|_| writes).map(|audit| {
+            let command = Command::SharedData {
+                action: action.clone(),
+            };
+            command.described(audit.entry(AuditKind::Command).by(Actor::Operator))
+        });
+        let result = self.act(action);
+        if let (Some(audit), Some(entry)) = (audit, entry) {
+            let outcome = result.as_ref().map_or_else(CommandError::name, |_| "done");
+            audit.record(entry.with("outcome", outcome));
+        }
+        result
+    }
+
+    fn act(&self, action: SharedDataAction) -> Result<Value, CommandError> {
         let json = |view: View| serde_json::to_value(view).unwrap_or_default();
         match action {
             SharedDataAction::List {} => {

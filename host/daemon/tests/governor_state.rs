@@ -359,6 +359,8 @@ fn the_default_plan_gets_each_window_with_its_deadline() {
     };
     let expected = Moment {
         celsius: Some(61.0),
+        hottest: Some("thermal_zone0".to_owned()),
+        zones: ["thermal_zone0".to_owned()].into(),
         charge_percent: Some(42.0),
         is_on_mains: None,
         window: Some(WindowLatency {

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hotshoe_trust::{
-    Allowed, Digest, Grant, InstanceMode, PIPELINE, Release, Verified, World, check_imports,
+    Allowed, Component as Signed, Digest, Grant, InstanceMode, Limits, PIPELINE, Release, Verified,
+    World, check_imports,
 };
 use wasmtime::component::{HasSelf, Linker};
 
@@ -24,6 +25,9 @@ use crate::sources::Sources;
 use crate::state::{KeptState, StateSnapshot};
 use crate::units::kib;
 use crate::work::check_work;
+
+/// Longest call of a governor, in milliseconds. While one runs, no other plan is made, and heat does not wait for it.
+const MAX_GOVERNOR_MS: u32 = 2_000;
 
 /// A component that is compiled, checked and linked. Each worker makes its own [`crate::Instance`] of it.
 #[derive(Clone)]
@@ -151,7 +155,7 @@ impl Engine {
         let entry = Entry::of(spec.world, &export, &compiled).map_err(link_error)?;
         let linked = LinkedComponent {
             name: name.to_owned(),
-            limits: spec.limits.clone(),
+            limits: limits(spec),
             services: Arc::new(services),
             state: spec.grants.contains(&Grant::State).then(|| {
                 Arc::new(KeptState::new(
@@ -312,6 +316,18 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
         }
     }
     Ok(linker)
+}
+
+/// Those of its release; the deadline of a governor is at most [`MAX_GOVERNOR_MS`].
+fn limits(spec: &Signed) -> Limits {
+    let most = match spec.world {
+        World::Governor => MAX_GOVERNOR_MS,
+        _ => u32::MAX,
+    };
+    Limits {
+        deadline_ms: spec.limits.deadline_ms.min(most),
+        ..spec.limits.clone()
+    }
 }
 
 #[cfg(test)]

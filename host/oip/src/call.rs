@@ -30,7 +30,10 @@ pub(crate) fn infer(
         .and_then(|timeout| Instant::now().checked_add(timeout))
         .map_or(deadline, |asked| asked.min(deadline));
     match &target.callable {
-        Callable::Model(model) => run(target, model, request, deadline, spent),
+        Callable::Model(model) => {
+            catalogue.client().check_rest()?;
+            run(target, model, request, deadline, spent)
+        }
         Callable::Pipeline => call(catalogue, target, request, deadline, spent),
     }
 }

@@ -1,7 +1,8 @@
 //! The age of a log: time that only goes forward.
 //!
 //! While the program runs it is the monotonic time, so a clock that is set deletes nothing. Between two runs of one start of the machine it
-//! is the uptime. Over a restart of the machine only the time of day is left: what it went forward counts, what it went back does not.
+//! is the uptime. Over a restart of the machine only the time of day is left: what it went forward counts, what it went back does not. A
+//! time of day before [`EARLIEST_WALL_MS`] was never set, and says nothing.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +10,10 @@ use hotshoe_base::Clock;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
+
+/// 2024-01-01T00:00:00Z in milliseconds since 1970, before any outbox was written. A machine without a battery for its clock starts in 1970:
+/// the step to the right time, once there is a network, would expire every record.
+const EARLIEST_WALL_MS: u64 = 1_704_067_200_000;
 
 /// An age with what it was measured by. All in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +45,7 @@ impl Age {
             .saturating_add(age_ms.saturating_sub(last.age_ms));
         let passed = if !host.boot.is_empty() && host.boot == last.boot {
             millis(host.uptime).saturating_sub(uptime_then)
-        } else if wall_ms == 0 {
+        } else if wall_ms < EARLIEST_WALL_MS {
             0
         } else {
             since_1970(clock.wall()).saturating_sub(wall_ms)
@@ -127,6 +132,28 @@ mod tests {
         assert_eq!(age_s(1_000_000, host("two", 90)), 1_010 + 1_000_000 - 10);
         assert_eq!(age_s(-5, host("two", 90)), 1_010);
         assert_eq!(age_s(20, host("", 0)), 1_020);
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_is_not_taken_for_decades() {
+        let last = Stamp {
+            age_ms: 1_000_000,
+            wall_ms: 60_000,
+            boot: "one".to_owned(),
+            uptime_ms: 60_000,
+        };
+        let age_s = |wall_ms, host, newest| {
+            let time = VirtualClock::at(UNIX_EPOCH + Duration::from_millis(wall_ms));
+            Age::new(time.clock(), host, &last, newest).now_ms() / 1000
+        };
+        assert_eq!(age_s(WALL, host("two", 90), None), 1_000);
+        let newest = Some((1_010_000, EARLIEST_WALL_MS - 1));
+        assert_eq!(age_s(WALL, host("two", 90), newest), 1_010);
+        // A frame that came after the clock was set.
+        let newest = Some((1_010_000, WALL - 5_000));
+        assert_eq!(age_s(WALL, host("two", 90), newest), 1_015);
+        // Within one start of the machine, the uptime still counts.
+        assert_eq!(age_s(WALL, host("one", 90), None), 1_030);
     }
 
     #[test]

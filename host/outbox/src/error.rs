@@ -119,11 +119,20 @@ impl AppendError {
 
     pub(crate) fn of_disk(error: io::Error) -> Self {
         let source = Arc::new(error);
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { source },
-            _ => Self::Disk { source },
+        if is_full(&source) {
+            Self::DiskFull { source }
+        } else {
+            Self::Disk { source }
         }
     }
+}
+
+/// Whether an error says that there is no space.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Why no batch can be read.

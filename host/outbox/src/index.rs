@@ -1,11 +1,15 @@
 //! What the outbox has, in memory: of each source the undelivered records, the acknowledged ranges and the losses; of each segment its use.
 //! Every sequence below a source's next one is in exactly one of the three.
 
+mod eviction;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::ranges::Ranges;
 use crate::record::{Loss, LossCause, Priority};
+
+pub(crate) use eviction::Evicted;
 
 /// From this many losses of a source more than it has records, neighbours are merged whatever their causes are.
 const MANY_LOSSES: usize = 64;
@@ -29,7 +33,7 @@ pub(crate) struct HeldLoss {
     pub(crate) loss: Loss,
     /// It is on the disk, so it may be sent.
     pub(crate) durable: bool,
-    /// It was sent as it is, so it does not change any more.
+    /// It was sent as it is, so it does not change any more, unless there are many.
     pub(crate) sent: bool,
 }
 
@@ -296,15 +300,15 @@ impl Index {
 }
 
 impl Source {
-    /// Whether `held` and `loss` can be one range: what is `between` them was acknowledged, and they say the same.
+    /// Whether `held` and `loss` can be one range: what is `between` them was acknowledged, and they say the same. One that was sent stays
+    /// as it is, unless there are many: a collector that answers nothing would fill the memory otherwise.
     fn may_merge(&self, held: &HeldLoss, loss: &Loss, between: (u64, u64)) -> bool {
         let (from, end) = between;
         let touches = from >= end || self.acknowledged.covers(from, end - 1);
         let too_many = self.losses.len() > self.live.len() + MANY_LOSSES;
-        !held.sent
-            && touches
+        touches
             && held.loss.epoch == loss.epoch
-            && (held.loss.cause == loss.cause || too_many)
+            && (too_many || (!held.sent && held.loss.cause == loss.cause))
     }
 }
 

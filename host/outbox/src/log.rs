@@ -27,6 +27,8 @@ pub(crate) use commit::Refused;
 
 /// The file with the identity and what was acknowledged.
 pub(crate) const STATE: &str = "state";
+/// The file that is removed for the state when the disk is full.
+pub(crate) const RESERVE: &str = "reserve";
 /// File extension of segments.
 pub(crate) const SEGMENT: &str = "log";
 
@@ -80,6 +82,12 @@ pub(crate) struct Log {
     pub(crate) must_write_state: bool,
     /// Bytes of the state when it was last written.
     pub(crate) state_bytes: u64,
+    /// Bytes of the reserve.
+    pub(crate) reserve_bytes: u64,
+    /// The disk had no space for the last commit.
+    pub(crate) is_disk_full: bool,
+    /// The record, by source and sequence, that could not be read, and how often.
+    pub(crate) unreadable: Option<((u32, u64), u32)>,
     /// Bytes of the last commit, for the next one's buffer.
     pub(crate) buffer_bytes: usize,
     pub(crate) written: Written,
@@ -116,9 +124,19 @@ impl Log {
             chosen.push((source, sequence, live));
         }
         for (source, sequence, live) in chosen {
-            match self.read(source, sequence, live)? {
-                Some(record) => items.push(Item::Record(record)),
-                None => {
+            match self.read(source, sequence, live) {
+                Ok(Some(record)) => items.push(Item::Record(record)),
+                // What comes before it is sent first.
+                Err(_) if !items.is_empty() => break,
+                Err(error) if !self.gives_up(source, sequence, &error.source) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!(sequence, %error, "a record of the outbox cannot be read");
+                    self.index
+                        .lose_record(source, sequence, LossCause::DiskError);
+                }
+                Ok(None) => {
                     tracing::warn!(
                         sequence,
                         segment = live.segment,

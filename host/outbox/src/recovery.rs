@@ -3,6 +3,7 @@
 mod reading;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use crate::age::{Age, Stamp};
 use crate::error::OpenError;
 use crate::host::Host;
 use crate::limits::Limits;
-use crate::log::{Active, Log, SEGMENT, STATE, Written, segment_path};
+use crate::log::{Active, Log, RESERVE, SEGMENT, STATE, Written, segment_path};
 use crate::record::Loss;
 use crate::state::{Found, State, StateError};
 
@@ -82,6 +83,7 @@ pub(crate) fn open(
     let mut recovery = reading.recovery;
     recovery.damaged = reading.damage.clone().into_iter().collect();
     recovery.records = reading.index.live_records;
+    let reserve_bytes = fs::metadata(folder.join(RESERVE)).map_or(0, |about| about.len());
     let mut log = Log {
         disk,
         folder: folder.to_owned(),
@@ -98,6 +100,9 @@ pub(crate) fn open(
         acknowledged: BTreeMap::new(),
         must_write_state,
         state_bytes: 0,
+        reserve_bytes,
+        is_disk_full: false,
+        unreadable: None,
         buffer_bytes: 0,
         written: Written::default(),
         reader: None,
@@ -107,6 +112,7 @@ pub(crate) fn open(
         log.active = reopen(&mut log, reading.last, recovery.torn_bytes);
     }
     log.commit(&[], &[]);
+    log.keep_reserve();
     Ok((log, recovery))
 }
 

@@ -55,6 +55,14 @@ impl Header {
         bytes
     }
 
+    /// The header of a segment of this version, also where a bit of the version flipped: the checksum of a newer one does not fit then.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut head = bytes.get(..HEADER_BYTES)?.to_vec();
+        let version = head.get_mut(PREFIX.len())?;
+        *version = b'1';
+        Self::parse(&head)
+    }
+
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (checked, sum) = bytes
             .get(..HEADER_BYTES)?
@@ -95,8 +103,13 @@ pub(crate) fn scan<'a>(
     key: u32,
     mut found: impl FnMut(usize, usize, Frame<'a>),
 ) -> Result<Scan, NewerFormat> {
-    FORMAT.check_magic(name, bytes, PREFIX)?;
-    let header = Header::parse(bytes);
+    let header = match Header::read(bytes) {
+        Some(header) => Some(header),
+        None => {
+            FORMAT.check_magic(name, bytes, PREFIX)?;
+            None
+        }
+    };
     let key = header.map_or(key, |header| header.key);
     let mut at = if header.is_some() { HEADER_BYTES } else { 0 };
     let mut scan = Scan {

@@ -203,7 +203,7 @@ impl Run {
                 );
                 let again = known.acknowledged.contains(sequence);
                 assert!(
-                    !again || self.is_damaged,
+                    !again || self.is_forgetful,
                     "{source} {sequence} is sent again"
                 );
             }

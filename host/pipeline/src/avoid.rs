@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_engine::low_priority;
 use hotshoe_infer::{Backend, NamedModel, Tensor, TensorInfo};
 
 use super::Pipeline;
 use super::choice::synthetic;
 
-const THREAD: &str = "hotshoe-backends";
+/// The part that changes backends.
+const PART: &str = "backends";
 
 /// Runs of one model by a variant on a backend, since the release was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl Pipeline {
     /// Lets variants on these backends, `tract` and `ort`, run on the other one where nothing is known against it
     /// ([`Self::settle_with_standbys`]), and back when they are no longer avoided and work. It returns at once: a thread of low priority
     /// loads the other backend, tries it, and swaps one pointer. Call it with each plan, since it also tries again what failed.
-    pub fn avoid_backends(&self, backends: &BTreeSet<String>) {
+    pub fn avoid_backends(&self, backends: &BTreeSet<String>, parts: &Supervisor) {
         let named = |backend: &Backend| backends.contains(&backend.to_string());
         let both = [Backend::Tract, Backend::Ort];
         let avoided: BTreeSet<Backend> = both.into_iter().filter(named).collect();
@@ -62,17 +63,15 @@ impl Pipeline {
             return;
         }
         let running = Running(Arc::clone(&self.changing_backends));
-        let started = thread::Builder::new()
-            .name(THREAD.to_owned())
-            .spawn(move || {
-                let _running = running;
-                if let Err(error) = low_priority() {
-                    tracing::debug!(%error, "cannot lower the priority of the thread that loads backends");
-                }
-                for named in models {
-                    named.change_backends(&avoided, made_up);
-                }
-            });
+        let started = parts.task(PART, move || {
+            let _running = running;
+            if let Err(error) = low_priority() {
+                tracing::debug!(%error, "cannot lower the priority of the thread that loads backends");
+            }
+            for named in models {
+                named.change_backends(&avoided, made_up);
+            }
+        });
         if let Err(error) = started {
             tracing::warn!(%error, "cannot start a thread to change backends; the next plan tries again");
         }

@@ -1,6 +1,8 @@
 //! The privacy boundary: masks are burned into a sample before any step sees it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hotshoe_engine::{Failure, Fault, Sample};
@@ -12,6 +14,9 @@ pub const PRIVACY_MEMORY_BYTES: u64 = 256 << 20;
 /// Longest time for decoding, masking and encoding one sample.
 pub const PRIVACY_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Samples after which a mask that applied to none of them is a warning, once.
+const UNMATCHED_SAMPLES: u64 = 1_000;
+
 /// The rules that apply to the samples of a pipeline.
 #[derive(Debug)]
 pub(super) struct Boundary {
@@ -19,6 +24,14 @@ pub(super) struct Boundary {
     taken: PrivacyRules,
     /// Of the release alone, for its own tests: their expected results were made with these.
     own: PrivacyRules,
+    unmatched: Unmatched,
+}
+
+/// Which rules applied to a sample so far: one whose source is misspelt protects nothing, and nothing else shows that.
+#[derive(Debug)]
+struct Unmatched {
+    samples: AtomicU64,
+    matched: Vec<AtomicBool>,
 }
 
 /// Whose rules a worker applies.
@@ -30,8 +43,10 @@ pub(super) enum RulesOf {
 
 impl Boundary {
     pub(super) fn of(release: &Release, allowed: &Allowed) -> Self {
+        let taken = PrivacyRules::of([&release.privacy, &allowed.privacy]);
         Self {
-            taken: PrivacyRules::of([&release.privacy, &allowed.privacy]),
+            unmatched: Unmatched::of(&taken),
+            taken,
             own: PrivacyRules::of([&release.privacy]),
         }
     }
@@ -45,7 +60,18 @@ impl Boundary {
             RulesOf::ReleaseAndDevice => &self.taken,
             RulesOf::Release => &self.own,
         };
-        let masks: Vec<Mask> = rules.areas(&sample.source).map(mask).collect();
+        let areas: Vec<_> = rules.numbered_areas(&sample.source).collect();
+        if of == RulesOf::ReleaseAndDevice {
+            let numbers = areas.iter().map(|(number, _)| *number);
+            for source in self.unmatched.after(rules, numbers) {
+                tracing::warn!(
+                    source,
+                    samples = UNMATCHED_SAMPLES,
+                    "a mask of [privacy] has applied to no sample: correct its source, or remove it"
+                );
+            }
+        }
+        let masks: Vec<Mask> = areas.iter().map(|(_, area)| mask(area)).collect();
         if masks.is_empty() {
             return Ok(None);
         }
@@ -66,6 +92,34 @@ impl Boundary {
             payload: Arc::from(payload),
             ..sample.clone()
         }))
+    }
+}
+
+impl Unmatched {
+    fn of(rules: &PrivacyRules) -> Self {
+        let matched = rules.sources().map(|_| AtomicBool::new(false));
+        Self {
+            samples: AtomicU64::new(0),
+            matched: matched.collect(),
+        }
+    }
+
+    /// Counts a sample to which these rules applied. At sample [`UNMATCHED_SAMPLES`], the sources of those that applied to none.
+    fn after<'r>(
+        &self,
+        rules: &'r PrivacyRules,
+        numbers: impl Iterator<Item = usize>,
+    ) -> BTreeSet<&'r str> {
+        for matched in numbers.filter_map(|number| self.matched.get(number)) {
+            matched.store(true, Ordering::Relaxed);
+        }
+        if self.samples.fetch_add(1, Ordering::Relaxed) + 1 != UNMATCHED_SAMPLES {
+            return BTreeSet::new();
+        }
+        let all = rules.sources().zip(&self.matched);
+        all.filter(|(_, matched)| !matched.load(Ordering::Relaxed))
+            .map(|(source, _)| source)
+            .collect()
     }
 }
 
@@ -104,4 +158,41 @@ fn refused(kind: ErrorKind) -> Failure {
         "[privacy] of the release or of the device applies to this source, and the sample cannot be masked: {problem}; send another picture, or name other sources in [privacy]"
     );
     Failure::new(fault, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use hotshoe_trust::{Privacy, PrivacyBlur, PrivacyMask};
+
+    use super::*;
+
+    #[test]
+    fn a_source_that_no_sample_has_is_named_once() {
+        let mask = |source: &str| PrivacyMask {
+            source: source.to_owned(),
+            polygon: vec![[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]],
+        };
+        let table = Privacy {
+            masks: ["door", "dor", "*", "window"].map(mask).to_vec(),
+            blur: PrivacyBlur::All,
+        };
+        let rules = PrivacyRules::of([&table]);
+        // The last area is that of the blur, which applies to every source.
+        assert_eq!(
+            rules.sources().collect::<Vec<_>>(),
+            ["door", "dor", "*", "window", "*"]
+        );
+        let unmatched = Unmatched::of(&rules);
+        let after = |source: &str| {
+            let areas = rules.numbered_areas(source);
+            let numbers: Vec<usize> = areas.map(|(number, _)| number).collect();
+            unmatched.after(&rules, numbers.into_iter())
+        };
+        assert!(after("lab/input/window").is_empty());
+        for _ in 2..UNMATCHED_SAMPLES {
+            assert!(after("lab/input/door").is_empty());
+        }
+        assert_eq!(after("lab/input/door"), BTreeSet::from(["dor"]));
+        assert!(after("lab/input/door").is_empty());
+    }
 }

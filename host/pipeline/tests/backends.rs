@@ -12,6 +12,7 @@ mod fixture;
 use std::collections::BTreeSet;
 use std::fs;
 
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::InferenceConfig;
 use hotshoe_devkit::Extra;
 use hotshoe_engine::{Fault, Insight};
@@ -328,7 +329,9 @@ fn relu() -> Vec<u8> {
 
 fn avoid(loaded: &Loaded, backends: &[&str]) {
     let backends: BTreeSet<String> = backends.iter().map(|it| (*it).to_owned()).collect();
-    loaded.pipeline.avoid_backends(&backends);
+    loaded
+        .pipeline
+        .avoid_backends(&backends, &Supervisor::default());
 }
 
 #[test]

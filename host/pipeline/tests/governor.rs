@@ -244,6 +244,43 @@ fn a_sensor_that_is_gone_keeps_its_step_for_ten_minutes_and_is_named() {
     assert_eq!(governor.govern(&at(50.0)).unwrap(), Plan::default());
 }
 
+/// A device without a clock of its own is told the time after its start.
+#[test]
+fn a_clock_that_is_set_does_not_end_the_time_of_a_sensor_that_is_gone() {
+    let fixture = Fixture::new();
+    let mut governor = shipped(&fixture);
+    let mut step = |state: DeviceState, uptime: f64, now_us: u64| {
+        let state = DeviceState {
+            now_us,
+            uptime_seconds: Some(uptime),
+            ..state
+        };
+        rate_of(&governor.govern(&state).unwrap())
+    };
+    assert_eq!(step(at(70.0), 100.0, 100_000_000), rate(3, None));
+    assert_eq!(step(state(), 101.0, 101_000_000), rate(3, None));
+    let now_us = state().now_us;
+    assert_eq!(step(state(), 700.5, now_us), rate(3, None));
+    assert_eq!(step(state(), 701.0, now_us), None);
+}
+
+#[test]
+fn the_hottest_zone_that_is_gone_among_others_keeps_its_step() {
+    let fixture = Fixture::new();
+    let mut governor = shipped(&fixture);
+    governor.govern(&at(70.0)).unwrap();
+    let mut gone = |seconds: u64| {
+        let mut state = at(70.0);
+        state.thermal_zones.retain(|zone| zone.name != "cpu");
+        state.now_us += seconds * 1_000_000;
+        let plan = governor.govern(&state).unwrap();
+        (rate_of(&plan), plan.alerts.len())
+    };
+    assert_eq!(gone(1), (rate(3, None), 1));
+    assert_eq!(gone(600), (rate(3, None), 1));
+    assert_eq!(gone(601), (None, 0));
+}
+
 #[test]
 fn a_backend_that_fails_is_avoided_where_there_is_another_one() {
     let fixture = Fixture::new();
@@ -378,6 +415,21 @@ fn a_governor_that_fails_has_a_fault_and_runs_again() {
             assert!(failure.message.contains(said), "{failure}");
         }
     }
+}
+
+/// The device can make no other plan meanwhile, and heat does not wait.
+#[test]
+fn a_call_takes_at_most_two_seconds_whatever_the_release_says() {
+    let fixture = Fixture::new();
+    let lines =
+        "grants = [\"config\"]\nconfig = { do = \"loop\" }\nlimits = { deadline-ms = 600000 }";
+    let mut governor = governor(&fixture, "unruly-governor", lines).unwrap();
+    let failure = governor.govern(&state()).unwrap_err();
+    assert_eq!(failure.fault, Fault::Deadline, "{failure}");
+    assert!(
+        failure.message.contains("missed its deadline of 2000 ms"),
+        "{failure}"
+    );
 }
 
 #[test]

@@ -13,6 +13,10 @@ use crate::thresholds::Thresholds;
 pub struct Moment {
     /// Temperature of the hottest zone, in degrees Celsius.
     pub celsius: Option<f64>,
+    /// That zone.
+    pub hottest: Option<String>,
+    /// The zones with a temperature.
+    pub zones: BTreeSet<String>,
     /// Charge of the batteries, in percent.
     pub charge_percent: Option<f64>,
     /// Whether another supply than the batteries suffices.
@@ -48,6 +52,8 @@ impl Moment {
     pub fn of(reading: &Reading) -> Self {
         Self {
             celsius: reading.hottest().map(|zone| zone.celsius),
+            hottest: reading.hottest().map(|zone| zone.zone.clone()),
+            zones: reading.thermal.iter().map(|it| it.zone.clone()).collect(),
             charge_percent: reading.charge_percent(),
             is_on_mains: reading.is_on_mains(),
             ..Self::default()
@@ -71,26 +77,40 @@ pub struct DefaultPlan {
 struct Level {
     level: usize,
     reason: String,
+    /// Which of several sensors says it, where that is known.
+    sensor: Option<String>,
     was_known: bool,
     missing_since: Option<Duration>,
 }
 
 impl Level {
-    /// `level` counts the limits that a value is over, and `held` those that it is over or near.
-    fn update(&mut self, value: Option<Value>, hold: Duration, at: Duration) {
+    /// `level` counts the limits that a value is over, and `held` those that it is over or near. A lower level waits for `hold` where the
+    /// sensor that said the higher one is gone: the others tell nothing of its place.
+    fn update(
+        &mut self,
+        value: Option<Value>,
+        is_gone: impl Fn(&str) -> bool,
+        hold: Duration,
+        at: Duration,
+    ) {
+        let is_lower = value.as_ref().is_none_or(|it| it.level < self.level);
+        let is_lost = is_lower && self.sensor.as_deref().is_some_and(is_gone);
+        if value.is_none() && !self.was_known {
+            return;
+        }
+        if value.is_none() || is_lost {
+            let since = *self.missing_since.get_or_insert(at);
+            if at.saturating_sub(since) < hold {
+                return;
+            }
+        }
         match value {
             Some(value) => {
                 self.level = value.level.max(self.level.min(value.held));
-                self.reason = value.text;
+                (self.reason, self.sensor) = (value.text, value.sensor);
                 (self.was_known, self.missing_since) = (true, None);
             }
-            None if self.was_known => {
-                let since = *self.missing_since.get_or_insert(at);
-                if at.saturating_sub(since) >= hold {
-                    self.level = 0;
-                }
-            }
-            None => {}
+            None => self.level = 0,
         }
     }
 }
@@ -99,6 +119,7 @@ struct Value {
     level: usize,
     held: usize,
     text: String,
+    sensor: Option<String>,
 }
 
 impl DefaultPlan {
@@ -111,8 +132,11 @@ impl DefaultPlan {
         at: Duration,
     ) -> (Self, Plan) {
         let hold = Duration::from_secs(u64::from(thresholds.missing_sensor_s));
-        self.heat.update(heat(thresholds, moment), hold, at);
-        self.charge.update(charge(thresholds, moment), hold, at);
+        let is_gone = |zone: &str| !moment.zones.contains(zone);
+        self.heat
+            .update(heat(thresholds, moment), is_gone, hold, at);
+        self.charge
+            .update(charge(thresholds, moment), |_| false, hold, at);
         let heat = self.plan_of_heat(thresholds, modes, moment);
         let plan = heat
             .stricter(&self.plan_of_charge(thresholds), modes)
@@ -125,7 +149,10 @@ impl DefaultPlan {
         let mut plan = Plan::default();
         let Level { level, reason, .. } = &self.heat;
         if self.heat.missing_since.is_some() {
-            let reason = "no thermal zone has a value";
+            let reason = match moment.celsius {
+                None => "no thermal zone has a value",
+                Some(_) => "the hottest thermal zone has no value any more",
+            };
             alert(&mut plan, "no-temperature", Severity::Warning, reason);
         }
         let fan = match level {
@@ -245,6 +272,7 @@ fn heat(thresholds: &Thresholds, moment: &Moment) -> Option<Value> {
             "the hottest thermal zone has {:.1} C",
             celsius.clamp(-999.0, 999.0)
         ),
+        sensor: moment.hottest.clone(),
     })
 }
 
@@ -255,6 +283,7 @@ fn charge(thresholds: &Thresholds, moment: &Moment) -> Option<Value> {
             level: 0,
             held: 0,
             text: String::new(),
+            sensor: None,
         });
     }
     let under = |percent: f64| match percent {
@@ -267,6 +296,7 @@ fn charge(thresholds: &Thresholds, moment: &Moment) -> Option<Value> {
         level: under(percent),
         held: under(percent - thresholds.charge_margin_percent),
         text: format!("the batteries have {:.0}%", percent.clamp(0.0, 100.0)),
+        sensor: None,
     })
 }
 

@@ -11,7 +11,7 @@ use hotshoe_trust::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::definition::{Definition, Rule};
+use crate::definition::{Definition, MAX_VALUES, Rule, is_name};
 use crate::error::SharedDataError;
 use crate::value::SharedValue;
 
@@ -178,11 +178,16 @@ pub fn read_request(
 pub fn read_answer(bytes: &[u8], name: &str) -> Result<Answer, SharedDataError> {
     let answer: Answer = strict_json::parse(bytes, MAX_REQUEST_BYTES)
         .map_err(|source| PartError::of("answer", source))?;
-    if let Answer::Value {
-        definition, state, ..
-    } = &answer
-        && !(definition.is_valid() && definition.rule == state.rule() && state.is_valid())
-    {
+    let is_valid = match &answer {
+        // The site defines what is listed in its replica, which could not be read again with other names.
+        Answer::Values(values) => {
+            values.len() <= MAX_VALUES && values.iter().all(|value| is_name(&value.name))
+        }
+        Answer::Value {
+            definition, state, ..
+        } => definition.is_valid() && definition.rule == state.rule() && state.is_valid(),
+    };
+    if !is_valid {
         let name = name.to_owned();
         return Err(SharedDataError::InvalidState { name });
     }

@@ -190,3 +190,24 @@ fn a_state_that_no_replica_can_have_is_refused() {
         assert_eq!(read.map(drop).map_err(|error| error.name()), expected);
     }
 }
+
+/// The site defines what a device lists: a name that no device can have would make its replica unreadable.
+#[test]
+fn a_list_with_names_that_no_value_can_have_is_refused() {
+    let answer = |names: Vec<String>| {
+        let summary = |name| json!({"name": name, "rule": "append"});
+        let values: Vec<Value> = names.into_iter().map(summary).collect();
+        let bytes = json!({"values": values}).to_string().into_bytes();
+        read_answer(&bytes, "")
+            .map(drop)
+            .map_err(|error| error.name())
+    };
+    let invalid = Err("invalid_state");
+    assert_eq!(answer(vec!["limit-1.5_a".to_owned()]), Ok(()));
+    for name in ["", "..", "../x", "a/b", "\u{1b}[2J", &"x".repeat(65)] {
+        assert_eq!(answer(vec![name.to_owned()]), invalid, "{name:?}");
+    }
+    let many = |count: usize| (0..count).map(|number| format!("v{number}")).collect();
+    assert_eq!(answer(many(256)), Ok(()));
+    assert_eq!(answer(many(257)), invalid);
+}

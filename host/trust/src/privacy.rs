@@ -188,12 +188,29 @@ impl PrivacyRules {
 
     /// What is replaced in the pictures of a source. Nothing, if no rule applies to it.
     pub fn areas<'r>(&'r self, source: &'r str) -> impl Iterator<Item = &'r PrivacyArea> {
+        self.numbered_areas(source).map(|(_, area)| area)
+    }
+
+    /// As [`Self::areas`], each with its place in [`Self::sources`].
+    pub fn numbered_areas<'r>(
+        &'r self,
+        source: &'r str,
+    ) -> impl Iterator<Item = (usize, &'r PrivacyArea)> {
         let applies = |sources: &Sources| match sources {
             Sources::Every => true,
             Sources::Of(glob) => ends(source).any(|end| glob.is_match(end)),
         };
-        let areas = self.areas.iter();
-        areas.filter_map(move |(sources, area)| applies(sources).then_some(area))
+        let areas = self.areas.iter().enumerate();
+        areas
+            .filter_map(move |(number, (sources, area))| applies(sources).then_some((number, area)))
+    }
+
+    /// The glob of each area.
+    pub fn sources(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.areas.iter().map(|(sources, _)| match sources {
+            Sources::Every => "*",
+            Sources::Of(glob) => glob.glob().glob(),
+        })
     }
 }
 

@@ -53,8 +53,12 @@ fn every_operation_on_pictures_is_in_the_list() {
         "error",
         "image",
         "image16",
+        // Masks are an argument of `redact`, which has an error and tests of its own (`masks.rs`), as have small pictures.
+        "mask",
+        "motion",
         "projection",
         "raw",
+        "redact",
     ];
     for name in names.iter().filter(|name| !modules.contains(name)) {
         let listed = OPERATIONS

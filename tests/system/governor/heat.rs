@@ -124,3 +124,21 @@ fn check_events(played: &Played) {
         .collect();
     assert_eq!(names, ["full", "minimal"]);
 }
+
+#[test]
+fn a_mode_is_in_force_after_a_restart_only_while_its_cause_lasts() {
+    let workspace = Workspace::new();
+    let scene = Scene::new(&workspace);
+    let device = scene.device(&workspace, &scene.shipped(), "");
+    scene.tree.heat(80.0);
+    for _ in 0..2 {
+        let daemon = device.run();
+        daemon.wait_until(|state| mode(state) == "minimal");
+        daemon.kill();
+    }
+    scene.tree.heat(40.0);
+    let daemon = device.run();
+    let state = daemon.wait_until(|state| state["governor"]["by"] == "component");
+    assert_eq!((changes(&state), mode(&state)), (0, "full"), "{state:#}");
+    assert!(daemon.stop().success());
+}

@@ -11,7 +11,7 @@ use crate::site::{Site, light, settled_on};
 use crate::support::{DEADLINE, environment};
 
 /// One run of the model over HTTP: the status line's code, and what follows the head.
-fn infer(url: &str, version: &str) -> (String, serde_json::Value) {
+pub(crate) fn infer(url: &str, version: &str) -> (String, serde_json::Value) {
     let data = vec!["0"; 3 * 48 * 48].join(",");
     let body = format!(
         "{{\"inputs\":[{{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[1,3,48,48],\"data\":[{data}]}}]}}"

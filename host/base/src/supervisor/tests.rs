@@ -193,8 +193,19 @@ fn no_thread_is_started_elsewhere() {
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut starting = Vec::new();
     for name in [
-        "base", "config", "daemon", "delivery", "http", "link", "oip", "pipeline", "protocol",
+        "base",
+        "config",
+        "daemon",
+        "delivery",
+        "http",
+        "link",
+        "oip",
+        "pipeline",
+        "protocol",
         "senses",
+        "outbox",
+        "audit",
+        "shared-data",
     ] {
         let folder = host.join(name).join("src");
         if !folder.is_dir() {

@@ -15,6 +15,9 @@ use super::Message;
 
 /// The time in which a limited kind is counted.
 const WINDOW: Duration = Duration::from_secs(3_600);
+/// Most records of limited kinds in that time that are not the first of their kind and reason: with 30 for each reason alone, the many
+/// reasons for which a release can be refused would fill the log in hours.
+const MAX_REPEATED: u64 = 60;
 /// Most reasons that are counted apart; further ones share one count of their kind.
 const MAX_REASONS: usize = 256;
 /// The reason of those.
@@ -32,7 +35,14 @@ struct Shared {
     clock: Clock,
     /// Records that did not fit into the queue.
     lost: AtomicU64,
-    windows: Mutex<BTreeMap<(AuditKind, String), Window>>,
+    windows: Mutex<Windows>,
+}
+
+#[derive(Debug, Default)]
+struct Windows {
+    by_reason: BTreeMap<(AuditKind, String), Window>,
+    /// Of all records that were not the first ones of their windows; none yet.
+    repeated: Option<Window>,
 }
 
 #[derive(Debug)]
@@ -40,6 +50,23 @@ struct Window {
     begun: Instant,
     recorded: u64,
     suppressed: u64,
+}
+
+impl Window {
+    const fn begin(now: Instant) -> Self {
+        Self {
+            begun: now,
+            recorded: 0,
+            suppressed: 0,
+        }
+    }
+
+    /// Begins again if its time is over. What was suppressed is still to be counted.
+    fn renew(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.begun) >= WINDOW {
+            (self.begun, self.recorded) = (now, 0);
+        }
+    }
 }
 
 impl AuditRecorder {
@@ -64,27 +91,29 @@ impl AuditRecorder {
         }
     }
 
-    /// Records what other machines can cause: at most `most` of a kind and reason in an hour. The next one counts those that were left
-    /// out, so that a flood does not displace what happened before.
+    /// Records what other machines can cause: at most `most` of a kind and reason in an hour, and of all kinds and reasons the first ones
+    /// and [`MAX_REPEATED`] more. The next one counts those that were left out, so that a flood does not displace what happened before.
     pub(crate) fn record_limited(&self, entry: Entry, reason: &str, most: u64) {
         let now = self.0.clock.now();
         let mut windows = self.0.windows.lock();
+        let Windows {
+            by_reason,
+            repeated,
+        } = &mut *windows;
         let mut key = (entry.kind(), reason.to_owned());
-        if windows.len() >= MAX_REASONS && !windows.contains_key(&key) {
+        if by_reason.len() >= MAX_REASONS && !by_reason.contains_key(&key) {
             key.1 = OTHER.to_owned();
         }
-        let window = windows.entry(key).or_insert(Window {
-            begun: now,
-            recorded: 0,
-            suppressed: 0,
-        });
-        if now.saturating_duration_since(window.begun) >= WINDOW {
-            (window.begun, window.recorded) = (now, 0);
-        }
-        if window.recorded >= most {
+        let window = by_reason.entry(key).or_insert(Window::begin(now));
+        window.renew(now);
+        let repeated = repeated.get_or_insert(Window::begin(now));
+        repeated.renew(now);
+        let is_first = window.recorded == 0;
+        if window.recorded >= most || (!is_first && repeated.recorded >= MAX_REPEATED) {
             window.suppressed += 1;
             return;
         }
+        repeated.recorded += u64::from(!is_first);
         window.recorded += 1;
         let suppressed = std::mem::take(&mut window.suppressed);
         drop(windows);
@@ -102,7 +131,8 @@ impl AuditRecorder {
     /// Entries that count what the limits kept out and no entry has counted yet.
     pub(super) fn take_suppressed(&self) -> Vec<Entry> {
         let mut windows = self.0.windows.lock();
-        let suppressed = windows.iter_mut().filter(|(_, it)| it.suppressed > 0);
+        let all = windows.by_reason.iter_mut();
+        let suppressed = all.filter(|(_, it)| it.suppressed > 0);
         let entries = suppressed.map(|((kind, reason), window)| {
             let number = std::mem::take(&mut window.suppressed);
             self.entry(*kind)
@@ -166,5 +196,47 @@ mod tests {
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].details()[SUPPRESSED], "1");
         assert!(recorder.take_suppressed().is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_many_reasons_leaves_the_first_of_each_and_a_bounded_number() {
+        let time = VirtualClock::at(std::time::UNIX_EPOCH);
+        let (sender, messages) = sync_channel(1_000);
+        let recorder = AuditRecorder::new(sender, time.clock());
+        let refuse = |reason: &str| {
+            let entry = recorder.entry(AuditKind::ReleaseRefused);
+            recorder.record_limited(entry.with("reason", reason), reason, 30);
+        };
+        let reasons: Vec<String> = (0..10).map(|number| format!("r{number}")).collect();
+        let flood = || {
+            for reason in &reasons {
+                (0..100).for_each(|_| refuse(reason));
+            }
+        };
+        flood();
+        let entries: Vec<Entry> = messages
+            .try_iter()
+            .map(|message| match message {
+                Message::Record(entry) => entry,
+                Message::Stop => panic!("not a record"),
+            })
+            .collect();
+        let of = |reason: &str| {
+            let own = entries.iter();
+            own.filter(|entry| entry.details()["reason"] == reason)
+                .count()
+        };
+        // 30 of the first two reasons, and what is left of the 60 repeated ones: 29 + 29 + 2.
+        assert_eq!((of("r0"), of("r1"), of("r2")), (30, 30, 3));
+        assert!(reasons.iter().skip(3).all(|reason| of(reason) == 1));
+        let suppressed: u64 = recorder
+            .take_suppressed()
+            .iter()
+            .map(|entry| entry.details()[SUPPRESSED].parse::<u64>().unwrap())
+            .sum();
+        assert_eq!(suppressed, 1_000 - 30 - 30 - 3 - 7);
+        time.advance(WINDOW);
+        flood();
+        assert_eq!(messages.try_iter().count(), 10 + 60);
     }
 }

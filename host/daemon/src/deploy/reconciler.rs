@@ -273,10 +273,11 @@ impl Reconciler {
         self.reporter.same_name(&mut self.name_monitor);
     }
 
-    /// Not while a release is on trial, or before its trial.
+    /// Not while a release is on trial, or before its trial, and not while the device rests: a measurement runs models.
     fn measure_modes(&mut self) {
         let is_calm = self.ledger.ledger().trial.is_none() && self.pending.is_none();
-        let serving = self.serving.current().filter(|_| is_calm);
+        let may_run = is_calm && !self.serving.is_resting();
+        let serving = self.serving.current().filter(|_| may_run);
         self.measurement
             .follow(self.ledger.store(), self.loader.device(), serving);
     }

@@ -65,6 +65,11 @@ impl Serving {
         self.current.as_ref()
     }
 
+    /// Whether the device rests.
+    pub(super) fn is_resting(&self) -> bool {
+        self.service.is_resting()
+    }
+
     /// How the release that serves runs now.
     pub(super) fn in_force(&self) -> Variation {
         self.service.variation()

@@ -62,14 +62,22 @@ impl Outputs {
             .filter(|(path, _)| !files.contains(path.as_path()))
             .map(|(path, driven)| (path.clone(), driven.off))
             .collect();
+        // Two outputs of one file: the higher one counts, or each would undo the other's write in each round.
+        let mut higher: BTreeMap<&Path, (&GovernorOutput, u8)> = BTreeMap::new();
+        for (output, percent) in wanted.values() {
+            let one = higher.entry(&output.file).or_insert((output, *percent));
+            if *percent > one.1 {
+                *one = (output, *percent);
+            }
+        }
         let mut faults = Vec::new();
         for (path, off) in gone {
             faults.extend(self.write(&path, off, off));
             // One that failed is not tried again: the operator took it out.
             self.driven.remove(&path);
         }
-        for (output, percent) in wanted.values() {
-            let number = number(output, *percent);
+        for (output, percent) in higher.into_values() {
+            let number = number(output, percent);
             faults.extend(self.write(&output.file, output.off, number));
         }
         faults

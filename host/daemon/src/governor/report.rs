@@ -8,21 +8,28 @@ use std::time::Duration;
 use hotshoe_engine::Failure;
 use hotshoe_protocol::event::{self, EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::{PlanItem, SensorFaultStatus, SensorStatus, ThermalStatus};
-use hotshoe_senses::{Plan, Pressure, Reading, SensorFault, Severity};
+use hotshoe_senses::{Because, Plan, Pressure, Reading, Rest, SensorFault, Severity};
 use serde_json::{Value, json};
 
 use super::decider::is_refusal;
 use super::outputs::OutputFault;
+use super::state::thermal_zones;
 use crate::events::EventLog;
 
 /// Most events of failed sensors in a round. The status has all of them.
 const MAX_SENSOR_EVENTS: usize = 8;
 /// Least time between two events of one sensor.
 const SENSOR_PAUSE: Duration = Duration::from_secs(600);
+/// Most sensors whose events are within that time: a tree of rubbish must not displace all other events.
+const MAX_TOLD_SENSORS: usize = 32;
+/// Most failed sensors in the status.
+const MAX_SHOWN_FAULTS: usize = 64;
 /// Least time between two events of one fault of the governor. One that fails in every other round must not displace all other events.
 const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 /// Most different pairs of a mode and a reason in the metrics. Beyond it, the reason is `other`.
 const MAX_MODE_LABELS: usize = 64;
+/// Most names of thermal zones in the metrics, since each is kept: a driver gives them.
+const MAX_ZONE_LABELS: usize = 128;
 const PERCENT: f64 = 100.0;
 
 /// What was told so far.
@@ -34,7 +41,9 @@ pub(super) struct Reporter {
     /// When a fault of the governor was last told, by its name, and whether its end is still to be told.
     failures: BTreeMap<&'static str, Duration>,
     is_failing: bool,
+    /// The zones and the other figures that have a gauge.
     zones: BTreeSet<String>,
+    figures: BTreeSet<&'static str>,
     mode: Option<[(&'static str, String); 2]>,
     modes: BTreeSet<(String, String)>,
 }
@@ -47,6 +56,7 @@ impl Reporter {
             failures: BTreeMap::new(),
             is_failing: false,
             zones: BTreeSet::new(),
+            figures: BTreeSet::new(),
             mode: None,
             modes: BTreeSet::new(),
         }
@@ -54,6 +64,10 @@ impl Reporter {
 
     /// Another plan is in force. `full` is the name of the full mode.
     pub(super) fn changed(&self, before: &Plan, now: &Plan, full: Option<&str>) {
+        metrics::counter!("hotshoe_mode_changes_total").increment(1);
+        if is_longer_rest_alone(before, now) {
+            return;
+        }
         let (was, is) = (items(before), items(now));
         let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
         let differs = |name: &&&String| value(&was, name) != value(&is, name);
@@ -84,7 +98,6 @@ impl Reporter {
             Some(cause),
             &details,
         );
-        metrics::counter!("hotshoe_mode_changes_total").increment(1);
         for (name, alert) in &now.alerts {
             if !before.alerts.contains_key(name) {
                 self.alert(name, alert.value, &alert.reason);
@@ -169,7 +182,7 @@ impl Reporter {
         let new = faults.iter();
         let new: Vec<_> = new
             .filter(|fault| !self.sensors.contains_key(&fault.path))
-            .take(MAX_SENSOR_EVENTS)
+            .take(MAX_SENSOR_EVENTS.min(MAX_TOLD_SENSORS.saturating_sub(self.sensors.len())))
             .collect();
         for fault in new {
             self.sensors.insert(fault.path.clone(), at);
@@ -184,20 +197,26 @@ impl Reporter {
     /// Sets the gauges of the sensors. One that is gone is not a number.
     pub(super) fn gauge(&mut self, sensors: &SensorStatus, seconds: f64) {
         let zones = sensors.thermal_zones.iter();
-        let now: BTreeSet<String> = zones.map(|it| it.zone.clone()).collect();
-        for gone in self.zones.difference(&now) {
-            metrics::gauge!("hotshoe_temperature_celsius", "zone" => gone.clone()).set(f64::NAN);
+        let now: BTreeMap<&str, f64> = zones.map(|it| (it.zone.as_str(), it.celsius)).collect();
+        for zone in now.keys() {
+            if self.zones.len() < MAX_ZONE_LABELS {
+                self.zones.insert((*zone).to_owned());
+            }
         }
-        for zone in &sensors.thermal_zones {
-            metrics::gauge!("hotshoe_temperature_celsius", "zone" => zone.zone.clone())
-                .set(zone.celsius);
+        for zone in &self.zones {
+            let celsius = now.get(zone.as_str()).copied().unwrap_or(f64::NAN);
+            metrics::gauge!("hotshoe_temperature_celsius", "zone" => zone.clone()).set(celsius);
         }
-        self.zones = now;
-        if let Some(charge) = sensors.charge_ratio {
-            metrics::gauge!("hotshoe_battery_charge_ratio").set(charge);
-        }
-        if let Some(watts) = sensors.watts {
-            metrics::gauge!("hotshoe_power_watts").set(watts);
+        for (name, value) in [
+            ("hotshoe_battery_charge_ratio", sensors.charge_ratio),
+            ("hotshoe_power_watts", sensors.watts),
+        ] {
+            if value.is_some() {
+                self.figures.insert(name);
+            }
+            if self.figures.contains(name) {
+                metrics::gauge!(name).set(value.unwrap_or(f64::NAN));
+            }
         }
         metrics::gauge!("hotshoe_governor_seconds_total").set(seconds);
     }
@@ -232,6 +251,24 @@ impl Reporter {
     ) {
         self.events.record(kind, subject, cause, details);
     }
+}
+
+/// Whether nothing but the end of a rest differs: a governor may wish a minute from now in each plan.
+fn is_longer_rest_alone(before: &Plan, now: &Plan) -> bool {
+    let is_timed = |plan: &Plan| {
+        matches!(
+            plan.rest,
+            Some(Because {
+                value: Rest::Until(_),
+                ..
+            })
+        )
+    };
+    let same_end = Plan {
+        rest: before.rest.clone(),
+        ..now.clone()
+    };
+    is_timed(before) && is_timed(now) && same_end.wishes_same(before)
 }
 
 /// The text with `#` for each number.
@@ -295,8 +332,9 @@ fn value<'a>(items: &'a BTreeMap<String, PlanItem>, name: &str) -> &'a Value {
 
 /// What the sensors say, in the units of the status.
 pub(super) fn sensors(reading: &Reading, watts: Option<f64>) -> SensorStatus {
-    let zones = reading.thermal.iter().map(|zone| ThermalStatus {
-        zone: zone.label.clone().unwrap_or_else(|| zone.zone.clone()),
+    let zones = thermal_zones(reading);
+    let zones = zones.into_iter().map(|zone| ThermalStatus {
+        zone: zone.name,
         celsius: zone.celsius,
     });
     let pressure = |it: &Option<Pressure>| it.map(|it| it.some.avg10 / PERCENT);
@@ -319,9 +357,13 @@ pub(super) fn sensors(reading: &Reading, watts: Option<f64>) -> SensorStatus {
 }
 
 pub(super) fn sensor_faults(faults: &[SensorFault]) -> Vec<SensorFaultStatus> {
-    let faults = faults.iter().map(|it| SensorFaultStatus {
+    let faults = faults.iter().take(MAX_SHOWN_FAULTS);
+    let faults = faults.map(|it| SensorFaultStatus {
         sensor: it.path.clone(),
         fault: it.kind.name().to_owned(),
     });
     faults.collect()
 }
+
+#[cfg(test)]
+mod tests;

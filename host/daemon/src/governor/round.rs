@@ -164,13 +164,16 @@ impl Rounds {
             took: self.clock.elapsed(began),
             reading,
         };
-        let is_other = self.follow_release(sample.at);
+        let before = self.in_force.plan.clone();
+        // Before anything is decided on a mode that another release does not have.
+        if self.follow_release(sample.at) {
+            self.put_in_force();
+        }
         let mode = self.release.mode(&self.in_force);
         let raw = self.service.figures();
         let figures = self.figures.next(raw, &sample.reading, mode);
-        let before = self.in_force.plan.clone();
         let (has_changed, waits) = self.decide(&config.governor, &sample, &figures);
-        if has_changed || is_other {
+        if has_changed {
             self.put_in_force();
         }
         // A release without the mode changes it as well.
@@ -258,8 +261,9 @@ impl Rounds {
     /// Puts the plan of the ladder in force, from the next sample on.
     fn put_in_force(&mut self) {
         let plan = self.decider.in_force();
-        let is_same_rest = plan.rest == self.in_force.plan.rest;
-        let rest_ends = if is_same_rest {
+        let rest = |plan: &Plan| plan.rest.as_ref().map(|it| it.value);
+        // For another reason, it ends when it did: the time of day may have been set.
+        let rest_ends = if rest(plan) == rest(&self.in_force.plan) {
             self.in_force.rest_ends
         } else {
             rest_ends(plan, &self.clock)
@@ -275,7 +279,8 @@ impl Rounds {
         self.service
             .rest(self.in_force.rests(self.clock.now()).is_some());
         if let Some(loaded) = &self.release.loaded {
-            loaded.pipeline().avoid_backends(&self.in_force.avoid);
+            let pipeline = loaded.pipeline();
+            pipeline.avoid_backends(&self.in_force.avoid, &self.supervisor);
         }
         for fault in self.outputs.set(&wanted(config, &self.in_force.plan)) {
             self.reporter.output_failed(&fault);

@@ -112,7 +112,8 @@ fn name<'a>(
     unique.unwrap_or(folder).to_owned()
 }
 
-fn thermal_zones(reading: &Reading) -> Vec<engine::ThermalZone> {
+/// Each zone by the name of its driver, or of its folder where that is not unique.
+pub(super) fn thermal_zones(reading: &Reading) -> Vec<engine::ThermalZone> {
     let labels = || reading.thermal.iter().map(|it| it.label.as_deref());
     let zones = reading.thermal.iter().map(|zone| engine::ThermalZone {
         name: name(&zone.zone, zone.label.as_deref(), labels()),

@@ -32,9 +32,9 @@ struct Kept {
 }
 
 impl MotionGate {
-    /// Whether the picture of a sample differs from the last one of its source that did. The first one does, and so does what cannot be
+    /// Whether the picture of a sample differs from the last one of `feed`, its source or folder, that did. The first one does, and so does what cannot be
     /// decoded.
-    pub fn moves(&self, sample: &Sample, clock: &Clock) -> bool {
+    pub fn moves(&self, feed: &str, sample: &Sample, clock: &Clock) -> bool {
         let until = clock.deadline(MAX_TIME);
         let is_over = || clock.now() >= until;
         let Some(picture) = small_copy(sample, &Budget::new(MAX_BYTES, &is_over)) else {
@@ -42,7 +42,7 @@ impl MotionGate {
         };
         let seen = clock.now();
         let mut last = self.last.lock();
-        if let Some(kept) = last.get_mut(&sample.source) {
+        if let Some(kept) = last.get_mut(feed) {
             kept.seen = seen;
             if picture.difference(&kept.picture) < LEAST_DIFFERENCE {
                 return false;
@@ -55,7 +55,7 @@ impl MotionGate {
             let oldest = oldest.map(|(source, _)| source.clone());
             oldest.and_then(|source| last.remove(&source));
         }
-        last.insert(sample.source.clone(), Kept { picture, seen });
+        last.insert(feed.to_owned(), Kept { picture, seen });
         true
     }
 }

@@ -44,6 +44,8 @@ const PERIODS_OF_A_SLOT: u32 = 15;
 /// An accepted sample that has not ended.
 struct Job {
     sample: Arc<Sample>,
+    /// Whose rate and motion count: its source, or the folder of a watched file, since each file is a source of its own.
+    feed: Arc<str>,
     ticket: Ticket,
     arrived: Instant,
 }
@@ -180,6 +182,11 @@ impl Service {
     /// Puts a plan in force from the next sample on.
     pub fn put_in_force(&self, next: Arc<InForce>) {
         self.in_force.store(next);
+    }
+
+    /// Whether the device rests.
+    pub fn is_resting(&self) -> bool {
+        self.in_force.load().rests(self.clock.now()).is_some()
     }
 
     /// Lets files of the watched folder wait while the device rests.

@@ -115,6 +115,12 @@ fn a_device_that_is_too_hot_rests_with_its_reason_and_goes_on_when_it_has_cooled
         message,
         "the device rests: the hottest thermal zone has 90.0 C"
     );
+    // A model that a client names does not run either.
+    let refused = daemon.local_client().check_rest().unwrap_err();
+    assert!(matches!(
+        refused,
+        CallError::Ended { ending: Ending::Rest, message: said, .. } if said == message
+    ));
     let counters = daemon.status().counters;
     assert!(counters.add_up());
     assert_eq!(counters.skipped_by["rest"], 1);
@@ -127,6 +133,7 @@ fn a_device_that_is_too_hot_rests_with_its_reason_and_goes_on_when_it_has_cooled
         call(&daemon),
         CallError::Ended { ending: Ending::Drop, fault, .. } if fault == "no_release"
     ));
+    assert!(daemon.local_client().check_rest().is_ok());
     until("the fan is off", || text(&device.path("fan")) == "0");
     let kinds = kinds(&daemon.status());
     for kind in [KnownKind::ModeChanged, KnownKind::Alert] {

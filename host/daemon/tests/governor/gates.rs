@@ -121,14 +121,14 @@ fn frame(source: &str, grey: u8) -> Sample {
 #[test]
 fn only_a_picture_that_differs_from_the_last_one_that_did_moves() {
     let (gate, clock) = (MotionGate::default(), Clock::system());
-    let moves = |source: &str, grey| gate.moves(&frame(source, grey), &clock);
+    let moves = |source: &str, grey| gate.moves(source, &frame(source, grey), &clock);
     // 2% of 255 are 5.1.
     let found = [100, 100, 103, 104, 106, 106].map(|grey| moves("a", grey));
     assert_eq!(found, [true, false, false, false, true, false]);
     assert!(moves("b", 106) && !moves("b", 106));
     let mut text = frame("a", 106);
     text.content_type = "text/plain".to_owned();
-    assert!(gate.moves(&text, &clock) && gate.moves(&text, &clock));
+    assert!(gate.moves("a", &text, &clock) && gate.moves("a", &text, &clock));
 }
 
 #[test]

@@ -70,6 +70,22 @@ fn an_output_is_written_when_it_changes_and_turned_off_when_it_is_gone() {
 }
 
 #[test]
+fn of_two_outputs_of_one_file_the_higher_one_counts_and_is_written_once() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "fan");
+    let fan = output(&path, 0, 255);
+    let mut outputs = Outputs::new(Supervisor::default());
+    for (one, other) in [(100, 20), (20, 100)] {
+        outputs.set(&wanted(&[("a", &fan, one), ("b", &fan, other)]));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "255");
+    }
+    // Nothing has changed, so that nothing is written.
+    fs::write(&path, "other").unwrap();
+    outputs.set(&wanted(&[("a", &fan, 20), ("b", &fan, 100)]));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "other");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named_once_and_tried_again() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("later");

@@ -39,6 +39,8 @@ pub(super) struct Heads {
     clock: Clock,
     held: BTreeMap<(String, Digest), HeldHead>,
     is_changed: bool,
+    /// A head was refused because there are too many.
+    is_full: bool,
     saved: Option<Instant>,
 }
 
@@ -58,6 +60,7 @@ impl Heads {
             clock,
             held: BTreeMap::new(),
             is_changed: false,
+            is_full: false,
             saved: None,
         };
         for held in content.heads {
@@ -103,7 +106,17 @@ impl Heads {
         let total = self.held.len();
         let place = (device, key);
         match self.held.get(&place).map(|held| held.head.head) {
-            None if total >= MAX_HEADS || keys >= MAX_KEYS => return,
+            None if total >= MAX_HEADS || keys >= MAX_KEYS => {
+                if !std::mem::replace(&mut self.is_full, true) {
+                    tracing::error!(
+                        device = place.0,
+                        keys,
+                        heads = total,
+                        "the head of an audit log is not kept: there are too many keys of this device, or heads. Another machine may publish in its name: use certificates and `hotshoe zenoh-acl`, remove heads.json and start the registry again"
+                    );
+                }
+                return;
+            }
             Some(held) if held == head => return,
             Some(held) if held.sequence >= head.sequence => {
                 tracing::error!(

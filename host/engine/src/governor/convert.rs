@@ -1,11 +1,11 @@
 //! Conversion between the generated types and our own.
 
-use hotshoe_trust::Rate;
+use hotshoe_trust::{Rate, printable};
 
 use super::defect::{PlanDefect, check_plan};
 use super::{
-    Battery, CoolingDevice, DeviceState, Drive, Latency, MeasuredMode, ModelRuns, Plan, PlanAlert,
-    Power, Reasoned, ThermalZone, Window,
+    Battery, CoolingDevice, DeviceState, Drive, Latency, MAX_REASON_BYTES, MeasuredMode, ModelRuns,
+    Plan, PlanAlert, Power, Reasoned, ThermalZone, Window,
 };
 use crate::host::bindings::governor as wit;
 use crate::insight::Severity;
@@ -162,15 +162,24 @@ pub(crate) fn plan_from_guest(plan: wit::Plan, state: &DeviceState) -> Result<Pl
         rest_us: plan
             .rest_until
             .map(|it| reasoned(it.until_us.saturating_sub(state.now_us), it.reason)),
-        hibernate: plan.hibernate,
-        stop: plan.stop,
+        hibernate: plan.hibernate.map(shown),
+        stop: plan.stop.map(shown),
     };
     check_plan(&checked, state)?;
     Ok(checked)
 }
 
 fn reasoned<T>(value: T, reason: String) -> Reasoned<T> {
+    let reason = shown(reason);
     Reasoned { value, reason }
+}
+
+/// A reason is for people: it is logged, published and printed. One that is too long is refused afterwards.
+fn shown(reason: String) -> String {
+    if reason.len() > MAX_REASON_BYTES {
+        return reason;
+    }
+    printable(&reason, &[])
 }
 
 const fn rate(rate: wit::Rate) -> Rate {
@@ -185,7 +194,7 @@ fn drive(drive: wit::Drive) -> Drive {
     Drive {
         name: drive.name,
         value_ratio: drive.value_ratio,
-        reason: drive.reason,
+        reason: shown(drive.reason),
     }
 }
 
@@ -201,6 +210,6 @@ fn alert(alert: wit::Alert) -> PlanAlert {
             wit::Severity::Warning => Severity::Warning,
             wit::Severity::Critical => Severity::Critical,
         },
-        reason: alert.reason,
+        reason: shown(alert.reason),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::AppendError;
 use crate::frame::{Frame, Kind, LossBody, ack_body, size};
-use crate::index::Live;
+use crate::index::{Evicted, Live};
 use crate::record::{LossCause, Position, Priority, Record};
 use crate::segment::Header;
 
@@ -52,7 +52,7 @@ impl Log {
         self.expire();
         let has_refused = !refused.is_empty();
         if let Err(error) = self.prepare(batch, has_refused) {
-            let (error, cause) = named(error);
+            let (error, cause) = self.named(error);
             for record in batch {
                 self.lose_next(&record.source, 1, record.payload.len() as u64, cause);
             }
@@ -60,10 +60,13 @@ impl Log {
             return vec![Err(error); batch.len()];
         }
         let mut results = Vec::with_capacity(batch.len());
-        let planned = self.plan(batch, &mut results);
+        let mut evicted = Vec::new();
+        let planned = self.plan(batch, &mut results, &mut evicted);
         self.lose_refused(refused);
         if let Err(error) = self.write(batch, &planned) {
-            let (error, cause) = named(error);
+            // A full disk would empty the outbox otherwise: each record that it refuses would take the place of one that is there.
+            self.put_back(&mut evicted, 0);
+            let (error, cause) = self.named(error);
             let epoch = self.identity.epoch;
             for it in planned {
                 let len = batch.get(it.at).map_or(0, |it| it.payload.len() as u64);
@@ -99,6 +102,7 @@ impl Log {
         &mut self,
         batch: &[&Record],
         results: &mut Vec<Result<Position, AppendError>>,
+        evicted: &mut Vec<Evicted>,
     ) -> Vec<Planned> {
         let (mut planned, mut bytes) = (Vec::with_capacity(batch.len()), 0);
         for (at, record) in batch.iter().enumerate() {
@@ -110,7 +114,7 @@ impl Log {
                 continue;
             };
             let size = bytes_of(record);
-            if !self.make_room(bytes + size, planned.len() + 1, record.priority) {
+            if !self.make_room(bytes + size, planned.len() + 1, record.priority, evicted) {
                 let len = record.payload.len() as u64;
                 self.lose_next(&record.source, 1, len, LossCause::Evicted);
                 results.push(Err(AppendError::NoRoom));
@@ -148,19 +152,6 @@ impl Log {
         self.index.lose(source, epoch, range, bytes, cause);
     }
 
-    /// Evicts until there is room for `bytes` and `records` more: false if what is left is more important.
-    fn make_room(&mut self, bytes: u64, records: usize, priority: Priority) -> bool {
-        while self.index.live_bytes + bytes > self.limits.live_bytes()
-            || self.index.live_records + records > self.limits.records
-        {
-            let Some((source, sequence)) = self.index.victim(priority) else {
-                return false;
-            };
-            self.index.lose_record(source, sequence, LossCause::Evicted);
-        }
-        true
-    }
-
     fn write(&mut self, batch: &[&Record], planned: &[Planned]) -> io::Result<()> {
         if planned.is_empty() && !self.has_unwritten() {
             return Ok(());
@@ -195,6 +186,7 @@ impl Log {
         }
         self.buffer_bytes = buffer.len();
         let (segment, base) = self.append(&buffer)?;
+        self.is_disk_full = false;
         self.acknowledged.clear();
         for (source, from) in losses {
             self.index.unwritten.remove(&(source, from));
@@ -218,7 +210,19 @@ impl Log {
         }
         self.written.commits += 1;
         self.written.last_commit = self.age.clock().elapsed(started);
+        self.keep_reserve();
         Ok(())
+    }
+
+    /// What an error of the disk is for those who append, and in a loss.
+    fn named(&mut self, error: io::Error) -> (AppendError, LossCause) {
+        let error = AppendError::of_disk(error);
+        let cause = match error {
+            AppendError::DiskFull { .. } => LossCause::DiskFull,
+            _ => LossCause::DiskError,
+        };
+        self.is_disk_full = cause == LossCause::DiskFull;
+        (error, cause)
     }
 
     /// Appends the losses that are not durable; returns them.
@@ -371,16 +375,6 @@ impl Log {
 /// Bytes of a record in a segment.
 fn bytes_of(record: &Record) -> u64 {
     size(&record.source, &record.class, record.payload.len()) as u64
-}
-
-/// What an error of the disk is for those who append, and in a loss.
-fn named(error: io::Error) -> (AppendError, LossCause) {
-    let error = AppendError::of_disk(error);
-    let cause = match error {
-        AppendError::DiskFull { .. } => LossCause::DiskFull,
-        _ => LossCause::DiskError,
-    };
-    (error, cause)
 }
 
 /// Offsets and sizes within a segment, which is far smaller than 4 GiB.

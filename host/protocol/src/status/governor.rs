@@ -32,7 +32,7 @@ pub struct GovernorStatus {
     pub modes: Vec<ModeStatus>,
     /// What the sensors say.
     pub sensors: SensorStatus,
-    /// Sensors that are there and have no valid value.
+    /// Sensors that are there and have no valid value, at most 64.
     pub sensor_faults: Vec<SensorFaultStatus>,
     /// The time of reading sensors and making plans, as a share of one core.
     pub cost_ratio: Option<f64>,
@@ -126,7 +126,7 @@ pub struct SensorStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ThermalStatus {
-    /// What its driver calls it, else its folder.
+    /// What its driver calls it, else its folder, also where another zone is called the same.
     pub zone: String,
     /// Its temperature.
     pub celsius: f64,

@@ -176,6 +176,40 @@ fn a_sensor_that_disappears_holds_its_rule_for_a_while_and_is_named() {
     assert_eq!(plans.last(), Some(&Plan::default()));
 }
 
+/// Other zones, which are cool, tell nothing of the place that was too hot.
+#[test]
+fn the_hottest_zone_that_disappears_among_others_holds_its_rule() {
+    let zones = |hottest: &str, celsius, zones: &[&str]| Moment {
+        hottest: Some(hottest.to_owned()),
+        zones: zones.iter().map(|it| (*it).to_owned()).collect(),
+        ..hot(celsius)
+    };
+    let case = || zones("case", 40.0, &["case"]);
+    let moments = [zones("cpu", 86.0, &["case", "cpu"])]
+        .into_iter()
+        .chain((0..600).map(|_| case()));
+    let plans = follow(moments.chain([case(), case()]));
+    let stops = |plan: &Plan| plan.rest.is_some();
+    let is_named = |plan: &Plan| plan.alerts.contains_key("no-temperature");
+    assert!(stops(&plans[0]) && !is_named(&plans[0]));
+    assert!(stops(&plans[1]) && is_named(&plans[1]));
+    assert!(stops(&plans[600]) && is_named(&plans[600]));
+    assert_eq!(plans[601], Plan::default());
+    // One that is there again, and one that is as hot, tell enough.
+    for back in [
+        zones("cpu", 40.0, &["case", "cpu"]),
+        zones("gpu", 86.0, &["case", "gpu"]),
+    ] {
+        let is_hot = back.celsius == Some(86.0);
+        let plans = follow([zones("cpu", 86.0, &["case", "cpu"]), case(), back]);
+        assert!(is_named(&plans[1]) && !is_named(&plans[2]));
+        assert_eq!(stops(&plans[2]), is_hot);
+    }
+    // A zone that asked for nothing is not missed.
+    let plans = follow([zones("cpu", 50.0, &["case", "cpu"]), case()]);
+    assert_eq!(plans[1], Plan::default());
+}
+
 #[test]
 fn a_release_without_the_mode_runs_its_last_variants() {
     let moment = Moment {

@@ -1,5 +1,6 @@
 //! The intake of the service: from an incoming message to a job in the queue.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use hotshoe_link::Incoming;
@@ -12,7 +13,7 @@ use crate::serving::queue::{FullPolicy, PushError, Pushed};
 use crate::serving::tally::{DropReason, SkipReason};
 
 /// Stage of samples that the intake refuses.
-const INTAKE: &str = "intake";
+pub(super) const INTAKE: &str = "intake";
 
 impl Service {
     /// Accepts a sample from Zenoh or a local client.
@@ -27,11 +28,13 @@ impl Service {
     }
 
     fn accept(&self, incoming: Incoming<'_>, answer: ReplyTo, full: FullPolicy) {
+        let feed = feed_of(&incoming.source, &answer);
         let ticket = self.tally.accept(answer);
         let limit = self.running.config().intake.max_sample_bytes;
         let admitted = intake::admit(incoming, limit, self.clock.wall());
         let job = Job {
             sample: Arc::new(admitted.sample),
+            feed,
             ticket,
             arrived: self.clock.now(),
         };
@@ -67,10 +70,7 @@ impl Service {
         let in_force = self.in_force.load();
         let (reason, message) = if let Some(why) = in_force.rests(job.arrived) {
             (SkipReason::Rest, format!("the device rests: {why}"))
-        } else if !self
-            .rate_gate
-            .admits(&job.sample.source, in_force.rate, job.arrived)
-        {
+        } else if !self.rate_gate.admits(&job.feed, in_force.rate, job.arrived) {
             let why = in_force.rate_reason();
             let message = format!("the rate in force leaves this sample out: {why}");
             (SkipReason::Rate, message)
@@ -82,4 +82,14 @@ impl Service {
         self.skip(job, release, reason, INTAKE, &message);
         true
     }
+}
+
+fn feed_of(source: &str, answer: &ReplyTo) -> Arc<str> {
+    let folder = match answer {
+        ReplyTo::File(_) => Path::new(source).parent(),
+        _ => None,
+    };
+    folder
+        .and_then(Path::to_str)
+        .map_or_else(|| source.into(), Into::into)
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Instant;
 
+use hotshoe_engine::Fault;
 use hotshoe_link::Incoming;
 use hotshoe_pipeline::Pipeline;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Service;
+use super::accept::INTAKE;
 use crate::ending::Ending;
 use crate::serving::ServingRelease;
 use crate::serving::answer::ReplyTo;
@@ -84,6 +86,23 @@ impl LocalClient {
             .as_deref()
             .map(ServingRelease::pipeline)
             .map(Arc::clone)
+    }
+
+    /// Checks that the device may run a model that a client names, in place of the pipeline: it may not while it rests.
+    ///
+    /// # Errors
+    /// [`CallError::Ended`], as for a sample.
+    pub fn check_rest(&self) -> Result<(), CallError> {
+        let in_force = self.service.in_force.load();
+        match in_force.rests(self.service.clock.now()) {
+            None => Ok(()),
+            Some(why) => Err(CallError::Ended {
+                ending: Ending::Rest,
+                stage: INTAKE.to_owned(),
+                fault: Fault::Skipped.name().to_owned(),
+                message: format!("the device rests: {why}"),
+            }),
+        }
     }
 
     /// Sends one sample through the intake, and waits for its end. Blocks up to `intake.block-timeout-ms` while the queue is full, then

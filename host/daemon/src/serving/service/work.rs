@@ -97,7 +97,9 @@ impl Service {
     fn skips(&self, job: &Job, served: &ServingRelease, in_force: &InForce) -> bool {
         let (reason, message) = if let Some(why) = in_force.rests(self.clock.now()) {
             (SkipReason::Rest, format!("the device rests: {why}"))
-        } else if in_force.rate.on_motion && !self.motion_gate.moves(&job.sample, &self.clock) {
+        } else if in_force.rate.on_motion
+            && !self.motion_gate.moves(&job.feed, &job.sample, &self.clock)
+        {
             let why = in_force.rate_reason();
             let message = format!("it does not differ from the picture before it: {why}");
             (SkipReason::Motion, message)

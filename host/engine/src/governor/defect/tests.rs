@@ -1,9 +1,13 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::collections::BTreeMap;
 
 use hotshoe_trust::{Mode, Rate, Rests};
 
 use super::*;
+use crate::governor::convert::plan_from_guest;
 use crate::governor::{Drive, MeasuredMode, ModelRuns, PlanAlert, Reasoned};
+use crate::host::bindings::governor as wit;
 use crate::insight::Severity;
 
 fn mode(name: &str, level: u32) -> MeasuredMode {
@@ -123,6 +127,57 @@ fn a_mode_that_is_not_signed_has_a_fault_of_its_own() {
     let known = "none".to_owned();
     let name = "minimal".to_owned();
     assert_eq!(defect, Err(PlanDefect::UnsignedMode { name, known }));
+}
+
+#[test]
+fn what_a_terminal_acts_on_is_written_out_in_every_reason() {
+    let reason = || "a\u{1b}[2Jb".to_owned();
+    let made = wit::Plan {
+        mode: Some(wit::ModeChoice {
+            name: "minimal".to_owned(),
+            reason: reason(),
+        }),
+        rate: None,
+        status_interval: Some(wit::Interval {
+            seconds: 5,
+            reason: reason(),
+        }),
+        telemetry_interval: None,
+        outputs: vec![wit::Drive {
+            name: "fan".to_owned(),
+            value_ratio: 1.0,
+            reason: reason(),
+        }],
+        alerts: vec![wit::Alert {
+            name: "hot".to_owned(),
+            severity: wit::Severity::Info,
+            reason: reason(),
+        }],
+        avoid: vec![wit::Avoidance {
+            backend: "tract".to_owned(),
+            reason: reason(),
+        }],
+        rest_until: Some(wit::Rest {
+            until_us: 1,
+            reason: reason(),
+        }),
+        hibernate: Some(reason()),
+        stop: Some(reason()),
+    };
+    let plan = plan_from_guest(made, &state()).unwrap();
+    let said = [
+        plan.mode.map(|it| it.reason),
+        plan.status_interval_seconds.map(|it| it.reason),
+        plan.outputs.first().map(|it| it.reason.clone()),
+        plan.alerts.first().map(|it| it.reason.clone()),
+        plan.avoid.first().map(|it| it.reason.clone()),
+        plan.rest_us.map(|it| it.reason),
+        plan.hibernate,
+        plan.stop,
+    ];
+    for reason in said {
+        assert_eq!(reason.as_deref(), Some("a\\u{1b}[2Jb"));
+    }
 }
 
 #[test]
