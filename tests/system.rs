@@ -76,6 +76,8 @@ mod model;
 mod models;
 #[path = "system/modes.rs"]
 mod modes;
+#[path = "system/mqtt.rs"]
+mod mqtt;
 #[path = "system/names.rs"]
 mod names;
 #[path = "system/namespace.rs"]
@@ -86,6 +88,8 @@ mod nn;
 mod oci;
 #[path = "system/oip.rs"]
 mod oip;
+#[path = "system/outbox.rs"]
+mod outbox;
 #[path = "system/page.rs"]
 mod page;
 #[path = "system/pictures.rs"]

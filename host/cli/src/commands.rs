@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod cancel;
+pub(crate) mod collect;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod exec;

@@ -5,6 +5,7 @@ use std::error::Error;
 use hotshoe_audit::AuditError;
 use hotshoe_author::build::ComponentError;
 use hotshoe_author::{NewError, ToolError};
+use hotshoe_collect::{ReceiveError, StoreError as CollectError};
 use hotshoe_daemon::command::CommandError;
 use hotshoe_daemon::control::ControlError;
 use hotshoe_delivery::registry::RegistryError;
@@ -50,6 +51,8 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<ControlError>(cause).map(ControlError::name))
         .or_else(|| find::<DeviceListError>(cause).map(DeviceListError::name))
         .or_else(|| find::<OrderError>(cause).map(OrderError::name))
+        .or_else(|| find::<ReceiveError>(cause).map(ReceiveError::name))
+        .or_else(|| find::<CollectError>(cause).map(CollectError::name))
         .or_else(|| find::<RegistryError>(cause).and_then(registry_name))
 }
 

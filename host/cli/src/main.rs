@@ -16,8 +16,8 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, audit, build, call, cancel, dev as dev_loop, doctor, exec, history, inspect, install,
-    keygen, model, new, pack, power, publish, pull, push, record, registry, rollback, run,
+    activate, audit, build, call, cancel, collect, dev as dev_loop, doctor, exec, history, inspect,
+    install, keygen, model, new, pack, power, publish, pull, push, record, registry, rollback, run,
     shared_data, sign, site, status, test, trust, verify, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
@@ -82,6 +82,7 @@ For a site:
   activate  Activate a staged release
   cancel    Cancel a pending release
   shared-data Read and write the values that a device and its site share
+  collect   Collect what the devices of a site keep until it has arrived
   zenoh-acl Print Zenoh's access control for a site
 
 From a new key to a served release:
@@ -128,6 +129,7 @@ enum Command {
     Activate(activate::Args),
     Cancel(cancel::Args),
     SharedData(shared_data::Args),
+    Collect(collect::Args),
     ZenohAcl(zenoh_acl::Args),
     Demo(program::DemoArgs),
     Bench(program::BenchArgs),
@@ -149,6 +151,7 @@ impl Command {
             Self::Model(args) => model::run(args, terminal),
             Self::Verify(args) => verify::run(args, terminal),
             Self::Install(args) => install::run(args, terminal),
+            Self::Collect(args) => collect::run(args, terminal),
             Self::Call(args) => call::run(args, terminal),
             Self::Dev(args) => dev_loop::run(args, terminal),
             Self::Exec(args) => exec::run(args, terminal),

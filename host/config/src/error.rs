@@ -113,6 +113,38 @@ pub enum ConfigError {
         /// The name.
         name: String,
     },
+    /// Nothing that can be durable.
+    #[error(
+        "`outbox.durable` names `{output}`, which is not an output: use `insight`, `action`, or `custom:` and a topic of at most 121 bytes"
+    )]
+    UnknownOutput {
+        /// The name.
+        output: String,
+    },
+    /// The URL of a broker.
+    #[error(
+        "`outbox.mqtt.url = \"{url}\"` is not a broker: write `mqtts://HOST:PORT`, or `mqtt://` without TLS"
+    )]
+    MqttUrl {
+        /// The URL.
+        url: String,
+    },
+    /// A broker on another machine without TLS.
+    #[error(
+        "`outbox.mqtt.url = \"{url}\"` is beyond loopback without TLS: use `mqtts://`, or accept it by `outbox.mqtt.insecure = true`"
+    )]
+    InsecureBroker {
+        /// The URL.
+        url: String,
+    },
+    /// A prefix of topics.
+    #[error(
+        "`outbox.mqtt.topic-prefix = \"{prefix}\"` cannot begin a topic: use 1 to 128 bytes without `+` and `#`, and not `$` at first"
+    )]
+    TopicPrefix {
+        /// The prefix.
+        prefix: String,
+    },
     /// A key that requires another one.
     #[error("`{key}` needs `{needed}` as well")]
     Needs {

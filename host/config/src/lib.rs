@@ -23,6 +23,7 @@ mod inference;
 mod log;
 mod metrics;
 mod oip;
+mod outbox;
 mod record;
 mod session;
 
@@ -40,6 +41,10 @@ pub use self::inference::{
 pub use self::log::{DEFAULT_FILTER, LogConfig, MAX_LINES_PER_SECOND, filter};
 pub use self::metrics::MetricsConfig;
 pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig};
+pub use self::outbox::{
+    CUSTOM_PREFIX, MAX_DURABLE, MqttUrl, OutboxConfig, OutboxMqttConfig, OutboxPriority,
+    OutboxZenohConfig,
+};
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{
     LEAST_MESSAGE_BYTES, MAX_SESSIONS, MESSAGE_OVERHEAD, TlsConfig, ZenohConfig, ZenohMode,
@@ -134,6 +139,9 @@ pub struct Config {
     /// Messages of policies.
     #[serde(default)]
     pub output: OutputConfig,
+    /// Outputs that must arrive: they are kept on the disk until a collector has them.
+    #[serde(default)]
+    pub outbox: OutboxConfig,
     /// The log on standard error.
     #[serde(default)]
     pub log: LogConfig,
@@ -322,6 +330,7 @@ impl Config {
         config.zenoh.resolve(folder);
         config.inference.resolve(folder);
         config.governor.resolve(folder);
+        config.outbox.resolve(folder);
         access::resolve(&mut config, folder);
         if let Some(oip) = &mut config.oip {
             oip.resolve(folder);
@@ -365,6 +374,7 @@ impl Config {
         self.record.check()?;
         self.privacy.check()?;
         self.check_data_contract()?;
+        self.outbox.check()?;
         self.log.check()?;
         self.check_shared_data()?;
         access::check(self)?;

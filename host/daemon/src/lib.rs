@@ -19,6 +19,7 @@ pub mod log;
 pub mod media;
 mod memory;
 pub mod metrics;
+mod outbox;
 pub mod recording;
 pub mod reload;
 pub mod serving;
@@ -46,6 +47,7 @@ use crate::control::Control;
 use crate::deploy::{Deployment, StartupState};
 use crate::governor::GovernorThread;
 use crate::metrics::{Endpoint, MetricsError};
+use crate::outbox::OutboxPart;
 use crate::reload::{Change, RunningConfig};
 use crate::serving::answer::ReplyTo;
 use crate::serving::{PublishedStatus, Service, ServingRelease, WorkerPool};
@@ -102,6 +104,7 @@ pub struct Daemon {
     /// Those of recorders and of shared data.
     _requests: (Orders, Orders),
     metrics: Option<Endpoint>,
+    outbox: Option<OutboxPart>,
     /// Stopped last, so that it records what the others do while they stop.
     audit: Option<AuditPart>,
 }
@@ -145,11 +148,14 @@ impl Daemon {
         let link = Arc::new(signing(link, &config));
         let audit = open_audit(&config, &published_status, &link, &startup);
         let running = RunningConfig::new(config.clone(), supervisor.clock().clone());
+        // Stopped when it is dropped.
+        let outbox = OutboxPart::start(&config, Arc::clone(&trust), &link);
         let service = Service::new(
             Arc::clone(&running),
             serving,
             Arc::clone(&published_status),
             Arc::clone(&link),
+            outbox.as_ref().map(OutboxPart::outputs),
         );
         let workers = service
             .spawn_workers()
@@ -231,6 +237,7 @@ impl Daemon {
             running,
             _requests: requests,
             metrics: endpoint,
+            outbox,
             audit,
         })
     }
@@ -317,6 +324,10 @@ impl Daemon {
         let clock = self.supervisor.clock();
         let begun = clock.now();
         let report = self.service.drain(self.workers, deadline);
+        if let Some(outbox) = self.outbox {
+            // Sends the answers that wait for it.
+            outbox.stop(LEAST_STOP);
+        }
         if let Some(watch) = self.watch {
             watch.join();
         }

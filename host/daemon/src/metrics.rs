@@ -102,11 +102,36 @@ fn describe() {
         "Parts of the daemon that ended and are not restarted."
     );
     describe_governor();
+    describe_outbox();
     metrics::describe_gauge!("hotshoe_queue_depth", "Samples that wait.");
     metrics::describe_gauge!("hotshoe_release_info", "1 for the release that serves.");
     metrics::describe_gauge!(
         "hotshoe_part_info",
         "1 for each component, model and data file that serves."
+    );
+}
+
+fn describe_outbox() {
+    metrics::describe_gauge!(
+        "hotshoe_outbox_records",
+        "Records that have not been delivered."
+    );
+    metrics::describe_gauge!("hotshoe_outbox_bytes", "Bytes of the files of the outbox.");
+    metrics::describe_gauge!(
+        "hotshoe_outbox_oldest_seconds",
+        "Age of the oldest record that has not been delivered."
+    );
+    metrics::describe_counter!(
+        "hotshoe_outbox_delivered_total",
+        "Records that were acknowledged."
+    );
+    metrics::describe_counter!(
+        "hotshoe_outbox_lost_total",
+        "Records that were lost, by cause."
+    );
+    metrics::describe_counter!(
+        "hotshoe_outbox_written_bytes_total",
+        "Bytes that the outbox wrote to the disk."
     );
 }
 

@@ -81,6 +81,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         privacy: _,
         data_contract: _,
         output: _,
+        outbox: _,
         folders: _,
         network: _,
         shared_data: _,
@@ -138,6 +139,11 @@ fn files_of(config: &Config) -> Files {
         }
     };
     add("network.ca", config.network.ca.as_deref());
+    if let Some(mqtt) = &config.outbox.mqtt {
+        add("outbox.mqtt.ca", mqtt.ca.as_deref());
+        add("outbox.mqtt.certificate", mqtt.certificate.as_deref());
+        add("outbox.mqtt.key", mqtt.key.as_deref());
+    }
     let oip = config.oip.as_ref().map(|it| (&it.token_file, &it.tls));
     let metrics = config.metrics.as_ref().map(|it| (&it.token_file, &it.tls));
     for (keys, front) in [(OIP_FILES, oip), (METRICS_FILES, metrics)] {

@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::anonymise::anonymised;
 use crate::message::{
-    ActionMessage, ActionSummary, AnswerMessage, ErrorMessage, InsightMessage, InsightPart,
+    ActionMessage, ActionSummary, AnswerMessage, CustomMessage, ErrorMessage, InsightMessage,
+    InsightPart,
 };
 use crate::{Answer, HashKeys, Head, Refused};
 
@@ -140,6 +141,23 @@ impl Classifier {
             content_type: content_type.to_owned(),
             bytes: payload.to_vec(),
         })
+    }
+
+    /// What is kept of a message of a policy until it has arrived, as JSON.
+    ///
+    /// # Errors
+    /// As [`Classifier::custom`].
+    pub fn custom_record(
+        &self,
+        head: Head<'_>,
+        topic: &str,
+        content_type: &str,
+        payload: &[u8],
+    ) -> Result<Egress, Refused> {
+        let class = self.of_topic(topic);
+        check_whole(&class, OutputName::Topic(topic.to_owned()))?;
+        let message = CustomMessage::new(head, topic, content_type, payload);
+        Ok(json(&class, &message))
     }
 
     /// The error of a sample. Its message leaves only if the class of its stage leaves as it is; the names of stage and fault always do.

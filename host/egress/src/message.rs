@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use hotshoe_engine::{Action, Insight, Sample};
+use hotshoe_protocol::outbox::encode_payload;
 use hotshoe_trust::{Digest, Release, Verified};
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The release of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -84,6 +86,43 @@ pub(crate) struct ActionMessage<'a> {
     pub(crate) head: Head<'a>,
     /// What the policy decided.
     pub(crate) action: &'a Action,
+}
+
+/// What is kept of a policy's message until it has arrived. The live message has the payload alone.
+#[derive(Debug, Serialize)]
+pub(crate) struct CustomMessage<'a> {
+    /// Which sample.
+    #[serde(flatten)]
+    head: Head<'a>,
+    /// Its topic.
+    topic: &'a str,
+    /// Its media type.
+    content_type: &'a str,
+    /// The payload, where it is JSON in one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Box<RawValue>>,
+    /// The payload, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+}
+
+impl<'a> CustomMessage<'a> {
+    /// The message of a policy about a sample.
+    pub(crate) fn new(
+        head: Head<'a>,
+        topic: &'a str,
+        content_type: &'a str,
+        payload: &[u8],
+    ) -> Self {
+        let (payload, payload_base64) = encode_payload(payload);
+        Self {
+            head,
+            topic,
+            content_type,
+            payload,
+            payload_base64,
+        }
+    }
 }
 
 /// The message under `output/error`, and the error reply to a query.

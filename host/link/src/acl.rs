@@ -23,6 +23,8 @@ pub struct AclOptions {
     pub registries: Vec<String>,
     /// Applications that may send samples to devices and read their outputs. Default: none.
     pub applications: Vec<String>,
+    /// Collectors, which take what devices keep until it is acknowledged. Default: none.
+    pub collectors: Vec<String>,
 }
 
 impl Default for AclOptions {
@@ -32,6 +34,7 @@ impl Default for AclOptions {
             deployers: vec!["deployer".to_owned()],
             registries: vec!["registry".to_owned()],
             applications: Vec::new(),
+            collectors: Vec::new(),
         }
     }
 }
@@ -66,9 +69,14 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
         key("@trust"),
         key("@registry/*"),
         key("@registry/*/*"),
+        key("@outbox/*"),
     ];
     // Wildcards do not match key parts that begin with `@`.
-    let site_wide: Vec<String> = everyone.iter().cloned().chain([key("**")]).collect();
+    let site_wide: Vec<String> = everyone
+        .iter()
+        .cloned()
+        .chain([key("@outbox/*/*"), key("**")])
+        .collect();
     let mut rules = vec![
         // Queries and subscriptions change nothing.
         rule("ask", &["query"], &everyone),
@@ -120,20 +128,32 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
             &["put", "query"],
             &[key("*/input/**"), key("*/status")],
         ),
+        rule(
+            "collect",
+            &["reply", "declare_queryable", "liveliness_token"],
+            &[key("@outbox/*"), key("@outbox/*/*")],
+        ),
     ];
     let mut subjects = Vec::new();
     let mut policies = Vec::new();
-    let groups: [(&str, &[String], &[&str]); 3] = [
+    let groups: [(&str, &[String], &[&str]); 4] = [
         (
             "deployers",
             &options.deployers,
-            &["ask", "listen", "deploy", "command", "follow", "hear"],
+            &[
+                "ask", "listen", "deploy", "command", "follow", "collect", "hear",
+            ],
         ),
         ("registries", &options.registries, &["all", "hear"]),
         (
             "applications",
             &options.applications,
             &["use", "follow", "hear"],
+        ),
+        (
+            "collectors",
+            &options.collectors,
+            &["ask", "collect", "hear"],
         ),
     ];
     for (id, names, allowed) in groups {
@@ -163,8 +183,15 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
             ],
             &own,
         ));
+        // Collectors of this device alone, and batches.
+        let deliver = format!("{id}-outbox");
+        rules.push(rule(
+            &deliver,
+            &["query", "liveliness_query", "declare_liveliness_subscriber"],
+            &[key(&format!("@outbox/*/{device}"))],
+        ));
         subjects.push(json!({"id": id, "cert_common_names": [device]}));
-        policies.push(json!({"rules": ["ask", "listen", "hear", id], "subjects": [id]}));
+        policies.push(json!({"rules": ["ask", "listen", "hear", id, deliver], "subjects": [id]}));
     }
     json!({
         "enabled": true, "default_permission": "deny",

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hotshoe_trust::{MAX_PAYLOAD_SIGNATURE_BYTES, Payload, PayloadKind, SigningKey};
+use hotshoe_trust::{Digest, MAX_PAYLOAD_SIGNATURE_BYTES, Payload, PayloadKind, SigningKey};
 use serde::de::DeserializeOwned;
 use zenoh::bytes::ZBytes;
 use zenoh::sample::Sample;
@@ -91,12 +91,48 @@ impl<T: DeserializeOwned> DeviceMessage<T> {
     }
 }
 
+impl<T: DeserializeOwned> DeviceMessage<T> {
+    /// Parses the payload of a query of a device, whose key has the site and the device of `from`. `None` if it cannot be parsed, or names
+    /// others.
+    pub(super) fn of_query(
+        from: (String, String),
+        kind: PayloadKind,
+        body: Vec<u8>,
+        signature: Option<Vec<u8>>,
+        names: impl Fn(&T) -> (&str, &str),
+    ) -> Option<Self> {
+        let (site, device) = from;
+        let value: T = serde_json::from_slice(&body)
+            .inspect_err(
+                |error| tracing::warn!(%error, device, "ignored a message that cannot be parsed"),
+            )
+            .ok()?;
+        if names(&value) != (site.as_str(), device.as_str()) {
+            return None;
+        }
+        Some(Self {
+            site,
+            device,
+            value,
+            kind,
+            context: Vec::new(),
+            body,
+            signature: signature.filter(|it| it.len() <= MAX_PAYLOAD_SIGNATURE_BYTES),
+        })
+    }
+}
+
 /// A longer attachment is not a signature.
 fn signature(attachment: &ZBytes) -> Option<Vec<u8>> {
     (attachment.len() <= MAX_PAYLOAD_SIGNATURE_BYTES).then(|| attachment.to_bytes().into_owned())
 }
 
 impl<T> DeviceMessage<T> {
+    /// The digest of the bytes that travelled.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.body)
+    }
+
     /// Checks the signature against the device's key in `list`.
     ///
     /// # Errors

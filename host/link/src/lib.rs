@@ -3,7 +3,7 @@
 //! A device's keys begin with `hotshoe/<site>/<device>/`: `input/**` takes samples; `output/insight`, `output/action` and
 //! `output/error` publish their results, `output/custom/<topic>` the messages of policies, and `event` the progress of a release;
 //! `status`, `order`, `record` and `shared-data` answer queries, and `shared-data/<name>` publishes changes; `alive` is a liveliness token, and `alive/<session>` that of one session, which `same-name/<session>` repeats. Keys of the whole site have a part that begins with
-//! `@`, which no wildcard of a device's keys matches: see [`Site`].
+//! `@`, which no wildcard of a device's keys matches: see [`Site`]. Batches of an outbox go to `@outbox/<collector>/<device>`.
 #![forbid(unsafe_code)]
 
 pub mod acl;
@@ -17,6 +17,7 @@ pub mod exposure;
 mod fleet;
 mod members;
 mod objects;
+mod outbox;
 mod outgoing;
 mod pending;
 mod registry;
@@ -58,6 +59,7 @@ pub use device::Orders;
 pub use device_message::DeviceMessage;
 pub use fleet::{DeviceKey, Events, OrderError};
 pub use objects::{ObjectReply, PendingRequest, Sharing, WAITING_REQUESTS};
+pub use outbox::{Collecting, Collectors, DeliverError};
 pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
 pub use pending::{MAX_PENDING, RawNotice};
 pub use registry::{OtherRegistries, RegistryAnnouncement};

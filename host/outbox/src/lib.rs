@@ -36,6 +36,7 @@ pub use error::{AcknowledgeError, AppendError, DrainError, OpenError};
 pub use host::Host;
 pub use limits::Limits;
 pub use outbox::{Options, Outbox, Stats, Ticket};
+pub use ranges::Ranges;
 pub use rate::{Rate, TokenBucket};
 pub use record::{Delivered, Item, Loss, LossCause, Position, Priority, Record, RecordId};
 pub use recovery::Recovery;

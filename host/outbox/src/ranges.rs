@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-/// Ranges that neither touch nor overlap, first to last.
+/// A set of sequences, as ranges that neither touch nor overlap, first to last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Ranges(BTreeMap<u64, u64>);
+pub struct Ranges(BTreeMap<u64, u64>);
 
 impl Ranges {
-    pub(crate) fn insert(&mut self, mut from: u64, mut to: u64) {
+    /// Adds `from..=to`.
+    pub fn insert(&mut self, mut from: u64, mut to: u64) {
         if from > to {
             return;
         }
@@ -35,7 +36,7 @@ impl Ranges {
     }
 
     /// What of `from..=to` is not in it.
-    pub(crate) fn missing(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
+    pub fn missing(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
         let (mut at, mut missing) = (from, Vec::new());
         let first = self
             .0
@@ -57,7 +58,8 @@ impl Ranges {
         missing
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+    /// First and last sequences, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().map(|(&from, &to)| (from, to))
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod event;
 pub mod have;
+pub mod outbox;
 pub mod registry;
 pub mod status;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! The status of a device, as JSON under its `status` key.
 
 mod governor;
+mod outbox;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ pub use governor::{
     ThermalStatus, WaitStatus,
 };
 pub use hotshoe_base::supervisor::{PartState, PartStatus};
+pub use outbox::{OutboxError, OutboxStatus, OutletState, OutletStatus};
 
 /// The status of a device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,6 +109,9 @@ pub struct Status {
     /// Outputs that the data contract kept on the device since the start, by class and output.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kept_back: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What must arrive. `None` without durable outputs, and from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbox: Option<OutboxStatus>,
     /// The sensors of the device and the plan in force. `None` without `governor.enabled`, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub governor: Option<GovernorStatus>,

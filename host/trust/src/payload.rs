@@ -29,6 +29,8 @@ pub enum PayloadKind {
     SharedData,
     /// A head of the audit log. The context is empty: the head has its number.
     Audit,
+    /// A batch of the outbox. The context is empty: records have their identity.
+    Outbox,
 }
 
 impl PayloadKind {
@@ -40,6 +42,7 @@ impl PayloadKind {
             Self::Answer => "application/vnd.hotshoe.answer+json",
             Self::SharedData => "application/vnd.hotshoe.shared-data+json",
             Self::Audit => "application/vnd.hotshoe.audit-head",
+            Self::Outbox => "application/vnd.hotshoe.outbox+json",
         }
     }
 }

@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// The common name of an application, which may send samples and read results; may be repeated
     #[arg(long, value_name = "NAME")]
     application: Vec<String>,
+    /// The common name of a collector, which may run `hotshoe collect`; may be repeated
+    #[arg(long, value_name = "NAME")]
+    collector: Vec<String>,
 }
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -47,12 +50,14 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         deployers: args.deployer,
         registries: args.registry,
         applications: args.application,
+        collectors: args.collector,
     };
     // A shared name would have the rights of both.
     let others = [
         &options.deployers,
         &options.registries,
         &options.applications,
+        &options.collectors,
     ];
     for device in &options.devices {
         if others.iter().any(|names| names.contains(device)) {

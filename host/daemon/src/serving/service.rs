@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 
 use crate::in_force::InForce;
 use crate::metrics::ModelMeter;
+use crate::outbox::DurableOutputs;
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
 use crate::serving::kept_back::KeptBack;
@@ -73,6 +74,8 @@ pub struct Service {
     /// For samples that no release processes.
     without_release: Classifier,
     kept_back: KeptBack,
+    /// `Some` if outputs are durable.
+    outbox: Option<Arc<DurableOutputs>>,
     /// `Some` if a folder is watched.
     failed_files: Option<Arc<FailedFiles>>,
     started: Instant,
@@ -83,11 +86,12 @@ pub struct Service {
 
 impl Service {
     /// A service without workers; see [`Service::spawn_workers`].
-    pub fn new(
+    pub(crate) fn new(
         running: Arc<RunningConfig>,
         serving: Option<Arc<ServingRelease>>,
         published_status: Arc<PublishedStatus>,
         link: Arc<Link>,
+        outbox: Option<Arc<DurableOutputs>>,
     ) -> Arc<Self> {
         let clock = link.parts().clock().clone();
         let config = running.config();
@@ -134,6 +138,7 @@ impl Service {
             without_release: Classifier::new(no_contract, None, hash_keys.clone()),
             hash_keys,
             kept_back: KeptBack::default(),
+            outbox,
             failed_files,
             started: clock.now(),
             clock,

@@ -183,6 +183,7 @@ pub(super) fn write_rules(site: &SiteDir) -> anyhow::Result<()> {
         deployers: vec![DEPLOYER.to_owned()],
         registries: vec![REGISTRY.to_owned()],
         applications: Vec::new(),
+        collectors: Vec::new(),
     };
     let rules = serde_json::to_string_pretty(&access_control(&site.file.site, &options))?;
     let path = site.folder.join(REGISTRY).join(ACL);

@@ -1,8 +1,10 @@
 //! The end of a sample: it is counted, published, and its sender gets the answer.
 
+use hotshoe_config::CUSTOM_PREFIX;
 use hotshoe_egress::{Answer, Classifier, Egress, Head, Refused};
 use hotshoe_engine::{Action, Fault};
 use hotshoe_link::{LinkError, Topic};
+use hotshoe_outbox::Ticket;
 use hotshoe_pipeline::{Decision, Outcome, RunMode, StageTime};
 use hotshoe_trust::RestingOutput;
 
@@ -13,6 +15,9 @@ use crate::serving::tally::{DropReason, Settlement, SkipReason};
 
 /// Stage of samples that are dropped.
 const QUEUE: &str = "queue";
+/// The names of outputs in `outbox.durable`.
+const INSIGHT: &str = "insight";
+const ACTION: &str = "action";
 
 impl Service {
     /// Ends a sample that was processed in `mode`. `is_full` says that the mode leaves nothing out.
@@ -62,47 +67,97 @@ impl Service {
         let classifier = self.classifier(Some(served));
         let head = Head::of(&job.sample, Some(served.release()));
         let insight = decision.published().then_some(&decision.insight);
+        let mut durable = Vec::new();
         if let Some(insight) = insight
             && !mode.rests_output(RestingOutput::Insight)
         {
-            self.publish(
+            durable.extend(self.publish_durable(
+                INSIGHT,
                 Topic::Insight,
                 head.id,
                 classifier.insight(head, insight, stages),
-            );
+            ));
         }
         for action in &decision.actions {
-            self.act(head, action, classifier, mode);
+            durable.extend(self.act(head, action, classifier, mode));
         }
-        answer.send(Ending::Result, || {
+        let body = || {
             classifier.answer(Answer {
                 head,
                 insight,
                 actions: &decision.actions,
                 stages,
             })
-        });
+        };
+        match self.outbox.as_ref().filter(|_| !durable.is_empty()) {
+            None => answer.send(Ending::Result, body),
+            // Once it is answered, it is durable.
+            Some(outbox) => {
+                let body = body();
+                outbox.after(durable, move || answer.send(Ending::Result, || body));
+            }
+        }
     }
 
-    /// Carries out what a policy decided.
-    fn act(&self, head: Head<'_>, action: &Action, classifier: &Classifier, mode: &RunMode) {
+    /// Carries out what a policy decided, and keeps it where it is durable.
+    fn act(
+        &self,
+        head: Head<'_>,
+        action: &Action,
+        classifier: &Classifier,
+        mode: &RunMode,
+    ) -> Option<Ticket> {
         match action {
-            Action::Publish => {}
-            Action::Send { .. } if mode.rests_output(RestingOutput::Custom) => {}
+            Action::Publish => None,
+            Action::Send { .. } if mode.rests_output(RestingOutput::Custom) => None,
             Action::Send {
                 topic,
                 content_type,
                 payload,
             } => match classifier.custom(topic, content_type, payload) {
-                Ok(message) => self.published(self.link.send(topic, head.id, message), head.id),
-                Err(refused) => self.kept_back(&refused),
+                Ok(message) => {
+                    let kept = self.keep(&format!("{CUSTOM_PREFIX}{topic}"), || {
+                        classifier.custom_record(head, topic, content_type, payload)
+                    });
+                    self.published(self.link.send(topic, head.id, message), head.id);
+                    kept
+                }
+                Err(refused) => {
+                    self.kept_back(&refused);
+                    None
+                }
             },
             Action::Drop { .. } | Action::Alert { .. }
-                if mode.rests_output(RestingOutput::Action) => {}
+                if mode.rests_output(RestingOutput::Action) =>
+            {
+                None
+            }
             Action::Drop { .. } | Action::Alert { .. } => {
-                self.publish(Topic::Action, head.id, classifier.action(head, action));
+                let body = classifier.action(head, action);
+                self.publish_durable(ACTION, Topic::Action, head.id, body)
             }
         }
+    }
+
+    /// Publishes a message, and keeps it until it has arrived, if it is durable.
+    fn publish_durable(
+        &self,
+        output: &str,
+        topic: Topic,
+        id: &str,
+        body: Result<Egress, Refused>,
+    ) -> Option<Ticket> {
+        let kept = body
+            .as_ref()
+            .ok()
+            .and_then(|body| self.keep(output, || Ok(body.clone())));
+        self.publish(topic, id, body);
+        kept
+    }
+
+    /// Keeps an output until it has arrived, if it is durable.
+    fn keep(&self, output: &str, body: impl FnOnce() -> Result<Egress, Refused>) -> Option<Ticket> {
+        self.outbox.as_ref()?.offer(output, body)
     }
 
     /// Ends a sample that is left out: counts it and answers its sender. It is not published.

@@ -85,6 +85,7 @@ impl Service {
                 .map(|failed_files| failed_files.status()),
             audit: view.audit,
             kept_back: self.kept_back.snapshot(),
+            outbox: self.outbox.as_ref().map(|outbox| outbox.status()),
             governor: self.published_status.governor(),
             events: self.published_status.events().recent(),
         }

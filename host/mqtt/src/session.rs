@@ -1,0 +1,276 @@
+//! One connection to a broker.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, PubAckReason,
+    PublishNoticeError, PublishOptions, PublishResult, QoS, TlsConfiguration, Transport,
+};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::tls::{TlsError, TlsFiles};
+
+/// Messages that may wait for the connection.
+const QUEUE: usize = 16;
+/// Time without a message after which the broker is asked whether it is there, in seconds.
+const KEEP_ALIVE_S: u16 = 15;
+
+/// Where the broker is, and who this client is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The host's name or address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The client's id, which the broker allows once at a time.
+    pub client_id: String,
+    /// TLS. Default: none.
+    pub tls: Option<TlsFiles>,
+}
+
+/// A message to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its topic.
+    pub topic: String,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
+/// Why messages were not published.
+#[derive(Debug, thiserror::Error)]
+pub enum MqttError {
+    /// The certificates cannot be used.
+    #[error("cannot use TLS to the broker")]
+    Tls(#[from] TlsError),
+    /// The system cannot start a thread.
+    #[error("cannot start the thread of the connection")]
+    Thread(#[source] io::Error),
+    /// The broker is not there, or refuses the connection.
+    #[error("cannot connect to the broker {host}:{port}")]
+    Connect {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why.
+        source: Option<Arc<ConnectionError>>,
+    },
+    /// The connection broke.
+    #[error("the connection to the broker broke")]
+    Broken {
+        /// Why.
+        source: Option<Arc<ConnectionError>>,
+    },
+    /// The broker did not acknowledge in time.
+    #[error("the broker did not acknowledge in time")]
+    Late,
+    /// The broker has no subscriber of the topic, and would drop the message.
+    #[error("the broker has no subscriber of `{topic}`, and would drop the record")]
+    NoSubscriber {
+        /// The topic.
+        topic: String,
+    },
+    /// The broker refused the message.
+    #[error("the broker refused a message of `{topic}`")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// Why.
+        source: PublishNoticeError,
+    },
+}
+
+impl MqttError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Tls(_) => "mqtt_tls",
+            Self::Thread(_) => "thread",
+            Self::Connect { .. } => "mqtt_unreachable",
+            Self::Broken { .. } => "mqtt_broken",
+            Self::Late => "mqtt_late",
+            Self::NoSubscriber { .. } => "mqtt_no_subscriber",
+            Self::Refused { .. } => "mqtt_refused",
+        }
+    }
+}
+
+type Failure = Arc<Mutex<Option<Arc<ConnectionError>>>>;
+
+/// A connection to a broker, until it breaks or is dropped.
+#[derive(Debug)]
+pub struct Session {
+    /// `None` only during drop.
+    runtime: Option<Runtime>,
+    client: AsyncClient,
+    failure: Failure,
+    /// A subscriber had a message of this session.
+    has_subscriber: bool,
+}
+
+impl Session {
+    /// Connects, with a thread of its own. Blocks for at most `limit`.
+    ///
+    /// # Errors
+    /// [`MqttError`].
+    pub fn open(settings: &Settings, limit: Duration) -> Result<Self, MqttError> {
+        let (host, port) = (settings.host.clone(), settings.port);
+        let (client, events) = AsyncClient::builder(options(settings)?)
+            .capacity(QUEUE)
+            .build();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("hotshoe-mqtt")
+            .enable_all()
+            .build()
+            .map_err(MqttError::Thread)?;
+        let failure = Failure::default();
+        let (connected, is_connected) = oneshot::channel();
+        runtime.spawn(follow(events, connected, Arc::clone(&failure)));
+        let answer = runtime.block_on(async { timeout(limit, is_connected).await });
+        let session = Self {
+            runtime: Some(runtime),
+            client,
+            failure,
+            has_subscriber: false,
+        };
+        match answer {
+            Ok(Ok(())) => Ok(session),
+            _ => Err(MqttError::Connect {
+                host,
+                port,
+                source: session.failure.lock().take(),
+            }),
+        }
+    }
+
+    /// Publishes messages in their order, and waits for the broker to acknowledge them, for at most `limit`. Returns how many of the first
+    /// ones it acknowledged, and why not the next one. After an error the session is of no use.
+    pub fn publish(
+        &mut self,
+        mut messages: Vec<Message>,
+        limit: Duration,
+    ) -> (usize, Option<MqttError>) {
+        let Some(runtime) = self.runtime.take() else {
+            return (0, Some(self.broken()));
+        };
+        let mut acknowledged = 0;
+        let published = runtime.block_on(async {
+            // Alone: without a subscriber, a later message might arrive before it.
+            let first = match self.has_subscriber {
+                true => 0,
+                false => messages.len().min(1),
+            };
+            let others = messages.split_off(first);
+            let all = async {
+                self.publish_all(messages, &mut acknowledged).await?;
+                self.publish_all(others, &mut acknowledged).await
+            };
+            timeout(limit, all).await.unwrap_or(Err(MqttError::Late))
+        });
+        self.has_subscriber |= acknowledged > 0;
+        self.runtime = Some(runtime);
+        (acknowledged, published.err())
+    }
+
+    async fn publish_all(
+        &self,
+        messages: Vec<Message>,
+        acknowledged: &mut usize,
+    ) -> Result<(), MqttError> {
+        let mut notices = Vec::with_capacity(messages.len());
+        for Message { topic, payload } in messages {
+            let options = PublishOptions::new(QoS::AtLeastOnce);
+            let queued = self
+                .client
+                .publish_tracked(topic.clone(), payload, options)
+                .await;
+            match queued {
+                Ok(notice) => notices.push((topic, notice)),
+                // Those before it may still be acknowledged; they come again.
+                Err(_) => return Err(self.broken()),
+            }
+        }
+        for (topic, notice) in notices {
+            match notice.wait_async().await {
+                Ok(result) => check(topic, &result)?,
+                Err(PublishNoticeError::Recv) => return Err(self.broken()),
+                Err(source) => return Err(MqttError::Refused { topic, source }),
+            }
+            *acknowledged += 1;
+        }
+        Ok(())
+    }
+
+    fn broken(&self) -> MqttError {
+        let source = self.failure.lock().take();
+        MqttError::Broken { source }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn options(settings: &Settings) -> Result<MqttOptions, MqttError> {
+    let Settings {
+        host,
+        port,
+        client_id,
+        tls,
+    } = settings;
+    let mut options = MqttOptions::new(client_id.clone(), (host.clone(), *port));
+    options.set_keep_alive(KEEP_ALIVE_S);
+    // The outbox has what was not acknowledged.
+    options.set_clean_start(true);
+    if let Some(tls) = tls {
+        let config = TlsConfiguration::Rustls(Arc::new(tls.config()?));
+        options.set_transport(Transport::tls_with_config(config));
+    }
+    Ok(options)
+}
+
+/// Drives the connection until it breaks. What waits for an acknowledgement learns it, because the connection is dropped.
+async fn follow(mut events: EventLoop, connected: oneshot::Sender<()>, failure: Failure) {
+    let mut connected = Some(connected);
+    loop {
+        match events.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                if let Some(connected) = connected.take() {
+                    // The caller may have given up.
+                    let _ = connected.send(());
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                *failure.lock() = Some(Arc::new(error));
+                return;
+            }
+        }
+    }
+}
+
+fn check(topic: String, result: &PublishResult) -> Result<(), MqttError> {
+    match result {
+        PublishResult::Qos1(answer) => match answer.reason {
+            PubAckReason::Success => Ok(()),
+            PubAckReason::NoMatchingSubscribers => Err(MqttError::NoSubscriber { topic }),
+            reason => Err(MqttError::Refused {
+                topic,
+                source: PublishNoticeError::V5PubAck(reason),
+            }),
+        },
+        // Not asked for.
+        _ => Ok(()),
+    }
+}
