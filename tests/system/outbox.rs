@@ -250,3 +250,23 @@ fn a_device_that_requires_signatures_takes_no_unsigned_acknowledgement() {
     assert_eq!(report["stored"], 0, "{report:#}");
     assert_eq!(report["duplicates"], 1, "{report:#}");
 }
+
+#[test]
+fn a_class_of_the_release_makes_its_outputs_durable() {
+    let site = Site::new();
+    let contract = "[data-contract.classes.results]\nupload = \"yes\"\ndurable = true\npriority = \"high\"\n\
+                    [data-contract.outputs]\ninsight = \"results\"\n";
+    let first = site.pack(&light(1, contract));
+    let device = site.device("cam", &first, "[outbox]\nenabled = true\n");
+    let daemon = device.run();
+    assert_eq!(daemon.feed(&[("one", b"abc".to_vec())]).len(), 1);
+    let (folder, text) = folder(&site, "collected");
+    let collector = Collector::start(&device, &["--jsonl", &text]);
+    drained(&daemon);
+    assert_eq!(collector.end()["stored"], 1);
+    let lines = lines(&folder);
+    assert_eq!(
+        (&lines[0]["source"], &lines[0]["class"]),
+        (&"insight".into(), &"results".into())
+    );
+}

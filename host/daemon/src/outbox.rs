@@ -19,14 +19,14 @@ use arc_swap::ArcSwap;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_base::{Clock, chain};
-use hotshoe_config::{CUSTOM_PREFIX, Config, OutboxConfig, OutboxPriority};
+use hotshoe_config::{Config, OutboxConfig, OutboxPriority};
 use hotshoe_egress::{Egress, Refused};
 use hotshoe_link::Link;
 use hotshoe_outbox::{
     AppendError, Limits, OpenError, Options, Outbox, Priority, Record, Recovery, Ticket,
 };
 use hotshoe_protocol::status::OutboxStatus;
-use hotshoe_trust::TrustRoot;
+use hotshoe_trust::{DataPriority, NamedClass, TrustRoot};
 use parking_lot::Mutex;
 
 use delivery::Delivery;
@@ -38,8 +38,6 @@ const FOLDER: &str = "outbox";
 const WAITING_ANSWERS: usize = 256;
 /// The longest time that an answer waits for its commit.
 const LONGEST_ANSWER: Duration = Duration::from_secs(10);
-/// The class of what policies send.
-const CUSTOM: &str = "custom";
 
 /// Offers outputs to the outbox, from any thread.
 pub(crate) struct DurableOutputs {
@@ -54,7 +52,6 @@ pub(crate) struct DurableOutputs {
 /// A durable output.
 struct Output {
     source: Arc<str>,
-    class: Arc<str>,
     priority: Priority,
 }
 
@@ -65,17 +62,23 @@ struct Waiting {
 }
 
 impl DurableOutputs {
-    /// Keeps an output, if it is durable. Never waits: where the outbox has no room, a loss names the record.
+    /// Keeps an output, if the operator or its class says that it is durable. Never waits: where the outbox has no room, a loss names the record.
     pub(crate) fn offer(
         &self,
         output: &str,
+        class: &NamedClass,
         body: impl FnOnce() -> Result<Egress, Refused>,
     ) -> Option<Ticket> {
-        let (outbox, output) = (self.outbox.as_ref()?, self.outputs.get(output)?);
+        let outbox = self.outbox.as_ref()?;
+        let (source, priority) = match self.outputs.get(output) {
+            Some(named) => (Arc::clone(&named.source), named.priority),
+            None if class.class.durable => (Arc::from(output), priority_of(class.class.priority)),
+            None => return None,
+        };
         let record = Record {
-            source: Arc::clone(&output.source),
-            class: Arc::clone(&output.class),
-            priority: output.priority,
+            source,
+            class: Arc::from(class.name.as_str()),
+            priority,
             payload: body().ok()?.into_bytes(),
         };
         outbox
@@ -235,13 +238,8 @@ fn open(config: &Config, supervisor: &Supervisor) -> Result<(Outbox, Recovery), 
 
 fn outputs(config: &OutboxConfig) -> BTreeMap<String, Output> {
     let output = |(name, priority): (&String, &OutboxPriority)| {
-        let class = match name.starts_with(CUSTOM_PREFIX) {
-            true => CUSTOM,
-            false => name.as_str(),
-        };
         let output = Output {
             source: Arc::from(name.as_str()),
-            class: Arc::from(class),
             priority: match priority {
                 OutboxPriority::Critical => Priority::Critical,
                 OutboxPriority::High => Priority::High,
@@ -252,6 +250,15 @@ fn outputs(config: &OutboxConfig) -> BTreeMap<String, Output> {
         (name.clone(), output)
     };
     config.durable.iter().map(output).collect()
+}
+
+const fn priority_of(priority: DataPriority) -> Priority {
+    match priority {
+        DataPriority::Critical => Priority::Critical,
+        DataPriority::High => Priority::High,
+        DataPriority::Normal => Priority::Normal,
+        DataPriority::Low => Priority::Low,
+    }
 }
 
 /// Starts the thread that sends answers. Without it they are sent at once.

@@ -6,7 +6,7 @@ use hotshoe_engine::{Action, Fault};
 use hotshoe_link::{LinkError, Topic};
 use hotshoe_outbox::Ticket;
 use hotshoe_pipeline::{Decision, Outcome, RunMode, StageTime};
-use hotshoe_trust::RestingOutput;
+use hotshoe_trust::{NamedClass, RestingOutput};
 
 use super::{Job, Service};
 use crate::ending::Ending;
@@ -116,7 +116,8 @@ impl Service {
                 payload,
             } => match classifier.custom(topic, content_type, payload) {
                 Ok(message) => {
-                    let kept = self.keep(&format!("{CUSTOM_PREFIX}{topic}"), || {
+                    let output = format!("{CUSTOM_PREFIX}{topic}");
+                    let kept = self.keep(&output, message.class(), || {
                         classifier.custom_record(head, topic, content_type, payload)
                     });
                     self.published(self.link.send(topic, head.id, message), head.id);
@@ -150,14 +151,19 @@ impl Service {
         let kept = body
             .as_ref()
             .ok()
-            .and_then(|body| self.keep(output, || Ok(body.clone())));
+            .and_then(|body| self.keep(output, body.class(), || Ok(body.clone())));
         self.publish(topic, id, body);
         kept
     }
 
     /// Keeps an output until it has arrived, if it is durable.
-    fn keep(&self, output: &str, body: impl FnOnce() -> Result<Egress, Refused>) -> Option<Ticket> {
-        self.outbox.as_ref()?.offer(output, body)
+    fn keep(
+        &self,
+        output: &str,
+        class: &NamedClass,
+        body: impl FnOnce() -> Result<Egress, Refused>,
+    ) -> Option<Ticket> {
+        self.outbox.as_ref()?.offer(output, class, body)
     }
 
     /// Ends a sample that is left out: counts it and answers its sender. It is not published.
