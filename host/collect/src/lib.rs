@@ -5,12 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod batch;
-mod jsonl;
 mod receiver;
-mod sqlite;
 mod store;
 
 pub use batch::{BatchError, ReceivedBatch, ReceivedItem, ReceivedLoss, ReceivedRecord};
-pub use jsonl::RECORDS;
 pub use receiver::{ReceiveError, Received, Receiver};
-pub use store::{Conflict, Outcome, Store, StoreError};
+pub use store::{Conflict, Outcome, RECORDS, Store, StoreError};

@@ -1,5 +1,8 @@
 //! Where records are stored.
 
+mod jsonl;
+mod sqlite;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,8 +10,10 @@ use std::path::{Path, PathBuf};
 use hotshoe_base::disk::Disk;
 
 use crate::batch::{ReceivedBatch, ReceivedLoss};
-use crate::jsonl::Jsonl;
-use crate::sqlite::Sqlite;
+use jsonl::Jsonl;
+use sqlite::Sqlite;
+
+pub use jsonl::RECORDS;
 
 /// Why a store cannot be opened or written.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,6 @@ use crate::{
     access::is_topic,
     data_class::{DataClass, DataTextError, MAX_FIELDS, clip},
     limits::ReleaseLimits,
-    release::{Component, Release},
 };
 
 /// Most classes of a contract.
@@ -212,8 +211,11 @@ impl DataContract {
         *self == Self::default()
     }
 
-    /// Refuses values that are not valid. `components` are those of its release.
-    pub(crate) fn check(&self, release: &Release) -> Result<(), DataContractError> {
+    /// Refuses values that are not valid. `is_topic_of_release` says whether a component may send under a topic.
+    pub(crate) fn check(
+        &self,
+        is_topic_of_release: impl Fn(&String) -> bool,
+    ) -> Result<(), DataContractError> {
         let counts = [
             ("classes", self.classes.len(), MAX_CLASSES),
             ("outputs", self.outputs.len(), MAX_NAMED_OUTPUTS),
@@ -229,12 +231,8 @@ impl DataContract {
                 let (output, class) = (output.clone(), class.clone());
                 return Err(DataContractError::NoClass { output, class });
             }
-            let lists = |topic: &String| {
-                let has = |component: &Component| component.topics.contains(topic);
-                release.components.values().any(has)
-            };
             if let OutputName::Topic(topic) = output
-                && !lists(topic)
+                && !is_topic_of_release(topic)
             {
                 let output = output.clone();
                 return Err(DataContractError::NoTopic { output });

@@ -13,8 +13,8 @@ use hotshoe_trust::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::{Conflict, Outcome, StoreError};
 use crate::batch::{ReceivedBatch, ReceivedItem, ReceivedLoss, ReceivedRecord};
-use crate::store::{Conflict, Outcome, StoreError};
 
 /// The file in the folder.
 pub const RECORDS: &str = "records.jsonl";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hotshoe_outbox::Ranges;
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
+use super::{Conflict, Outcome, StoreError};
 use crate::batch::{ReceivedBatch, ReceivedItem, ReceivedLoss, ReceivedRecord};
-use crate::store::{Conflict, Outcome, StoreError};
 
 /// How long a reader of the database may hold a batch up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
