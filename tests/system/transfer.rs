@@ -355,6 +355,22 @@ fn referrers_that_are_refused_are_found_under_their_tag() {
 }
 
 #[test]
+fn a_blob_is_sent_where_the_registry_fails_to_say_whether_it_has_it() {
+    let Some((registry, workspace, release)) = start() else {
+        return;
+    };
+    let proxy = Proxy::start(registry.port, move |asked| {
+        if asked.method == "HEAD" && asked.path.contains("/blobs/") {
+            return say("500 Internal Server Error");
+        }
+        Reply::Pass
+    });
+    push(&workspace, &release, &proxy.address("line/angle:1"), &[]);
+    assert!(count(&proxy.asked(), "HEAD", "/blobs/") > 0);
+    pulled(&workspace, &registry.address("line/angle:1"), &[]);
+}
+
+#[test]
 fn the_first_push_writes_the_list_where_referrers_are_refused() {
     let Some((registry, workspace, release)) = start() else {
         return;

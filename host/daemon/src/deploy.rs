@@ -3,7 +3,7 @@
 //! A statement says what a site should run. Its release is fetched, verified, staged, self-tested, run in shadow if it asks for that,
 //! tried and confirmed, or refused with a stable name. One thread does all of it, so the ledger changes in one order.
 //!
-//! On that thread, each of these owns its state. Only the coordinator ([`reconciler`]) uses several of them:
+//! On that thread, each of these owns its state. Only the coordinator (`reconciler`) uses several of them:
 //!
 //! | owner | owns |
 //! |---|---|

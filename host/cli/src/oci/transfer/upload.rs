@@ -52,7 +52,15 @@ impl RegistryClient {
             let answer = self.send(&url, &|http, url| Ok(http.head(url))).await;
             match answer {
                 Ok(_) => Ok(true),
-                Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(false),
+                // A registry that fails at the check, as some do while the blob arrives from elsewhere, gets it again.
+                Err(error)
+                    if matches!(
+                        error.status(),
+                        Some(StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR)
+                    ) =>
+                {
+                    Ok(false)
+                }
                 Err(error) => Err(error),
             }
         })
