@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use hotshoe_tests::until;
 use hotshoe_trust::{DeviceSelector, Order, SigningKey};
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::site::{Packed, Site, light, settled_on, signed, statement};
-use super::support::{Device, free_endpoint, hotshoe, success};
+use super::support::{Daemon, Device, free_endpoint, hotshoe, success};
 
 impl Device {
     fn file(&self) -> String {
@@ -32,16 +32,6 @@ impl Device {
         let output = hotshoe(arguments.iter().chain(more).copied());
         let report = serde_json::from_slice(&output.stdout).unwrap();
         (output.status.code(), report)
-    }
-}
-
-/// A process that is killed when it is dropped.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -245,7 +235,8 @@ fn a_registry_holds_the_head_of_a_device_and_finds_a_shortened_log() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let _registry = Killed(registry);
+    let log = site.workspace.path("registry.log");
+    let _registry = Daemon::of(registry, log, "registry");
     let device = site.device_at("cam", &installed, &listen, "");
     let daemon = device.run();
     until("the registry holds a head", || {

@@ -3,6 +3,7 @@
 use std::env;
 use std::time::{Duration, Instant};
 
+use super::dice::Dice;
 use super::site::{Site, light, settled_on};
 use super::support::DEADLINE;
 
@@ -15,18 +16,6 @@ const LATEST_MS: u64 = 600;
 /// A release of a new generation is published at every so-many-th kill.
 const NEW_EVERY: u64 = 4;
 
-/// Numbers that look random and are the same for one seed (xorshift64, Marsaglia 2003).
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
-    }
-}
-
 #[test]
 fn killed_at_random_moments_it_always_starts_and_serves_and_ends_on_the_right_generation() {
     let kills = if env::var_os("HOTSHOE_LONG").is_some() {
@@ -34,11 +23,7 @@ fn killed_at_random_moments_it_always_starts_and_serves_and_ends_on_the_right_ge
     } else {
         KILLS
     };
-    let seed = env::var("HOTSHOE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(20_261_121);
-    let mut dice = Dice(seed);
+    let (mut dice, seed) = Dice::seeded(20_261_121);
     let mut site = Site::new();
     let first = site.pack(&light(1, ""));
     let device = site.device("cam", &first, "");

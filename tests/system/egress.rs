@@ -3,7 +3,7 @@
 use std::fs;
 
 use hotshoe_config::Config;
-use hotshoe_link::{FeedError, FeedReply};
+use hotshoe_link::FeedReply;
 use hotshoe_tests::until;
 use serde_json::{Value, json};
 use zenoh::Wait;
@@ -12,7 +12,7 @@ use zenoh::pubsub::Subscriber;
 use zenoh::sample::Sample;
 
 use crate::oip::{free_address, raw};
-use crate::support::{DEADLINE, Daemon, Device, Workspace, environment, failure, success};
+use crate::support::{DEADLINE, Daemon, Device, Workspace, environment, failure, refusal, success};
 
 /// What must not be found anywhere. It is also a valid name of a metric.
 const MARKER: &str = "marker_4711_of_a_person";
@@ -96,13 +96,6 @@ impl WholeSpace {
     }
 }
 
-fn refused(answer: &FeedReply) -> &Value {
-    match &answer.result {
-        Err(FeedError::Refused(body)) => body,
-        other => panic!("{other:?}"),
-    }
-}
-
 /// What an HTTP endpoint answers.
 fn http(address: &str, path: &str, body: &str) -> String {
     let method = if body.is_empty() { "GET" } else { "POST" };
@@ -155,7 +148,7 @@ fn nothing_of_a_class_that_never_leaves_is_found_anywhere() {
         (&fed[2], "leaking-stage", "trap"),
         (&fed[3], "leaking-policy", "invalid_input"),
     ] {
-        let body = refused(answer);
+        let body = refusal(answer);
         assert_eq!(body["stage"], stage, "{body}");
         assert_eq!(body["fault"], fault, "{body}");
         assert_eq!(body["message"], WITHHELD, "{body}");
@@ -280,7 +273,7 @@ fn the_operator_makes_a_contract_stricter_and_never_looser() {
     assert_eq!(body["actions"][1]["message"], MARKER);
     assert_eq!(body["actions"][2]["bytes"], MARKER.len());
     assert_eq!(body.get("kept_back"), None);
-    assert!(refused(&fed[1]).to_string().contains(MARKER));
+    assert!(refusal(&fed[1]).to_string().contains(MARKER));
     until("the log has the line", || daemon.log().contains(MARKER));
     drop(daemon);
 
@@ -290,7 +283,7 @@ fn the_operator_makes_a_contract_stricter_and_never_looser() {
     let body = fed[0].result.as_ref().unwrap();
     assert_eq!(body["insight"], Value::Null);
     assert_eq!(body["kept_back"]["insight"], "class_never_leaves");
-    assert_eq!(refused(&fed[1])["message"], WITHHELD);
+    assert_eq!(refusal(&fed[1])["message"], WITHHELD);
     drop(daemon);
     fs::remove_dir_all(&release).unwrap();
 

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use hotshoe_link::{FeedError, FeedReply};
+use hotshoe_link::FeedReply;
 use hotshoe_store::{RecordedPart, Recording};
 use hotshoe_vision::{
     Budget, DecodeLimits, DecodeOptions, Format, Image, decode_with, encode as encode_image,
 };
 use serde_json::Value;
 
-use crate::support::{DEADLINE, Daemon, Workspace, environment, json_lines, success};
+use crate::support::{DEADLINE, Daemon, Workspace, environment, json_lines, refusal, success};
 
 const SECRET: [u8; 3] = [250, 1, 240];
 const PUBLIC: [u8; 3] = [10, 200, 30];
@@ -92,13 +92,6 @@ fn sum(answer: &FeedReply) -> f64 {
     let scalars = result["insight"]["scalars"].as_array();
     let scalars = scalars.unwrap_or_else(|| panic!("{result}"));
     scalars[1]["value"].as_f64().unwrap()
-}
-
-fn refusal(answer: &FeedReply) -> &Value {
-    match &answer.result {
-        Err(FeedError::Refused(refused)) => refused,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Outputs that must arrive: a daemon that is killed, swapped and rolled back, and what a collector has of it at last.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +10,7 @@ use hotshoe_config::Config;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::dice::Dice;
 use super::site::{Packed, Site, light, settled_on};
 use super::support::{DEADLINE, Daemon, Device, success};
 
@@ -18,18 +18,6 @@ use super::support::{DEADLINE, Daemon, Device, success};
 const KILLS: u64 = 12;
 /// The latest moment of a kill after the start, in milliseconds.
 const LATEST_MS: u64 = 400;
-
-/// Numbers that look random and are the same for one seed (xorshift64, Marsaglia 2003).
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
-    }
-}
 
 /// `hotshoe collect` as a process, killed when it is dropped.
 struct Collector(Child);
@@ -130,11 +118,7 @@ fn folder(site: &Site, name: &str) -> (PathBuf, String) {
 
 #[test]
 fn what_was_answered_arrives_once_and_in_order_after_kills_a_swap_and_a_rollback() {
-    let seed = env::var("HOTSHOE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(20_261_130);
-    let mut dice = Dice(seed);
+    let (mut dice, seed) = Dice::seeded(20_261_130);
     let mut site = Site::new();
     let first = site.pack(&light(1, ""));
     let device = device(&site, &first, "");

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use hotshoe_config::Config;
-use hotshoe_link::{Client, FeedReply, Feeder};
+use hotshoe_link::{Client, FeedError, FeedReply, Feeder};
 use hotshoe_protocol::status::Status;
 pub(crate) use hotshoe_tests::{DEADLINE, environment, free_endpoint};
 use hotshoe_trust::Time;
@@ -308,6 +308,15 @@ pub(crate) struct Daemon {
     log: PathBuf,
     name: String,
     client: Option<Client>,
+}
+
+/// The error with which a request was refused.
+#[track_caller]
+pub(crate) fn refusal(answer: &FeedReply) -> &Value {
+    match &answer.result {
+        Err(FeedError::Refused(body)) => body,
+        other => panic!("{other:?}"),
+    }
 }
 
 impl Daemon {

@@ -82,7 +82,7 @@ fn number(key: &str, default: f64) -> Result<f64, Error> {
         Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
         _ => Err(Error {
             code: ErrorCode::Internal,
-            message: format!("the setting {key} is `{text}`, which is no number from 0 on"),
+            message: format!("the setting {key} is `{text}`, which is not a number of at least 0"),
         }),
     }
 }

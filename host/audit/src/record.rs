@@ -36,7 +36,7 @@ pub struct Record {
     /// Who did it.
     #[serde(default)]
     pub actor: Actor,
-    /// More about it, by name.
+    /// Further details, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
     /// What a checkpoint signs.

@@ -1,5 +1,5 @@
 //! Base of all host crates: the disk layer with fault injection, small files, versions of files, supervised threads, the clock, resident
-//! memory, and chains of errors.
+//! memory, percentiles, and chains of errors.
 //! Nothing here knows releases, models or networks.
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,7 @@ mod clock;
 pub mod disk;
 pub mod files;
 pub mod format;
+mod rank;
 mod resident;
 pub mod supervisor;
 mod text;
@@ -15,6 +16,7 @@ mod time;
 
 pub use chain::chain;
 pub use clock::{Clock, VirtualClock};
+pub use rank::nearest_rank;
 pub use resident::{Resident, resident};
 pub use text::without_byte_order_mark;
 pub use time::micros;

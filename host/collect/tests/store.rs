@@ -165,7 +165,7 @@ fn a_lost_record_counts_once_and_one_that_is_stored_does_not() {
         assert_eq!(grown.lost, lost(&[("evicted", 5)]));
         let other = store.put(&batch(vec![loss(9, 10, "expired")])).unwrap();
         assert_eq!(other.lost, lost(&[("expired", 1)]));
-        // A whole range of numbers is no list of them.
+        // A range is stored as such, not as a list of its numbers.
         let huge = batch(vec![loss(11, i64::MAX as u64, "corrupt")]);
         let outcome = store.put(&huge).unwrap();
         assert_eq!(outcome.lost, lost(&[("corrupt", i64::MAX as u64 - 10)]));

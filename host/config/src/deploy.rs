@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use hotshoe_trust::{HealthBounds, Time};
+use hotshoe_trust::{HealthBounds, Signatures, Time, TrustRoot};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -52,6 +52,16 @@ pub enum Statements {
     Any,
     /// Only statements that trusted keys signed.
     Signed,
+}
+
+impl Statements {
+    /// What is asked of the signatures of a message, with these trusted keys.
+    pub const fn signatures(self, trust: &TrustRoot) -> Signatures<'_> {
+        match self {
+            Self::Any => Signatures::Optional(trust),
+            Self::Signed => Signatures::Required(trust),
+        }
+    }
 }
 
 /// Where the previous release is kept during the probation of a trial.

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::check_range;
+use super::{check_range, is_plain};
 use crate::error::ConfigError;
 
 /// Most outputs that a governor may drive.
 pub const MAX_OUTPUTS: usize = 16;
-/// Longest name of an output, in bytes.
-const MAX_OUTPUT_NAME_BYTES: usize = 64;
 /// Longest time of `[governor]`, in milliseconds: an hour.
 const MAX_TIME_MS: u64 = 3_600_000;
 
@@ -108,14 +106,9 @@ impl GovernorConfig {
         let outputs = self.outputs.len() as u64;
         check_range("governor.outputs", outputs, 0, MAX_OUTPUTS as u64)?;
         let mut names = self.outputs.keys();
-        match names.find(|name| !is_output_name(name)) {
+        match names.find(|name| !is_plain(name)) {
             Some(name) => Err(ConfigError::OutputName { name: name.clone() }),
             None => Ok(()),
         }
     }
-}
-
-fn is_output_name(name: &str) -> bool {
-    let is_part = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.');
-    (1..=MAX_OUTPUT_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_part)
 }

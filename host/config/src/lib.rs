@@ -42,8 +42,7 @@ pub use self::log::{DEFAULT_FILTER, LogConfig, MAX_LINES_PER_SECOND, filter};
 pub use self::metrics::MetricsConfig;
 pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig};
 pub use self::outbox::{
-    CUSTOM_PREFIX, MAX_DURABLE, MqttUrl, OutboxConfig, OutboxMqttConfig, OutboxPriority,
-    OutboxZenohConfig,
+    CUSTOM_PREFIX, MAX_DURABLE, MqttUrl, OutboxConfig, OutboxMqttConfig, OutboxZenohConfig,
 };
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{
@@ -440,15 +439,17 @@ impl Config {
 /// [`ConfigError::Name`].
 pub fn check_name(key: &'static str, value: &str) -> Result<(), ConfigError> {
     let is_dots = value.bytes().all(|b| b == b'.');
-    let fits = (1..=MAX_NAME_BYTES).contains(&value.len())
-        && !is_dots
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let fits = is_plain(value) && !is_dots;
     fits.then_some(()).ok_or_else(|| ConfigError::Name {
         key,
         value: value.to_owned(),
     })
+}
+
+/// Whether a name has 1 to [`MAX_NAME_BYTES`] letters, digits, `-`, `_` and `.`.
+fn is_plain(name: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_part)
 }
 
 fn check_sample_fits(sample: usize, message: usize) -> Result<(), ConfigError> {

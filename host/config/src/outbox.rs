@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use hotshoe_trust::DataPriority;
 use serde::{Deserialize, Serialize};
 
 use super::check_range;
@@ -37,7 +38,7 @@ pub struct OutboxConfig {
     /// Whether the outbox runs. Default: if anything is durable.
     pub enabled: Option<bool>,
     /// The durable outputs with their priorities: `insight`, `action`, and `custom:TOPIC` for what policies send. At most 64. Default: none.
-    pub durable: BTreeMap<String, OutboxPriority>,
+    pub durable: BTreeMap<String, DataPriority>,
     /// Bytes of its files. When they are full, the least important and oldest records are lost. Default: 64 MiB, at least 64 KiB.
     pub max_bytes: u64,
     /// Age at which a record is lost, in hours. Default: 720, which is 30 days.
@@ -52,20 +53,6 @@ pub struct OutboxConfig {
     pub zenoh: OutboxZenohConfig,
     /// Delivery to a broker of MQTT in place of collectors. Default: none.
     pub mqtt: Option<OutboxMqttConfig>,
-}
-
-/// The importance of a durable output: what is delivered first and lost last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OutboxPriority {
-    /// Delivered first, lost last.
-    Critical,
-    /// Before `normal`.
-    High,
-    /// Before `low`.
-    Normal,
-    /// Delivered last, lost first.
-    Low,
 }
 
 /// `[outbox.zenoh]`

@@ -22,8 +22,6 @@ pub struct InForce {
     pub skip_variants: u32,
     /// Least time between two messages of status, in seconds.
     pub status_interval_s: Option<u32>,
-    /// Least time between two messages of telemetry, in seconds.
-    pub telemetry_interval_s: Option<u32>,
     /// The plan with its reasons.
     pub plan: Plan,
 }
@@ -46,7 +44,6 @@ impl InForce {
             avoid: plan.avoid_backends.keys().cloned().collect(),
             skip_variants: value(&plan.skip_variants).unwrap_or(0),
             status_interval_s: value(&plan.status_interval_s),
-            telemetry_interval_s: value(&plan.telemetry_interval_s),
             plan: plan.clone(),
         }
     }
@@ -57,6 +54,12 @@ impl InForce {
         let is_over =
             matches!(rest.value, Rest::Until(_)) && self.rest_ends.is_some_and(|ends| ends <= now);
         (!is_over).then_some(rest.reason.as_str())
+    }
+
+    /// What the sender of a sample is told while the device rests.
+    pub fn rest_message(&self, now: Instant) -> Option<String> {
+        self.rests(now)
+            .map(|why| format!("the device rests: {why}"))
     }
 
     /// Why the rate is what it is. Empty where all samples are processed.

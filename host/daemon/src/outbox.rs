@@ -19,12 +19,10 @@ use arc_swap::ArcSwap;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_base::{Clock, chain};
-use hotshoe_config::{Config, OutboxConfig, OutboxPriority};
-use hotshoe_egress::{Egress, Refused};
+use hotshoe_config::{Config, OutboxConfig};
+use hotshoe_egress::Egress;
 use hotshoe_link::Link;
-use hotshoe_outbox::{
-    AppendError, Limits, OpenError, Options, Outbox, Priority, Record, Recovery, Ticket,
-};
+use hotshoe_outbox::{AppendError, Limits, OpenError, Options, Outbox, Priority, Record, Ticket};
 use hotshoe_protocol::status::OutboxStatus;
 use hotshoe_trust::{DataPriority, NamedClass, TrustRoot};
 use parking_lot::Mutex;
@@ -43,16 +41,11 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(10);
 pub(crate) struct DurableOutputs {
     /// `None` if it cannot be opened.
     outbox: Option<Outbox>,
-    outputs: BTreeMap<String, Output>,
+    /// The durable outputs of the config. Each is a source.
+    outputs: BTreeMap<Arc<str>, Priority>,
     /// `None` once the daemon stops.
     answers: Mutex<Option<SyncSender<Waiting>>>,
     figures: Arc<Figures>,
-}
-
-/// A durable output.
-struct Output {
-    source: Arc<str>,
-    priority: Priority,
 }
 
 /// An answer that waits for records.
@@ -67,11 +60,11 @@ impl DurableOutputs {
         &self,
         output: &str,
         class: &NamedClass,
-        body: impl FnOnce() -> Result<Egress, Refused>,
+        body: impl FnOnce() -> Egress,
     ) -> Option<Ticket> {
         let outbox = self.outbox.as_ref()?;
-        let (source, priority) = match self.outputs.get(output) {
-            Some(named) => (Arc::clone(&named.source), named.priority),
+        let (source, priority) = match self.outputs.get_key_value(output) {
+            Some((source, priority)) => (Arc::clone(source), *priority),
             None if class.class.durable => (Arc::from(output), priority_of(class.class.priority)),
             None => return None,
         };
@@ -79,7 +72,7 @@ impl DurableOutputs {
             source,
             class: Arc::from(class.name.as_str()),
             priority,
-            payload: body().ok()?.into_bytes(),
+            payload: body().into_bytes(),
         };
         outbox
             .offer(record)
@@ -165,7 +158,7 @@ impl OutboxPart {
         });
         let (thread_runs, ended) = channel::<Infallible>();
         let (outbox, answers) = match opened {
-            Ok((outbox, _)) => {
+            Ok(outbox) => {
                 let answers = answer(supervisor, thread_runs.clone());
                 let delivery = Delivery::new(config, &outbox, trust, link, &wake, &figures);
                 deliver(supervisor, delivery, woken, thread_runs);
@@ -215,7 +208,7 @@ impl Drop for OutboxPart {
     }
 }
 
-fn open(config: &Config, supervisor: &Supervisor) -> Result<(Outbox, Recovery), OpenError> {
+fn open(config: &Config, supervisor: &Supervisor) -> Result<Outbox, OpenError> {
     let own = &config.outbox;
     let disk = Disk::new(Faults::never());
     let mut options = Options::new(config.data.join(FOLDER), disk, supervisor);
@@ -233,23 +226,14 @@ fn open(config: &Config, supervisor: &Supervisor) -> Result<(Outbox, Recovery), 
         let (source, from, to, cause) = (&loss.source, loss.from, loss.to, loss.cause.name());
         tracing::error!(%source, from, to, cause, "the outbox lost records");
     }
-    Ok((outbox, recovery))
+    Ok(outbox)
 }
 
-fn outputs(config: &OutboxConfig) -> BTreeMap<String, Output> {
-    let output = |(name, priority): (&String, &OutboxPriority)| {
-        let output = Output {
-            source: Arc::from(name.as_str()),
-            priority: match priority {
-                OutboxPriority::Critical => Priority::Critical,
-                OutboxPriority::High => Priority::High,
-                OutboxPriority::Normal => Priority::Normal,
-                OutboxPriority::Low => Priority::Low,
-            },
-        };
-        (name.clone(), output)
-    };
-    config.durable.iter().map(output).collect()
+fn outputs(config: &OutboxConfig) -> BTreeMap<Arc<str>, Priority> {
+    let outputs = config.durable.iter();
+    outputs
+        .map(|(name, priority)| (Arc::from(name.as_str()), priority_of(*priority)))
+        .collect()
 }
 
 const fn priority_of(priority: DataPriority) -> Priority {

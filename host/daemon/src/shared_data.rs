@@ -9,14 +9,14 @@ use arc_swap::ArcSwap;
 use hotshoe_audit::{Actor, AuditKind};
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::{Clock, chain};
-use hotshoe_config::{Config, Statements};
+use hotshoe_config::Config;
 use hotshoe_engine::SharedTexts;
 use hotshoe_link::Link;
 use hotshoe_shared_data::{
     Action, Answer, Definition, JsonText, MAX_VALUES, Replica, SharedDataError, SharedStore,
     StoreError, Summary, View, Writer, read_request,
 };
-use hotshoe_trust::{Signatures, TrustRoot};
+use hotshoe_trust::TrustRoot;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -134,10 +134,7 @@ impl SharedData {
 
     fn handle(&self, request: &[u8]) -> Result<Answer, SharedDataError> {
         let trust = self.trust.load_full();
-        let signatures = match self.running.config().deploy.statements {
-            Statements::Any => Signatures::Optional(&trust),
-            Statements::Signed => Signatures::Required(&trust),
-        };
+        let signatures = self.running.config().deploy.statements.signatures(&trust);
         let request = read_request(request, &self.site, &self.device, signatures)?;
         let now_ms = self.now_ms();
         match request.shared_data {

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use hotshoe_base::nearest_rank;
 use hotshoe_protocol::status::Counters;
 use hotshoe_store::{Cause, Phase};
 use serde::Serialize;
@@ -111,12 +112,6 @@ impl Percentiles {
     }
 }
 
-/// The smallest of the sorted values that at least `percent` of 100 of them do not exceed; `None` if there are none.
-fn nearest_rank(sorted: &[u64], percent: usize) -> Option<u64> {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied()
-}
-
 fn milliseconds(micros: u64) -> String {
     format!("{:.1}", micros as f64 / 1000.0)
 }
@@ -215,18 +210,5 @@ impl VersionReport {
             self.results.to_string(),
             self.failed.to_string(),
         ]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::nearest_rank;
-
-    #[test]
-    fn a_percentile_is_one_of_the_values() {
-        assert_eq!(nearest_rank(&[], 50), None);
-        assert_eq!(nearest_rank(&[3], 95), Some(3));
-        assert_eq!(nearest_rank(&[1, 2, 3, 4], 50), Some(2));
-        assert_eq!(nearest_rank(&[1, 2, 3, 4], 95), Some(4));
     }
 }

@@ -56,6 +56,13 @@ impl Egress {
         self.bytes
     }
 
+    /// What is kept of a message of a policy until it has arrived, as JSON with its sample and topic.
+    #[must_use]
+    pub fn kept(&self, head: Head<'_>, topic: &str) -> Self {
+        let message = CustomMessage::new(head, topic, &self.content_type, &self.bytes);
+        json(&self.class, &message)
+    }
+
     /// A part of it. `None` if it is not so long.
     #[must_use]
     pub fn part(&self, range: Range<usize>) -> Option<Self> {
@@ -141,23 +148,6 @@ impl Classifier {
             content_type: content_type.to_owned(),
             bytes: payload.to_vec(),
         })
-    }
-
-    /// What is kept of a message of a policy until it has arrived, as JSON.
-    ///
-    /// # Errors
-    /// As [`Classifier::custom`].
-    pub fn custom_record(
-        &self,
-        head: Head<'_>,
-        topic: &str,
-        content_type: &str,
-        payload: &[u8],
-    ) -> Result<Egress, Refused> {
-        let class = self.of_topic(topic);
-        check_whole(&class, OutputName::Topic(topic.to_owned()))?;
-        let message = CustomMessage::new(head, topic, content_type, payload);
-        Ok(json(&class, &message))
     }
 
     /// The error of a sample. Its message leaves only if the class of its stage leaves as it is; the names of stage and fault always do.

@@ -28,13 +28,12 @@ pub struct Instance {
     ready: Option<LiveInstance>,
     model_times: Vec<(String, Duration)>,
     usage: Usage,
-    /// None is the preferred one of each model.
-    variants: Option<Arc<VariantChoice>>,
+    variants: Arc<VariantChoice>,
 }
 
 impl Instance {
     /// Access to instances of `component`, which are created on demand.
-    pub const fn new(component: Arc<Component>) -> Self {
+    pub fn new(component: Arc<Component>) -> Self {
         Self {
             component,
             ready: None,
@@ -43,13 +42,13 @@ impl Instance {
                 memory_bytes: 0,
                 tensor_bytes: 0,
             },
-            variants: None,
+            variants: Arc::default(),
         }
     }
 
     /// The variants that models which the component runs begin with, from the next call on.
     pub fn use_variants(&mut self, variants: &Arc<VariantChoice>) {
-        self.variants = Some(Arc::clone(variants));
+        self.variants = Arc::clone(variants);
     }
 
     /// The component's name in the release.
@@ -268,7 +267,7 @@ impl Instance {
     ) -> (Result<T, Failure>, bool) {
         vector::tidy();
         // An instance of a source may have served another worker in between.
-        live.store.data_mut().variants = self.variants.clone().unwrap_or_default();
+        live.store.data_mut().variants = Arc::clone(&self.variants);
         let held_before = live.usage().memory_bytes;
         let result = live.call(&self.component.linked, run);
         let usage = live.usage();

@@ -9,3 +9,12 @@ pub(crate) fn clip(mut text: String) -> String {
     }
     text
 }
+
+/// The names, for a message.
+pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match names.as_slice() {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    }
+}

@@ -48,8 +48,6 @@ pub struct Model {
     /// Set after the choice between backends.
     standby: Mutex<Option<Standby>>,
     switched: Mutex<Option<BackendSwitch>>,
-    /// The chosen backend, while the standby serves.
-    displaced: Mutex<Option<Backend>>,
 }
 
 /// The model in its backends.
@@ -125,7 +123,6 @@ impl Model {
             },
             standby: Mutex::default(),
             switched: Mutex::default(),
-            displaced: Mutex::default(),
         })
     }
 

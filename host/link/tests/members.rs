@@ -1,25 +1,14 @@
 //! A device knows whether another member of its site is reachable.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod sessions;
+
 use hotshoe_config::{ZenohConfig, ZenohMode};
 use hotshoe_link::{Link, Serving, Site};
 use hotshoe_store::Catalogue;
 use hotshoe_tests::until;
 
-fn listening() -> ZenohConfig {
-    ZenohConfig {
-        listen: vec!["tcp/127.0.0.1:0".to_owned()],
-        ..ZenohConfig::default()
-    }
-}
-
-fn connected(locators: Vec<String>) -> ZenohConfig {
-    ZenohConfig {
-        connect: locators,
-        listen: Vec::new(),
-        ..ZenohConfig::default()
-    }
-}
+use sessions::{connected, listening};
 
 fn device(config: &ZenohConfig, site: &str, name: &str) -> (Link, Serving) {
     let link = Link::open(config, site, name).unwrap();

@@ -1,6 +1,8 @@
 //! Two sessions with the name of one device find each other: side by side, and through a session that both are connected to.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod sessions;
+
 use std::time::{Duration, SystemTime};
 
 use hotshoe_base::VirtualClock;
@@ -9,20 +11,7 @@ use hotshoe_config::{ZenohConfig, ZenohMode};
 use hotshoe_link::{Link, Serving, Site};
 use hotshoe_tests::until;
 
-fn listening() -> ZenohConfig {
-    ZenohConfig {
-        listen: vec!["tcp/127.0.0.1:0".to_owned()],
-        ..ZenohConfig::default()
-    }
-}
-
-fn connected(locators: Vec<String>) -> ZenohConfig {
-    ZenohConfig {
-        connect: locators,
-        listen: Vec::new(),
-        ..ZenohConfig::default()
-    }
-}
+use sessions::{connected, listening};
 
 /// A session of the device `camera`.
 fn device(config: &ZenohConfig, time: &VirtualClock) -> (Link, Serving) {

@@ -23,6 +23,8 @@ use crate::ranges::Ranges;
 use crate::record::{Delivered, Item, LossCause, RecordId, digest};
 use crate::state::{SourceState, State};
 
+pub(crate) use commit::narrow;
+
 pub(crate) use commit::Refused;
 
 /// The file with the identity and what was acknowledged.

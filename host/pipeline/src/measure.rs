@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hotshoe_base::chain;
+use hotshoe_base::{chain, nearest_rank};
 use hotshoe_engine::{Insight, Sample, agreement};
 use hotshoe_infer::NamedModel;
 use hotshoe_trust::{Access, Blob, Component, Device, Grant, Mode};
@@ -192,8 +192,7 @@ impl Pipeline {
             is_warm = true;
         }
         times.sort_unstable();
-        let rank = (times.len() * 95).div_ceil(100);
-        let p95_us = *times.get(rank.checked_sub(1)?)?;
+        let p95_us = nearest_rank(&times, 95)?;
         let usage = worker.usage().into_iter();
         let instances = usage.map(|it| it.memory_bytes.saturating_add(it.tensor_bytes));
         let instances = instances.fold(0, u64::saturating_add);

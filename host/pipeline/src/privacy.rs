@@ -60,6 +60,9 @@ impl Boundary {
             RulesOf::ReleaseAndDevice => &self.taken,
             RulesOf::Release => &self.own,
         };
+        if rules.sources().len() == 0 {
+            return Ok(None);
+        }
         let areas: Vec<_> = rules.numbered_areas(&sample.source).collect();
         if of == RulesOf::ReleaseAndDevice {
             let numbers = areas.iter().map(|(number, _)| *number);

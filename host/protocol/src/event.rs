@@ -38,7 +38,7 @@ pub struct Event {
     /// Its number since the daemon started, from 1, without gaps. An event that repeats the last one keeps its number, and counts in the
     /// detail `repeated`.
     pub sequence: u64,
-    /// More about it, by name.
+    /// Further details, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, Value>,
     /// Fields of a newer writer.

@@ -245,10 +245,7 @@ impl Acknowledgement {
         {
             return Err(AcknowledgementError::OtherBatch);
         }
-        let (trust, is_required) = match signatures {
-            Signatures::Required(trust) => (trust, true),
-            Signatures::Optional(trust) => (trust, false),
-        };
+        let (trust, is_required) = signatures.parts();
         if signed.bundles.is_empty() && is_required {
             return Err(AcknowledgementError::Unsigned);
         }

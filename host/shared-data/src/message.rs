@@ -147,10 +147,7 @@ pub fn read_request(
         let name = name.clone();
         return Err(SharedDataError::InvalidState { name });
     }
-    let (trust, is_required) = match signatures {
-        Signatures::Required(trust) => (trust, true),
-        Signatures::Optional(trust) => (trust, false),
-    };
+    let (trust, is_required) = signatures.parts();
     let bundles = signed.bundles.as_slice();
     if bundles.is_empty() && is_required {
         return Err(SharedDataError::Unsigned);

@@ -105,6 +105,7 @@ pub use rotation::{
     BelowThreshold, MAX_TRUST_BYTES, MAX_TRUST_UPDATE_BYTES, NewTrust, RotationError, TrustUpdate,
     rotate,
 };
+pub use rules::is_name;
 pub use signers::{SignerError, signed_by};
 pub use signing::{SigningKey, is_encrypted};
 pub use statement::{Envelope, Order, ReadStatement, Signatures, Statement, read_statement};

@@ -30,14 +30,20 @@ pub(crate) fn within(what: &str, value: u64, least: u64, limit: u64) -> Result<(
     Ok(())
 }
 
-/// Names become file names, metric labels and key expressions, so that only characters which are safe in all of them are allowed.
-pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), ReleaseError> {
+/// Whether this can be a name: 1 to 64 of `a-z 0-9 - _ .`, beginning and ending with a letter or digit. Names become file names, metric
+/// labels and key expressions, so that only characters which are safe in all of them are allowed.
+pub fn is_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let ends_are_plain = [name.bytes().next(), name.bytes().next_back()]
         .into_iter()
         .all(|b| b.is_some_and(plain));
     let all_are_known = name.bytes().all(|b| plain(b) || b"-_.".contains(&b));
-    if ends_are_plain && all_are_known && name.len() as u64 <= ReleaseLimits::NAME_CHARS {
+    ends_are_plain && all_are_known && name.len() as u64 <= ReleaseLimits::NAME_CHARS
+}
+
+/// Refuses what [`is_name`] does not allow.
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), ReleaseError> {
+    if is_name(name) {
         return Ok(());
     }
     Err(ReleaseError::Name {

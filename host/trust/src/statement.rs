@@ -250,6 +250,16 @@ pub enum Signatures<'t> {
     Optional(&'t TrustRoot),
 }
 
+impl<'t> Signatures<'t> {
+    /// The trusted keys, and whether a signature is required.
+    pub const fn parts(self) -> (&'t TrustRoot, bool) {
+        match self {
+            Self::Required(trust) => (trust, true),
+            Self::Optional(trust) => (trust, false),
+        }
+    }
+}
+
 /// A statement that [`read_statement`] accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadStatement {
@@ -290,10 +300,7 @@ pub fn read_statement(
 ) -> Result<ReadStatement, StatementError> {
     envelope.check_size()?;
     let text = envelope.statement.as_bytes();
-    let (trust, required) = match signatures {
-        Signatures::Required(trust) => (trust, true),
-        Signatures::Optional(trust) => (trust, false),
-    };
+    let (trust, required) = signatures.parts();
     if required && envelope.bundles.is_empty() {
         return Err(StatementError::Unsigned);
     }

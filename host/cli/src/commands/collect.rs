@@ -158,8 +158,8 @@ fn take(
     told: Sender<Told>,
 ) -> impl FnMut(DeviceMessage<Batch>) -> Result<Vec<u8>, Vec<u8>> + Send + 'static {
     move |message| match receiver.receive(&message) {
-        Ok(received) => {
-            let acknowledgement = received.acknowledgement.clone();
+        Ok(mut received) => {
+            let acknowledgement = std::mem::take(&mut received.acknowledgement);
             // The command may have ended.
             let _ = told.send(Told::Received(received));
             Ok(acknowledgement)

@@ -283,15 +283,10 @@ impl Reporter {
     /// Records an order that was carried out.
     pub(super) fn order(&self, order: &Order, signers: Vec<String>) {
         if let Some(audit) = self.audit() {
-            let (name, release) = match order {
-                Order::Deploy { release, .. } => ("deploy", release),
-                Order::Activate { release, .. } => ("activate", release),
-                Order::Cancel { release, .. } => ("cancel", release),
-                Order::Rollback { release, .. } => ("rollback", release),
-            };
             let by = Actor::Deployer { keys: signers };
-            let entry = audit.entry(AuditKind::Order).by(by).with("order", name);
-            audit.record(entry.with("release", release.to_string()));
+            let entry = audit.entry(AuditKind::Order).by(by);
+            let entry = entry.with("order", order.kind());
+            audit.record(entry.with("release", order.release().to_string()));
         }
     }
 

@@ -1,10 +1,8 @@
 //! Reads statements and orders for this device. Pure but for the time, which is an argument.
 
-use hotshoe_config::{Config, Statements};
+use hotshoe_config::Config;
 use hotshoe_store::Ledger;
-use hotshoe_trust::{
-    Device, Digest, Envelope, Signatures, Statement, Time, TrustRoot, read_statement,
-};
+use hotshoe_trust::{Device, Digest, Envelope, Statement, Time, TrustRoot, read_statement};
 
 use crate::command::CommandError;
 
@@ -33,10 +31,7 @@ pub(super) fn parse(
     now: Time,
 ) -> Result<ParsedStatement, CommandError> {
     let envelope = Envelope::parse(bytes).map_err(|e| refuse(e.name(), super::chain(&e)))?;
-    let signatures = match config.deploy.statements {
-        Statements::Any => Signatures::Optional(trust),
-        Statements::Signed => Signatures::Required(trust),
-    };
+    let signatures = config.deploy.statements.signatures(trust);
     let floor = ledger.clock_floor;
     let statement = read_statement(&envelope, &config.site, signatures, floor, now)
         .map_err(|e| refuse(e.name(), super::chain(&e)))?;

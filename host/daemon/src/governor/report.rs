@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::decider::is_refusal;
 use super::outputs::OutputFault;
-use super::state::thermal_zones;
+use super::state::{ratio, share, thermal_zones};
 use crate::events::EventLog;
 
 /// Most events of failed sensors in a round. The status has all of them.
@@ -30,7 +30,6 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 const MAX_MODE_LABELS: usize = 64;
 /// Most names of thermal zones in the metrics, since each is kept: a driver gives them.
 const MAX_ZONE_LABELS: usize = 128;
-const PERCENT: f64 = 100.0;
 
 /// What was told so far.
 #[derive(Debug)]
@@ -337,14 +336,14 @@ pub(super) fn sensors(reading: &Reading, watts: Option<f64>) -> SensorStatus {
         zone: zone.name,
         celsius: zone.celsius,
     });
-    let pressure = |it: &Option<Pressure>| it.map(|it| it.some.avg10 / PERCENT);
+    let pressure = |it: &Option<Pressure>| it.map(|it| share(it.some));
     SensorStatus {
         hottest_celsius: reading.hottest().map(|zone| zone.celsius),
         thermal_zones: zones.collect(),
         throttled: reading.is_throttled(),
         load: reading.load.map(|load| load.one),
         mains: reading.is_on_mains(),
-        charge_ratio: reading.charge_percent().map(|it| it / PERCENT),
+        charge_ratio: reading.charge_percent().map(ratio),
         watts,
         memory_available_bytes: reading.memory.map(|it| it.available_bytes),
         storage_free_bytes: reading.data.map(|it| it.free_bytes),

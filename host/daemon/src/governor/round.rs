@@ -233,9 +233,15 @@ impl Rounds {
             smaller_variants: self.release.smaller_variants,
         };
         let moment = state::moment(sample, figures, &setting);
-        let state = state::device_state(sample, figures, &self.release.measured(), &setting);
+        // Only a governor is asked with the whole state.
+        let state = self
+            .release
+            .governor
+            .is_some()
+            .then(|| state::device_state(sample, figures, &self.release.measured(), &setting));
         let full = self.release.full_mode.as_deref();
-        let called = self.release.governor.as_mut().map(|governor| {
+        let asked = self.release.governor.as_mut().zip(state);
+        let called = asked.map(|(governor, state)| {
             let made = governor.govern(&state);
             made.map(|plan| convert::plan(&plan, full, state.now_us))
         });

@@ -94,11 +94,11 @@ pub fn moment(sample: &Sample, figures: &FiguresWindow, setting: &Setting<'_>) -
 }
 
 /// As a ratio from 0 to 1. A sensor may say a little more than all.
-const fn ratio(percent: f64) -> f64 {
+pub(super) const fn ratio(percent: f64) -> f64 {
     (percent / 100.0).clamp(0.0, 1.0)
 }
 
-const fn share(stall: Stall) -> f64 {
+pub(super) const fn share(stall: Stall) -> f64 {
     ratio(stall.avg10)
 }
 

@@ -1,6 +1,7 @@
 //! The thread that delivers: a batch at a time, by priority, at a bounded rate, as soon as a collector is there. Or to a broker, as soon as it can be
 //! reached.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -9,13 +10,13 @@ use arc_swap::ArcSwap;
 use hotshoe_base::{Clock, chain};
 use hotshoe_config::{Config, Statements};
 use hotshoe_link::{Collectors, DeliverError, Link, LinkError};
-use hotshoe_outbox::{Item, Outbox, Rate, TokenBucket};
+use hotshoe_outbox::{Item, Outbox, Rate, Stats, TokenBucket};
 use hotshoe_protocol::outbox::{
     Acknowledgement, AcknowledgementError, BATCH_FORMAT, Batch, BatchItem, LossItem, RecordItem,
     encode_payload,
 };
 use hotshoe_protocol::status::OutletState;
-use hotshoe_trust::{Signatures, TrustRoot};
+use hotshoe_trust::TrustRoot;
 use uuid::Uuid;
 
 use super::Wake;
@@ -206,16 +207,8 @@ impl Delivery {
         };
         let peer = broker.peer();
         let (taken, error) = broker.publish(&batch);
-        let mut records = 0;
-        for item in items.iter().take(taken) {
-            let (source, from, to) = item.range();
-            // It may have expired meanwhile.
-            if self.outbox.acknowledge(source, &[(from, to)]).is_ok() {
-                records += u64::from(matches!(item, Item::Record(_)));
-            }
-        }
+        let records = self.acknowledge(items.iter().take(taken));
         self.figures.delivered(records);
-        self.figures.refresh(&self.outbox.stats());
         match error {
             None => {
                 self.figures
@@ -223,6 +216,7 @@ impl Delivery {
                 true
             }
             Some(error) => {
+                self.figures.refresh(&self.outbox.stats());
                 self.note_failure(&peer, error.name(), chain(&error));
                 false
             }
@@ -247,8 +241,9 @@ impl Delivery {
         if items.is_empty() {
             return Ok(None);
         }
-        self.figures.refresh(&self.outbox.stats());
-        let batch = self.batch(&items);
+        let stats = self.outbox.stats();
+        self.figures.refresh(&stats);
+        let batch = self.batch(&items, &stats);
         let body = serde_json::to_vec(&batch).unwrap_or_default();
         while let Err(wait) = self.bucket.take(self.clock.now(), items.len(), body.len()) {
             self.pause(woken, wait);
@@ -272,7 +267,6 @@ impl Delivery {
             match self.send(&collector, &batch, &body, &items) {
                 Ok(records) => {
                     self.figures.delivered(records);
-                    self.figures.refresh(&self.outbox.stats());
                     return true;
                 }
                 Err(error) => self.note_failure(&collector, error.name(), chain(&error)),
@@ -291,36 +285,44 @@ impl Delivery {
     ) -> Result<u64, BatchError> {
         let answer = self.link.deliver(collector, body, TIMEOUT)?;
         let trust = self.trust.load_full();
-        let signatures = match self.statements {
-            Statements::Any => Signatures::Optional(&trust),
-            Statements::Signed => Signatures::Required(&trust),
-        };
+        let signatures = self.statements.signatures(&trust);
         let answer = Acknowledgement::read(&answer, body, batch, signatures)?;
-        let (mut records, mut done) = (0, 0);
-        for item in items {
+        let is_stored = |item: &&Item| {
             let (source, from, to) = item.range();
             let of_source = answer
                 .acknowledged
                 .iter()
                 .filter(|it| it.source == **source);
             let mut ranges = of_source.flat_map(|it| &it.ranges);
-            if !ranges.any(|(first, last)| *first <= from && to <= *last) {
-                continue;
-            }
-            // It may have expired meanwhile.
-            if self.outbox.acknowledge(source, &[(from, to)]).is_ok() {
-                done += 1;
-                records += u64::from(matches!(item, Item::Record(_)));
-            }
-        }
-        if done == 0 {
+            ranges.any(|(first, last)| *first <= from && to <= *last)
+        };
+        let stored: Vec<&Item> = items.iter().filter(is_stored).collect();
+        if stored.is_empty() {
             return Err(BatchError::Nothing);
         }
-        Ok(records)
+        Ok(self.acknowledge(stored))
     }
 
-    fn batch(&self, items: &[Item]) -> Batch {
-        let stats = self.outbox.stats();
+    /// Takes items out of the outbox, those of a source at once. Returns the number of records.
+    fn acknowledge<'a>(&self, items: impl IntoIterator<Item = &'a Item>) -> u64 {
+        let mut by_source: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();
+        for item in items {
+            let (source, ..) = item.range();
+            by_source.entry(source).or_default().push(item);
+        }
+        let mut records = 0;
+        for (source, items) in by_source {
+            let ranges = items.iter().map(|item| item.range());
+            let ranges: Vec<_> = ranges.map(|(_, from, to)| (from, to)).collect();
+            if self.outbox.acknowledge(source, &ranges).is_ok() {
+                let taken = items.iter().filter(|it| matches!(it, Item::Record(_)));
+                records += taken.count() as u64;
+            }
+        }
+        records
+    }
+
+    fn batch(&self, items: &[Item], stats: &Stats) -> Batch {
         let records = items.iter().filter(|it| matches!(it, Item::Record(_)));
         let left = stats.records.saturating_sub(records.count());
         Batch {

@@ -19,26 +19,10 @@ use energy::{EnergySum, ModeEnergy};
 
 pub use counts::Counts;
 pub use energy::PowerFigures;
+pub use hotshoe_pipeline::ModelRunCounts as RunCounts;
 
 /// Most windows of the history, with the present one.
 pub const MAX_WINDOWS: usize = 20;
-
-/// Runs of a variant on a backend since it was loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunCounts {
-    /// The model's name in the release.
-    pub model: String,
-    /// The variant.
-    pub variant: String,
-    /// What runs it.
-    pub backend: String,
-    /// Runs.
-    pub runs: u64,
-    /// Runs that failed by a fault of the backend.
-    pub faults: u64,
-    /// Of them, those since the last run that succeeded.
-    pub faults_in_a_row: u32,
-}
 
 /// What the parts of the daemon say at one time.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -116,7 +100,7 @@ pub struct Figures {
     modes: ModeEnergy,
     models: BTreeMap<RunKey, RunSum>,
     backend_faults: u64,
-    last: Option<(Duration, Counts)>,
+    last: Option<Counts>,
     /// The start of each slot of the window, oldest first.
     starts: VecDeque<Start>,
     /// The present window of the history, and those that have ended, oldest first.
@@ -167,13 +151,13 @@ impl Figures {
             backend_faults: self.backend_faults,
             ..raw.counts
         };
-        let before = self.last.replace((at, counts));
+        let before = self.last.replace(counts);
         self.modes.follow(raw.release);
         self.meter.add(reading, at);
         let energy = self.meter.end_window();
         let watts = energy.map(|energy| energy.watts());
         if let Some(energy) = energy {
-            let done = before.map_or_else(Counts::default, |(_, before)| counts.since(&before));
+            let done = before.map_or_else(Counts::default, |before| counts.since(&before));
             let samples = done.results + done.failed;
             self.energy.add(&energy, samples);
             self.modes.add(mode, &energy, samples);
@@ -203,7 +187,7 @@ impl Figures {
         let mut models = BTreeMap::new();
         for run in runs {
             let said = (run.runs, run.faults);
-            let key = run.key();
+            let key = key(run);
             let mut sum = match self.models.get(&key) {
                 Some(before) => *before,
                 None => RunSum { said, sum: (0, 0) },
@@ -226,7 +210,7 @@ impl Figures {
         let counts: Vec<RunCounts> = raw
             .iter()
             .map(|run| {
-                let key = run.key();
+                let key = key(run);
                 let now = self.models.get(&key).map_or((0, 0), |it| it.sum);
                 let before = start.runs.get(&key).copied().unwrap_or_default();
                 RunCounts {
@@ -327,14 +311,9 @@ impl Figures {
     }
 }
 
-impl RunCounts {
-    fn key(&self) -> RunKey {
-        (
-            self.model.clone(),
-            self.variant.clone(),
-            self.backend.clone(),
-        )
-    }
+fn key(run: &RunCounts) -> RunKey {
+    let (model, variant, backend) = (&run.model, &run.variant, &run.backend);
+    (model.clone(), variant.clone(), backend.clone())
 }
 
 impl Open {

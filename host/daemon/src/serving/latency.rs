@@ -154,7 +154,7 @@ impl Stages {
     clippy::cast_precision_loss,
     reason = "2^53 microseconds are 285 years"
 )]
-const fn float(micros: u64) -> f64 {
+pub(crate) const fn float(micros: u64) -> f64 {
     micros as f64
 }
 

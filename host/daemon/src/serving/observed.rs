@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 pub use hotshoe_protocol::status::Observed;
 
-use crate::serving::latency::whole_micros;
+use crate::serving::latency::{float, whole_micros};
 
 /// The outcome of one sample, from best to worst. Samples that the intake refuses are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,13 +91,8 @@ impl Count {
         self.seen.errors += u64::from(outcome != SampleOutcome::Success);
         self.seen.traps += u64::from(outcome == SampleOutcome::Trap);
         self.seen.deadline_misses += u64::from(outcome == SampleOutcome::Deadline);
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "2^53 microseconds are 285 years"
-        )]
-        let time = micros as f64;
         // It has room for its one series.
-        let _ = self.times.add(SERIES, time, at);
+        let _ = self.times.add(SERIES, float(micros), at);
     }
 
     fn read(&self) -> Observed {

@@ -10,6 +10,7 @@ mod status;
 mod work;
 mod worker_pool;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,10 +48,19 @@ const PERIODS_OF_A_SLOT: u32 = 15;
 /// An accepted sample that has not ended.
 struct Job {
     sample: Arc<Sample>,
-    /// Whose rate and motion count: its source, or the folder of a watched file, since each file is a source of its own.
-    feed: Arc<str>,
+    /// Whether it comes from the watched folder.
+    is_file: bool,
     ticket: Ticket,
     arrived: Instant,
+}
+
+impl Job {
+    /// Whose rate and motion count: its source, or the folder of a watched file, since each file is a source of its own.
+    fn feed(&self) -> &str {
+        let source = self.sample.source.as_str();
+        let folder = Path::new(source).parent().filter(|_| self.is_file);
+        folder.and_then(Path::to_str).unwrap_or(source)
+    }
 }
 
 /// State that senders, workers and the status share.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use hotshoe_trust::{is_name, printable};
+
 use super::{
     DeviceState, MAX_INTERVAL_SECONDS, MAX_PLAN_ITEMS, MAX_REASON_BYTES, MAX_REST_SECONDS, Plan,
 };
 use crate::fault::Fault;
+use crate::message::listed;
 
-/// Longest name of an alert.
-const MAX_ALERT_NAME_BYTES: usize = 64;
 /// Most characters of a text of a plan in a message.
 const MAX_SHOWN_CHARS: usize = 128;
 
@@ -207,27 +208,9 @@ fn once<'a>(
     }
 }
 
-/// Names of alerts become parts of keys and of metrics.
-fn is_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let ends = [name.bytes().next(), name.bytes().next_back()];
-    let known = |byte: u8| is_plain(byte) || b"-_.".contains(&byte);
-    ends.into_iter().all(|end| end.is_some_and(is_plain))
-        && name.bytes().all(known)
-        && name.len() <= MAX_ALERT_NAME_BYTES
-}
-
 fn shown(text: &str) -> String {
     let cut: String = text.chars().take(MAX_SHOWN_CHARS).collect();
-    hotshoe_trust::printable(&cut, &[])
-}
-
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.collect();
-    match names.as_slice() {
-        [] => "none".to_owned(),
-        names => names.join(", "),
-    }
+    printable(&cut, &[])
 }
 
 #[cfg(test)]

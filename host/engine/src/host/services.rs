@@ -20,7 +20,7 @@ use crate::assets::ComponentAssets;
 use crate::fault::{ErrorCode as FaultCode, Failure, Fault};
 use crate::insight::{Action, MAX_CONTENT_TYPE_BYTES};
 use crate::limits::Wear;
-use crate::message::clip;
+use crate::message::{clip, listed};
 use crate::prepare_error::PrepareError;
 use crate::shared_texts::SharedTexts;
 
@@ -119,7 +119,7 @@ impl Services {
     /// A data file that the release names for the component.
     fn file(&self, name: &str) -> Result<Arc<[u8]>, Error> {
         self.data.get(name).map(Arc::clone).ok_or_else(|| {
-            let known = listed(&self.data);
+            let known = listed(self.data.keys().map(String::as_str));
             let message = format_args!(
                 "no data file `{name}` for this component; the release names: {known}"
             );
@@ -130,7 +130,7 @@ impl Services {
     /// The model of this name, if the component may run it; otherwise a message. Other models of the release do not exist for it.
     pub(crate) fn model(&self, name: &str) -> Result<&Arc<NamedModel>, String> {
         self.models.get(name).ok_or_else(|| {
-            let known = listed(&self.models);
+            let known = listed(self.models.keys().map(String::as_str));
             format!("no model `{name}` for this component; the release names: {known}")
         })
     }
@@ -194,15 +194,6 @@ impl Services {
         };
         Failure::new(Fault::Denied, message)
     }
-}
-
-/// The names, for a message.
-fn listed<T>(named: &BTreeMap<String, T>) -> String {
-    if named.is_empty() {
-        return "none".to_owned();
-    }
-    let names: Vec<&str> = named.keys().map(String::as_str).collect();
-    names.join(", ")
 }
 
 fn select<T: ?Sized>(

@@ -27,8 +27,7 @@ impl Trial {
         if standby.next_trial.is_some_and(|at| Instant::now() < at) {
             return None;
         }
-        let is_chosen = *model.displaced.lock() == Some(standby.backend);
-        match (avoided.contains(&standby.backend), is_chosen) {
+        match (avoided.contains(&standby.backend), standby.is_chosen) {
             (false, true) => Some(Self::Return),
             (true, true) => {
                 let is_due = standby.next_check.is_none_or(|at| at <= Instant::now());

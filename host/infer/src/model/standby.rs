@@ -51,6 +51,8 @@ pub enum SwitchReason {
 /// The standby backend.
 pub(super) struct Standby {
     pub(super) backend: Backend,
+    /// Whether it is the chosen one, and the other one serves in its place.
+    pub(super) is_chosen: bool,
     read: ReadModel,
     /// Loaded, but its first run was inconclusive.
     session: Option<Arc<dyn Session>>,
@@ -118,6 +120,7 @@ impl Model {
         if let Some(other) = other.filter(|_| self.backends() == [backend]) {
             *self.standby.lock() = Some(Standby {
                 backend: other,
+                is_chosen: false,
                 read,
                 session: None,
                 not_before: None,
@@ -229,6 +232,7 @@ impl Model {
         self.lane.limit(most);
         let from = before.serving.0;
         standby.backend = from;
+        standby.is_chosen = !standby.is_chosen;
         // It may be of the backend that serves now.
         standby.session = None;
         standby.not_before = None;
@@ -237,13 +241,6 @@ impl Model {
         if matches!(reason, SwitchReason::Failed(_)) {
             standby.try_later();
         }
-        let mut displaced = self.displaced.lock();
-        *displaced = if *displaced == Some(to) {
-            None
-        } else {
-            Some(from)
-        };
-        drop(displaced);
         *self.switched.lock() = Some(BackendSwitch { from, to, reason });
     }
 }

@@ -378,6 +378,6 @@ fn bytes_of(record: &Record) -> u64 {
 }
 
 /// Offsets and sizes within a segment, which is far smaller than 4 GiB.
-pub(super) fn narrow(bytes: u64) -> u32 {
+pub(crate) fn narrow(bytes: u64) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -12,8 +12,7 @@ use crate::error::OpenError;
 use crate::frame::{Frame, Kind};
 use crate::host::Binding;
 use crate::index::{HeldLoss, Index, Live, trimmed};
-use crate::log::Identity;
-use crate::ranges::Ranges;
+use crate::log::{Identity, narrow};
 use crate::record::{Loss, LossCause};
 use crate::segment::{self, HEADER_BYTES};
 use crate::state::State;
@@ -153,8 +152,9 @@ impl Reading {
 
     /// Takes a frame into the index.
     fn take(&mut self, number: u64, offset: usize, length: usize, frame: &Frame<'_>) {
-        let name = Arc::from(frame.source);
-        let Some(source) = self.index.add(&name, usize::MAX) else {
+        let known = self.index.find(frame.source);
+        let found = known.or_else(|| self.index.add(&Arc::from(frame.source), usize::MAX));
+        let Some(source) = found else {
             return;
         };
         self.epoch = self.epoch.max(frame.epoch);
@@ -166,9 +166,9 @@ impl Reading {
             Kind::Data => {
                 let live = Live {
                     segment: number,
-                    offset: u32::try_from(offset).unwrap_or(u32::MAX),
-                    size: u32::try_from(length).unwrap_or(u32::MAX),
-                    payload: u32::try_from(frame.body.len()).unwrap_or(u32::MAX),
+                    offset: narrow(offset as u64),
+                    size: narrow(length as u64),
+                    payload: narrow(frame.body.len() as u64),
                     age_ms: frame.age_ms,
                     priority: frame.priority,
                     epoch: frame.epoch,
@@ -181,7 +181,7 @@ impl Reading {
                     return;
                 };
                 let loss = Loss {
-                    source: name,
+                    source: Arc::from(frame.source),
                     epoch: frame.epoch,
                     from: frame.sequence,
                     to: body.to,
@@ -349,7 +349,7 @@ impl Reading {
             let Some(source) = self.index.source(number) else {
                 continue;
             };
-            let mut known: Ranges = source.acknowledged.iter().collect();
+            let mut known = source.acknowledged.clone();
             for held in source.losses.values() {
                 known.insert(held.loss.from, held.loss.to);
             }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hotshoe_base::nearest_rank;
 use hotshoe_devkit::Progress;
 use hotshoe_infer::{
     Backend, BackendChoice, Model, ModelOptions, Models, Options, OrtOptions, Tensor,
@@ -291,10 +292,7 @@ fn joined(names: BTreeSet<String>) -> String {
 fn quantile(times: &[Duration], percent: usize) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted
-        .get(rank - 1)
-        .map_or(0.0, |time| time.as_secs_f64() * 1e3)
+    nearest_rank(&sorted, percent).map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }
 
 #[cfg(test)]

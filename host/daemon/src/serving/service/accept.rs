@@ -1,6 +1,5 @@
 //! The intake of the service: from an incoming message to a job in the queue.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use hotshoe_link::Incoming;
@@ -27,13 +26,13 @@ impl Service {
     }
 
     fn accept(&self, incoming: Incoming<'_>, answer: ReplyTo, full: FullPolicy) {
-        let feed = feed_of(&incoming.source, &answer);
+        let is_file = matches!(answer, ReplyTo::File(_));
         let ticket = self.tally.accept(answer);
         let limit = self.running.config().intake.max_sample_bytes;
         let admitted = intake::admit(incoming, limit, self.clock.wall());
         let job = Job {
             sample: Arc::new(admitted.sample),
-            feed,
+            is_file,
             ticket,
             arrived: self.clock.now(),
         };
@@ -67,9 +66,12 @@ impl Service {
     /// Ends a sample that the plan in force leaves out: because the device rests, or by its rate.
     fn leaves_out(&self, job: &Job) -> bool {
         let in_force = self.in_force.load();
-        let (reason, message) = if let Some(why) = in_force.rests(job.arrived) {
-            (SkipReason::Rest, format!("the device rests: {why}"))
-        } else if !self.rate_gate.admits(&job.feed, in_force.rate, job.arrived) {
+        let (reason, message) = if let Some(message) = in_force.rest_message(job.arrived) {
+            (SkipReason::Rest, message)
+        } else if !self
+            .rate_gate
+            .admits(job.feed(), in_force.rate, job.arrived)
+        {
             let why = in_force.rate_reason();
             let message = format!("the rate in force leaves this sample out: {why}");
             (SkipReason::Rate, message)
@@ -80,14 +82,4 @@ impl Service {
         self.skip(job, serving.as_deref(), reason, INTAKE, &message);
         true
     }
-}
-
-fn feed_of(source: &str, answer: &ReplyTo) -> Arc<str> {
-    let folder = match answer {
-        ReplyTo::File(_) => Path::new(source).parent(),
-        _ => None,
-    };
-    folder
-        .and_then(Path::to_str)
-        .map_or_else(|| source.into(), Into::into)
 }

@@ -1,11 +1,10 @@
 //! What the service says of itself to the governor.
 
 use hotshoe_engine::Queue;
-use hotshoe_pipeline::Pipeline;
 
 use super::Service;
 use crate::serving::Variation;
-use crate::serving::figures::{Counts, Raw, RunCounts};
+use crate::serving::figures::{Counts, Raw};
 use crate::serving::observed::mode_of;
 
 impl Service {
@@ -38,7 +37,7 @@ impl Service {
             counts: Counts::of(&self.tally.snapshot(), deadline_misses, traps),
             runs: serving
                 .as_deref()
-                .map(|served| run_counts(served.pipeline()))
+                .map(|served| served.pipeline().model_runs())
                 .unwrap_or_default(),
             latencies: self.latency.read(),
             site_reachable: self.link.site_reachable(),
@@ -46,17 +45,4 @@ impl Service {
             on_trial: view.probation_since.is_some(),
         }
     }
-}
-
-fn run_counts(pipeline: &Pipeline) -> Vec<RunCounts> {
-    let runs = pipeline.model_runs().into_iter();
-    runs.map(|run| RunCounts {
-        model: run.model,
-        variant: run.variant,
-        backend: run.backend,
-        runs: run.runs,
-        faults: run.faults,
-        faults_in_a_row: run.faults_in_a_row,
-    })
-    .collect()
 }

@@ -6,7 +6,7 @@ use hotshoe_engine::{Action, Fault};
 use hotshoe_link::{LinkError, Topic};
 use hotshoe_outbox::Ticket;
 use hotshoe_pipeline::{Decision, Outcome, RunMode, StageTime};
-use hotshoe_trust::{NamedClass, RestingOutput};
+use hotshoe_trust::RestingOutput;
 
 use super::{Job, Service};
 use crate::ending::Ending;
@@ -116,9 +116,9 @@ impl Service {
                 payload,
             } => match classifier.custom(topic, content_type, payload) {
                 Ok(message) => {
-                    let output = format!("{CUSTOM_PREFIX}{topic}");
-                    let kept = self.keep(&output, message.class(), || {
-                        classifier.custom_record(head, topic, content_type, payload)
+                    let kept = self.outbox.as_ref().and_then(|outbox| {
+                        let output = format!("{CUSTOM_PREFIX}{topic}");
+                        outbox.offer(&output, message.class(), || message.kept(head, topic))
                     });
                     self.published(self.link.send(topic, head.id, message), head.id);
                     kept
@@ -148,22 +148,12 @@ impl Service {
         id: &str,
         body: Result<Egress, Refused>,
     ) -> Option<Ticket> {
-        let kept = body
-            .as_ref()
-            .ok()
-            .and_then(|body| self.keep(output, body.class(), || Ok(body.clone())));
+        let kept = match (&self.outbox, &body) {
+            (Some(outbox), Ok(body)) => outbox.offer(output, body.class(), || body.clone()),
+            _ => None,
+        };
         self.publish(topic, id, body);
         kept
-    }
-
-    /// Keeps an output until it has arrived, if it is durable.
-    fn keep(
-        &self,
-        output: &str,
-        class: &NamedClass,
-        body: impl FnOnce() -> Result<Egress, Refused>,
-    ) -> Option<Ticket> {
-        self.outbox.as_ref()?.offer(output, class, body)
     }
 
     /// Ends a sample that is left out: counts it and answers its sender. It is not published.

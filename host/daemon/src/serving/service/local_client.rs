@@ -94,13 +94,13 @@ impl LocalClient {
     /// [`CallError::Ended`], as for a sample.
     pub fn check_rest(&self) -> Result<(), CallError> {
         let in_force = self.service.in_force.load();
-        match in_force.rests(self.service.clock.now()) {
+        match in_force.rest_message(self.service.clock.now()) {
             None => Ok(()),
-            Some(why) => Err(CallError::Ended {
+            Some(message) => Err(CallError::Ended {
                 ending: Ending::Rest,
                 stage: INTAKE.to_owned(),
                 fault: Fault::Skipped.name().to_owned(),
-                message: format!("the device rests: {why}"),
+                message,
             }),
         }
     }

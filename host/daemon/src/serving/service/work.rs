@@ -94,10 +94,10 @@ impl Service {
 
     /// Ends a sample that the plan in force leaves out by now: the rest began while it was queued, or nothing moves in it.
     fn skips(&self, job: &Job, served: &ServingRelease, in_force: &InForce) -> bool {
-        let (reason, message) = if let Some(why) = in_force.rests(self.clock.now()) {
-            (SkipReason::Rest, format!("the device rests: {why}"))
+        let (reason, message) = if let Some(message) = in_force.rest_message(self.clock.now()) {
+            (SkipReason::Rest, message)
         } else if in_force.rate.on_motion
-            && !self.motion_gate.moves(&job.feed, &job.sample, &self.clock)
+            && !self.motion_gate.moves(job.feed(), &job.sample, &self.clock)
         {
             let why = in_force.rate_reason();
             let message = format!("it does not differ from the picture before it: {why}");
