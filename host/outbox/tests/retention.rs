@@ -158,6 +158,7 @@ fn a_shorter_retention_applies_at_once_and_a_longer_one_after_the_present_one() 
     assert_eq!(retention(), Some(HOUR));
     append(&outbox, &clock, kept("people", "c", None));
     assert_eq!(retention(), Some(HOUR));
+    time.await_waiting(1);
     time.advance(HOUR + MINUTE);
     append(&outbox, &clock, kept("people", "d", None));
     assert_eq!(retention(), None);

@@ -53,9 +53,10 @@ impl Log {
         batch: &[&Record],
         refused: &[Refused],
     ) -> Vec<Result<Position, AppendError>> {
-        self.note_retention(batch);
+        // First by what applied to them.
         self.expire();
         self.enforce_retention();
+        self.note_retention(batch);
         let has_refused = !refused.is_empty();
         if let Err(error) = self.prepare(batch, has_refused) {
             let (error, cause) = self.named(error);
