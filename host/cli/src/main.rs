@@ -16,9 +16,9 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, audit, build, call, cancel, collect, data, dev as dev_loop, doctor, exec, history, inspect,
-    install, keygen, model, new, pack, power, publish, pull, push, record, registry, rollback, run,
-    shared_data, sign, site, status, test, trust, verify, wit, zenoh_acl,
+    activate, audit, build, call, cancel, collect, data, dev as dev_loop, doctor, exec, history,
+    inspect, install, keygen, model, new, pack, power, publish, pull, push, record, registry,
+    rollback, run, shared_data, sign, site, status, test, trust, verify, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
