@@ -54,7 +54,7 @@ const OFF_DAYS: [u64; 2] = [14, 15];
 /// Least number of power cuts of the month.
 const LEAST_CUTS: u64 = 40;
 /// Least number of kills of the month.
-const LEAST_KILLS: u64 = 20;
+const LEAST_KILLS: u64 = 15;
 /// What a day may write for each byte of payload: once, again when space is made, and what the state takes.
 const MOST_WRITTEN: u64 = 16;
 /// What a start may write beside that, in bytes: the state, the reserve, the head of a segment.
