@@ -125,7 +125,7 @@ impl Log {
         Some((shortest / LOOK_SHARE).clamp(1, LONGEST_LOOK_MS))
     }
 
-    /// The segments that have bytes which must go.
+    /// The segments that have bytes which must go. Damaged ones go at once where a source has a retention: their bytes may be any record's.
     fn due(&self, now: u64) -> Vec<u64> {
         let is_due = |number: u32, oldest: u64, newest: u64| {
             let retention = self.index.source(number).and_then(|of| of.retention_ms);
@@ -137,10 +137,12 @@ impl Log {
                 newest.saturating_add(lost) <= now || oldest.saturating_add(last) <= now
             })
         };
+        let is_bounded = self.look_interval_ms().is_some();
         let segments = self.index.segments.iter();
-        let due = segments.filter(|(_, segment)| {
+        let due = segments.filter(|(number, segment)| {
             let mut ages = segment.ages.iter();
-            ages.any(|(&source, &(oldest, newest))| is_due(source, oldest, newest))
+            (is_bounded && self.named_damage.contains_key(number))
+                || ages.any(|(&source, &(oldest, newest))| is_due(source, oldest, newest))
         });
         due.map(|(&number, _)| number).collect()
     }
