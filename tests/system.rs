@@ -132,6 +132,8 @@ mod signals;
 mod site;
 #[path = "system/skipped.rs"]
 mod skipped;
+#[path = "system/stored_data.rs"]
+mod stored_data;
 #[path = "system/transfer.rs"]
 mod transfer;
 #[path = "system/voice.rs"]

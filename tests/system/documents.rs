@@ -474,8 +474,16 @@ fn every_command_and_option_of_a_document_exists() {
     for (path, text) in &texts {
         for call in calls(text) {
             // A command of its own, or one of a group such as `model compare`.
-            let group =
-                ["audit", "model", "power", "shared-data", "site", "trust"].contains(&call[0]);
+            let group = [
+                "audit",
+                "data",
+                "model",
+                "power",
+                "shared-data",
+                "site",
+                "trust",
+            ]
+            .contains(&call[0]);
             let inner = call.get(1).filter(|it| group && !it.starts_with('-'));
             let command: Vec<&str> = call[..1].iter().chain(inner).copied().collect();
             let help = helps.entry(command.clone()).or_insert_with(|| {

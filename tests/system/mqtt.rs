@@ -230,3 +230,50 @@ fn a_broker_that_is_killed_in_the_middle_gets_every_record_in_order() {
         outbox["outlet"]["state"] == "idle" && outbox["records"] == 0
     });
 }
+
+#[test]
+fn a_broker_that_asks_for_a_password_gets_the_one_in_the_file() {
+    let (program, libraries) = match program() {
+        Ok(program) => program,
+        Err(reason) => return skip(Need::DebianPackages, &reason),
+    };
+    let site = Site::new();
+    let (users, password) = (
+        site.workspace.path("users"),
+        site.workspace.path("password"),
+    );
+    // The package has it beside the broker: `usr/sbin/mosquitto`, `usr/bin/mosquitto_passwd`.
+    let tool = program.with_file_name("../bin/mosquitto_passwd");
+    let made = Command::new(tool)
+        .args(["-b", "-c"])
+        .arg(&users)
+        .args(["cam", "opensesame"])
+        .env("LD_LIBRARY_PATH", &libraries)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let (port, config) = (free_port(), site.workspace.path("mosquitto.conf"));
+    let text = format!(
+        "user root\nallow_anonymous false\npassword_file {}\npersistence false\nlistener {port} 127.0.0.1\n",
+        users.display()
+    );
+    fs::write(&config, text).unwrap();
+    let _broker = Broker::start(program, libraries, config, port);
+    fs::write(&password, "wrong\n").unwrap();
+    let first = site.pack(&light(1, ""));
+    let outbox = format!(
+        "[outbox]\ndurable = {{ insight = \"normal\" }}\n[outbox.mqtt]\nurl = \"mqtt://localhost:{port}\"\nusername = \"cam\"\n\
+         password-file = \"{}\"\n",
+        password.display()
+    );
+    let device = site.device("cam", &first, &outbox);
+    let daemon = device.run();
+    assert!(daemon.feed(&[("first", b"abc".to_vec())])[0].result.is_ok());
+    let error = |state: &Value| state["outbox"]["outlet"]["error"]["name"].clone();
+    daemon.wait_until(|state| error(state) == "mqtt_unreachable");
+    fs::remove_file(&password).unwrap();
+    daemon.wait_until(|state| error(state) == "mqtt_password");
+    fs::write(&password, "opensesame\n").unwrap();
+    // Connected: there is a broker, and nothing subscribes to it.
+    daemon.wait_until(|state| error(state) == "mqtt_no_subscriber");
+}

@@ -69,6 +69,7 @@ impl Ours {
             source: Arc::clone(&self.source),
             class: Arc::clone(&self.class),
             priority: Priority::Normal,
+            retention: None,
             payload: payload.to_vec(),
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod cancel;
 pub(crate) mod collect;
+pub(crate) mod data;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod exec;

@@ -16,9 +16,9 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, audit, build, call, cancel, collect, dev as dev_loop, doctor, exec, history, inspect,
-    install, keygen, model, new, pack, power, publish, pull, push, record, registry, rollback, run,
-    shared_data, sign, site, status, test, trust, verify, wit, zenoh_acl,
+    activate, audit, build, call, cancel, collect, data, dev as dev_loop, doctor, exec, history,
+    inspect, install, keygen, model, new, pack, power, publish, pull, push, record, registry,
+    rollback, run, shared_data, sign, site, status, test, trust, verify, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -70,6 +70,7 @@ On a device:
   run       Run the daemon: serve the release and accept updates
   history   Show the release history of this device
   audit     Show and verify the audit log of this device
+  data      List and erase the outputs that this device keeps
   doctor    Check whether this machine can run Hotshoe
   power     Estimate how long a battery lasts
 
@@ -129,6 +130,7 @@ enum Command {
     Activate(activate::Args),
     Cancel(cancel::Args),
     SharedData(shared_data::Args),
+    Data(data::Args),
     Collect(collect::Args),
     ZenohAcl(zenoh_acl::Args),
     Demo(program::DemoArgs),
@@ -170,6 +172,7 @@ impl Command {
             Self::Activate(args) => activate::run(args, terminal),
             Self::Cancel(args) => cancel::run(args, terminal),
             Self::SharedData(args) => shared_data::run(&args, terminal),
+            Self::Data(args) => data::run(args, terminal),
             Self::ZenohAcl(args) => zenoh_acl::run(args, terminal),
             Self::Demo(args) => program::run("hotshoe-demo", &args.arguments, terminal),
             Self::Bench(args) => program::run("hotshoe-bench", &args.arguments, terminal),

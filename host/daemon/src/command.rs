@@ -2,6 +2,7 @@
 
 use hotshoe_audit::Entry;
 use hotshoe_base::chain;
+use hotshoe_outbox::EraseError;
 use hotshoe_protocol::status::{RollbackStatus, SlotStatus, SlotsStatus};
 use hotshoe_shared_data::SharedDataError;
 use hotshoe_store::{ApplyError, Cause, IllegalTransition, Ledger, Store, Transition};
@@ -46,6 +47,24 @@ pub enum Command {
     SharedData {
         /// What to do.
         action: SharedDataAction,
+    },
+    /// Lists or erases what the device keeps. Only possible locally.
+    Data {
+        /// What to do.
+        action: DataAction,
+    },
+}
+
+/// A command on stored outputs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DataAction {
+    /// Returns what there is of each source.
+    List {},
+    /// Erases a source, and returns what was erased.
+    Erase {
+        /// The source: `insight`, `action` or `custom:TOPIC`.
+        source: String,
     },
 }
 
@@ -140,6 +159,12 @@ pub enum CommandError {
     /// A command on shared data was refused.
     #[error(transparent)]
     SharedData(#[from] SharedDataError),
+    /// Nothing is durable, or the outbox cannot be used.
+    #[error("this device has no outbox that can be used; `hotshoe status` shows why")]
+    NoOutbox,
+    /// A source was not erased.
+    #[error(transparent)]
+    Erase(#[from] EraseError),
     /// An order's envelope or statement was refused.
     #[error("{message}")]
     Order {
@@ -171,6 +196,8 @@ impl CommandError {
             Self::Write(_) => "io",
             Self::Busy => "busy",
             Self::SharedData(error) => error.name(),
+            Self::NoOutbox => "no_outbox",
+            Self::Erase(error) => error.name(),
             Self::Order { name, .. } => name,
         }
     }
@@ -211,7 +238,9 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
             store.apply(&Transition::Unstage(ordered(BY_OPERATOR)), now)?;
             Ok(json!({"release": staged.release}))
         }
-        Command::Activate | Command::SharedData { .. } => Err(CommandError::NeedsDaemon),
+        Command::Activate | Command::SharedData { .. } | Command::Data { .. } => {
+            Err(CommandError::NeedsDaemon)
+        }
         Command::History => Ok(history(store.ledger())),
         Command::TrustFloor { name, generation } => {
             let (transition, floor) = floor_transition(store.ledger(), name, *generation)?;

@@ -24,6 +24,7 @@ pub mod recording;
 pub mod reload;
 pub mod serving;
 mod shared_data;
+pub mod stored_data;
 pub mod watch;
 pub mod watched;
 
@@ -52,6 +53,7 @@ use crate::reload::{Change, RunningConfig};
 use crate::serving::answer::ReplyTo;
 use crate::serving::{PublishedStatus, Service, ServingRelease, WorkerPool};
 use crate::shared_data::SharedData;
+use crate::stored_data::StoredData;
 use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
@@ -195,6 +197,7 @@ impl Daemon {
             &service,
             &deployment,
             &shared_data,
+            StoredData::new(outbox.as_ref().map(OutboxPart::outputs), recorder.clone()),
             recorder,
             &supervisor,
         );
@@ -429,6 +432,7 @@ fn open_control(
     service: &Arc<Service>,
     deployment: &Deployment,
     shared_data: &Arc<SharedData>,
+    stored_data: StoredData,
     audit: Option<AuditRecorder>,
     supervisor: &Supervisor,
 ) -> Option<Control> {
@@ -437,6 +441,7 @@ fn open_control(
     let follow = move |command: Command| match command {
         Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
         Command::SharedData { action } => shared_data.command(action, audit.as_ref()),
+        Command::Data { action } => stored_data.command(action),
         command => deployment.send(command),
     };
     Control::open(&config.data, supervisor, follow)

@@ -22,7 +22,10 @@ use hotshoe_base::{Clock, chain};
 use hotshoe_config::{Config, OutboxConfig};
 use hotshoe_egress::Egress;
 use hotshoe_link::Link;
-use hotshoe_outbox::{AppendError, Limits, OpenError, Options, Outbox, Priority, Record, Ticket};
+use hotshoe_outbox::{
+    AppendError, EraseError, Erased, Limits, OpenError, Options, Outbox, Priority, Record,
+    SourceStats, Ticket,
+};
 use hotshoe_protocol::status::OutboxStatus;
 use hotshoe_trust::{DataPriority, NamedClass, TrustRoot};
 use parking_lot::Mutex;
@@ -72,6 +75,7 @@ impl DurableOutputs {
             source,
             class: Arc::from(class.name.as_str()),
             priority,
+            retention: (class.class.retention).map(|it| Duration::from_secs(it.seconds())),
             payload: body().into_bytes(),
         };
         outbox
@@ -91,6 +95,16 @@ impl DurableOutputs {
         if let Err(TrySendError::Full(waiting) | TrySendError::Disconnected(waiting)) = queued {
             (waiting.send)();
         }
+    }
+
+    /// What there is of each source. Waits for a commit that runs.
+    pub(crate) fn sources(&self) -> Vec<SourceStats> {
+        self.outbox.as_ref().map_or_else(Vec::new, Outbox::sources)
+    }
+
+    /// Erases a source. `None` if the outbox cannot be used.
+    pub(crate) fn erase(&self, source: &str) -> Option<Result<Erased, EraseError>> {
+        self.outbox.as_ref().map(|outbox| outbox.erase(source))
     }
 
     /// The state, as it was at most a second ago.

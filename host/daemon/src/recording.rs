@@ -86,6 +86,16 @@ impl Session {
     fn is_gone(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.asked) > LEASE
     }
+
+    /// Drops the samples that waited for longer than their class allows.
+    fn drop_old(&mut self, now: Instant) {
+        let before = self.waiting.len();
+        self.waiting
+            .retain(|sample| sample.keep_until.is_none_or(|until| now < until));
+        let dropped = (before - self.waiting.len()) as u64;
+        self.counts.taken = self.counts.taken.saturating_sub(dropped);
+        self.counts.dropped += dropped;
+    }
 }
 
 impl Recorder {
@@ -130,6 +140,9 @@ impl Recorder {
         let mut sessions = self.lock();
         let now = self.clock.now();
         sessions.retain(|session| !session.is_gone(now));
+        for session in sessions.iter_mut() {
+            session.drop_old(now);
+        }
         let mut held: u64 = sessions.iter().map(Session::held).sum();
         let most = self.lock_config().buffer_bytes();
         for session in sessions.iter_mut().filter(|it| it.ended.is_none()) {
@@ -143,7 +156,12 @@ impl Recorder {
                 continue;
             };
             let (stage, kinds) = (session.stage, &session.kinds);
-            let taken = RecordedSample::of(stage, kinds, sample, decision, seen, classifier);
+            let mut taken = RecordedSample::of(stage, kinds, sample, decision, seen, classifier);
+            let retentions = kinds
+                .iter()
+                .map(|kind| classifier.record_retention_s(*kind));
+            let retention = retentions.flatten().min().map(Duration::from_secs);
+            taken.keep_until = retention.map(|retention| self.clock.deadline(retention));
             if taken.bytes > most.min(MAX_RECORDED_BYTES) || taken.actions_bytes > self.piece {
                 session.counts.too_large += 1;
             } else if held + taken.bytes > most {
@@ -330,6 +348,7 @@ impl Recorder {
                 }
                 session.current = None;
             }
+            session.drop_old(self.clock.now());
             if let Some(taken) = session.waiting.pop_front() {
                 session.preparing = taken.bytes;
                 let number = session.number + 1;

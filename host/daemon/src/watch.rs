@@ -2,6 +2,7 @@
 //! the system reports no events, unchanged between two listings.
 
 mod entry;
+mod kept;
 mod notifier;
 mod reader;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hotshoe_engine::{Action, Insight};
 use hotshoe_trust::{
-    DataClass, EffectiveContract, NamedClass, OutputName, RecordKind, Release, Upload,
+    DataClass, EffectiveContract, NamedClass, OutputName, RecordKind, Release, Retention, Upload,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -200,6 +200,12 @@ impl Classifier {
             RecordKind::Sample | RecordKind::Tensors => check_whole(&class, OutputName::Recording),
             RecordKind::Insight => check(&class, OutputName::Recording),
         }
+    }
+
+    /// How long the device may keep a recording of this kind, in seconds. `None` is without a limit.
+    pub fn record_retention_s(&self, kind: RecordKind) -> Option<u64> {
+        let retention = self.contract.recording(kind).class.retention;
+        retention.map(Retention::seconds)
     }
 
     /// A recorded sample, or tensors.

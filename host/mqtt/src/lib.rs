@@ -7,5 +7,5 @@
 mod session;
 mod tls;
 
-pub use session::{Message, MqttError, Session, Settings};
+pub use session::{Credentials, Message, MqttError, Session, Settings};
 pub use tls::{TlsError, TlsFiles};

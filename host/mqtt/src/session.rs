@@ -1,9 +1,11 @@
 //! One connection to a broker.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotshoe_base::files;
 use parking_lot::Mutex;
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, PubAckReason,
@@ -20,6 +22,9 @@ const QUEUE: usize = 16;
 /// Time without a message after which the broker is asked whether it is there, in seconds.
 const KEEP_ALIVE_S: u16 = 15;
 
+/// Longest password, in bytes: what a message of MQTT has room for.
+const MAX_PASSWORD_BYTES: u64 = 65_535;
+
 /// Where the broker is, and who this client is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -31,6 +36,32 @@ pub struct Settings {
     pub client_id: String,
     /// TLS. Default: none.
     pub tls: Option<TlsFiles>,
+    /// The user. Default: none.
+    pub credentials: Option<Credentials>,
+}
+
+/// A user of the broker. The password is read from its file at each connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user's name.
+    pub username: String,
+    /// The file with the password; one line feed at its end does not count. Default: no password.
+    pub password_file: Option<PathBuf>,
+}
+
+/// The password in a file, without the end of its line.
+fn password(path: &Path) -> Result<Vec<u8>, MqttError> {
+    let read = files::read_bytes(path, MAX_PASSWORD_BYTES);
+    let mut password = read.map_err(|source| {
+        let path = path.to_owned();
+        MqttError::Password { path, source }
+    })?;
+    for ending in *b"\n\r" {
+        if password.last() == Some(&ending) {
+            password.pop();
+        }
+    }
+    Ok(password)
 }
 
 /// A message to publish.
@@ -48,6 +79,14 @@ pub enum MqttError {
     /// The certificates cannot be used.
     #[error("cannot use TLS to the broker")]
     Tls(#[from] TlsError),
+    /// The password cannot be read.
+    #[error("cannot read the password in {}; it must be a file of at most {MAX_PASSWORD_BYTES} bytes", path.display())]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The system cannot start a thread.
     #[error("cannot start the thread of the connection")]
     Thread(#[source] io::Error),
@@ -91,6 +130,7 @@ impl MqttError {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Tls(_) => "mqtt_tls",
+            Self::Password { .. } => "mqtt_password",
             Self::Thread(_) => "thread",
             Self::Connect { .. } => "mqtt_unreachable",
             Self::Broken { .. } => "mqtt_broken",
@@ -228,11 +268,22 @@ fn options(settings: &Settings) -> Result<MqttOptions, MqttError> {
         port,
         client_id,
         tls,
+        credentials,
     } = settings;
     let mut options = MqttOptions::new(client_id.clone(), (host.clone(), *port));
     options.set_keep_alive(KEEP_ALIVE_S);
     // The outbox has what was not acknowledged.
     options.set_clean_start(true);
+    if let Some(Credentials {
+        username,
+        password_file,
+    }) = credentials
+    {
+        match password_file {
+            Some(path) => options.set_credentials(username.clone(), password(path)?),
+            None => options.set_username(username.clone()),
+        };
+    }
     if let Some(tls) = tls {
         let config = TlsConfiguration::Rustls(Arc::new(tls.config()?));
         options.set_transport(Transport::tls_with_config(config));

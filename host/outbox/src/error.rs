@@ -152,6 +152,35 @@ impl DrainError {
     }
 }
 
+/// Why a source was not erased.
+#[derive(Debug, thiserror::Error)]
+pub enum EraseError {
+    /// The outbox has nothing of that source.
+    #[error("the outbox has no source `{source_name}`; `hotshoe data list` shows what it has")]
+    UnknownSource {
+        /// The source.
+        source_name: String,
+    },
+    /// The disk refused. The records are not delivered any more, but bytes of them are left.
+    #[error("cannot remove all bytes of the source from {}; erase it again once the disk can be written", folder.display())]
+    Io {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl EraseError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::UnknownSource { .. } => "unknown_source",
+            Self::Io { .. } => "io",
+        }
+    }
+}
+
 /// Why an acknowledgement is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcknowledgeError {

@@ -45,14 +45,20 @@ pub(crate) struct Source {
     pub(crate) acknowledged: Ranges,
     /// By first sequence.
     pub(crate) losses: BTreeMap<u64, HeldLoss>,
+    /// How long its records may be kept, in milliseconds.
+    pub(crate) retention_ms: Option<u64>,
+    /// The age of the log at which a longer retention applies: that under which earlier records came has passed then.
+    pub(crate) loosens_at: Option<u64>,
 }
 
 /// The use of a segment.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Use {
     pub(crate) bytes: u64,
     pub(crate) live_bytes: u64,
     pub(crate) live_records: usize,
+    /// Of each source the ages of its oldest and its newest record in the segment, delivered ones included.
+    pub(crate) ages: BTreeMap<u32, (u64, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +97,8 @@ impl Index {
             live: BTreeMap::new(),
             acknowledged: Ranges::default(),
             losses: BTreeMap::new(),
+            retention_ms: None,
+            loosens_at: None,
         });
         Some(number)
     }
@@ -139,6 +147,11 @@ impl Index {
         let segment = self.segments.entry(live.segment).or_default();
         segment.live_bytes += u64::from(live.size);
         segment.live_records += 1;
+        let ages = segment
+            .ages
+            .entry(source)
+            .or_insert((live.age_ms, live.age_ms));
+        *ages = (ages.0.min(live.age_ms), ages.1.max(live.age_ms));
         self.live_bytes += u64::from(live.size);
         self.live_records += 1;
     }
@@ -300,6 +313,23 @@ impl Index {
 }
 
 impl Source {
+    /// Sets how long its records may be kept, at an age of the log: a shorter time at once, a longer one after the present one. True if it
+    /// changed.
+    pub(crate) fn keep_for(&mut self, wanted: Option<u64>, now_ms: u64) -> bool {
+        if let Some(present) = self.retention_ms
+            && wanted.is_none_or(|wanted| wanted > present)
+        {
+            let loosens_at = self
+                .loosens_at
+                .get_or_insert(now_ms.saturating_add(present));
+            if now_ms < *loosens_at {
+                return false;
+            }
+        }
+        self.loosens_at = None;
+        std::mem::replace(&mut self.retention_ms, wanted) != wanted
+    }
+
     /// Whether `held` and `loss` can be one range: what is `between` them was acknowledged, and they say the same. One that was sent stays
     /// as it is, unless there are many: a collector that answers nothing would fill the memory otherwise.
     fn may_merge(&self, held: &HeldLoss, loss: &Loss, between: (u64, u64)) -> bool {

@@ -32,9 +32,10 @@ mod recovery;
 pub mod segment;
 mod state;
 
-pub use error::{AcknowledgeError, AppendError, DrainError, OpenError};
+pub use error::{AcknowledgeError, AppendError, DrainError, EraseError, OpenError};
 pub use host::Host;
 pub use limits::Limits;
+pub use log::{Erased, SourceStats};
 pub use outbox::{Options, Outbox, Stats, Ticket};
 pub use ranges::Ranges;
 pub use rate::{Rate, TokenBucket};

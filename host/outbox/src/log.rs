@@ -1,6 +1,7 @@
 //! The log of one outbox, used by one thread at a time: commits, what is to be sent, acknowledgements, bounds.
 
 mod commit;
+mod retention;
 mod space;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::state::{SourceState, State};
 pub(crate) use commit::narrow;
 
 pub(crate) use commit::Refused;
+pub use retention::{Erased, SourceStats};
 
 /// The file with the identity and what was acknowledged.
 pub(crate) const STATE: &str = "state";
@@ -90,6 +92,8 @@ pub(crate) struct Log {
     pub(crate) is_disk_full: bool,
     /// The record, by source and sequence, that could not be read, and how often.
     pub(crate) unreadable: Option<((u32, u64), u32)>,
+    /// The age at which it is looked next whether bytes are kept for too long. `None` where no source has a retention.
+    pub(crate) next_look_ms: Option<u64>,
     /// Bytes of the last commit, for the next one's buffer.
     pub(crate) buffer_bytes: usize,
     pub(crate) written: Written,
@@ -261,17 +265,21 @@ impl Log {
         self.must_write_state || !self.acknowledged.is_empty() || !self.index.unwritten.is_empty()
     }
 
-    /// When the oldest record expires.
+    /// When the oldest record expires, or the next look is due.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        let oldest = self.index.oldest_ms()?;
-        let expires = oldest
-            .saturating_add(self.limits.age_ms())
-            .saturating_add(1);
-        Some(self.age.instant(expires))
+        let oldest = self.index.oldest_ms();
+        let expires = oldest.map(|oldest| {
+            oldest
+                .saturating_add(self.limits.age_ms())
+                .saturating_add(1)
+        });
+        let next = expires.into_iter().chain(self.next_look_ms).min()?;
+        Some(self.age.instant(next))
     }
 
     /// Replaces records of the greatest age by losses.
     pub(crate) fn expire(&mut self) {
+        self.expire_by_source();
         let Some(oldest_kept) = self.age.now_ms().checked_sub(self.limits.age_ms()) else {
             return;
         };
@@ -292,6 +300,7 @@ impl Log {
                     .values()
                     .map(|held| held.loss.clone())
                     .collect(),
+                retention_ms: source.retention_ms,
             };
             (source.name.to_string(), state)
         });

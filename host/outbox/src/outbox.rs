@@ -12,9 +12,10 @@ use hotshoe_base::disk::Disk;
 use hotshoe_base::supervisor::Supervisor;
 use parking_lot::{Condvar, Mutex};
 
-use crate::error::{AcknowledgeError, AppendError, DrainError, OpenError};
+use crate::error::{AcknowledgeError, AppendError, DrainError, EraseError, OpenError};
 use crate::host::Host;
 use crate::limits::Limits;
+use crate::log::{Erased, SourceStats};
 use crate::record::{Item, LossCause, Position, Record};
 use crate::recovery::{self, Recovery};
 
@@ -201,6 +202,22 @@ impl Outbox {
         let done = log.acknowledge(source, ranges);
         self.shared.after_change(log);
         done
+    }
+
+    /// Loses all undelivered records of a source, and removes the bytes of all that were ever accepted before the call. The loss is delivered.
+    ///
+    /// # Errors
+    /// [`EraseError`].
+    pub fn erase(&self, source: &str) -> Result<Erased, EraseError> {
+        let mut log = self.shared.log.lock();
+        let erased = log.erase(source);
+        self.shared.after_change(log);
+        erased
+    }
+
+    /// What there is of each source, by name. Waits for a commit that runs.
+    pub fn sources(&self) -> Vec<SourceStats> {
+        self.shared.log.lock().sources()
     }
 
     /// Waits until there is something to send: false if there is not at `until`, or the outbox was closed.

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -47,6 +48,8 @@ pub struct Record {
     pub class: Arc<str>,
     /// Its importance.
     pub priority: Priority,
+    /// How long this device may keep it, and earlier ones of its source. Default: as long as [`Limits::age`](crate::Limits::age).
+    pub retention: Option<Duration>,
     /// Its bytes.
     pub payload: Vec<u8>,
 }
@@ -129,7 +132,7 @@ pub struct Loss {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossCause {
-    /// They reached the greatest age.
+    /// They reached the greatest age, or seven eighths of the retention of their class.
     Expired,
     /// They made room for others.
     Evicted,
@@ -141,17 +144,20 @@ pub enum LossCause {
     DiskFull,
     /// The disk failed or was read-only.
     DiskError,
+    /// An operator had them erased.
+    Erased,
 }
 
 impl LossCause {
     /// All.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Expired,
         Self::Evicted,
         Self::Corrupt,
         Self::QueueFull,
         Self::DiskFull,
         Self::DiskError,
+        Self::Erased,
     ];
 
     /// The stable name, in snake case.
@@ -163,6 +169,7 @@ impl LossCause {
             Self::QueueFull => "queue_full",
             Self::DiskFull => "disk_full",
             Self::DiskError => "disk_error",
+            Self::Erased => "erased",
         }
     }
 }

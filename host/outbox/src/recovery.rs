@@ -103,6 +103,7 @@ pub(crate) fn open(
         reserve_bytes,
         is_disk_full: false,
         unreadable: None,
+        next_look_ms: Some(0),
         buffer_bytes: 0,
         written: Written::default(),
         reader: None,

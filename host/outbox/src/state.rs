@@ -46,6 +46,9 @@ pub(crate) struct SourceState {
     pub(crate) acknowledged: Vec<(u64, u64)>,
     /// Losses that were not acknowledged.
     pub(crate) losses: Vec<Loss>,
+    /// How long its records may be kept, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retention_ms: Option<u64>,
 }
 
 /// What was found in place of a state.

@@ -94,10 +94,11 @@ pub struct LossItem {
     pub cause: String,
 }
 
-/// A payload as JSON if its bytes are one JSON value in one line, else in base64.
+/// A payload as JSON if its bytes are one JSON value in one line, else in base64. So is `null`, which a reader takes for a missing payload.
 pub fn encode_payload(payload: &[u8]) -> (Option<Box<RawValue>>, Option<String>) {
     let text = std::str::from_utf8(payload).ok();
     let text = text.filter(|text| text.trim() == *text && !text.contains(['\n', '\r']));
+    let text = text.filter(|text| *text != "null");
     match text.and_then(|text| serde_json::from_str::<Box<RawValue>>(text).ok()) {
         Some(json) => (Some(json), None),
         None => (None, Some(STANDARD.encode(payload))),
@@ -276,6 +277,7 @@ mod tests {
         for payload in [
             b"{\"a\": 1.50, \"b\":[ ]}".as_slice(),
             b"3",
+            b"null",
             b"",
             b" {}",
             b"{\n}",

@@ -1,6 +1,7 @@
 //! The status of one device, as text.
 
 mod governor;
+mod outbox;
 
 use hotshoe_protocol::event::Severity;
 use hotshoe_protocol::status::Status;
@@ -110,6 +111,7 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         }
     }
     governor::show(status, terminal)?;
+    outbox::show(status, terminal)?;
     show_memory(status, terminal)?;
     show_parts(status, terminal)?;
     show_log(status, terminal)?;

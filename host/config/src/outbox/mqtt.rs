@@ -33,6 +33,12 @@ pub struct OutboxMqttConfig {
     /// Its private key, in PEM.
     #[serde(default)]
     pub key: Option<PathBuf>,
+    /// The user name for the broker. Default: none.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// The file with its password; a line feed at its end does not count. It is read at each connection. Default: none.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
     /// Whether a broker on another machine may be used without TLS. Default: false.
     #[serde(default)]
     pub insecure: bool,
@@ -88,7 +94,12 @@ impl OutboxMqttConfig {
     }
 
     pub(super) fn resolve(&mut self, folder: &Path) {
-        let files = [&mut self.ca, &mut self.certificate, &mut self.key];
+        let files = [
+            &mut self.ca,
+            &mut self.certificate,
+            &mut self.key,
+            &mut self.password_file,
+        ];
         for file in files.into_iter().flatten() {
             *file = folder.join(&*file);
         }
@@ -108,6 +119,9 @@ impl OutboxMqttConfig {
             (_, Some(_), None) => return needs("outbox.mqtt.certificate", "outbox.mqtt.key"),
             (_, None, Some(_)) => return needs("outbox.mqtt.key", "outbox.mqtt.certificate"),
             _ => {}
+        }
+        if self.password_file.is_some() && self.username.is_none() {
+            return needs("outbox.mqtt.password-file", "outbox.mqtt.username");
         }
         let prefix = &self.topic_prefix;
         let fits = (1..=MAX_PREFIX_BYTES).contains(&prefix.len())
@@ -162,6 +176,15 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_in_a_file_beside_the_configuration() {
+        let text = "url = \"mqtt://localhost\"\nusername = \"line-4\"\npassword-file = \"broker.password\"\n";
+        let mqtt = parse(text).unwrap().outbox.mqtt.unwrap();
+        assert_eq!(mqtt.username.as_deref(), Some("line-4"));
+        let file = mqtt.password_file.unwrap();
+        assert_eq!(file, Path::new("/etc/broker.password"));
+    }
+
+    #[test]
     fn brokers_that_are_not_valid_or_not_safe_are_refused() {
         for (mqtt, named) in [
             ("url = \"http://localhost\"", "http://localhost"),
@@ -174,6 +197,10 @@ mod tests {
                 "outbox.mqtt.certificate",
             ),
             ("url = \"mqtt://localhost\"\ntopic-prefix = \"a/#\"", "a/#"),
+            (
+                "url = \"mqtt://localhost\"\npassword-file = \"a\"",
+                "outbox.mqtt.username",
+            ),
         ] {
             let error = parse(mqtt).unwrap_err();
             assert!(error.contains(named), "{error}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hotshoe_config::Config;
-use hotshoe_mqtt::{Message, MqttError, Session, Settings, TlsFiles};
+use hotshoe_mqtt::{Credentials, Message, MqttError, Session, Settings, TlsFiles};
 use hotshoe_protocol::outbox::{Batch, BatchItem, LossItem, RecordItem};
 use serde::Serialize;
 
@@ -46,6 +46,10 @@ impl Mqtt {
             ca,
             client: own.certificate.clone().zip(own.key.clone()),
         });
+        let credentials = own.username.clone().map(|username| Credentials {
+            username,
+            password_file: own.password_file.clone(),
+        });
         let (site, device) = (&config.site, &config.device);
         let client_id = own.client_id.clone();
         Some(Self {
@@ -54,6 +58,7 @@ impl Mqtt {
                 port: url.port,
                 client_id: client_id.unwrap_or_else(|| format!("hotshoe-{site}-{device}")),
                 tls,
+                credentials,
             },
             prefix: format!("{}/{site}/{device}", own.topic_prefix),
             session: None,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use hotshoe_egress::{Classifier, Egress};
 use hotshoe_engine::{Action, Sample};
@@ -19,6 +20,8 @@ pub(super) struct RecordedSample {
     /// Of these, the bytes of its actions in the answer, with payloads in base64.
     pub actions_bytes: u64,
     classifier: Arc<Classifier>,
+    /// When its class does not let the device keep it any longer.
+    pub keep_until: Option<Instant>,
 }
 
 enum Content {
@@ -72,6 +75,7 @@ impl RecordedSample {
             bytes: bytes + actions_bytes,
             actions_bytes,
             classifier: Arc::clone(classifier),
+            keep_until: None,
         }
     }
 

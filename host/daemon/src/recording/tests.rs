@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hotshoe_base::VirtualClock;
 use hotshoe_egress::HashKeys;
 use hotshoe_engine::Sample;
-use hotshoe_trust::{DataBounds, EffectiveContract};
+use hotshoe_trust::{DataBounds, DataSelector, EffectiveContract, Sensitivity};
 
 use super::*;
 
@@ -48,6 +48,10 @@ fn recorder_at(clock: Clock, buffer_mib: u32, wanted: u64, kinds: &[RecordKind])
 }
 
 fn show(recorder: &Recorder, release: &[u8], bytes: usize) {
+    show_within(recorder, release, bytes, &DataBounds::default());
+}
+
+fn show_within(recorder: &Recorder, release: &[u8], bytes: usize, bounds: &DataBounds) {
     let sample = Sample {
         id: "1".to_owned(),
         source: "camera".to_owned(),
@@ -65,7 +69,7 @@ fn show(recorder: &Recorder, release: &[u8], bytes: usize) {
         sample: Some(sample),
         ..Trace::default()
     };
-    let contract = EffectiveContract::of(None, &DataBounds::default());
+    let contract = EffectiveContract::of(None, bounds);
     let keys = HashKeys::new([0; 32], 1, Clock::system());
     let classifier = Arc::new(Classifier::new(contract, None, keys));
     recorder.offer(Digest::of(release), &classifier, Some(&decision), &seen);
@@ -174,6 +178,34 @@ fn a_request_waits_for_a_sample_and_a_silent_recorder_is_forgotten() {
     show(&recorder, b"release", 1);
     assert!(recorder.lock().is_empty());
     assert!(!recorder.is_active());
+}
+
+#[test]
+fn a_sample_that_waits_for_longer_than_its_class_allows_is_dropped() {
+    let time = VirtualClock::at(std::time::UNIX_EPOCH);
+    let recorder = recorder_at(time.clock(), 1, 2, &[RecordKind::Sample]);
+    let internal = DataSelector::Sensitivity(Sensitivity::Internal);
+    let bounds = DataBounds {
+        max_retention: [(internal, "1m".parse().unwrap())].into(),
+        ..DataBounds::default()
+    };
+    show_within(&recorder, b"release", 1, &bounds);
+    show_within(&recorder, b"release", 1, &bounds);
+    // The recorder goes on asking for the first one, whose answer is lost.
+    for _ in 0..3 {
+        let what = recorder.next("a", 0).unwrap().what;
+        assert!(
+            matches!(what, NextItem::Entry { number: 1, .. }),
+            "{what:?}"
+        );
+        time.advance(Duration::from_secs(20));
+    }
+    let ended = NextItem::Ended {
+        reason: EndReason::Count,
+    };
+    assert_eq!(recorder.next("a", 1).unwrap().what, ended);
+    let counts = counts(&recorder);
+    assert_eq!((counts.taken, counts.dropped), (1, 1));
 }
 
 #[test]

@@ -119,7 +119,7 @@ pub struct Counts {
     pub taken: u64,
     /// Samples without a result.
     pub failed: u64,
-    /// Samples that did not fit into the buffer.
+    /// Samples that did not fit into the buffer, or waited in it for longer than their class allows.
     pub dropped: u64,
     /// Samples that are larger than `[record] buffer-mib` or the limit of a recording, or whose actions do not fit into one answer.
     pub too_large: u64,

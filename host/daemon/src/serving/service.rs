@@ -128,6 +128,7 @@ impl Service {
         }
         if let Some(failed_files) = &failed_files {
             failed_files.serve(serving.as_ref().map(|served| served.release().digest()));
+            keep_for(failed_files, serving.as_deref());
         }
         Arc::new(Self {
             queue: Queue::new(config.intake.queue).timed_by(clock.clone()),
@@ -164,6 +165,7 @@ impl Service {
     ) -> (Option<Arc<ServingRelease>>, Duration) {
         if let Some(failed_files) = &self.failed_files {
             failed_files.serve(next.as_ref().map(|served| served.release().digest()));
+            keep_for(failed_files, next.as_deref());
         }
         let next_subject = next.as_ref().map(|served| {
             self.published_status
@@ -231,5 +233,14 @@ impl Service {
     fn gauge_queue(&self) {
         #[expect(clippy::cast_precision_loss, reason = "a queue holds at most 65,536")]
         metrics::gauge!("hotshoe_queue_depth").set(self.queue.len() as f64);
+    }
+}
+
+/// Sets how long files of processed pictures may be kept. Without a release, what applied goes on.
+fn keep_for(failed_files: &FailedFiles, serving: Option<&ServingRelease>) {
+    if let Some(serving) = serving {
+        let picture = serving.pipeline().contract().picture();
+        let retention = picture.class.retention;
+        failed_files.keep_for(retention.map(|it| Duration::from_secs(it.seconds())));
     }
 }

@@ -22,6 +22,7 @@ use notify::{Event, EventKind};
 
 use super::WatchError;
 use super::entry::{is_unfinished, open, unreadable};
+use super::kept;
 use super::notifier::{FolderChange, Notifier};
 use crate::ending::Ending;
 use crate::media::content_type;
@@ -209,6 +210,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
             self.written.clear();
         }
         let listed = self.list(missed && is_same);
+        self.remove_old();
         let pause = self.clock.elapsed(began).saturating_mul(LISTING_SHARE);
         self.next_listing = self.clock.deadline(pause.max(LISTING_PAUSE));
         for path in listed.iter().flatten() {
@@ -219,6 +221,20 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
         }
         if let Err(error) = listed {
             self.lost(&error);
+        }
+    }
+
+    /// Removes processed files before the time is over for which their class lets the device keep them.
+    fn remove_old(&self) {
+        let retention = self.failed_files.folder().retention();
+        let Some(retention) = retention.filter(|_| self.config.after != After::Keep) else {
+            return;
+        };
+        // There is one more listing before.
+        let retention = retention.saturating_sub(2 * LISTING_PAUSE);
+        let removed = kept::remove_old(&self.config.folder, retention, self.clock.wall());
+        if removed > 0 {
+            tracing::info!(removed, "removed processed files: their retention is over");
         }
     }
 

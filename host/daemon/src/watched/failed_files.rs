@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use hotshoe_base::chain;
 use hotshoe_base::files::read_bytes;
@@ -152,6 +152,11 @@ impl FailedFiles {
         if release.is_none() {
             self.folder.pause();
         }
+    }
+
+    /// Sets how long processed files may be kept: the retention of the class of pictures.
+    pub fn keep_for(&self, retention: Option<Duration>) {
+        self.folder.set_retention(retention);
     }
 
     /// Lets files wait while the device rests.

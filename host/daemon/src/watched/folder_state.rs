@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use hotshoe_protocol::status::WatchMode;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -34,6 +35,8 @@ struct State {
     is_resting: bool,
     /// Files whose samples were dropped. They are read again.
     dropped: BTreeSet<PathBuf>,
+    /// How long processed files may be kept.
+    retention: Option<Duration>,
 }
 
 impl FolderState {
@@ -84,6 +87,16 @@ impl FolderState {
         let mut state = self.lock();
         state.view.reason = reason;
         state.view.mode.replace(mode)
+    }
+
+    /// Sets how long processed files may be kept.
+    pub(super) fn set_retention(&self, retention: Option<Duration>) {
+        self.lock().retention = retention;
+    }
+
+    /// How long processed files may be kept.
+    pub(crate) fn retention(&self) -> Option<Duration> {
+        self.lock().retention
     }
 
     /// Whether the folder is not there.

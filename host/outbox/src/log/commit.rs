@@ -35,13 +35,17 @@ impl Log {
         batch: &[&Record],
         refused: &[Refused],
     ) -> Vec<Result<Position, AppendError>> {
-        if std::mem::replace(&mut self.in_commit, true) && self.damaged.is_none() {
-            // The last one panicked, so it is not known what it wrote.
-            self.damaged = self.active.take();
-        }
+        self.begin();
         let results = self.commit_all(batch, refused);
         self.in_commit = false;
         results
+    }
+
+    /// Begins to write. If the last one who did panicked, it is not known what it wrote.
+    pub(super) fn begin(&mut self) {
+        if std::mem::replace(&mut self.in_commit, true) && self.damaged.is_none() {
+            self.damaged = self.active.take();
+        }
     }
 
     fn commit_all(
@@ -49,7 +53,10 @@ impl Log {
         batch: &[&Record],
         refused: &[Refused],
     ) -> Vec<Result<Position, AppendError>> {
+        // First by what applied to them.
         self.expire();
+        self.enforce_retention();
+        self.note_retention(batch);
         let has_refused = !refused.is_empty();
         if let Err(error) = self.prepare(batch, has_refused) {
             let (error, cause) = self.named(error);

@@ -114,6 +114,15 @@ impl Log {
         let Some((&number, _)) = fewest else {
             return Ok(false);
         };
+        self.rewrite(number)?;
+        Ok(true)
+    }
+
+    /// Writes the undelivered records of a segment again, at the end, and removes it.
+    pub(super) fn rewrite(&mut self, number: u64) -> io::Result<()> {
+        if self.active.as_ref().map(|active| active.number) == Some(number) {
+            self.active = None;
+        }
         let mut moved: Vec<(u32, u64, Live)> = Vec::new();
         for source in self.index.numbers() {
             let of = self.index.source(source).into_iter();
@@ -144,18 +153,19 @@ impl Log {
             self.index.lose_record(source, sequence, cause);
         }
         moved.retain(|(source, sequence, _)| !lost.contains_key(&(*source, *sequence)));
-        self.roll()?;
-        let (segment, base) = self.append(&buffer)?;
-        for (source, sequence, live) in moved {
-            let live = Live {
-                segment,
-                offset: narrow(base + u64::from(live.offset)),
-                ..live
-            };
-            self.index.insert(source, sequence, live);
+        if !moved.is_empty() {
+            self.roll()?;
+            let (segment, base) = self.append(&buffer)?;
+            for (source, sequence, live) in moved {
+                let live = Live {
+                    segment,
+                    offset: narrow(base + u64::from(live.offset)),
+                    ..live
+                };
+                self.index.insert(source, sequence, live);
+            }
         }
-        self.remove_empty(true)?;
-        Ok(true)
+        self.remove_empty(true)
     }
 
     /// Writes the state. All that was acknowledged or lost is durable then.

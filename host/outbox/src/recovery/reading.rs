@@ -50,6 +50,7 @@ impl Reading {
             };
             source.next = state.next.max(1);
             source.acknowledged = state.acknowledged.iter().copied().collect();
+            source.retention_ms = state.retention_ms;
             let held = state.losses.iter().map(|loss| Loss {
                 source: Arc::clone(&source.name),
                 ..loss.clone()

@@ -63,6 +63,7 @@ pub(crate) fn record(source: &str, priority: Priority, payload: impl Into<Vec<u8
         source: Arc::from(source),
         class: Arc::from("insight"),
         priority,
+        retention: None,
         payload: payload.into(),
     }
 }
