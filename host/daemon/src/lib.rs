@@ -41,7 +41,7 @@ use hotshoe_link::{Link, Orders, Serving};
 use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
 
-use crate::audit::{AuditPart, AuditRecorder};
+use crate::audit::AuditPart;
 use crate::command::Command;
 use crate::control::Control;
 use crate::deploy::{Deployment, StartupState};
@@ -187,17 +187,9 @@ impl Daemon {
             Ok(deployment) => deployment,
             Err(error) => return Err(abort(workers, error.into())),
         };
-        let clock = supervisor.clock().clone();
-        let shared_data = SharedData::new(&config, &running, trust, &link, shared_texts, clock);
         let recorder = audit.as_ref().map(|audit| audit.recorder().clone());
-        let control = open_control(
-            &config,
-            &service,
-            &deployment,
-            &shared_data,
-            recorder,
-            &supervisor,
-        );
+        let shared_data = SharedData::new(&config, &running, trust, &link, shared_texts, recorder);
+        let control = open_control(&config, &service, &deployment, &shared_data, &supervisor);
         let (serving, watch) = match open_intake(&config, &service, &link, &supervisor) {
             Ok(open) => open,
             Err(error) => {
@@ -429,14 +421,13 @@ fn open_control(
     service: &Arc<Service>,
     deployment: &Deployment,
     shared_data: &Arc<SharedData>,
-    audit: Option<AuditRecorder>,
     supervisor: &Supervisor,
 ) -> Option<Control> {
     let (service, deployment) = (Arc::clone(service), deployment.handle());
     let shared_data = Arc::clone(shared_data);
     let follow = move |command: Command| match command {
         Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
-        Command::SharedData { action } => shared_data.command(action, audit.as_ref()),
+        Command::SharedData { action } => shared_data.command(action),
         command => deployment.send(command),
     };
     Control::open(&config.data, supervisor, follow)

@@ -295,13 +295,16 @@ impl Reporter {
         }
     }
 
-    /// Records that the trusted keys were replaced.
+    /// Records that the trusted keys were replaced, and which keys of both versions signed that.
     pub(super) fn trust_replaced(&self, new: &NewTrust) {
         if let Some(audit) = self.audit() {
             let keys = new.root.keys().map(|key| key.name().to_owned());
             let mut entry = audit
                 .entry(AuditKind::TrustReplaced)
-                .by(Actor::Deployer { keys: Vec::new() })
+                .by(Actor::Deployer {
+                    keys: new.signers.clone(),
+                })
+                .with("new_signers", new.new_signers.join(" "))
                 .with("version", new.root.version().to_string())
                 .with("keys", keys.collect::<Vec<_>>().join(" "))
                 .with("digest", Digest::of(new.text.as_bytes()).to_string());
