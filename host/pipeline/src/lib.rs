@@ -29,7 +29,7 @@ use std::sync::atomic::AtomicBool;
 
 use hotshoe_config::InferenceConfig;
 use hotshoe_engine::{
-    Action, Component, ComponentAssets, Engine, Failure, Fault, Insight, StateSnapshot,
+    Action, Component, ComponentAssets, Engine, Failure, Fault, Insight, Sample, StateSnapshot,
 };
 use hotshoe_infer::{Models, NamedModel};
 use hotshoe_trust::{Allowed, Blob, Digest, EffectiveContract, Release, StageFailure, Verified};
@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use self::infer::InferStep;
 use self::measure::Measured;
 use self::modes::RunModes;
-use self::privacy::{Boundary, RulesOf};
+use self::privacy::RulesOf;
 
 pub use avoid::ModelRunCounts;
 pub use back_off::{BackOffChange, BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
@@ -49,7 +49,7 @@ pub use governor::Governor;
 pub use load_error::LoadError;
 pub use measure::ModeFigures;
 pub use modes::RunMode;
-pub use privacy::{PRIVACY_DEADLINE, PRIVACY_MEMORY_BYTES};
+pub use privacy::{Boundary, MaskedSample, PRIVACY_DEADLINE, PRIVACY_MEMORY_BYTES};
 pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
 pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
 pub use trace::{StageUsage, Tensors, Trace};
@@ -201,7 +201,7 @@ impl Pipeline {
             .collect::<Result<_, _>>()?;
         let run_modes = RunModes::of(&release, &models, inference);
         Ok(Arc::new(Self {
-            boundary: Arc::new(Boundary::of(&release, allowed)),
+            boundary: Arc::new(Boundary::of(&release.privacy, &allowed.privacy)),
             contract: Arc::new(contract),
             release,
             run_modes: Arc::new(run_modes),
@@ -224,6 +224,15 @@ impl Pipeline {
     /// The class of each of its outputs on this device.
     pub fn contract(&self) -> &EffectiveContract {
         &self.contract
+    }
+
+    /// A sample that the device takes, as everything after the masks may see it: for [`Worker::process_masked`], and for what decides
+    /// before whether it is processed.
+    ///
+    /// # Errors
+    /// [`Fault::PrivacyUndecodable`], or [`Fault::Deadline`] after [`PRIVACY_DEADLINE`].
+    pub fn mask<'s>(&self, sample: &'s Sample) -> Result<MaskedSample<'s>, SampleError> {
+        self.boundary.mask(sample)
     }
 
     /// Its models by their names in the release.

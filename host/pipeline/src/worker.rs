@@ -9,14 +9,12 @@ use hotshoe_trust::{Device, EffectiveContract, OutputName, PipelineInput, StageF
 use super::back_off::BackOffs;
 use super::infer::InferStep;
 use super::pipeline_io::{FirstInput, tensors_to_insight};
-use super::privacy::RulesOf;
+use super::privacy::{PRIVACY, RulesOf};
 use super::trace::{StageUsage, Tensors, Trace};
-use super::{Decision, Outcome, Pipeline, RunMode, SampleError, StageTime, Step};
+use super::{Decision, MaskedSample, Outcome, Pipeline, RunMode, SampleError, StageTime, Step};
 
 /// Stage name of samples that are not valid for the first step.
 const INPUT: &str = "input";
-/// Stage name of samples that masks apply to.
-const PRIVACY: &str = "privacy";
 /// Stage name of samples whose tensors are too large for a result.
 const OUTPUT: &str = "output";
 
@@ -103,7 +101,18 @@ impl Worker {
 
     /// Runs one sample to its end in this mode, a [`Pipeline::run_mode`].
     pub fn process(&mut self, sample: &Sample, device: &Device, mode: &RunMode) -> Outcome {
-        self.run(sample, device, mode, &mut SampleState::default())
+        let masked = self.pipeline.boundary.cross(sample, self.rules);
+        self.process_masked(masked, device, mode)
+    }
+
+    /// As [`Self::process`], for a sample that [`Pipeline::mask`] of the same pipeline returned.
+    pub fn process_masked(
+        &mut self,
+        masked: Result<MaskedSample<'_>, SampleError>,
+        device: &Device,
+        mode: &RunMode,
+    ) -> Outcome {
+        self.run(masked, device, mode, &mut SampleState::default())
     }
 
     /// As [`Self::process`], and also returns the intermediate tensors.
@@ -113,21 +122,44 @@ impl Worker {
         device: &Device,
         mode: &RunMode,
     ) -> (Outcome, Trace) {
+        let masked = self.pipeline.boundary.cross(sample, self.rules);
+        self.observe_masked(masked, device, mode)
+    }
+
+    /// As [`Self::process_masked`], and also returns the intermediate tensors.
+    pub fn observe_masked(
+        &mut self,
+        masked: Result<MaskedSample<'_>, SampleError>,
+        device: &Device,
+        mode: &RunMode,
+    ) -> (Outcome, Trace) {
         let mut state = SampleState {
             trace: Some(Trace::default()),
             ..SampleState::default()
         };
-        let outcome = self.run(sample, device, mode, &mut state);
+        let outcome = self.run(masked, device, mode, &mut state);
         (outcome, state.trace.unwrap_or_default())
     }
 
+    /// Nothing here reads the sample as it was taken.
     fn run(
         &mut self,
-        sample: &Sample,
+        masked: Result<MaskedSample<'_>, SampleError>,
         device: &Device,
         mode: &RunMode,
         state: &mut SampleState,
     ) -> Outcome {
+        let masked = match masked {
+            Ok(masked) => masked,
+            Err(error) => {
+                return Outcome {
+                    result: Err(error),
+                    stages: Vec::new(),
+                    tolerated: Vec::new(),
+                };
+            }
+        };
+        let sample = masked.sample();
         let context = DeviceContext {
             site: device.site.clone(),
             device: device.name.clone(),
@@ -160,19 +192,12 @@ impl Worker {
             Some(WorkerStep::Infer(step)) => step.takes(name),
             _ => false,
         };
-        let crossed = Instant::now();
-        let masked = match self.pipeline.boundary.cross(sample, self.rules) {
-            Ok(masked) => masked,
-            Err(failure) => return failed(PRIVACY, failure, stages, tolerated),
-        };
-        if masked.is_some() {
+        if let Some(micros) = masked.micros() {
             stages.push(StageTime {
                 name: PRIVACY.to_owned(),
-                micros: micros(crossed.elapsed()),
+                micros,
             });
         }
-        // From here on, nothing reads the sample as it was taken.
-        let sample = masked.as_ref().unwrap_or(sample);
         if let Some(trace) = &mut state.trace {
             trace.sample = Some(sample.clone());
         }
