@@ -156,6 +156,7 @@ impl Daemon {
             Arc::clone(&published_status),
             Arc::clone(&link),
             outbox.as_ref().map(OutboxPart::outputs),
+            startup.kept_back(),
         );
         let workers = service
             .spawn_workers()

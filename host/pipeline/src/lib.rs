@@ -19,6 +19,7 @@ mod pipeline_io;
 mod privacy;
 mod recurrent;
 mod self_test;
+mod texts;
 mod trace;
 mod worker;
 
@@ -40,6 +41,7 @@ use self::infer::InferStep;
 use self::measure::Measured;
 use self::modes::RunModes;
 use self::privacy::RulesOf;
+use self::texts::Texts;
 
 pub use avoid::ModelRunCounts;
 pub use back_off::{BackOffChange, BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
@@ -69,7 +71,7 @@ pub struct Pipeline {
     /// What is burned into every sample.
     boundary: Arc<Boundary>,
     /// What may leave the device.
-    contract: Arc<EffectiveContract>,
+    texts: Texts,
     steps: Vec<Step>,
     run_modes: Arc<RunModes>,
     /// What is known of each mode but the figures that the release signs.
@@ -202,7 +204,7 @@ impl Pipeline {
         let run_modes = RunModes::of(&release, &models, inference);
         Ok(Arc::new(Self {
             boundary: Arc::new(Boundary::of(&release.privacy, &allowed.privacy)),
-            contract: Arc::new(contract),
+            texts: Texts::new(contract, engine.kept_back()),
             release,
             run_modes: Arc::new(run_modes),
             measured: Arc::default(),
@@ -223,7 +225,7 @@ impl Pipeline {
 
     /// The class of each of its outputs on this device.
     pub fn contract(&self) -> &EffectiveContract {
-        &self.contract
+        self.texts.contract()
     }
 
     /// A sample that the device takes, as everything after the masks may see it: for [`Worker::process_masked`], and for what decides
@@ -293,7 +295,7 @@ impl Pipeline {
             tested: Arc::clone(&self.tested),
             inference: Arc::clone(&self.inference),
             boundary: Arc::clone(&self.boundary),
-            contract: Arc::clone(&self.contract),
+            texts: self.texts.clone(),
             run_modes: Arc::clone(&self.run_modes),
             measured: Arc::clone(&self.measured),
             changing_backends: Arc::clone(&self.changing_backends),

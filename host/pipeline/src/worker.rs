@@ -2,14 +2,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::micros;
-use hotshoe_egress::WITHHELD;
 use hotshoe_engine::{Action, Component, DeviceContext, Failure, Fault, Insight, Instance, Sample};
-use hotshoe_trust::{Device, EffectiveContract, OutputName, PipelineInput, StageFailure, Upload};
+use hotshoe_trust::{Device, PipelineInput, StageFailure};
 
 use super::back_off::BackOffs;
 use super::infer::InferStep;
 use super::pipeline_io::{FirstInput, tensors_to_insight};
 use super::privacy::{PRIVACY, RulesOf};
+use super::texts::Texts;
 use super::trace::{StageUsage, Tensors, Trace};
 use super::{Decision, MaskedSample, Outcome, Pipeline, RunMode, SampleError, StageTime, Step};
 
@@ -22,6 +22,9 @@ const OUTPUT: &str = "output";
 pub struct Worker {
     pipeline: Arc<Pipeline>,
     back_offs: Option<Arc<BackOffs>>,
+    /// `Some` if texts may not leave as they are: in a daemon, and where components have state, which was made of samples. Commands of
+    /// authors show them.
+    texts: Option<Texts>,
     begin: PipelineInput,
     rules: RulesOf,
     steps: Vec<WorkerStep>,
@@ -67,8 +70,10 @@ impl Worker {
                 }
             })
             .collect();
+        let is_of_device = back_offs.is_some() || !pipeline.state_snapshot().is_empty();
         Self {
             pipeline: Arc::clone(pipeline),
+            texts: is_of_device.then(|| pipeline.texts.clone()),
             back_offs,
             begin: PipelineInput::of(&pipeline.release.pipeline),
             rules,
@@ -87,8 +92,10 @@ impl Worker {
     /// The component that cannot be instantiated. The next sample tries again.
     pub fn warm_up(&mut self) -> Result<(), SampleError> {
         for step in &mut self.steps {
-            step.warm_up()
-                .map_err(|failure| SampleError::of(step.name(), failure))?;
+            if let Err(failure) = step.warm_up() {
+                let failure = shown(self.texts.as_ref(), step.name(), failure);
+                return Err(SampleError::of(step.name(), failure));
+            }
         }
         Ok(())
     }
@@ -173,19 +180,11 @@ impl Worker {
         };
         let mut stages = Vec::with_capacity(self.steps.len());
         let mut tolerated = Vec::new();
-        let is_daemon = self.back_offs.is_some();
-        let contract = Arc::clone(&self.pipeline.contract);
-        let failed = |stage: &str, failure, stages, tolerated| {
-            let failure = if is_daemon {
-                shown(&contract, stage, failure)
-            } else {
-                failure
-            };
-            Outcome {
-                result: Err(SampleError::of(stage, failure)),
-                stages,
-                tolerated,
-            }
+        let texts = self.texts.as_ref();
+        let failed = |stage: &str, failure, stages, tolerated| Outcome {
+            result: Err(SampleError::of(stage, failure)),
+            stages,
+            tolerated,
         };
         let is_filter = |step: &&WorkerStep| matches!(step, WorkerStep::Filter(_));
         let takes = |name: &str| match self.steps.iter().find(|step| !is_filter(step)) {
@@ -203,7 +202,9 @@ impl Worker {
         }
         let inner = match state.begin(self.begin, sample, takes) {
             Ok(inner) => inner,
-            Err(failure) => return failed(INPUT, failure, stages, tolerated),
+            Err(failure) => {
+                return failed(INPUT, shown(texts, INPUT, failure), stages, tolerated);
+            }
         };
         let sample = inner.as_ref().unwrap_or(sample);
         // Only a policy that fails open may rest, whatever a mode says.
@@ -212,7 +213,7 @@ impl Worker {
         for step in self.steps.iter_mut().filter(takes_part) {
             let started = Instant::now();
             let back_offs = self.back_offs.as_deref();
-            let result = step.run_if(back_offs, &contract, sample, &context, mode, state);
+            let result = step.run_if(back_offs, texts, sample, &context, mode, state);
             stages.push(StageTime {
                 name: step.name().to_owned(),
                 micros: micros(started.elapsed()),
@@ -234,7 +235,9 @@ impl Worker {
         }
         let insight = match state.insight() {
             Ok(insight) => insight,
-            Err(failure) => return failed(OUTPUT, failure, stages, tolerated),
+            Err(failure) => {
+                return failed(OUTPUT, shown(texts, OUTPUT, failure), stages, tolerated);
+            }
         };
         let decision = Decision {
             insight,
@@ -347,28 +350,26 @@ impl WorkerStep {
 
     /// Runs the step, unless it is a paused component. Models are not paused.
     ///
-    /// In a daemon, whose workers have `back_offs`, the message of a failure goes to status, events, log and answers: one that may not
-    /// leave is replaced here, before any of them gets it.
+    /// In a daemon, the message of a failure goes to status, events, log and answers: one that may not leave is replaced here, before any
+    /// of them gets it.
     fn run_if(
         &mut self,
         back_offs: Option<&BackOffs>,
-        contract: &EffectiveContract,
+        texts: Option<&Texts>,
         sample: &Sample,
         context: &DeviceContext,
         mode: &RunMode,
         state: &mut SampleState,
     ) -> Result<(), Failure> {
+        let back_offs = back_offs.filter(|_| !matches!(self, Self::Infer(..)));
         let Some(back_offs) = back_offs else {
-            return self.run(sample, context, mode, state);
+            let result = self.run(sample, context, mode, state);
+            return result.map_err(|failure| shown(texts, self.name(), failure));
         };
         let name = self.name().to_owned();
-        if matches!(self, Self::Infer(..)) {
-            let result = self.run(sample, context, mode, state);
-            return result.map_err(|failure| shown(contract, &name, failure));
-        }
         let permit = back_offs.permit(&name, back_offs.clock().now())?;
         let result = self.run(sample, context, mode, state);
-        let result = result.map_err(|failure| shown(contract, &name, failure));
+        let result = result.map_err(|failure| shown(texts, &name, failure));
         permit.ended(result.as_ref().err(), back_offs.clock().now());
         result
     }
@@ -417,10 +418,9 @@ impl WorkerStep {
 }
 
 /// A failure as it may leave the device: with its message, or without.
-fn shown(contract: &EffectiveContract, stage: &str, failure: Failure) -> Failure {
-    let class = contract.text(&OutputName::Error, stage);
-    if class.is_none_or(|it| it.class.upload == Upload::Yes) {
-        return failure;
+fn shown(texts: Option<&Texts>, stage: &str, failure: Failure) -> Failure {
+    match texts {
+        Some(texts) => texts.failure(stage, failure),
+        None => failure,
     }
-    Failure::new(failure.fault, WITHHELD)
 }
