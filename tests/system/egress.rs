@@ -350,14 +350,13 @@ fn link_publishes_what_components_made_as_egress_only() {
         }
     }
     raw_bytes.sort();
-    // Answers and statuses of the host, statements and requests from outside, and values that operators write.
+    // Answers of the host, statements and requests from outside, and values that operators write.
     assert_eq!(
         raw_bytes,
         [
             "orders",
             "publish_shared_data",
             "recordings",
-            "serve",
             "shared_data",
             "trust_updates"
         ]

@@ -35,6 +35,7 @@ use hotshoe_audit::{Actor, AuditError, AuditKind, Entry, HeldHead, SignedHead, S
 use hotshoe_base::chain;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, ConfigError, descriptors};
+use hotshoe_egress::Classifier;
 use hotshoe_http::Renewal;
 use hotshoe_link::LinkError;
 use hotshoe_link::{Link, Orders, Serving};
@@ -449,7 +450,7 @@ fn open_intake(
         move |incoming, responder| {
             offered.offer(incoming, responder.map_or(ReplyTo::None, ReplyTo::Query));
         },
-        move || serde_json::to_vec(&asked.status()).unwrap_or_default(),
+        move || Classifier::host(&asked.status()),
     )?;
     let watched = Arc::clone(service);
     let watch = config.watch.as_ref().zip(service.failed_files());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use hotshoe_config::{ZenohConfig, ZenohMode};
+use hotshoe_egress::Classifier;
 use hotshoe_link::{Link, Serving, Site};
 use hotshoe_store::Catalogue;
 use hotshoe_tests::until;
@@ -23,7 +24,9 @@ fn connected(locators: Vec<String>) -> ZenohConfig {
 
 fn device(config: &ZenohConfig, site: &str, name: &str) -> (Link, Serving) {
     let link = Link::open(config, site, name).unwrap();
-    let serving = link.serve(&[], |_, _| {}, Vec::new).unwrap();
+    let serving = link
+        .serve(&[], |_, _| {}, || Classifier::host(&()))
+        .unwrap();
     (link, serving)
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hotshoe_audit::{Actor, AuditKind};
 use hotshoe_base::Clock;
 use hotshoe_delivery::FetchWait;
+use hotshoe_egress::Classifier;
 use hotshoe_link::Link;
 use hotshoe_protocol::event::{self, EventCause, KnownKind};
 use hotshoe_protocol::status::{DeployEvent, WaitReason};
@@ -367,7 +368,7 @@ impl Reporter {
             statement: subject.statement,
             at: wall_time(&self.clock),
         };
-        if let Err(error) = self.link.publish_event(&event) {
+        if let Err(error) = self.link.publish_event(Classifier::host(&event)) {
             tracing::debug!(%error, "cannot publish an event");
         }
     }
