@@ -361,8 +361,8 @@ impl WorkerStep {
         mode: &RunMode,
         state: &mut SampleState,
     ) -> Result<(), Failure> {
-        let back_offs = back_offs.filter(|_| !matches!(self, Self::Infer(..)));
-        let Some(back_offs) = back_offs else {
+        let is_model = matches!(self, Self::Infer(..));
+        let Some(back_offs) = back_offs.filter(|_| !is_model) else {
             let result = self.run(sample, context, mode, state);
             return result.map_err(|failure| shown(texts, self.name(), failure));
         };
