@@ -216,6 +216,43 @@ fn nothing_of_a_class_that_never_leaves_is_found_anywhere() {
 }
 
 #[test]
+fn texts_that_stay_are_counted_with_the_other_outputs() {
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe(&people("upload = \"never\"")));
+    let daemon = workspace.device("cam", &release, "").run();
+    feed(&daemon, &["keep", "fail"]);
+    let kept_back = daemon.status().kept_back;
+    let people = &kept_back["people"];
+    // The stage writes a line and counts a metric for both samples, the policy for the first one.
+    for (output, count) in [("log", 3), ("metrics", 3), ("error", 1), ("insight", 1)] {
+        assert_eq!(people[output], count, "{output}: {people:?}");
+    }
+}
+
+#[test]
+fn the_record_of_a_failed_file_has_no_text_that_stays() {
+    let workspace = Workspace::new();
+    let release = workspace.release(&recipe(&people("upload = \"never\"")));
+    let inbox = workspace.path("inbox");
+    fs::create_dir(&inbox).unwrap();
+    fs::write(inbox.join("one.txt"), format!("fail {MARKER}")).unwrap();
+    let watch = "[watch]\nfolder = \"inbox\"\nafter = \"keep\"\n";
+    let device = workspace.device("cam", &release, watch);
+    let daemon = device.run();
+    let data = Config::load(&device.config).unwrap().data;
+    let record = || fs::read_to_string(data.join("watched.json")).unwrap_or_default();
+    until("the failure is recorded", || {
+        record().contains("invalid_input")
+    });
+    let record = record();
+    assert!(record.contains(WITHHELD), "{record}");
+    let status = serde_json::to_string(&daemon.status()).unwrap();
+    for text in [record, status, daemon.log()] {
+        assert!(!text.contains(MARKER), "{text}");
+    }
+}
+
+#[test]
 fn an_anonymised_insight_leaves_without_its_fields() {
     let workspace = Workspace::new();
     let class =
@@ -343,14 +380,13 @@ fn link_publishes_what_components_made_as_egress_only() {
         }
     }
     raw_bytes.sort();
-    // Answers and statuses of the host, statements and requests from outside, and values that operators write.
+    // Answers of the host, statements and requests from outside, and values that operators write.
     assert_eq!(
         raw_bytes,
         [
             "orders",
             "publish_shared_data",
             "recordings",
-            "serve",
             "shared_data",
             "trust_updates"
         ]

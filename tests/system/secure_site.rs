@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use hotshoe_config::{TlsConfig, ZenohConfig, ZenohMode};
+use hotshoe_egress::Classifier;
 use hotshoe_link::Link;
 use serde_json::{Value, json};
 
@@ -204,9 +205,8 @@ fn a_site_is_set_up_published_to_and_watched_by_certificates_and_signatures() {
     let liar = Link::open(&site.with_certificate_of("line-3"), "lab", "line-4").expect("a session");
     let mut forged = all[1].clone();
     forged["version"] = json!("forged");
-    let forged = forged.to_string().into_bytes();
     let _serving = liar
-        .serve(&[], |_, _| {}, move || forged.clone())
+        .serve(&[], |_, _| {}, move || Classifier::host(&forged))
         .expect("keys");
     let (code, all) = site.status(&[], 2);
     assert_eq!(code, Some(0), "{all:?}");

@@ -238,3 +238,41 @@ fn a_write_on_the_device_is_in_its_audit_log_and_a_read_is_not() {
         assert_eq!(found, action);
     }
 }
+
+#[test]
+fn a_write_of_the_site_is_in_the_audit_log_with_its_signer_and_a_refused_one_too() {
+    let line = Line::new();
+    let _daemon = line.run();
+    line.site(&["set", "setting", "first"]);
+    // Changes nothing.
+    line.site(&["sync"]);
+    let unsigned = failure(line.at_site(&["set", "latest", "1"]));
+    assert!(unsigned.starts_with("unsigned: "), "{unsigned}");
+    line.workspace.key("mallory");
+    let mut forged = line.at_site(&["set", "latest", "1"]);
+    forged.extend(["--key".to_owned(), line.text("mallory.key")]);
+    let unknown = failure(forged);
+    assert!(unknown.starts_with("unknown_signer: "), "{unknown}");
+
+    let data = line.text("data");
+    let records = |kind: &str| -> Vec<Value> {
+        let shown = ["audit", "show", "--data", &data, "--kind", kind, "--json"];
+        serde_json::from_str(&success(shown)).unwrap()
+    };
+    until("the refusals are recorded", || {
+        records("shared_data_refused").len() >= 2
+    });
+    let written = records("shared_data_written");
+    assert_eq!(written.len(), 1, "{written:?}");
+    assert_eq!(
+        written[0]["actor"],
+        json!({"who": "deployer", "keys": ["alice"]})
+    );
+    assert_eq!(written[0]["details"]["name"], "setting");
+    // The text of the value, which is JSON.
+    assert_eq!(written[0]["details"]["value"], "\"first\"");
+    let refused = records("shared_data_refused");
+    let reasons: Vec<&Value> = refused.iter().map(|it| &it["details"]["reason"]).collect();
+    assert_eq!(reasons[..2], ["unsigned", "unknown_signer"]);
+    assert_eq!(refused[0]["actor"], json!({"who": "deployer", "keys": []}));
+}

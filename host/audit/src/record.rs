@@ -120,6 +120,10 @@ pub enum AuditKind {
     Order,
     /// A statement or an order was refused.
     StatementRefused,
+    /// The site changed a shared value.
+    SharedDataWritten,
+    /// A write of the site to a shared value was refused.
+    SharedDataRefused,
     /// The configuration was reloaded.
     ConfigReloaded,
     /// A new configuration was refused.

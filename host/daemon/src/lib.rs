@@ -36,13 +36,14 @@ use hotshoe_audit::{Actor, AuditError, AuditKind, Entry, HeldHead, SignedHead, S
 use hotshoe_base::chain;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, ConfigError, descriptors};
+use hotshoe_egress::Classifier;
 use hotshoe_http::Renewal;
 use hotshoe_link::LinkError;
 use hotshoe_link::{Link, Orders, Serving};
 use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
 
-use crate::audit::{AuditPart, AuditRecorder};
+use crate::audit::AuditPart;
 use crate::command::Command;
 use crate::control::Control;
 use crate::deploy::{Deployment, StartupState};
@@ -158,6 +159,7 @@ impl Daemon {
             Arc::clone(&published_status),
             Arc::clone(&link),
             outbox.as_ref().map(OutboxPart::outputs),
+            startup.kept_back(),
         );
         let workers = service
             .spawn_workers()
@@ -189,16 +191,16 @@ impl Daemon {
             Ok(deployment) => deployment,
             Err(error) => return Err(abort(workers, error.into())),
         };
-        let clock = supervisor.clock().clone();
-        let shared_data = SharedData::new(&config, &running, trust, &link, shared_texts, clock);
         let recorder = audit.as_ref().map(|audit| audit.recorder().clone());
+        let stored_data =
+            StoredData::new(outbox.as_ref().map(OutboxPart::outputs), recorder.clone());
+        let shared_data = SharedData::new(&config, &running, trust, &link, shared_texts, recorder);
         let control = open_control(
             &config,
             &service,
             &deployment,
             &shared_data,
-            StoredData::new(outbox.as_ref().map(OutboxPart::outputs), recorder.clone()),
-            recorder,
+            stored_data,
             &supervisor,
         );
         let (serving, watch) = match open_intake(&config, &service, &link, &supervisor) {
@@ -433,14 +435,13 @@ fn open_control(
     deployment: &Deployment,
     shared_data: &Arc<SharedData>,
     stored_data: StoredData,
-    audit: Option<AuditRecorder>,
     supervisor: &Supervisor,
 ) -> Option<Control> {
     let (service, deployment) = (Arc::clone(service), deployment.handle());
     let shared_data = Arc::clone(shared_data);
     let follow = move |command: Command| match command {
         Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
-        Command::SharedData { action } => shared_data.command(action, audit.as_ref()),
+        Command::SharedData { action } => shared_data.command(action),
         Command::Data { action } => stored_data.command(action),
         command => deployment.send(command),
     };
@@ -462,7 +463,7 @@ fn open_intake(
         move |incoming, responder| {
             offered.offer(incoming, responder.map_or(ReplyTo::None, ReplyTo::Query));
         },
-        move || serde_json::to_vec(&asked.status()).unwrap_or_default(),
+        move || Classifier::host(&asked.status()),
     )?;
     let watched = Arc::clone(service);
     let watch = config.watch.as_ref().zip(service.failed_files());

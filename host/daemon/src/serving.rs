@@ -3,7 +3,6 @@
 pub mod answer;
 pub mod figures;
 pub mod intake;
-pub mod kept_back;
 pub mod latency;
 pub mod motion_gate;
 mod observed;

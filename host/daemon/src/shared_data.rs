@@ -13,16 +13,19 @@ use hotshoe_config::Config;
 use hotshoe_engine::SharedTexts;
 use hotshoe_link::Link;
 use hotshoe_shared_data::{
-    Action, Answer, Definition, JsonText, MAX_VALUES, Replica, SharedDataError, SharedStore,
-    StoreError, Summary, View, Writer, read_request,
+    Action, Answer, CheckedRequest, Definition, JsonText, MAX_VALUES, Replica, SharedDataError,
+    SharedStore, StoreError, Summary, View, Writer, read_request,
 };
-use hotshoe_trust::TrustRoot;
+use hotshoe_trust::{Digest, TrustRoot};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::audit::AuditRecorder;
 use crate::command::{Command, CommandError, SharedDataAction};
 use crate::reload::RunningConfig;
+
+/// Most records in an hour of the site's writes to one value that nobody signed: any machine can send those.
+const MAX_UNSIGNED_RECORDS: u64 = 30;
 
 /// The shared values of this device.
 pub(crate) struct SharedData {
@@ -38,6 +41,8 @@ pub(crate) struct SharedData {
     /// What components read.
     texts: SharedTexts,
     clock: Clock,
+    /// `None` if nothing is audited.
+    audit: Option<AuditRecorder>,
 }
 
 impl SharedData {
@@ -48,7 +53,7 @@ impl SharedData {
         trust: Arc<ArcSwap<TrustRoot>>,
         link: &Arc<Link>,
         texts: SharedTexts,
-        clock: Clock,
+        audit: Option<AuditRecorder>,
     ) -> Arc<Self> {
         let shared = Self {
             definitions: config.shared_data.clone(),
@@ -60,7 +65,8 @@ impl SharedData {
             trust,
             link: Arc::clone(link),
             texts,
-            clock,
+            clock: link.parts().clock().clone(),
+            audit,
         };
         match shared.open() {
             Ok(store) => *shared.store.lock() = Some(store),
@@ -135,7 +141,9 @@ impl SharedData {
     fn handle(&self, request: &[u8]) -> Result<Answer, SharedDataError> {
         let trust = self.trust.load_full();
         let signatures = self.running.config().deploy.statements.signatures(&trust);
-        let request = read_request(request, &self.site, &self.device, signatures)?;
+        let checked = read_request(request, &self.site, &self.device, signatures)
+            .inspect_err(|error| self.audit_unauthorised(error))?;
+        let CheckedRequest { request, signers } = checked;
         let now_ms = self.now_ms();
         match request.shared_data {
             Action::List {} => {
@@ -152,7 +160,7 @@ impl SharedData {
             }
             Action::Exchange { name, state } => {
                 let at_ms = request.at_ms;
-                let (merged, answer) = self.with(&name, |store| {
+                let exchanged = self.with(&name, |store| {
                     let merge =
                         |replica: &mut Replica| replica.exchange(&name, state, at_ms, now_ms);
                     let merged = store.change(merge)?;
@@ -160,9 +168,12 @@ impl SharedData {
                         // Entries from the future may be gone from other values, too.
                         self.show_all(store.replica());
                     }
-                    let answer = state_of(store.replica(), &name, now_ms, merged.ahead)?;
-                    Ok((merged, answer))
-                })?;
+                    let replica = store.replica();
+                    let answer = state_of(replica, &name, now_ms, merged.ahead)?;
+                    Ok((merged, answer, replica.text(&name)?))
+                });
+                let (merged, answer, text) = exchanged
+                    .inspect_err(|error| self.audit_refused(error, Some(&name), &signers))?;
                 if merged.ahead > 0 {
                     tracing::warn!(
                         name,
@@ -172,6 +183,7 @@ impl SharedData {
                 }
                 if merged.changed {
                     tracing::info!(name, "the site changed a shared value");
+                    self.audit_written(&name, text.as_deref(), signers);
                     self.publish(&name, &answer);
                 }
                 Ok(answer)
@@ -179,16 +191,63 @@ impl SharedData {
         }
     }
 
+    /// Records a change by the site, with the keys that signed it. A state that changes nothing, such as an old one that is sent again, is
+    /// not recorded.
+    fn audit_written(&self, name: &str, text: Option<&str>, signers: Vec<String>) {
+        let Some(audit) = &self.audit else {
+            return;
+        };
+        let is_signed = !signers.is_empty();
+        let text = text.unwrap_or("null");
+        let entry = audit
+            .entry(AuditKind::SharedDataWritten)
+            .by(Actor::Deployer { keys: signers })
+            .with("name", name)
+            .with("value", text)
+            .with("digest", Digest::of(text.as_bytes()).to_string());
+        if is_signed {
+            audit.record(entry);
+        } else {
+            audit.record_limited(entry, name, MAX_UNSIGNED_RECORDS);
+        }
+    }
+
+    /// Records a write that its sender was not allowed to make. What cannot be read, or is for another device, is not known to be a write.
+    fn audit_unauthorised(&self, error: &SharedDataError) {
+        match error {
+            SharedDataError::WriterNotAllowed { key, name } => {
+                self.audit_refused(error, Some(name), std::slice::from_ref(key));
+            }
+            SharedDataError::Unsigned | SharedDataError::Signer(_) => {
+                self.audit_refused(error, None, &[]);
+            }
+            _ => {}
+        }
+    }
+
+    fn audit_refused(&self, error: &SharedDataError, name: Option<&str>, signers: &[String]) {
+        let Some(audit) = &self.audit else {
+            return;
+        };
+        let reason = error.name();
+        let by = Actor::Deployer {
+            keys: signers.to_vec(),
+        };
+        let entry = audit.entry(AuditKind::SharedDataRefused).by(by);
+        let mut entry = entry.with("reason", reason);
+        if let Some(name) = name {
+            entry = entry.with("name", name);
+        }
+        audit.record_limited(entry, reason, 1);
+    }
+
     /// Carries out an operator's command, and records it if it writes.
-    pub(crate) fn command(
-        &self,
-        action: SharedDataAction,
-        audit: Option<&AuditRecorder>,
-    ) -> Result<Value, CommandError> {
+    pub(crate) fn command(&self, action: SharedDataAction) -> Result<Value, CommandError> {
         let writes = matches!(
             action,
             SharedDataAction::Set { .. } | SharedDataAction::Append { .. }
         );
+        let audit = self.audit.as_ref();
         let entry = audit.filter(|_| writes).map(|audit| {
             let command = Command::SharedData {
                 action: action.clone(),

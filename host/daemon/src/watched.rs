@@ -12,6 +12,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::SystemTime;
 
 use hotshoe_config::After;
+use hotshoe_egress::Egress;
 use uuid::Uuid;
 
 use self::failed_files::InProgressMarker;
@@ -88,15 +89,15 @@ impl WatchedFile {
     }
 
     /// Moves, deletes or keeps the file as `watch.after` says. The file of a dropped sample stays and is read again. A file that has changed
-    /// since it was read stays too: it is a new sample. `body` is the JSON of the error.
-    pub fn finish(self, ending: Ending, body: &[u8]) {
+    /// since it was read stays too: it is a new sample. `error` is the error of a sample that failed, as it may leave the device.
+    pub fn finish(self, ending: Ending, error: Option<&Egress>) {
         match (self.after, ending) {
             // It waits for the next release, or for the end of the rest.
             (_, Ending::Drop | Ending::Rest) => {
                 self.failed_files.folder().dropped(self.path.clone())
             }
             (After::Keep, Ending::Failure) => {
-                self.failed_files.refused(&self.path, self.version, body)
+                self.failed_files.refused(&self.path, self.version, error)
             }
             // A failed file is moved away, so its record is not needed.
             (After::Move | After::Delete, Ending::Failure) | (_, Ending::Result | Ending::Skip) => {

@@ -23,6 +23,7 @@ use hotshoe_daemon::watched::FailedFiles;
 use hotshoe_egress::Classifier;
 use hotshoe_protocol::event::{Kind, KnownKind, Subject};
 use hotshoe_tests::DEADLINE;
+use serde_json::json;
 
 /// An offered file: its name, media type and bytes.
 type Offered = (String, Option<String>, Vec<u8>);
@@ -276,10 +277,10 @@ fn run(
             left.extend(held.map(|path| (path.clone(), fs::read(path).unwrap())));
         }
         match end {
-            End::Result => file.finish(Ending::Result, b""),
+            End::Result => file.finish(Ending::Result, None),
             End::Refused => {
-                let body = br#"{"fault":"invalid_input","message":"no picture"}"#;
-                file.finish(Ending::Failure, body);
+                let error = json!({"fault": "invalid_input", "message": "no picture"});
+                file.finish(Ending::Failure, Some(&Classifier::host(&error)));
             }
             End::Death => drop(file),
         }

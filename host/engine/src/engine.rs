@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::cache::CodeCache;
 use crate::compiler::{CompileInterrupt, CompileLimits, Compiler};
 use crate::engine_error::EngineError;
+use crate::kept_back::KeptBack;
 use crate::memory::{self, Largest, MemoryChoice, MemoryMode};
 use crate::shared_texts::SharedTexts;
 use crate::sources::InstanceBudget;
@@ -63,6 +64,7 @@ pub struct Engine {
     pub(crate) cache: Option<CodeCache>,
     pub(crate) compiler: Compiler,
     pub(crate) shared_texts: SharedTexts,
+    pub(crate) kept_back: KeptBack,
 }
 
 /// The settings for which components need different engines.
@@ -108,6 +110,7 @@ impl Engine {
             cache: options.cache.clone().map(CodeCache::new),
             compiler: Compiler::new(options.compile)?,
             shared_texts: SharedTexts::default(),
+            kept_back: KeptBack::default(),
             options,
         })
     }
@@ -115,6 +118,11 @@ impl Engine {
     /// The device's shared values, which components read.
     pub const fn shared_texts(&self) -> &SharedTexts {
         &self.shared_texts
+    }
+
+    /// What data contracts kept on the device, of the components of this engine and of all that shares the counts.
+    pub const fn kept_back(&self) -> &KeptBack {
+        &self.kept_back
     }
 
     /// The memory mode, and why it was chosen.

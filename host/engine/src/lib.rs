@@ -30,6 +30,7 @@ mod host;
 mod insight;
 mod insight_defect;
 mod instance;
+mod kept_back;
 mod limits;
 mod linked_component;
 mod live;
@@ -68,6 +69,7 @@ pub use insight::{
     Severity, TextLine,
 };
 pub use instance::Instance;
+pub use kept_back::KeptBack;
 pub use live::Usage;
 pub use memory::{MemoryChoice, MemoryMode};
 pub use prepare_error::{PrepareError, check_encoding};

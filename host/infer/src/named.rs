@@ -294,7 +294,8 @@ impl NamedModel {
                 continue;
             }
             let variant = slot.name.clone();
-            tracing::warn!(model = self.name, variant, cause, "variant failed");
+            // The cause may quote elements of the tensors: the status has it, where it may leave.
+            tracing::warn!(model = self.name, variant, "variant failed");
             fallbacks.push(Fallback { variant, cause });
             is_new = true;
         }

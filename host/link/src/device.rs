@@ -6,7 +6,6 @@ use std::thread::JoinHandle;
 use hotshoe_egress::Egress;
 use hotshoe_store::Catalogue;
 use hotshoe_trust::{Digest, PayloadKind};
-use serde::Serialize;
 use zenoh::Wait;
 use zenoh::query::Queryable;
 
@@ -82,9 +81,9 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkError::TooLong`] and [`LinkError::Full`].
-    pub fn publish_event(&self, event: &impl Serialize) -> Result<(), LinkError> {
+    pub fn publish_event(&self, event: Egress) -> Result<(), LinkError> {
         let key = format!("{}/event", self.root);
-        let body = serde_json::to_vec(event).unwrap_or_default();
+        let body = event.into_bytes();
         let signature = self.signer.sign(PayloadKind::Event, &[], &body);
         let message = Outgoing::new(&key, body, JSON)?.with(signature)?;
         self.site.send_queue.put(message, QosClass::DataLow)

@@ -364,7 +364,7 @@ impl Link {
     pub fn serve<O, S>(&self, more: &[String], offer: O, status: S) -> Result<Serving, LinkError>
     where
         O: Fn(Incoming<'_>, Option<Responder>) + Send + Sync + 'static,
-        S: Fn() -> Vec<u8> + Send + Sync + 'static,
+        S: Fn() -> Egress + Send + Sync + 'static,
     {
         let offer = Arc::new(offer);
         let input = format!("{}/input/**", self.root);
@@ -374,7 +374,7 @@ impl Link {
         let (send_queue, status_key) = (self.site.send_queue.clone(), state.clone());
         let signer = self.signer.clone();
         let status = outgoing::answer_queries(session, &state, move |query| {
-            let body = status();
+            let body = status().into_bytes();
             let signature = nonce_of(&query)
                 .and_then(|context| signer.sign(PayloadKind::Status, &context, &body));
             let answer = Outgoing::new(&status_key, body, JSON).and_then(|it| it.with(signature));

@@ -49,7 +49,7 @@ fn message(content_type: &str, payload: Vec<u8>) -> Egress {
     classifier.custom("topic", content_type, &payload).unwrap()
 }
 
-fn status() -> Vec<u8> {
+fn status() -> Egress {
     let status = json!({
         "site": "lab", "device": "camera", "version": "0.1.0",
         "release": {"name": "r", "digest": format!("sha256:{}", "0".repeat(64)), "generation": 1, "signers": ["alice"]},
@@ -62,7 +62,7 @@ fn status() -> Vec<u8> {
                      "failed_at": {"page": 1}, "in_flight": 0, "unpublished": 0, "tolerated": {}},
         "stages": [], "session": {"id": "x", "locators": [], "peers": 0}
     });
-    serde_json::to_vec(&status).unwrap()
+    Classifier::host(&status)
 }
 
 /// Replies with the sample's fields; refuses samples with an empty payload.
@@ -198,7 +198,7 @@ fn status_is_asked_for_by_name_or_for_all() {
     let (link, client) = device(None);
     let serving = serve(&link);
     let client = Client::open(&client).unwrap();
-    let expected: Status = serde_json::from_slice(&status()).unwrap();
+    let expected: Status = serde_json::from_slice(status().bytes()).unwrap();
     assert!(expected.counters.add_up());
     for (site, name, found) in [
         (None, None, 1),

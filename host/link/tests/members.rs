@@ -4,6 +4,7 @@
 mod sessions;
 
 use hotshoe_config::{ZenohConfig, ZenohMode};
+use hotshoe_egress::Classifier;
 use hotshoe_link::{Link, Serving, Site};
 use hotshoe_store::Catalogue;
 use hotshoe_tests::until;
@@ -12,7 +13,9 @@ use sessions::{connected, listening};
 
 fn device(config: &ZenohConfig, site: &str, name: &str) -> (Link, Serving) {
     let link = Link::open(config, site, name).unwrap();
-    let serving = link.serve(&[], |_, _| {}, Vec::new).unwrap();
+    let serving = link
+        .serve(&[], |_, _| {}, || Classifier::host(&()))
+        .unwrap();
     (link, serving)
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use hotshoe_base::VirtualClock;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{ZenohConfig, ZenohMode};
+use hotshoe_egress::Classifier;
 use hotshoe_link::{Link, Serving, Site};
 use hotshoe_tests::until;
 
@@ -17,7 +18,9 @@ use sessions::{connected, listening};
 fn device(config: &ZenohConfig, time: &VirtualClock) -> (Link, Serving) {
     let supervisor = Supervisor::timed_by(time.clock());
     let link = Link::open_with(config, "lab", "camera", &supervisor).unwrap();
-    let serving = link.serve(&[], |_, _| {}, Vec::new).unwrap();
+    let serving = link
+        .serve(&[], |_, _| {}, || Classifier::host(&()))
+        .unwrap();
     (link, serving)
 }
 

@@ -19,6 +19,7 @@ mod pipeline_io;
 mod privacy;
 mod recurrent;
 mod self_test;
+mod texts;
 mod trace;
 mod worker;
 
@@ -29,7 +30,7 @@ use std::sync::atomic::AtomicBool;
 
 use hotshoe_config::InferenceConfig;
 use hotshoe_engine::{
-    Action, Component, ComponentAssets, Engine, Failure, Fault, Insight, StateSnapshot,
+    Action, Component, ComponentAssets, Engine, Failure, Fault, Insight, Sample, StateSnapshot,
 };
 use hotshoe_infer::{Models, NamedModel};
 use hotshoe_trust::{Allowed, Blob, Digest, EffectiveContract, Release, StageFailure, Verified};
@@ -39,7 +40,8 @@ use serde::{Deserialize, Serialize};
 use self::infer::InferStep;
 use self::measure::Measured;
 use self::modes::RunModes;
-use self::privacy::{Boundary, RulesOf};
+use self::privacy::RulesOf;
+use self::texts::Texts;
 
 pub use avoid::ModelRunCounts;
 pub use back_off::{BackOffChange, BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
@@ -49,7 +51,7 @@ pub use governor::Governor;
 pub use load_error::LoadError;
 pub use measure::ModeFigures;
 pub use modes::RunMode;
-pub use privacy::{PRIVACY_DEADLINE, PRIVACY_MEMORY_BYTES};
+pub use privacy::{Boundary, MaskedSample, PRIVACY_DEADLINE, PRIVACY_MEMORY_BYTES};
 pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
 pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
 pub use trace::{StageUsage, Tensors, Trace};
@@ -69,7 +71,7 @@ pub struct Pipeline {
     /// What is burned into every sample.
     boundary: Arc<Boundary>,
     /// What may leave the device.
-    contract: Arc<EffectiveContract>,
+    texts: Texts,
     steps: Vec<Step>,
     run_modes: Arc<RunModes>,
     /// What is known of each mode but the figures that the release signs.
@@ -201,8 +203,8 @@ impl Pipeline {
             .collect::<Result<_, _>>()?;
         let run_modes = RunModes::of(&release, &models, inference);
         Ok(Arc::new(Self {
-            boundary: Arc::new(Boundary::of(&release, allowed)),
-            contract: Arc::new(contract),
+            boundary: Arc::new(Boundary::of(&release.privacy, &allowed.privacy)),
+            texts: Texts::new(contract, engine.kept_back()),
             release,
             run_modes: Arc::new(run_modes),
             measured: Arc::default(),
@@ -223,7 +225,16 @@ impl Pipeline {
 
     /// The class of each of its outputs on this device.
     pub fn contract(&self) -> &EffectiveContract {
-        &self.contract
+        self.texts.contract()
+    }
+
+    /// A sample that the device takes, as everything after the masks may see it: for [`Worker::process_masked`], and for what decides
+    /// before whether it is processed.
+    ///
+    /// # Errors
+    /// [`Fault::PrivacyUndecodable`], or [`Fault::Deadline`] after [`PRIVACY_DEADLINE`].
+    pub fn mask<'s>(&self, sample: &'s Sample) -> Result<MaskedSample<'s>, SampleError> {
+        self.boundary.mask(sample)
     }
 
     /// Its models by their names in the release.
@@ -284,7 +295,7 @@ impl Pipeline {
             tested: Arc::clone(&self.tested),
             inference: Arc::clone(&self.inference),
             boundary: Arc::clone(&self.boundary),
-            contract: Arc::clone(&self.contract),
+            texts: self.texts.clone(),
             run_modes: Arc::clone(&self.run_modes),
             measured: Arc::clone(&self.measured),
             changing_backends: Arc::clone(&self.changing_backends),

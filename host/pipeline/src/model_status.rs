@@ -19,7 +19,7 @@ impl Pipeline {
                 .into_iter()
                 .map(|fallback| FallbackStatus {
                     variant: fallback.variant,
-                    cause: fallback.cause,
+                    cause: self.texts.of_model(name, fallback.cause),
                 });
             ModelStatus {
                 name: name.clone(),
@@ -47,7 +47,7 @@ impl Pipeline {
     /// Why a variant runs on its backend.
     fn reason(&self, name: &str, variant: &str, model: &Model, reasons: &Reasons) -> String {
         if let Some(switch) = model.switched() {
-            return switch_text(&switch);
+            return switch_text(&self.texts.switch(name, switch));
         }
         if let Some(reason) = reasons.get(&(name.to_owned(), variant.to_owned())) {
             return reason.text.clone();

@@ -1,30 +1,57 @@
 //! The privacy boundary: masks are burned into a sample before any step sees it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use hotshoe_base::micros;
 use hotshoe_engine::{Failure, Fault, Sample};
-use hotshoe_trust::{Allowed, PrivacyArea, PrivacyRules, Release};
+use hotshoe_trust::{Privacy, PrivacyArea, PrivacyRules};
 use hotshoe_vision::{Budget, DecodeLimits, ErrorKind, Fill, Mask, redact};
+
+use super::SampleError;
 
 /// Most bytes that decoding, masking and encoding one sample may hold.
 pub const PRIVACY_MEMORY_BYTES: u64 = 256 << 20;
 /// Longest time for decoding, masking and encoding one sample.
 pub const PRIVACY_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Stage name of samples that masks apply to.
+pub(super) const PRIVACY: &str = "privacy";
 /// Samples after which a mask that applied to none of them is a warning, once.
 const UNMATCHED_SAMPLES: u64 = 1_000;
 
 /// The rules that apply to the samples of a pipeline.
 #[derive(Debug)]
-pub(super) struct Boundary {
+pub struct Boundary {
     /// Of the release and of the device, for samples that a device takes.
     taken: PrivacyRules,
     /// Of the release alone, for its own tests: their expected results were made with these.
     own: PrivacyRules,
     unmatched: Unmatched,
+}
+
+/// A sample as everything after the masks may see it: with masks burned in, or as it was taken if none applies to its source. Only a
+/// [`Boundary`] makes it.
+#[derive(Debug, Clone)]
+pub struct MaskedSample<'s> {
+    sample: Cow<'s, Sample>,
+    /// How long burning them in took, in microseconds. `None` if no mask applies.
+    micros: Option<u64>,
+}
+
+impl MaskedSample<'_> {
+    /// The sample.
+    pub fn sample(&self) -> &Sample {
+        &self.sample
+    }
+
+    /// How long burning the masks in took, in microseconds. `None` if none applies.
+    pub(super) const fn micros(&self) -> Option<u64> {
+        self.micros
+    }
 }
 
 /// Which rules applied to a sample so far: one whose source is misspelt protects nothing, and nothing else shows that.
@@ -42,20 +69,41 @@ pub(super) enum RulesOf {
 }
 
 impl Boundary {
-    pub(super) fn of(release: &Release, allowed: &Allowed) -> Self {
-        let taken = PrivacyRules::of([&release.privacy, &allowed.privacy]);
+    /// The rules of a release and of a device.
+    pub fn of(release: &Privacy, device: &Privacy) -> Self {
+        let taken = PrivacyRules::of([release, device]);
         Self {
             unmatched: Unmatched::of(&taken),
             taken,
-            own: PrivacyRules::of([&release.privacy]),
+            own: PrivacyRules::of([release]),
         }
     }
 
-    /// The sample with masks burned in; `None` if no rule applies to its source.
+    /// A sample that a device takes, with the masks of release and device.
     ///
     /// # Errors
     /// [`Fault::PrivacyUndecodable`], or [`Fault::Deadline`] after [`PRIVACY_DEADLINE`]. The message has nothing of the sample's bytes.
-    pub(super) fn cross(&self, sample: &Sample, of: RulesOf) -> Result<Option<Sample>, Failure> {
+    pub fn mask<'s>(&self, sample: &'s Sample) -> Result<MaskedSample<'s>, SampleError> {
+        self.cross(sample, RulesOf::ReleaseAndDevice)
+    }
+
+    /// As [`Self::mask`], with these rules.
+    pub(super) fn cross<'s>(
+        &self,
+        sample: &'s Sample,
+        of: RulesOf,
+    ) -> Result<MaskedSample<'s>, SampleError> {
+        let started = Instant::now();
+        let masked = self.burned_in(sample, of);
+        let masked = masked.map_err(|failure| SampleError::of(PRIVACY, failure))?;
+        Ok(MaskedSample {
+            micros: masked.is_some().then(|| micros(started.elapsed())),
+            sample: masked.map_or(Cow::Borrowed(sample), Cow::Owned),
+        })
+    }
+
+    /// The sample with masks burned in; `None` if no rule applies to its source.
+    fn burned_in(&self, sample: &Sample, of: RulesOf) -> Result<Option<Sample>, Failure> {
         let rules = match of {
             RulesOf::ReleaseAndDevice => &self.taken,
             RulesOf::Release => &self.own,

@@ -2,21 +2,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::micros;
-use hotshoe_egress::WITHHELD;
 use hotshoe_engine::{Action, Component, DeviceContext, Failure, Fault, Insight, Instance, Sample};
-use hotshoe_trust::{Device, EffectiveContract, OutputName, PipelineInput, StageFailure, Upload};
+use hotshoe_trust::{Device, PipelineInput, StageFailure};
 
 use super::back_off::BackOffs;
 use super::infer::InferStep;
 use super::pipeline_io::{FirstInput, tensors_to_insight};
-use super::privacy::RulesOf;
+use super::privacy::{PRIVACY, RulesOf};
+use super::texts::Texts;
 use super::trace::{StageUsage, Tensors, Trace};
-use super::{Decision, Outcome, Pipeline, RunMode, SampleError, StageTime, Step};
+use super::{Decision, MaskedSample, Outcome, Pipeline, RunMode, SampleError, StageTime, Step};
 
 /// Stage name of samples that are not valid for the first step.
 const INPUT: &str = "input";
-/// Stage name of samples that masks apply to.
-const PRIVACY: &str = "privacy";
 /// Stage name of samples whose tensors are too large for a result.
 const OUTPUT: &str = "output";
 
@@ -24,6 +22,9 @@ const OUTPUT: &str = "output";
 pub struct Worker {
     pipeline: Arc<Pipeline>,
     back_offs: Option<Arc<BackOffs>>,
+    /// `Some` if texts may not leave as they are: in a daemon, and where components have state, which was made of samples. Commands of
+    /// authors show them.
+    texts: Option<Texts>,
     begin: PipelineInput,
     rules: RulesOf,
     steps: Vec<WorkerStep>,
@@ -69,8 +70,10 @@ impl Worker {
                 }
             })
             .collect();
+        let is_of_device = back_offs.is_some() || !pipeline.state_snapshot().is_empty();
         Self {
             pipeline: Arc::clone(pipeline),
+            texts: is_of_device.then(|| pipeline.texts.clone()),
             back_offs,
             begin: PipelineInput::of(&pipeline.release.pipeline),
             rules,
@@ -89,8 +92,10 @@ impl Worker {
     /// The component that cannot be instantiated. The next sample tries again.
     pub fn warm_up(&mut self) -> Result<(), SampleError> {
         for step in &mut self.steps {
-            step.warm_up()
-                .map_err(|failure| SampleError::of(step.name(), failure))?;
+            if let Err(failure) = step.warm_up() {
+                let failure = shown(self.texts.as_ref(), step.name(), failure);
+                return Err(SampleError::of(step.name(), failure));
+            }
         }
         Ok(())
     }
@@ -103,7 +108,18 @@ impl Worker {
 
     /// Runs one sample to its end in this mode, a [`Pipeline::run_mode`].
     pub fn process(&mut self, sample: &Sample, device: &Device, mode: &RunMode) -> Outcome {
-        self.run(sample, device, mode, &mut SampleState::default())
+        let masked = self.pipeline.boundary.cross(sample, self.rules);
+        self.process_masked(masked, device, mode)
+    }
+
+    /// As [`Self::process`], for a sample that [`Pipeline::mask`] of the same pipeline returned.
+    pub fn process_masked(
+        &mut self,
+        masked: Result<MaskedSample<'_>, SampleError>,
+        device: &Device,
+        mode: &RunMode,
+    ) -> Outcome {
+        self.run(masked, device, mode, &mut SampleState::default())
     }
 
     /// As [`Self::process`], and also returns the intermediate tensors.
@@ -113,21 +129,44 @@ impl Worker {
         device: &Device,
         mode: &RunMode,
     ) -> (Outcome, Trace) {
+        let masked = self.pipeline.boundary.cross(sample, self.rules);
+        self.observe_masked(masked, device, mode)
+    }
+
+    /// As [`Self::process_masked`], and also returns the intermediate tensors.
+    pub fn observe_masked(
+        &mut self,
+        masked: Result<MaskedSample<'_>, SampleError>,
+        device: &Device,
+        mode: &RunMode,
+    ) -> (Outcome, Trace) {
         let mut state = SampleState {
             trace: Some(Trace::default()),
             ..SampleState::default()
         };
-        let outcome = self.run(sample, device, mode, &mut state);
+        let outcome = self.run(masked, device, mode, &mut state);
         (outcome, state.trace.unwrap_or_default())
     }
 
+    /// Nothing here reads the sample as it was taken.
     fn run(
         &mut self,
-        sample: &Sample,
+        masked: Result<MaskedSample<'_>, SampleError>,
         device: &Device,
         mode: &RunMode,
         state: &mut SampleState,
     ) -> Outcome {
+        let masked = match masked {
+            Ok(masked) => masked,
+            Err(error) => {
+                return Outcome {
+                    result: Err(error),
+                    stages: Vec::new(),
+                    tolerated: Vec::new(),
+                };
+            }
+        };
+        let sample = masked.sample();
         let context = DeviceContext {
             site: device.site.clone(),
             device: device.name.clone(),
@@ -141,44 +180,31 @@ impl Worker {
         };
         let mut stages = Vec::with_capacity(self.steps.len());
         let mut tolerated = Vec::new();
-        let is_daemon = self.back_offs.is_some();
-        let contract = Arc::clone(&self.pipeline.contract);
-        let failed = |stage: &str, failure, stages, tolerated| {
-            let failure = if is_daemon {
-                shown(&contract, stage, failure)
-            } else {
-                failure
-            };
-            Outcome {
-                result: Err(SampleError::of(stage, failure)),
-                stages,
-                tolerated,
-            }
+        let texts = self.texts.as_ref();
+        let failed = |stage: &str, failure, stages, tolerated| Outcome {
+            result: Err(SampleError::of(stage, failure)),
+            stages,
+            tolerated,
         };
         let is_filter = |step: &&WorkerStep| matches!(step, WorkerStep::Filter(_));
         let takes = |name: &str| match self.steps.iter().find(|step| !is_filter(step)) {
             Some(WorkerStep::Infer(step)) => step.takes(name),
             _ => false,
         };
-        let crossed = Instant::now();
-        let masked = match self.pipeline.boundary.cross(sample, self.rules) {
-            Ok(masked) => masked,
-            Err(failure) => return failed(PRIVACY, failure, stages, tolerated),
-        };
-        if masked.is_some() {
+        if let Some(micros) = masked.micros() {
             stages.push(StageTime {
                 name: PRIVACY.to_owned(),
-                micros: micros(crossed.elapsed()),
+                micros,
             });
         }
-        // From here on, nothing reads the sample as it was taken.
-        let sample = masked.as_ref().unwrap_or(sample);
         if let Some(trace) = &mut state.trace {
             trace.sample = Some(sample.clone());
         }
         let inner = match state.begin(self.begin, sample, takes) {
             Ok(inner) => inner,
-            Err(failure) => return failed(INPUT, failure, stages, tolerated),
+            Err(failure) => {
+                return failed(INPUT, shown(texts, INPUT, failure), stages, tolerated);
+            }
         };
         let sample = inner.as_ref().unwrap_or(sample);
         // Only a policy that fails open may rest, whatever a mode says.
@@ -187,7 +213,7 @@ impl Worker {
         for step in self.steps.iter_mut().filter(takes_part) {
             let started = Instant::now();
             let back_offs = self.back_offs.as_deref();
-            let result = step.run_if(back_offs, &contract, sample, &context, mode, state);
+            let result = step.run_if(back_offs, texts, sample, &context, mode, state);
             stages.push(StageTime {
                 name: step.name().to_owned(),
                 micros: micros(started.elapsed()),
@@ -209,7 +235,9 @@ impl Worker {
         }
         let insight = match state.insight() {
             Ok(insight) => insight,
-            Err(failure) => return failed(OUTPUT, failure, stages, tolerated),
+            Err(failure) => {
+                return failed(OUTPUT, shown(texts, OUTPUT, failure), stages, tolerated);
+            }
         };
         let decision = Decision {
             insight,
@@ -322,28 +350,26 @@ impl WorkerStep {
 
     /// Runs the step, unless it is a paused component. Models are not paused.
     ///
-    /// In a daemon, whose workers have `back_offs`, the message of a failure goes to status, events, log and answers: one that may not
-    /// leave is replaced here, before any of them gets it.
+    /// In a daemon, the message of a failure goes to status, events, log and answers: one that may not leave is replaced here, before any
+    /// of them gets it.
     fn run_if(
         &mut self,
         back_offs: Option<&BackOffs>,
-        contract: &EffectiveContract,
+        texts: Option<&Texts>,
         sample: &Sample,
         context: &DeviceContext,
         mode: &RunMode,
         state: &mut SampleState,
     ) -> Result<(), Failure> {
-        let Some(back_offs) = back_offs else {
-            return self.run(sample, context, mode, state);
+        let is_model = matches!(self, Self::Infer(..));
+        let Some(back_offs) = back_offs.filter(|_| !is_model) else {
+            let result = self.run(sample, context, mode, state);
+            return result.map_err(|failure| shown(texts, self.name(), failure));
         };
         let name = self.name().to_owned();
-        if matches!(self, Self::Infer(..)) {
-            let result = self.run(sample, context, mode, state);
-            return result.map_err(|failure| shown(contract, &name, failure));
-        }
         let permit = back_offs.permit(&name, back_offs.clock().now())?;
         let result = self.run(sample, context, mode, state);
-        let result = result.map_err(|failure| shown(contract, &name, failure));
+        let result = result.map_err(|failure| shown(texts, &name, failure));
         permit.ended(result.as_ref().err(), back_offs.clock().now());
         result
     }
@@ -392,10 +418,9 @@ impl WorkerStep {
 }
 
 /// A failure as it may leave the device: with its message, or without.
-fn shown(contract: &EffectiveContract, stage: &str, failure: Failure) -> Failure {
-    let class = contract.text(&OutputName::Error, stage);
-    if class.is_none_or(|it| it.class.upload == Upload::Yes) {
-        return failure;
+fn shown(texts: Option<&Texts>, stage: &str, failure: Failure) -> Failure {
+    match texts {
+        Some(texts) => texts.failure(stage, failure),
+        None => failure,
     }
-    Failure::new(failure.fault, WITHHELD)
 }

@@ -11,6 +11,7 @@ mod fixture;
 
 use std::sync::Arc;
 
+use hotshoe_egress::WITHHELD;
 use hotshoe_engine::{
     DeviceState, ErrorCode, Fault, Instance, MeasuredMode, ModelRuns, Plan, Severity, ThermalZone,
     Window,
@@ -462,6 +463,80 @@ stage = "measure"
 "#
     );
     fixture.load(&release).unwrap()
+}
+
+/// What the governor of a release with this contract says to a device that is too hot.
+fn plan_within(fixture: &Fixture, contract: &str) -> Plan {
+    let release = format!(
+        r#"generation = 1
+[components.measure]
+file = "{{guests}}/measure.wasm"
+world = "stage"
+[components.governor]
+file = "{{guests}}/governor.wasm"
+world = "governor"
+grants = ["data"]
+[[pipeline]]
+stage = "measure"
+{contract}"#
+    );
+    let pipeline = fixture.load(&release).unwrap().pipeline;
+    pipeline.governor().unwrap().govern(&at(90.5)).unwrap()
+}
+
+#[test]
+fn the_reasons_of_a_governor_leave_as_its_log_lines_do() {
+    const NEVER: &str = "[data-contract.classes.default]\nupload = \"never\"\n";
+    let fixture = Fixture::new();
+    let open = plan_within(&fixture, "");
+    assert_eq!(open.alerts[0].name, "too-hot");
+    let reason = "the hottest thermal zone has 90.5 C";
+    assert_eq!(open.stop.as_deref(), Some(reason));
+
+    let kept = plan_within(&fixture, NEVER);
+    assert_eq!(kept.stop.as_deref(), Some(WITHHELD));
+    assert_eq!(kept.alerts[0].name, "alert-1");
+    assert!(!format!("{kept:?}").contains("thermal"), "{kept:?}");
+    // It decides the same.
+    assert_eq!(
+        (mode_of(&kept), rate_of(&kept)),
+        (mode_of(&open), rate_of(&open))
+    );
+    assert_eq!(kept.alerts[0].severity, Severity::Critical);
+
+    let named = format!(
+        "[data-contract]\noutputs = {{ log = \"plain\" }}\n[data-contract.classes.plain]\nupload = \"yes\"\n{NEVER}"
+    );
+    assert_eq!(plan_within(&fixture, &named), open);
+}
+
+#[test]
+fn why_a_governor_fails_leaves_as_its_errors_do() {
+    let fixture = Fixture::new();
+    let release = |contract: &str| {
+        format!(
+            r#"generation = 1
+[components.measure]
+file = "{{guests}}/measure.wasm"
+world = "stage"
+[components.chief]
+file = "{{guests}}/unruly-governor.wasm"
+world = "governor"
+grants = ["config"]
+config = {{ do = "error" }}
+[[pipeline]]
+stage = "measure"
+{contract}"#
+        )
+    };
+    let failure = |contract: &str| {
+        let pipeline = fixture.load(&release(contract)).unwrap().pipeline;
+        pipeline.governor().unwrap().govern(&state()).unwrap_err()
+    };
+    let open = failure("");
+    assert!(open.message.contains("a governor that gives up"), "{open}");
+    let kept = failure("[data-contract.classes.default]\nupload = \"never\"\n");
+    assert_eq!((kept.fault, kept.message.as_str()), (open.fault, WITHHELD));
 }
 
 #[test]

@@ -107,6 +107,24 @@ fn the_motion_filter_lets_through_what_differs_from_the_last_one_of_its_source()
 }
 
 #[test]
+fn a_filter_sees_masked_pixels_only() {
+    const FRAME: &str = "video/x-raw; format=GRAY8; width=64; height=48";
+    let fixture = Fixture::new();
+    let lines = "grants = [\"config\", \"vision\"]\ninstance = \"per-source\"\n[privacy]\nmasks = [{ source = \"*\", polygon = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]] }]";
+    let mut worker = filtered(&fixture, "motion-filter", lines);
+    let mut halves = |left: u8, right: u8| {
+        let row = [[left; 32], [right; 32]].concat();
+        process_from(&mut worker, "east", FRAME, &row.repeat(48))
+    };
+    let first = halves(0, 100);
+    assert_eq!(stages(&first), ["privacy", "motion-filter", "measure"]);
+    assert!(first.result.is_ok());
+    let still = skipped(halves(250, 100));
+    assert!(still.contains("by 0.0000"), "{still}");
+    assert!(halves(250, 150).result.is_ok());
+}
+
+#[test]
 fn the_motion_filter_lets_something_through_after_so_long() {
     let fixture = Fixture::new();
     let lines = "grants = [\"config\", \"vision\"]\ninstance = \"per-source\"\nconfig = { at-least-every-seconds = \"2\" }";

@@ -21,8 +21,8 @@ pub use definition::{Definition, MAX_ITEMS, MAX_NAME_BYTES, MAX_VALUE_BYTES, MAX
 pub use entry::{End, Entry, EntryKey, JsonText, Writer};
 pub use error::{SharedDataError, StoreError};
 pub use message::{
-    Action, Answer, MAX_REQUEST_BYTES, MAX_REQUEST_TEXT_BYTES, Request, SignedRequest, Summary,
-    read_answer, read_request,
+    Action, Answer, CheckedRequest, MAX_REQUEST_BYTES, MAX_REQUEST_TEXT_BYTES, Request,
+    SignedRequest, Summary, read_answer, read_request,
 };
 pub use replica::{Merged, Replica, View};
 pub use store::{FILE, MAX_FILE_BYTES, SetAside, SharedStore};

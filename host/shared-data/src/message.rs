@@ -65,6 +65,15 @@ pub struct SignedRequest {
     bundles: Vec<String>,
 }
 
+/// A request to this device that was read, and whose signatures were checked if it writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedRequest {
+    /// The request.
+    pub request: Request,
+    /// The names of the trusted keys that signed a write and may write the value, sorted. Empty for a read, and for a write without a signature.
+    pub signers: Vec<String>,
+}
+
 /// A value in the answer to [`Action::List`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -132,7 +141,7 @@ pub fn read_request(
     site: &str,
     device: &str,
     signatures: Signatures<'_>,
-) -> Result<Request, SharedDataError> {
+) -> Result<CheckedRequest, SharedDataError> {
     let signed: SignedRequest = strict_json::parse(bytes, MAX_REQUEST_BYTES).map_err(in_request)?;
     let text = signed.request.as_bytes();
     let request: Request = strict_json::parse(text, MAX_REQUEST_TEXT_BYTES).map_err(in_request)?;
@@ -141,7 +150,8 @@ pub fn read_request(
         return Err(SharedDataError::OtherDevice { site, device });
     }
     let Action::Exchange { name, state } = &request.shared_data else {
-        return Ok(request);
+        let signers = Vec::new();
+        return Ok(CheckedRequest { request, signers });
     };
     if !state.is_valid() {
         let name = name.clone();
@@ -158,14 +168,18 @@ pub fn read_request(
         return Err(in_request(JsonError::TooLarge { size, limit }).into());
     }
     let signers = signed_by(bundles, text, trust)?;
-    let allowed = signers.iter().any(|key| key.may_write_shared(name));
-    match signers.first() {
-        Some(other) if !allowed => Err(SharedDataError::WriterNotAllowed {
+    let (allowed, others): (Vec<_>, Vec<_>) = signers
+        .into_iter()
+        .partition(|key| key.may_write_shared(name));
+    if let (true, Some(other)) = (allowed.is_empty(), others.first()) {
+        return Err(SharedDataError::WriterNotAllowed {
             key: other.name().to_owned(),
             name: name.clone(),
-        }),
-        _ => Ok(request),
+        });
     }
+    let mut signers: Vec<String> = allowed.iter().map(|key| key.name().to_owned()).collect();
+    signers.sort();
+    Ok(CheckedRequest { request, signers })
 }
 
 /// Reads a device's answer.

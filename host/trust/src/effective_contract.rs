@@ -7,7 +7,7 @@ use crate::{
     data_bounds::DataBounds,
     data_class::{DataClass, Upload},
     data_contract::{DEFAULT_CLASS, DataContractError, OutputName, RecordKind},
-    release::{Component, Grant, Release, Step},
+    release::{Component, Grant, Release, Step, World},
 };
 
 /// Stages of samples that are not valid for the first step, and of tensors that are no valid result: their errors quote both.
@@ -48,6 +48,8 @@ enum Reads {
     PicturesAndInsights,
     /// Policies.
     Insights,
+    /// Governors: figures of the device, and what their grants let them read. No sample, and nothing that is made of one.
+    Device,
 }
 
 /// The class of every output of a release on a device.
@@ -83,10 +85,13 @@ impl EffectiveContract {
             }
             Step::Policy { component, .. } => (component.clone(), Reads::Insights),
         });
+        let components = release.into_iter().flat_map(|it| &it.components);
+        let governors = components.filter(|(_, spec)| spec.world == World::Governor);
+        let governors = governors.map(|(name, _)| (name.clone(), Reads::Device));
         Self {
             classes,
             outputs: contract.outputs,
-            reads: own.into_iter().chain(reads).collect(),
+            reads: own.into_iter().chain(governors).chain(reads).collect(),
         }
     }
 
@@ -143,8 +148,8 @@ impl EffectiveContract {
         self.of_output(&OutputName::Recording).join(&read)
     }
 
-    /// The class of errors, log lines or metrics of a component or model of the pipeline, and of its ends `input` and `output`. `None` for
-    /// another name: the host's other parts say nothing about data.
+    /// The class of errors, log lines or metrics of a component or model of the pipeline, of its ends `input` and `output`, and of a
+    /// governor. `None` for another name: the host's other parts say nothing about data.
     pub fn text(&self, output: &OutputName, stage: &str) -> Option<NamedClass> {
         let reads = *self.reads.get(stage)?;
         let named = self.named(output);
@@ -155,7 +160,15 @@ impl EffectiveContract {
             Reads::Insights => named
                 .unwrap_or_else(|| self.class(DEFAULT_CLASS))
                 .join(&self.insight()),
+            Reads::Device => named.unwrap_or_else(|| self.class(DEFAULT_CLASS)),
         })
+    }
+
+    /// The class of what a runtime says about the tensors of a model, which a step or a component may run.
+    pub fn model_text(&self, model: &str) -> NamedClass {
+        let of_components = || self.picture().join(&self.insight());
+        self.text(&OutputName::Error, model)
+            .unwrap_or_else(of_components)
     }
 
     /// Refuses a component that could pass on what may not leave as it is, where the host cannot see it: to a host, or in a folder.
@@ -172,6 +185,7 @@ impl EffectiveContract {
                 Reads::Pictures => self.picture(),
                 Reads::PicturesAndInsights => self.picture().join(&self.insight()),
                 Reads::Insights => self.insight(),
+                Reads::Device => self.class(DEFAULT_CLASS),
             };
             if read.class.upload != Upload::Yes {
                 return Err(DataContractError::WayOut {

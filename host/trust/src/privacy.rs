@@ -1,8 +1,8 @@
 //! What is burned into the pixels of a sample before anything sees it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use globset::{Glob, GlobMatcher};
+use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
 /// Most masks of a `[privacy]` table.
@@ -13,6 +13,9 @@ pub const MIN_CORNERS: usize = 3;
 pub const MAX_CORNERS: usize = 64;
 /// Longest glob of a source, in bytes.
 pub const MAX_SOURCE_BYTES: usize = 256;
+
+/// The glob of every source.
+const EVERY: &str = "*";
 
 /// `[privacy]` of a release, or of a device: what is burned into the pixels of every sample of a source before a component, a model, a
 /// recording or a shadow sees it. Masks of both apply.
@@ -88,6 +91,9 @@ pub enum PrivacyError {
         /// What was found.
         source_glob: String,
     },
+    /// The sources are globs, and too complex together.
+    #[error("the sources of [privacy] are too complex together; write shorter globs, or fewer")]
+    Sources,
 }
 
 impl Privacy {
@@ -135,6 +141,9 @@ impl Privacy {
                 return Err(PrivacyError::Corner { number, x, y });
             }
         }
+        if glob_set(self).is_none() {
+            return Err(PrivacyError::Sources);
+        }
         Ok(())
     }
 }
@@ -148,70 +157,92 @@ pub struct PrivacyArea {
     pub is_blurred: bool,
 }
 
-/// The masks of several tables, by source.
+/// The masks of several tables, by source. All globs of a table are compiled once, as one set.
 #[derive(Debug, Clone, Default)]
 pub struct PrivacyRules {
-    areas: Vec<(Sources, PrivacyArea)>,
+    globs: Vec<GlobSet>,
+    areas: Vec<Rule>,
 }
 
 #[derive(Debug, Clone)]
-enum Sources {
-    Every,
-    Of(GlobMatcher),
+struct Rule {
+    /// The glob.
+    source: String,
+    /// Its table, and its place in the set of that table. `None` for every source.
+    glob: Option<(usize, usize)>,
+    area: PrivacyArea,
 }
 
 impl PrivacyRules {
     /// The rules of all `tables` together.
     pub fn of<'p>(tables: impl IntoIterator<Item = &'p Privacy>) -> Self {
-        let mut areas = Vec::new();
-        for table in tables {
-            for mask in &table.masks {
-                let area = PrivacyArea {
-                    polygon: mask.polygon.clone(),
-                    is_blurred: table.blur == PrivacyBlur::Masks,
-                };
-                // A glob that cannot be read, which `check` refuses, masks too much rather than too little.
-                let sources = Glob::new(&mask.source)
-                    .map_or(Sources::Every, |glob| Sources::Of(glob.compile_matcher()));
-                areas.push((sources, area));
-            }
+        let mut rules = Self::default();
+        for (number, table) in tables.into_iter().enumerate() {
+            // Globs that cannot be read, which `check` refuses, mask too much rather than too little.
+            let (globs, places) = glob_set(table).unwrap_or_default();
+            rules.globs.push(globs);
+            rules.areas.extend(table.masks.iter().map(|mask| {
+                let place = places.get(mask.source.as_str());
+                Rule {
+                    source: place.map_or(EVERY, |_| mask.source.as_str()).to_owned(),
+                    glob: place.map(|place| (number, *place)),
+                    area: PrivacyArea {
+                        polygon: mask.polygon.clone(),
+                        is_blurred: table.blur == PrivacyBlur::Masks,
+                    },
+                }
+            }));
             if table.blur == PrivacyBlur::All {
-                let whole = PrivacyArea {
-                    polygon: vec![[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]],
-                    is_blurred: true,
-                };
-                areas.push((Sources::Every, whole));
+                rules.areas.push(Rule {
+                    source: EVERY.to_owned(),
+                    glob: None,
+                    area: PrivacyArea {
+                        polygon: vec![[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]],
+                        is_blurred: true,
+                    },
+                });
             }
         }
-        Self { areas }
+        rules
     }
 
     /// What is replaced in the pictures of a source. Nothing, if no rule applies to it.
-    pub fn areas<'r>(&'r self, source: &'r str) -> impl Iterator<Item = &'r PrivacyArea> {
+    pub fn areas<'r>(&'r self, source: &str) -> impl Iterator<Item = &'r PrivacyArea> {
         self.numbered_areas(source).map(|(_, area)| area)
     }
 
     /// As [`Self::areas`], each with its place in [`Self::sources`].
     pub fn numbered_areas<'r>(
         &'r self,
-        source: &'r str,
-    ) -> impl Iterator<Item = (usize, &'r PrivacyArea)> {
-        let applies = |sources: &Sources| match sources {
-            Sources::Every => true,
-            Sources::Of(glob) => ends(source).any(|end| glob.is_match(end)),
-        };
+        source: &str,
+    ) -> impl Iterator<Item = (usize, &'r PrivacyArea)> + use<'r> {
+        let mut matched = BTreeSet::new();
+        for (number, globs) in self.globs.iter().enumerate() {
+            for end in ends(source).filter(|_| !globs.is_empty()) {
+                matched.extend(globs.matches(end).into_iter().map(|place| (number, place)));
+            }
+        }
         let areas = self.areas.iter().enumerate();
-        areas
-            .filter_map(move |(number, (sources, area))| applies(sources).then_some((number, area)))
+        areas.filter_map(move |(number, rule)| {
+            let applies = rule.glob.is_none_or(|glob| matched.contains(&glob));
+            applies.then_some((number, &rule.area))
+        })
     }
 
     /// The glob of each area.
     pub fn sources(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.areas.iter().map(|(sources, _)| match sources {
-            Sources::Every => "*",
-            Sources::Of(glob) => glob.glob().glob(),
-        })
+        self.areas.iter().map(|rule| rule.source.as_str())
     }
+}
+
+/// The globs of a table as one set, and the place of each in it. Masks with the same glob share one. `None` if one cannot be read.
+fn glob_set(table: &Privacy) -> Option<(GlobSet, BTreeMap<&str, usize>)> {
+    let (mut globs, mut places) = (GlobSetBuilder::new(), BTreeMap::new());
+    for source in table.sources() {
+        globs.add(Glob::new(source).ok()?);
+        places.insert(source, places.len());
+    }
+    Some((globs.build().ok()?, places))
 }
 
 /// A source, and what of it is after each `/`.

@@ -92,6 +92,10 @@ pub struct NewTrust {
     pub text: String,
     /// The floors that it sets, by release name.
     pub resets: BTreeMap<String, u64>,
+    /// The names of the keys of the current version that approved it, sorted.
+    pub signers: Vec<String>,
+    /// The names of its own keys that signed it, sorted.
+    pub new_signers: Vec<String>,
 }
 
 /// Too few keys of a `trust.toml` signed an update.
@@ -165,7 +169,7 @@ impl RotationError {
 /// The text is parsed only when the current keys have signed it.
 pub fn rotate(current: &TrustRoot, update: &TrustUpdate) -> Result<NewTrust, RotationError> {
     update.check_size()?;
-    check_threshold(current, update).map_err(RotationError::TooFewOldSignatures)?;
+    let signers = check_threshold(current, update).map_err(RotationError::TooFewOldSignatures)?;
     let root = TrustRoot::parse(&update.trust).map_err(RotationError::Trust)?;
     if current.version().checked_add(1) != Some(root.version()) {
         return Err(RotationError::NotTheNextVersion {
@@ -173,16 +177,18 @@ pub fn rotate(current: &TrustRoot, update: &TrustUpdate) -> Result<NewTrust, Rot
             found: root.version(),
         });
     }
-    check_threshold(&root, update).map_err(RotationError::TooFewNewSignatures)?;
+    let new_signers = check_threshold(&root, update).map_err(RotationError::TooFewNewSignatures)?;
     Ok(NewTrust {
         text: update.trust.clone(),
         resets: root.resets().clone(),
         root,
+        signers,
+        new_signers,
     })
 }
 
-/// Checks that enough keys of `root` that may change it signed the update.
-fn check_threshold(root: &TrustRoot, update: &TrustUpdate) -> Result<(), BelowThreshold> {
+/// Checks that enough keys of `root` that may change it signed the update, and returns their names.
+fn check_threshold(root: &TrustRoot, update: &TrustUpdate) -> Result<Vec<String>, BelowThreshold> {
     let signers = Signers::of(&update.bundles, update.trust.as_bytes(), root);
     let (rotating, others): (Vec<_>, Vec<&TrustedKey>) = signers
         .good
@@ -190,7 +196,7 @@ fn check_threshold(root: &TrustRoot, update: &TrustUpdate) -> Result<(), BelowTh
         .map(|(key, _)| key)
         .partition(|key| key.rotates());
     if rotating.len() >= root.threshold() {
-        return Ok(());
+        return Ok(names(rotating));
     }
     let not_allowed = |key: &&TrustedKey| format!("key `{}` may not change trust.toml", key.name());
     let refused = signers.refused.iter().map(SignerError::to_string);

@@ -100,6 +100,23 @@ fn a_glob_matches_a_source_or_its_end() {
 }
 
 #[test]
+fn masks_with_the_same_glob_share_it_and_keep_their_places() {
+    let table = masks(&["b", "a", "b", "*"], PrivacyBlur::All);
+    table.check().unwrap();
+    let rules = PrivacyRules::of([&table, &table]);
+    let numbers = |source: &str| -> Vec<usize> {
+        let areas = rules.numbered_areas(source);
+        areas.map(|(number, _)| number).collect()
+    };
+    // Each table has four masks and the blur of the whole picture.
+    assert_eq!(numbers("x/b"), [0, 2, 3, 4, 5, 7, 8, 9]);
+    assert_eq!(numbers("a"), [1, 3, 4, 6, 8, 9]);
+    assert_eq!(numbers("c"), [3, 4, 8, 9]);
+    let sources: Vec<&str> = rules.sources().take(5).collect();
+    assert_eq!(sources, ["b", "a", "b", "*", "*"]);
+}
+
+#[test]
 fn the_tables_of_the_release_and_the_device_add_up() {
     let of_release = masks(&["camera-1"], PrivacyBlur::Masks);
     let of_device = masks(&["*"], PrivacyBlur::All);

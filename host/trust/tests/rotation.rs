@@ -58,6 +58,9 @@ fn the_old_keys_and_the_new_ones_agree() {
     assert_eq!((taken.root.version(), taken.root.threshold()), (2, 2));
     assert_eq!(taken.text, next);
     assert!(taken.resets.is_empty());
+    // `kept` is `b` in the current version, and `a` in the new one.
+    assert_eq!(taken.signers, ["a", "b"]);
+    assert_eq!(taken.new_signers, ["a", "b"]);
     for (keys, name) in [
         (vec![], "too_few_old_signatures"),
         (vec![&new], "too_few_old_signatures"),

@@ -52,10 +52,8 @@ fn check(state: SharedValue) {
 
 fuzz_target!(|data: &[u8]| {
     let optional = read_request(data, "lab", "line-4", Signatures::Optional(&ROOT));
-    if let Ok(Request {
-        shared_data: Action::Exchange { state, .. },
-        ..
-    }) = optional
+    if let Ok(checked) = optional
+        && let Action::Exchange { state, .. } = checked.request.shared_data
     {
         let required = read_request(data, "lab", "line-4", Signatures::Required(&ROOT));
         assert!(required.is_err(), "no signer has that key");

@@ -2,7 +2,9 @@
 
 use std::fs;
 
+use hotshoe_tests::until;
 use hotshoe_trust::{SigningKey, TrustUpdate};
+use serde_json::{Value, json};
 
 use super::peer::Objects;
 use super::scene::{Scene, key, quick, trust, wanted};
@@ -77,6 +79,33 @@ fn a_rotation_that_both_versions_signed_revokes_a_key() {
     scene.site.publish(&third);
     scene.daemon.feed_until(settled_on(3));
     assert_eq!(scene.ledger()["trust"]["version"], 2);
+}
+
+#[test]
+fn a_rotation_is_in_the_audit_log_with_the_keys_of_both_versions_that_signed_it() {
+    let scene = scene(&["bob", "carol"], &[("alice", "*"), ("bob", "*")], 1);
+    let workspace = &scene.site.workspace;
+    let text = trust(workspace, 2, 1, &[("bob", "*"), ("carol", "*")], "");
+    rotate(
+        &scene,
+        &update(workspace, text, &["alice", "bob", "carol"]),
+        2,
+    );
+    let config = scene.device.config.display().to_string();
+    let kind = "trust_replaced";
+    let show = [
+        "audit", "show", "--config", &config, "--kind", kind, "--json",
+    ];
+    let records = || -> Vec<Value> { serde_json::from_str(&success(show)).unwrap() };
+    until("the rotation is recorded", || !records().is_empty());
+    let records = records();
+    assert_eq!(records.len(), 1);
+    assert_eq!(
+        records[0]["actor"],
+        json!({"who": "deployer", "keys": ["alice", "bob"]})
+    );
+    assert_eq!(records[0]["details"]["new_signers"], "bob carol");
+    assert_eq!(records[0]["details"]["keys"], "bob carol");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use hotshoe_base::Clock;
 use hotshoe_base::chain;
 use hotshoe_config::{Config, InferenceConfig};
 use hotshoe_engine::{
-    CompileInterrupt, CompileLimits, Engine, EngineOptions, MemoryChoice, PrepareError,
+    CompileInterrupt, CompileLimits, Engine, EngineOptions, KeptBack, MemoryChoice, PrepareError,
     SharedTexts, StateSnapshot,
 };
 use hotshoe_infer::Models;
@@ -171,6 +171,11 @@ impl Loader {
     /// The shared values that components read.
     pub(super) const fn shared_texts(&self) -> &SharedTexts {
         self.engine.shared_texts()
+    }
+
+    /// The counts of what data contracts keep on the device.
+    pub(super) const fn kept_back(&self) -> &KeptBack {
+        self.engine.kept_back()
     }
 
     /// The mode of component memories, with its reason.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hotshoe_audit::{Actor, AuditKind};
 use hotshoe_base::Clock;
 use hotshoe_delivery::FetchWait;
+use hotshoe_egress::Classifier;
 use hotshoe_link::Link;
 use hotshoe_protocol::event::{self, EventCause, KnownKind};
 use hotshoe_protocol::status::{DeployEvent, WaitReason};
@@ -290,13 +291,16 @@ impl Reporter {
         }
     }
 
-    /// Records that the trusted keys were replaced.
+    /// Records that the trusted keys were replaced, and which keys of both versions signed that.
     pub(super) fn trust_replaced(&self, new: &NewTrust) {
         if let Some(audit) = self.audit() {
             let keys = new.root.keys().map(|key| key.name().to_owned());
             let mut entry = audit
                 .entry(AuditKind::TrustReplaced)
-                .by(Actor::Deployer { keys: Vec::new() })
+                .by(Actor::Deployer {
+                    keys: new.signers.clone(),
+                })
+                .with("new_signers", new.new_signers.join(" "))
                 .with("version", new.root.version().to_string())
                 .with("keys", keys.collect::<Vec<_>>().join(" "))
                 .with("digest", Digest::of(new.text.as_bytes()).to_string());
@@ -359,7 +363,7 @@ impl Reporter {
             statement: subject.statement,
             at: wall_time(&self.clock),
         };
-        if let Err(error) = self.link.publish_event(&event) {
+        if let Err(error) = self.link.publish_event(Classifier::host(&event)) {
             tracing::debug!(%error, "cannot publish an event");
         }
     }

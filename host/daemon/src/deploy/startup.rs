@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
 use hotshoe_base::disk::wider_mode;
 use hotshoe_config::{Config, KeepPrevious};
-use hotshoe_engine::{CompileInterrupt, MemoryChoice, SharedTexts};
+use hotshoe_engine::{CompileInterrupt, KeptBack, MemoryChoice, SharedTexts};
 use hotshoe_store::{Cause, Slot, Store, Transition};
 use hotshoe_trust::TrustRoot;
 
@@ -80,6 +80,11 @@ impl StartupState {
     /// The shared values that components read.
     pub fn shared_texts(&self) -> SharedTexts {
         self.loader.shared_texts().clone()
+    }
+
+    /// The counts of what data contracts keep on the device.
+    pub fn kept_back(&self) -> KeptBack {
+        self.loader.kept_back().clone()
     }
 
     /// The version of the trusted keys.

@@ -29,8 +29,8 @@ impl ReplyTo {
             (Self::Query(responder), Ending::Result) => responder.reply(body()),
             (Self::Query(responder), _) => responder.refuse(body()),
             // The error is recorded.
-            (Self::File(file), Ending::Failure) => file.finish(ending, body().bytes()),
-            (Self::File(file), ending) => file.finish(ending, &[]),
+            (Self::File(file), Ending::Failure) => file.finish(ending, Some(&body())),
+            (Self::File(file), ending) => file.finish(ending, None),
             // The client may have stopped waiting.
             (Self::Call(caller), ending) => drop(caller.try_send((ending, body()))),
         }

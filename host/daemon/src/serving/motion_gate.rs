@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
 use hotshoe_engine::Sample;
+use hotshoe_pipeline::MaskedSample;
 use hotshoe_vision::{
     Budget, DecodeLimits, DecodeOptions, RawFrame, SmallGrey, decode_raw, decode_with,
 };
@@ -33,11 +34,11 @@ struct Kept {
 
 impl MotionGate {
     /// Whether the picture of a sample differs from the last one of `feed`, its source or folder, that did. The first one does, and so does what cannot be
-    /// decoded.
-    pub fn moves(&self, feed: &str, sample: &Sample, clock: &Clock) -> bool {
+    /// decoded. What is under a mask does not move.
+    pub fn moves(&self, feed: &str, masked: &MaskedSample<'_>, clock: &Clock) -> bool {
         let until = clock.deadline(MAX_TIME);
         let is_over = || clock.now() >= until;
-        let Some(picture) = small_copy(sample, &Budget::new(MAX_BYTES, &is_over)) else {
+        let Some(picture) = small_copy(masked.sample(), &Budget::new(MAX_BYTES, &is_over)) else {
             return true;
         };
         let seen = clock.now();

@@ -18,7 +18,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use hotshoe_base::Clock;
 use hotshoe_config::MESSAGE_OVERHEAD;
 use hotshoe_egress::{Classifier, HashKeys};
-use hotshoe_engine::Sample;
+use hotshoe_engine::{KeptBack, Sample};
 use hotshoe_link::Link;
 use hotshoe_protocol::event::{KnownKind, Subject};
 use hotshoe_trust::{Device, EffectiveContract};
@@ -29,7 +29,6 @@ use crate::metrics::ModelMeter;
 use crate::outbox::DurableOutputs;
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
-use crate::serving::kept_back::KeptBack;
 use crate::serving::latency::Latency;
 use crate::serving::motion_gate::MotionGate;
 use crate::serving::queue::Queue;
@@ -102,6 +101,7 @@ impl Service {
         published_status: Arc<PublishedStatus>,
         link: Arc<Link>,
         outbox: Option<Arc<DurableOutputs>>,
+        kept_back: KeptBack,
     ) -> Arc<Self> {
         let clock = link.parts().clock().clone();
         let config = running.config();
@@ -148,7 +148,7 @@ impl Service {
             recorder,
             without_release: Classifier::new(no_contract, None, hash_keys.clone()),
             hash_keys,
-            kept_back: KeptBack::default(),
+            kept_back,
             outbox,
             failed_files,
             started: clock.now(),

@@ -12,6 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use hotshoe_base::chain;
 use hotshoe_base::files::read_bytes;
 use hotshoe_base::format::{FileFormat, NewerFormat};
+use hotshoe_egress::Egress;
 use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::WatchStatus;
 use hotshoe_store::replace_file;
@@ -225,14 +226,15 @@ impl FailedFiles {
         }
     }
 
-    /// Records a failed sample. `body` is the JSON of the error.
-    pub(super) fn refused(&self, path: &Path, version: Version, body: &[u8]) {
+    /// Records a failed sample with its error. The record, the status and events show it: it is what may leave the device.
+    pub(super) fn refused(&self, path: &Path, version: Version, error: Option<&Egress>) {
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct ErrorBody {
             fault: String,
             message: String,
         }
+        let body = error.map_or(&[][..], Egress::bytes);
         let error: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
         if error.fault == BACKING_OFF {
             return;

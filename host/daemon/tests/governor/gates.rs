@@ -8,7 +8,9 @@ use hotshoe_daemon::in_force::InForce;
 use hotshoe_daemon::serving::motion_gate::MotionGate;
 use hotshoe_daemon::serving::rate_gate::{MAX_SOURCES, RateGate};
 use hotshoe_engine::Sample;
+use hotshoe_pipeline::Boundary;
 use hotshoe_senses::{Because, Plan, Rate, Rest, SignedMode, SignedModes};
+use hotshoe_trust::{Privacy, PrivacyMask};
 use proptest::prelude::*;
 
 fn rate(every: u32, interval_ms: u32) -> Rate {
@@ -121,14 +123,47 @@ fn frame(source: &str, grey: u8) -> Sample {
 #[test]
 fn only_a_picture_that_differs_from_the_last_one_that_did_moves() {
     let (gate, clock) = (MotionGate::default(), Clock::system());
-    let moves = |source: &str, grey| gate.moves(source, &frame(source, grey), &clock);
+    let boundary = Boundary::of(&Privacy::default(), &Privacy::default());
+    let moves = |source: &str, grey| {
+        let sample = frame(source, grey);
+        gate.moves(source, &boundary.mask(&sample).unwrap(), &clock)
+    };
     // 2% of 255 are 5.1.
     let found = [100, 100, 103, 104, 106, 106].map(|grey| moves("a", grey));
     assert_eq!(found, [true, false, false, false, true, false]);
     assert!(moves("b", 106) && !moves("b", 106));
     let mut text = frame("a", 106);
     text.content_type = "text/plain".to_owned();
+    let text = boundary.mask(&text).unwrap();
     assert!(gate.moves("a", &text, &clock) && gate.moves("a", &text, &clock));
+}
+
+#[test]
+fn what_is_under_a_mask_does_not_move() {
+    let (gate, clock) = (MotionGate::default(), Clock::system());
+    let left = PrivacyMask {
+        source: "a".to_owned(),
+        polygon: vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]],
+    };
+    let device = Privacy {
+        masks: vec![left],
+        ..Privacy::default()
+    };
+    let boundary = Boundary::of(&Privacy::default(), &device);
+    // The left and the right half of a frame.
+    let moves = |source: &str, left: u8, right: u8| {
+        let row = [[left; 32], [right; 32]].concat();
+        let sample = Sample {
+            payload: row.repeat(48).into(),
+            ..frame(source, 0)
+        };
+        gate.moves(source, &boundary.mask(&sample).unwrap(), &clock)
+    };
+    assert!(moves("a", 0, 100));
+    assert!(!moves("a", 250, 100));
+    assert!(moves("a", 250, 150));
+    // Without a mask, the same change moves.
+    assert!(moves("b", 0, 100) && moves("b", 250, 100));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use hotshoe_delivery::DeliveryConfig;
+use hotshoe_egress::Classifier;
 use hotshoe_link::{Link, MAX_STATEMENT_MESSAGE, Notice, OrderError};
 use serde_json::json;
 
@@ -111,7 +112,7 @@ fn devices_are_found_and_take_orders_and_tell() {
     let device = Device::new("camera", &listening(), DeliveryConfig::default());
     let _serving = device
         .link
-        .serve(&[], |_, _| {}, || b"{}".to_vec())
+        .serve(&[], |_, _| {}, || Classifier::host(&json!({})))
         .unwrap();
     let _orders = device
         .link
@@ -143,7 +144,8 @@ fn devices_are_found_and_take_orders_and_tell() {
     let mut number = 0;
     until("an event is heard", || {
         number += 1;
-        device.link.publish_event(&json!({"n": number})).unwrap();
+        let event = Classifier::host(&json!({"n": number}));
+        device.link.publish_event(event).unwrap();
         events
             .next(Duration::from_millis(100))
             .is_some_and(|e| e["n"].is_u64())

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hotshoe_config::{TlsConfig, ZenohConfig, ZenohMode};
 use hotshoe_delivery::{Cancel, DeliveryConfig};
+use hotshoe_egress::Classifier;
 use hotshoe_link::acl::{AclOptions, access_control};
 use hotshoe_link::{Link, LinkError, Notice, Site};
 use hotshoe_tests::Authority;
@@ -140,13 +141,10 @@ fn a_device_writes_its_own_keys_alone() {
     let gate = Link::open(&connect(&router, ours.issue("gate")), SITE, "gate").unwrap();
     until("the camera's own event is heard", || {
         let lie = serde_json::json!({"device": "camera", "lie": true});
-        liar.publish_event(&lie).unwrap();
-        gate.publish_event(&serde_json::json!({"device": "gate"}))
-            .unwrap();
-        device
-            .link
-            .publish_event(&serde_json::json!({"device": "camera"}))
-            .unwrap();
+        liar.publish_event(Classifier::host(&lie)).unwrap();
+        let own = |device: &str| Classifier::host(&serde_json::json!({"device": device}));
+        gate.publish_event(own("gate")).unwrap();
+        device.link.publish_event(own("camera")).unwrap();
         let mut seen = Vec::new();
         while let Some(event) = events.next(Duration::from_millis(200)) {
             assert!(event.get("lie").is_none(), "a gate wrote the camera's key");

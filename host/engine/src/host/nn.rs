@@ -209,7 +209,9 @@ impl State {
     fn failed<T>(&mut self, code: errors::ErrorCode, message: impl Into<String>) -> NnResult<T> {
         // Cut: it exists as long as the component holds the error, and may have a name that the component chose.
         let message = clip(message.into());
-        tracing::debug!(?code, message, "wasi:nn");
+        if !self.services.keeps_log() {
+            tracing::debug!(?code, message, "wasi:nn");
+        }
         Ok(Err(self.table.push(NnError { code, message })?))
     }
 

@@ -19,6 +19,7 @@ use super::{State, error, wasi};
 use crate::assets::ComponentAssets;
 use crate::fault::{ErrorCode as FaultCode, Failure, Fault};
 use crate::insight::{Action, MAX_CONTENT_TYPE_BYTES};
+use crate::kept_back::KeptBack;
 use crate::limits::Wear;
 use crate::message::{clip, listed};
 use crate::prepare_error::PrepareError;
@@ -54,6 +55,7 @@ pub(crate) struct Services {
     kept_log: Option<String>,
     /// The class of its metrics, if they stay on the device.
     kept_metrics: Option<String>,
+    kept_back: KeptBack,
 }
 
 impl Services {
@@ -80,12 +82,14 @@ impl Services {
             message_bytes: allowed.message_bytes,
             kept_log: None,
             kept_metrics: None,
+            kept_back: KeptBack::default(),
         })
     }
 
     /// Keeps its log lines and metrics on the device where this contract says so. Their texts and names are its own, so that only what
-    /// leaves as it is leaves at all.
-    pub(crate) fn within(mut self, contract: &EffectiveContract) -> Self {
+    /// leaves as it is leaves at all. What stays is counted.
+    pub(crate) fn within(mut self, contract: &EffectiveContract, kept_back: &KeptBack) -> Self {
+        self.kept_back = kept_back.clone();
         let kept = |output: OutputName| {
             let class = contract.text(&output, &self.component);
             let class = class.filter(|it| it.class.upload != Upload::Yes)?;
@@ -261,7 +265,7 @@ impl Services {
         let component = self.component.as_str();
         if let Some(class) = &self.kept_log {
             self.log_lines_dropped.fetch_add(1, Ordering::Relaxed);
-            count_refused(class, OutputName::Log);
+            self.kept_back.count(class, &OutputName::Log.to_string());
             return;
         }
         let (allowed, suppressed) = self.log.lock().take(Instant::now());
@@ -283,6 +287,11 @@ impl Services {
             log::Level::Warn => tracing::warn!(target: "component", component, "{message}"),
             log::Level::Error => tracing::error!(target: "component", component, "{message}"),
         }
+    }
+
+    /// Whether texts with its data must not get into the log.
+    pub(crate) const fn keeps_log(&self) -> bool {
+        self.kept_log.is_some()
     }
 
     pub(crate) fn log_lines_dropped(&self) -> u64 {
@@ -320,12 +329,6 @@ impl log::Host for State {
     }
 }
 
-/// Counts what the data contract keeps on the device.
-fn count_refused(class: &str, output: OutputName) {
-    ::metrics::counter!("hotshoe_egress_refused_total", "class" => class.to_owned(), "output" => output.to_string())
-        .increment(1);
-}
-
 /// Metrics that a component has used.
 #[derive(Default)]
 struct MetricNames(BTreeSet<String>);
@@ -347,7 +350,8 @@ impl MetricNames {
 impl State {
     fn metric(&self, name: &str) -> Option<(String, String)> {
         if let Some(class) = &self.services.kept_metrics {
-            count_refused(class, OutputName::Metrics);
+            let output = OutputName::Metrics.to_string();
+            self.services.kept_back.count(class, &output);
             return None;
         }
         let component = self.services.component.clone();

@@ -165,10 +165,10 @@ impl Model {
         };
         match self.run_alone(&session, inputs, deadline) {
             Ok(outputs) => {
-                let cause = chain(error);
                 let (from, to) = (backend, this.backend);
-                tracing::warn!(digest = %self.digest, %from, %to, cause, "backend failed; the standby serves");
-                self.switch(this, session, SwitchReason::Failed(cause));
+                // The cause may quote elements of the tensors: the status has it, where it may leave.
+                tracing::warn!(digest = %self.digest, %from, %to, "backend failed; the standby serves");
+                self.switch(this, session, SwitchReason::Failed(chain(error)));
                 Some((to, outputs))
             }
             Err(other) if other.is_own_fault() => {

@@ -97,6 +97,7 @@ impl Pipeline {
                 if switch.reason == SwitchReason::Avoided {
                     continue;
                 }
+                let switch = self.texts.switch(name, switch);
                 let which = (name.clone(), variant.to_owned());
                 let known = reasons.get(&which);
                 if known.is_none_or(|reason| reason.text != switch_text(&switch)) {

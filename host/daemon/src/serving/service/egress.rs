@@ -30,9 +30,10 @@ impl Service {
         }
     }
 
-    /// Counts an output that stays on the device. The first one of each class and output is an event.
+    /// Counts an output that stays on the device. The first one of each class and output is an event. Log lines, metrics and texts of errors
+    /// are counted where they are dropped, and are no events: nothing was sent.
     pub(super) fn kept_back(&self, refused: &Refused) {
-        if !self.kept_back.count(refused) {
+        if !self.kept_back.count(refused.class(), refused.output()) {
             return;
         }
         let cause = EventCause::new(refused.name(), refused.to_string());

@@ -1,9 +1,9 @@
 //! The samples that recordings get, and the requests of their receivers.
 
 use hotshoe_egress::Egress;
-use hotshoe_pipeline::{Outcome, RunMode, Worker};
+use hotshoe_pipeline::{MaskedSample, Outcome, RunMode, SampleError, Worker};
 
-use super::{Job, Service};
+use super::Service;
 use crate::serving::ServingRelease;
 
 impl Service {
@@ -11,14 +11,14 @@ impl Service {
     pub(super) fn run_pipeline(
         &self,
         worker: &mut Worker,
-        job: &Job,
+        masked: Result<MaskedSample<'_>, SampleError>,
         served: &ServingRelease,
         mode: &RunMode,
     ) -> Outcome {
         if !self.recorder.is_active() {
-            return worker.process(&job.sample, &self.identity, mode);
+            return worker.process_masked(masked, &self.identity, mode);
         }
-        let (outcome, seen) = worker.observe(&job.sample, &self.identity, mode);
+        let (outcome, seen) = worker.observe_masked(masked, &self.identity, mode);
         let decision = outcome.result.as_ref().ok();
         let classifier = served.classifier(&self.hash_keys);
         let release = served.release().digest();

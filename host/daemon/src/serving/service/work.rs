@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use hotshoe_base::micros;
 use hotshoe_engine::Fault;
-use hotshoe_pipeline::{StageTime, Worker};
+use hotshoe_pipeline::{MaskedSample, StageTime, Worker};
 use hotshoe_trust::InstanceMode;
 
 use super::{Job, Service};
@@ -62,7 +62,7 @@ impl Service {
     fn run(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
         // As the release, it stays the same to the end of the sample.
         let in_force = self.in_force.load_full();
-        if self.skips(job, served, &in_force) {
+        if self.rests(job, served, &in_force) {
             return;
         }
         if worker
@@ -74,9 +74,16 @@ impl Service {
         }
         let ready = worker.get_or_insert_with(|| served.worker());
         let started = self.clock.now();
+        // From here on, nothing sees the sample as it was taken.
+        let masked = served.pipeline().mask(&job.sample);
+        if let Ok(masked) = &masked
+            && self.is_still(job, masked, served, &in_force)
+        {
+            return;
+        }
         let mode = in_force.mode.as_deref();
         let mode = served.pipeline().run_mode(mode, in_force.skip_variants);
-        let outcome = self.run_pipeline(ready, job, served, &mode);
+        let outcome = self.run_pipeline(ready, masked, served, &mode);
         let time = micros(self.clock.elapsed(started));
         // A release proves nothing by the samples that it leaves out.
         let ended = outcome.result.as_ref().err().map(|error| error.fault);
@@ -92,20 +99,29 @@ impl Service {
         self.finish(job, served, outcome, &mode, is_full);
     }
 
-    /// Ends a sample that the plan in force leaves out by now: the rest began while it was queued, or nothing moves in it.
-    fn skips(&self, job: &Job, served: &ServingRelease, in_force: &InForce) -> bool {
-        let (reason, message) = if let Some(message) = in_force.rest_message(self.clock.now()) {
-            (SkipReason::Rest, message)
-        } else if in_force.rate.on_motion
-            && !self.motion_gate.moves(job.feed(), &job.sample, &self.clock)
-        {
-            let why = in_force.rate_reason();
-            let message = format!("it does not differ from the picture before it: {why}");
-            (SkipReason::Motion, message)
-        } else {
+    /// Ends a sample if the device rests: the rest began while it was queued.
+    fn rests(&self, job: &Job, served: &ServingRelease, in_force: &InForce) -> bool {
+        let Some(message) = in_force.rest_message(self.clock.now()) else {
             return false;
         };
-        self.skip(job, Some(served), reason, SERVICE, &message);
+        self.skip(job, Some(served), SkipReason::Rest, SERVICE, &message);
+        true
+    }
+
+    /// Ends a sample in which nothing moves, if the rate in force leaves those out.
+    fn is_still(
+        &self,
+        job: &Job,
+        masked: &MaskedSample<'_>,
+        served: &ServingRelease,
+        in_force: &InForce,
+    ) -> bool {
+        if !in_force.rate.on_motion || self.motion_gate.moves(job.feed(), masked, &self.clock) {
+            return false;
+        }
+        let why = in_force.rate_reason();
+        let message = format!("it does not differ from the picture before it: {why}");
+        self.skip(job, Some(served), SkipReason::Motion, SERVICE, &message);
         true
     }
 

@@ -1,21 +1,21 @@
 //! How much the data contract keeps on the device, by class and output.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use hotshoe_egress::Refused;
 use parking_lot::Mutex;
 
 /// Most pairs of a class and an output that are counted. A release has fewer; only many releases in one run of the daemon reach it.
 const MAX_PAIRS: usize = 1_024;
 
-/// Counts of the outputs that the data contract kept on the device since the start.
-#[derive(Debug, Default)]
-pub struct KeptBack(Mutex<BTreeMap<(String, String), u64>>);
+/// Counts of what the data contract kept on the device since the start, by any part. Clones share the counts.
+#[derive(Debug, Clone, Default)]
+pub struct KeptBack(Arc<Mutex<BTreeMap<(String, String), u64>>>);
 
 impl KeptBack {
-    /// Counts an output. True for the first one of its class and output.
-    pub fn count(&self, refused: &Refused) -> bool {
-        let (class, output) = (refused.class().to_owned(), refused.output().to_owned());
+    /// Counts an output of a class. True for the first one of both.
+    pub fn count(&self, class: &str, output: &str) -> bool {
+        let (class, output) = (class.to_owned(), output.to_owned());
         metrics::counter!("hotshoe_egress_refused_total", "class" => class.clone(), "output" => output.clone())
             .increment(1);
         let mut counts = self.0.lock();
