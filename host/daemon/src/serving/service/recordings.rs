@@ -16,7 +16,7 @@ impl Service {
         served: &ServingRelease,
         mode: &RunMode,
     ) -> Outcome {
-        let is_viewed = self.may_view(served) && self.output_tap.wants_picture();
+        let is_viewed = self.output_tap.wants_picture() && self.may_view(served);
         if !self.recorder.is_active() && !is_viewed {
             return worker.process(&job.sample, &self.identity, mode);
         }
