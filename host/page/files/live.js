@@ -124,7 +124,7 @@ export function live() {
     if (kind === "missed") missed += value;
     else if (kind === "picture") return picture(value);
     else if (paused) waiting += 1;
-    else outputs = [{ kind, value, key: crypto.randomUUID?.() ?? String(Math.random()) }, ...outputs].slice(0, SHOWN);
+    else outputs = [{ kind, value }, ...outputs].slice(0, SHOWN);
     renderOutputs();
   }
 

@@ -97,4 +97,43 @@ mod tests {
             assert!(!text.contains(" onclick="), "{name}");
         }
     }
+
+    /// The relative luminance of `#rrggbb`, as WCAG 2 defines it.
+    fn luminance(colour: &str) -> f64 {
+        let channel = |at: usize| {
+            let value = f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0;
+            if value <= 0.03928 {
+                value / 12.92
+            } else {
+                ((value + 0.055) / 1.055).powf(2.4)
+            }
+        };
+        0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+    }
+
+    #[test]
+    fn text_has_the_contrast_of_wcag_aa_in_light_and_in_dark() {
+        let css = FILES.get_file("page.css").unwrap().contents_utf8().unwrap();
+        let themes: Vec<&str> = css.split(":root {").skip(1).collect();
+        assert_eq!(themes.len(), 2);
+        for theme in themes {
+            let colour = |name: &str| {
+                let (_, rest) = theme.split_once(&format!("--{name}: ")).unwrap();
+                luminance(rest.split(';').next().unwrap())
+            };
+            let contrast = |a: &str, b: &str| {
+                let (a, b) = (colour(a), colour(b));
+                (a.max(b) + 0.05) / (a.min(b) + 0.05)
+            };
+            for text in ["text", "muted", "accent", "good", "warning", "bad"] {
+                for behind in ["background", "panel"] {
+                    let found = contrast(text, behind);
+                    assert!(found >= 4.5, "{text} on {behind}: {found}");
+                }
+            }
+            assert!(contrast("on-accent", "accent") >= 4.5);
+            // Borders of controls and lines of charts.
+            assert!(contrast("line", "background") >= 3.0);
+        }
+    }
 }

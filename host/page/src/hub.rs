@@ -154,7 +154,8 @@ impl Hub {
     }
 
     fn show_picture(&self, id: &str, content_type: &str, bytes: &[u8]) {
-        let shown = PICTURE_TYPES.iter().find(|it| **it == content_type);
+        let mut shown = PICTURE_TYPES.into_iter();
+        let shown = shown.find(|it| *it == content_type);
         let Some(content_type) = shown.filter(|_| bytes.len() <= MAX_PICTURE_BYTES) else {
             return;
         };

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_order_is_refused() {
+    fn a_body_that_is_not_an_order_is_refused() {
         for body in [
             "",
             "{}",

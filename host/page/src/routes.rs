@@ -38,7 +38,7 @@ pub(crate) struct Page {
     pub(crate) history: Option<Arc<Mutex<History>>>,
     /// The data folder.
     pub(crate) data: PathBuf,
-    /// Whether requests have a token, without which nobody may give orders.
+    /// Whether requests have a token, which orders need.
     pub(crate) has_token: Arc<AtomicBool>,
 }
 

@@ -18,7 +18,7 @@ pub enum OutputKind {
     Picture,
 }
 
-/// An output of a sample, with its class: what the data contract keeps on the device is none.
+/// An output of a sample. What the data contract keeps on the device does not become one.
 #[derive(Debug, Clone, Copy)]
 pub struct Output<'a> {
     /// What it is.

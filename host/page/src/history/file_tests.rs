@@ -138,7 +138,7 @@ fn a_file_of_a_newer_version_is_left_as_it_is() {
 }
 
 #[test]
-fn a_file_that_is_no_history_is_replaced() {
+fn a_file_of_something_else_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history");
     for other in [b"something else".to_vec(), vec![7; FILE_BYTES + 1]] {
