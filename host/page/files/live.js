@@ -12,6 +12,8 @@ export function live() {
   let outputs = [];
   let waiting = 0;
   let missed = 0;
+  // What the device left out: when this page was opened, and now.
+  let leftOut = null;
   let paused = false;
   let before = null;
   let rates = new Map();
@@ -39,7 +41,7 @@ export function live() {
 
   function status({ status: now, left_out }) {
     measure(now);
-    missed = Math.max(missed, left_out);
+    leftOut = [leftOut?.[0] ?? left_out, left_out];
     renderPipeline(now);
     renderSummary(now);
     renderModels(now);
@@ -144,7 +146,8 @@ export function live() {
   function renderOutputs() {
     const texts = [];
     if (paused) texts.push(`${waiting} since the pause`);
-    if (missed) texts.push(`${missed} not shown`);
+    const hidden = missed + (leftOut ? Math.max(0, leftOut[1] - leftOut[0]) : 0);
+    if (hidden) texts.push(`${hidden} not shown`);
     note.textContent = texts.join(", ");
     shown.replaceChildren(...(outputs.length ? outputs.map(card) : [el("p", { class: "muted" }, "Nothing has left the device since this page was opened.")]));
   }

@@ -39,7 +39,7 @@ export function releases(onSteps) {
       order("Roll back", "api/rollback", left && (trial || back) ? left : null, answer.may_order, [
         `The device leaves `, said(name(left), 120), back ? [" and serves ", said(name(back), 120)] : " and serves nothing", "."]),
       order("Activate", "api/activate", staged, answer.may_order, ["The device tries ", said(name(staged), 120), "."]),
-      answer.may_order ? null : el("p", { class: "muted" }, "Orders need a token: set page.token-file."));
+      ...(answer.may_order ? [] : [el("p", { class: "muted" }, "Orders need a token: set page.token-file.")]));
     const options = there.map(([place, slot]) => ({ value: slot.release, text: `${place}: ${name(slot)}` }));
     const key = JSON.stringify(options);
     if (key === shown) return;

@@ -86,7 +86,8 @@ export async function follow(onEvent, onState) {
         pause = FIRST_PAUSE_MS;
         let value;
         try { value = JSON.parse(data); } catch { return; }
-        onEvent(name, value);
+        // An error of a view is not one of the connection.
+        try { onEvent(name, value); } catch (error) { console.error(error); }
       });
       for (;;) {
         const { done, value } = await reader.read();

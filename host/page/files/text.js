@@ -25,7 +25,7 @@ export function el(name, attributes = {}, ...children) {
     else if (value === true) node.setAttribute(key, "");
     else if (value !== false && value !== null && value !== undefined) node.setAttribute(key, value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 
@@ -42,5 +42,6 @@ export function number(value, digits = 1) {
 }
 
 export function ms(micros) {
-  return micros === null || micros === undefined ? "\u2013" : `${number(micros / 1000, micros < 10000 ? 2 : 1)} ms`;
+  if (micros === null || micros === undefined) return "\u2013";
+  return micros < 1000 ? `${number(micros, 0)} \u00b5s` : `${number(micros / 1000, micros < 10000 ? 2 : 1)} ms`;
 }
