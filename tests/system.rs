@@ -34,6 +34,8 @@ mod crash;
 mod delivery;
 #[path = "system/dev.rs"]
 mod dev;
+#[path = "system/device_page.rs"]
+mod device_page;
 #[path = "system/dice.rs"]
 mod dice;
 #[path = "system/doctor.rs"]

@@ -82,6 +82,7 @@ fn the_table_of_formats_has_what_the_code_writes_and_reads() {
         ("backends.json", "pipeline/src/choice/remembered.rs"),
         ("watched.json", "daemon/src/watched/failed_files.rs"),
         ("shared-data.json", "shared-data/src/store.rs"),
+        ("page-history", "page/src/history/file.rs"),
         ("aot/*.code", "engine/src/cache.rs"),
         ("registry.json", "delivery/src/registry/record.rs"),
         ("recording.json", "store/src/recording.rs"),

@@ -50,17 +50,22 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
     assert_eq!(users_of("ort"), ["hotshoe-infer"]);
     assert_eq!(users_of("zenoh"), ["hotshoe-link"]);
     assert_eq!(users_of("rumqttc-v5-next"), ["hotshoe-mqtt"]);
-    assert_eq!(users_of("axum"), ["hotshoe-oip"]);
+    assert_eq!(users_of("axum"), ["hotshoe-oip", "hotshoe-page"]);
     assert_eq!(users_of("tonic"), ["hotshoe-oip"]);
     assert_eq!(
         users_of("hotshoe-http"),
-        ["hotshoe-config", "hotshoe-daemon", "hotshoe-oip"]
+        [
+            "hotshoe-config",
+            "hotshoe-daemon",
+            "hotshoe-oip",
+            "hotshoe-page"
+        ]
     );
     assert_eq!(users_of("hotshoe-sdk"), Vec::<String>::new());
 }
 
 /// The host's crates from bottom to top: each may use those above it in this list, and no others.
-const LAYERS: [&str; 28] = [
+const LAYERS: [&str; 29] = [
     "hotshoe-base",
     "hotshoe-http",
     "hotshoe-trust",
@@ -82,6 +87,7 @@ const LAYERS: [&str; 28] = [
     "hotshoe-mqtt",
     "hotshoe-daemon",
     "hotshoe-oip",
+    "hotshoe-page",
     "hotshoe-devkit",
     "hotshoe-author",
     "hotshoe-release",
@@ -214,7 +220,8 @@ fn every_door_stands_on_the_front() {
         files_with(&["impl Handler for"]),
         [
             "host/daemon/src/metrics/endpoint.rs",
-            "host/oip/src/server.rs"
+            "host/oip/src/server.rs",
+            "host/page/src/server.rs"
         ]
     );
 }

@@ -14,6 +14,7 @@ use hotshoe_infer::inspect::InspectError;
 use hotshoe_link::OrderError;
 use hotshoe_link::device_list::DeviceListError;
 use hotshoe_oip::OipError;
+use hotshoe_page::PageError;
 use hotshoe_release::exit::find;
 use hotshoe_shared_data::{SharedDataError, StoreError};
 
@@ -42,6 +43,7 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<InspectError>(cause).map(InspectError::name))
         .or_else(|| find::<FoldError>(cause).map(FoldError::name))
         .or_else(|| find::<OipError>(cause).map(OipError::name))
+        .or_else(|| find::<PageError>(cause).map(PageError::name))
         .or_else(|| find::<OciError>(cause).and_then(OciError::name))
         .or_else(|| find::<ProgramError>(cause).map(ProgramError::name))
         .or_else(|| find::<FleetError>(cause).map(FleetError::name))

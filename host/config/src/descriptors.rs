@@ -77,6 +77,7 @@ pub fn raise() -> usize {
 pub fn fit(config: &mut Config) {
     let mut servers = Vec::new();
     servers.extend(config.oip.as_mut().map(|oip| &mut oip.max_connections));
+    servers.extend(config.page.as_mut().map(|page| &mut page.max_connections));
     servers.extend(config.metrics.as_mut().map(|it| &mut it.max_connections));
     lower(raise(), &mut config.zenoh, &mut servers);
 }

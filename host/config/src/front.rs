@@ -1,4 +1,4 @@
-//! The common keys of the HTTP servers, `[oip]` and `[metrics]`: certificates, token, connections.
+//! The common keys of the HTTP servers, `[oip]`, `[page]` and `[metrics]`: certificates, token, connections.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::error::ConfigError;
 /// Largest configurable number of concurrent connections of a server.
 pub const MAX_CONNECTIONS: usize = 1 << 12;
 
-/// `[oip.tls]` and `[metrics.tls]`: PEM files, relative to the folder of the configuration.
+/// `[oip.tls]`, `[page.tls]` and `[metrics.tls]`: PEM files, relative to the folder of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FrontTls {

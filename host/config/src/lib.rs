@@ -24,6 +24,7 @@ mod log;
 mod metrics;
 mod oip;
 mod outbox;
+mod page;
 mod record;
 mod session;
 
@@ -44,6 +45,7 @@ pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig};
 pub use self::outbox::{
     CUSTOM_PREFIX, MAX_DURABLE, MqttUrl, OutboxConfig, OutboxMqttConfig, OutboxZenohConfig,
 };
+pub use self::page::PageConfig;
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{
     LEAST_MESSAGE_BYTES, MAX_SESSIONS, MESSAGE_OVERHEAD, TlsConfig, ZenohConfig, ZenohMode,
@@ -120,6 +122,9 @@ pub struct Config {
     /// The server of the Open Inference Protocol. Default: none.
     #[serde(default)]
     pub oip: Option<OipConfig>,
+    /// The page that shows what the device does. Default: none.
+    #[serde(default)]
+    pub page: Option<PageConfig>,
     /// Upper bounds of the limits of any component. Default: none.
     #[serde(default)]
     pub limits: LimitBounds,
@@ -334,6 +339,9 @@ impl Config {
         if let Some(oip) = &mut config.oip {
             oip.resolve(folder);
         }
+        if let Some(page) = &mut config.page {
+            page.resolve(folder);
+        }
         if let Some(metrics) = &mut config.metrics {
             metrics.resolve(folder);
         }
@@ -378,6 +386,7 @@ impl Config {
         self.check_shared_data()?;
         access::check(self)?;
         self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;
+        self.page.as_ref().map_or(Ok(()), PageConfig::check)?;
         self.metrics.as_ref().map_or(Ok(()), MetricsConfig::check)?;
         check_range(
             "workers.threads",

@@ -58,7 +58,9 @@ use crate::stored_data::StoredData;
 use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
-pub use serving::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
+pub use serving::{
+    CallError, CallOutput, CallRelease, DrainReport, LocalClient, Output, OutputKind, Viewer,
+};
 
 /// The least time that the deploy thread has to write what it knows when the daemon stops.
 const LEAST_STOP: Duration = Duration::from_secs(2);

@@ -124,6 +124,11 @@ impl Recorder {
         self.config.lock()
     }
 
+    /// Whether the operator allows data of this kind.
+    pub fn allows(&self, kind: RecordKind) -> bool {
+        self.lock_config().allow.contains(&kind)
+    }
+
     /// Whether any recording wants samples.
     pub fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed)

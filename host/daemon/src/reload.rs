@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
 use hotshoe_config::{
     Config, ConfigError, DeployConfig, Files, FrontTls, GovernorConfig, IntakeConfig,
-    MetricsConfig, OipConfig, TRUST, changed, changed_files, content, files_of_link,
+    MetricsConfig, OipConfig, PageConfig, TRUST, changed, changed_files, content, files_of_link,
 };
 use hotshoe_protocol::status::ReloadStatus;
 use hotshoe_trust::time_of;
@@ -23,6 +23,13 @@ const OIP_FILES: [&str; 4] = [
     "oip.tls.certificate",
     "oip.tls.key",
     "oip.tls.client-ca",
+];
+/// The keys of `[page]` that name files.
+const PAGE_FILES: [&str; 4] = [
+    "page.token-file",
+    "page.tls.certificate",
+    "page.tls.key",
+    "page.tls.client-ca",
 ];
 /// The keys of `[metrics]` that name files.
 const METRICS_FILES: [&str; 4] = [
@@ -75,6 +82,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         inference: _,
         compile: _,
         oip,
+        page,
         limits: _,
         governor,
         record,
@@ -116,6 +124,16 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
             }),
             (running, _) => running.clone(),
         },
+        page: match (&running.page, page) {
+            (Some(running), Some(new)) => Some(PageConfig {
+                token_file: new.token_file,
+                tls: new.tls,
+                max_connections: new.max_connections,
+                max_connections_per_address: new.max_connections_per_address,
+                ..running.clone()
+            }),
+            (running, _) => running.clone(),
+        },
         metrics: match (&running.metrics, metrics) {
             (Some(running), Some(new)) => Some(MetricsConfig {
                 token_file: new.token_file,
@@ -145,8 +163,13 @@ fn files_of(config: &Config) -> Files {
         add("outbox.mqtt.key", mqtt.key.as_deref());
     }
     let oip = config.oip.as_ref().map(|it| (&it.token_file, &it.tls));
+    let page = config.page.as_ref().map(|it| (&it.token_file, &it.tls));
     let metrics = config.metrics.as_ref().map(|it| (&it.token_file, &it.tls));
-    for (keys, front) in [(OIP_FILES, oip), (METRICS_FILES, metrics)] {
+    for (keys, front) in [
+        (OIP_FILES, oip),
+        (PAGE_FILES, page),
+        (METRICS_FILES, metrics),
+    ] {
         let Some((token_file, tls)) = front else {
             continue;
         };
@@ -168,7 +191,9 @@ fn files_of(config: &Config) -> Files {
 
 /// Whether a reload reads the file of this key again.
 fn is_read_again(key: &str) -> bool {
-    OIP_FILES.contains(&key) || METRICS_FILES.contains(&key)
+    [OIP_FILES, PAGE_FILES, METRICS_FILES]
+        .iter()
+        .any(|keys| keys.contains(&key))
 }
 
 impl RunningConfig {

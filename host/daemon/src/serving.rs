@@ -6,6 +6,7 @@ pub mod intake;
 pub mod latency;
 pub mod motion_gate;
 mod observed;
+mod output_tap;
 mod published_status;
 pub mod queue;
 pub mod rate_gate;
@@ -15,6 +16,8 @@ mod shadow;
 pub mod tally;
 
 pub use observed::{MAX_VARIATIONS, Observed, Observer, SampleOutcome, Seen, Variation};
+pub(crate) use output_tap::OutputTap;
+pub use output_tap::{Output, OutputKind, Viewer};
 pub use published_status::{DeployView, PublishedStatus};
 pub use service::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
 pub(crate) use service::{Service, WorkerPool};

@@ -16,7 +16,7 @@ use crate::logging::{self, Log};
 use crate::signals::{self, End, Task};
 use crate::terminal::Terminal;
 
-/// A server beside the daemon that passes samples to it. `B` is its bound port, `S` the server.
+/// The servers beside the daemon, as one: `B` is what is bound, `S` what serves.
 pub struct Endpoint<B, S> {
     /// Binds the port, if the configuration has one.
     pub bind: fn(&Config) -> anyhow::Result<Option<B>>,
@@ -39,6 +39,10 @@ pub const NO_ENDPOINT: Endpoint<Infallible, Infallible> = Endpoint {
         ensure!(
             config.oip.is_none(),
             "this program does not serve `[oip]`; use `hotshoe run`"
+        );
+        ensure!(
+            config.page.is_none(),
+            "this program does not serve `[page]`; use `hotshoe run`"
         );
         Ok(None)
     },
@@ -111,7 +115,7 @@ fn drain<B, S>(daemon: Daemon, endpoint: &Endpoint<B, S>, server: Option<S>) -> 
         (endpoint.join)(server, left)
     });
     if !answered {
-        tracing::warn!("requests of the Open Inference Protocol were aborted");
+        tracing::warn!("requests of the Open Inference Protocol or of the page were aborted");
     }
     tracing::info!(
         finished = report.finished,

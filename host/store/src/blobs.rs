@@ -102,6 +102,14 @@ impl BlobStore {
         }
     }
 
+    /// The blobs of a data folder, for a reader beside the process that has it locked.
+    pub(crate) fn beside(root: &Path) -> Self {
+        Self {
+            edge: blobs_in(root),
+            ..Self::of_layout(root)
+        }
+    }
+
     /// A handle for reading that does not hold the lock of the folder.
     pub fn unlocked(&self) -> Self {
         Self {

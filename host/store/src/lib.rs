@@ -44,5 +44,5 @@ pub use recording::{
     Replay,
 };
 pub use states::{MAX_STATE_BYTES, replace_file};
-pub use store::{ApplyError, InstallError, ReadError, Store};
+pub use store::{ApplyError, InstallError, ReadError, Store, read_release};
 pub use transition::{TRUST, Transition};

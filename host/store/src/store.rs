@@ -14,7 +14,9 @@
 use std::path::{Path, PathBuf};
 
 use hotshoe_base::disk::{Disk, Faults};
-use hotshoe_trust::{Blob, Package, Release, ReleaseLimits, Time, Verified, manifest::Manifest};
+use hotshoe_trust::{
+    Blob, Digest, Package, Release, ReleaseLimits, Time, Verified, manifest::Manifest,
+};
 
 use crate::{
     blob_error::BlobError,
@@ -230,6 +232,18 @@ impl Store {
         self.apply(&Transition::Install(slot.clone(), release.issued), now)?;
         Ok(slot)
     }
+}
+
+/// The document of a release in the data folder, as JSON, for a reader beside the process that has it locked. Each byte is that of the
+/// digest, and nothing says that it was verified: only a slot does.
+///
+/// # Errors
+/// [`ReadError`]
+pub fn read_release(folder: &Path, manifest: Digest) -> Result<Vec<u8>, ReadError> {
+    let blobs = BlobStore::beside(folder);
+    let manifest = blobs.read_any(manifest, ReleaseLimits::MANIFEST_BYTES)?;
+    let config = Manifest::parse(&manifest)?.config;
+    Ok(blobs.read_any(config.digest, ReleaseLimits::CONFIG_BYTES)?)
 }
 
 /// Why an installed release could not be read.

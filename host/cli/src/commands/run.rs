@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::Context;
 use hotshoe_oip::{Bound, Server};
@@ -25,24 +26,56 @@ pub(crate) struct Args {
     config: PathBuf,
 }
 
-/// The Open Inference Protocol, if `[oip]` is there.
-const OIP: Endpoint<Bound, Server> = Endpoint {
+/// The servers of `[oip]` and `[page]`, where they are configured.
+const SERVERS: Endpoint<BoundServers, Servers> = Endpoint {
     bind: |config| {
-        let bound = config.oip.as_ref().map(Bound::bind).transpose();
-        bound.context("cannot serve the Open Inference Protocol")
+        let oip = config.oip.as_ref().map(Bound::bind).transpose();
+        let oip = oip.context("cannot serve the Open Inference Protocol")?;
+        let page = hotshoe_page::Bound::bind(config).context("cannot serve the page")?;
+        let is_any = oip.is_some() || page.is_some();
+        Ok(is_any.then_some(BoundServers { oip, page }))
     },
-    serve: Bound::serve,
-    renew: |server, config| {
-        let renewal = config.oip.as_ref().map(|oip| server.renew(oip));
-        Ok(renewal
-            .transpose()?
-            .map(|it| -> Renew { Box::new(|| it.apply()) }))
+    serve: |bound, client| Servers {
+        oip: bound.oip.map(|oip| oip.serve(client.clone())),
+        page: bound.page.map(|page| page.serve(client)),
     },
-    close: Server::close,
-    join: Server::join,
+    renew: |servers, config| {
+        let oip = servers.oip.as_ref().zip(config.oip.as_ref());
+        let oip = oip.map(|(server, oip)| server.renew(oip)).transpose()?;
+        let page = servers.page.as_ref().zip(config.page.as_ref());
+        let page = page.map(|(server, page)| server.renew(page)).transpose()?;
+        Ok(Some(Box::new(move || {
+            if let Some(oip) = oip {
+                oip.apply();
+            }
+            if let Some(page) = page {
+                page.apply();
+            }
+        }) as Renew))
+    },
+    close: |servers| {
+        servers.oip.iter().for_each(Server::close);
+        servers.page.iter().for_each(hotshoe_page::Server::close);
+    },
+    join: |servers, deadline| {
+        let began = Instant::now();
+        let page = servers.page.is_none_or(|page| page.join(deadline));
+        let left = deadline.saturating_sub(began.elapsed());
+        servers.oip.is_none_or(|oip| oip.join(left)) && page
+    },
 };
 
+struct BoundServers {
+    oip: Option<Bound>,
+    page: Option<hotshoe_page::Bound>,
+}
+
+struct Servers {
+    oip: Option<Server>,
+    page: Option<hotshoe_page::Server>,
+}
+
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    serve(&args.config, &OIP, terminal)?;
+    serve(&args.config, &SERVERS, terminal)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -34,7 +34,7 @@ use crate::serving::motion_gate::MotionGate;
 use crate::serving::queue::Queue;
 use crate::serving::rate_gate::RateGate;
 use crate::serving::tally::{Tally, Ticket};
-use crate::serving::{PublishedStatus, ServingRelease, ShadowMirror};
+use crate::serving::{OutputTap, PublishedStatus, ServingRelease, ShadowMirror};
 use crate::watched::FailedFiles;
 
 pub use local_client::{CallError, CallOutput, CallRelease, LocalClient};
@@ -83,6 +83,7 @@ pub struct Service {
     /// For samples that no release processes.
     without_release: Classifier,
     kept_back: KeptBack,
+    output_tap: OutputTap,
     /// `Some` if outputs are durable.
     outbox: Option<Arc<DurableOutputs>>,
     /// `Some` if a folder is watched.
@@ -149,6 +150,7 @@ impl Service {
             without_release: Classifier::new(no_contract, None, hash_keys.clone()),
             hash_keys,
             kept_back,
+            output_tap: OutputTap::default(),
             outbox,
             failed_files,
             started: clock.now(),

@@ -1,4 +1,4 @@
-//! The ports of `[oip]` and `[metrics]`, with their tokens and certificates.
+//! The ports of `[oip]`, `[page]` and `[metrics]`, with their tokens and certificates.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use hotshoe_config::Config;
 use hotshoe_daemon::metrics::{self, MetricsError};
 use hotshoe_oip::{Bound, FrontError, OipError};
+use hotshoe_page::PageError;
 
 use super::{Finding, State};
 
@@ -16,12 +17,17 @@ pub(super) fn ports(config: &Config, is_used: bool) -> Vec<Finding> {
         let busy = matches!(taken, Err(OipError::Front(FrontError::Listen { .. })));
         port("oip", oip.listen, taken, busy && is_used)
     });
+    let page = config.page.as_ref().map(|page| {
+        let taken = hotshoe_page::Bound::bind(config).map(drop);
+        let busy = matches!(taken, Err(PageError::Front(FrontError::Listen { .. })));
+        port("page", page.listen, taken, busy && is_used)
+    });
     let metrics = config.metrics.as_ref().map(|metrics| {
         let taken = metrics::check(metrics);
         let busy = matches!(taken, Err(MetricsError::Listen { .. }));
         port("metrics", metrics.listen, taken, busy && is_used)
     });
-    oip.into_iter().chain(metrics).collect()
+    oip.into_iter().chain(page).chain(metrics).collect()
 }
 
 fn port<E: Error + Send + Sync + 'static>(

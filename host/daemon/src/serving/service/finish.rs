@@ -10,8 +10,8 @@ use hotshoe_trust::RestingOutput;
 
 use super::{Job, Service};
 use crate::ending::Ending;
-use crate::serving::ServingRelease;
 use crate::serving::tally::{DropReason, Settlement, SkipReason};
+use crate::serving::{Output, OutputKind, ServingRelease};
 
 /// Stage of samples that are dropped.
 const QUEUE: &str = "queue";
@@ -202,6 +202,7 @@ impl Service {
             "a sample failed"
         );
         let body = self.classifier(served).error(head, stage, fault, message);
+        self.show(OutputKind::Error, head.id, &body);
         self.published(
             self.link.publish(Topic::Error, head.id, body.clone()),
             head.id,
@@ -227,9 +228,27 @@ impl Service {
 
     fn publish(&self, topic: Topic, id: &str, body: Result<Egress, Refused>) {
         match body {
-            Ok(body) => self.published(self.link.publish(topic, id, body), id),
+            Ok(body) => {
+                match topic {
+                    Topic::Insight => self.show(OutputKind::Insight, id, &body),
+                    Topic::Action => self.show(OutputKind::Action, id, &body),
+                    Topic::Error => self.show(OutputKind::Error, id, &body),
+                }
+                self.published(self.link.publish(topic, id, body), id);
+            }
             Err(refused) => self.kept_back(&refused),
         }
+    }
+
+    /// Shows an output to the viewer in this process.
+    fn show(&self, kind: OutputKind, id: &str, egress: &Egress) {
+        let content_type = egress.content_type();
+        self.output_tap.show(Output {
+            kind,
+            id,
+            content_type,
+            egress,
+        });
     }
 
     fn published(&self, published: Result<(), LinkError>, id: &str) {

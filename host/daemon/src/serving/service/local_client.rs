@@ -1,20 +1,22 @@
-//! The client for code in this process, without Zenoh: the server of the Open Inference Protocol uses it.
+//! The client for code in this process, without Zenoh: the server of the Open Inference Protocol and the page use it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Instant;
 
+use hotshoe_base::Clock;
 use hotshoe_engine::Fault;
 use hotshoe_link::Incoming;
 use hotshoe_pipeline::Pipeline;
+use hotshoe_protocol::status::Status;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Service;
 use super::accept::INTAKE;
 use crate::ending::Ending;
-use crate::serving::ServingRelease;
 use crate::serving::answer::ReplyTo;
+use crate::serving::{ServingRelease, Viewer};
 
 /// Access to the serving pipeline and to the intake. It may outlive the daemon: after the drain, samples are dropped as `shutting_down`.
 #[derive(Clone)]
@@ -77,6 +79,21 @@ struct Refused {
 impl LocalClient {
     pub(crate) const fn new(service: Arc<Service>) -> Self {
         Self { service }
+    }
+
+    /// The current status.
+    pub fn status(&self) -> Status {
+        self.service.status()
+    }
+
+    /// The clock of the daemon.
+    pub fn clock(&self) -> &Clock {
+        &self.service.clock
+    }
+
+    /// Shows the outputs of samples to a viewer from now on. There is one for each daemon.
+    pub fn view(&self, viewer: Viewer) {
+        self.service.output_tap.set(viewer);
     }
 
     /// The pipeline that serves. The reference keeps it loaded across a swap.

@@ -1,13 +1,14 @@
 //! The samples that recordings get, and the requests of their receivers.
 
 use hotshoe_egress::Egress;
-use hotshoe_pipeline::{MaskedSample, Outcome, RunMode, SampleError, Worker};
+use hotshoe_pipeline::{MaskedSample, Outcome, RunMode, SampleError, Trace, Worker};
+use hotshoe_trust::RecordKind;
 
 use super::Service;
-use crate::serving::ServingRelease;
+use crate::serving::{Output, OutputKind, ServingRelease};
 
 impl Service {
-    /// Runs the pipeline, and offers intermediate results to recordings.
+    /// Runs the pipeline, and offers intermediate results to recordings and the sample to a viewer.
     pub(super) fn run_pipeline(
         &self,
         worker: &mut Worker,
@@ -15,15 +16,46 @@ impl Service {
         served: &ServingRelease,
         mode: &RunMode,
     ) -> Outcome {
-        if !self.recorder.is_active() {
+        let is_viewed = self.output_tap.wants_picture() && self.may_view(served);
+        if !self.recorder.is_active() && !is_viewed {
             return worker.process_masked(masked, &self.identity, mode);
         }
         let (outcome, seen) = worker.observe_masked(masked, &self.identity, mode);
         let decision = outcome.result.as_ref().ok();
         let classifier = served.classifier(&self.hash_keys);
         let release = served.release().digest();
-        self.recorder.offer(release, classifier, decision, &seen);
+        if self.recorder.is_active() {
+            self.recorder.offer(release, classifier, decision, &seen);
+        }
+        if is_viewed && decision.is_some() {
+            self.show_picture(served, &seen);
+        }
         outcome
+    }
+
+    /// Whether operator, signers and data contract all let samples be seen, as for a recording.
+    fn may_view(&self, served: &ServingRelease) -> bool {
+        let kind = RecordKind::Sample;
+        self.recorder.allows(kind)
+            && served.release().data_contract.record.contains(&kind)
+            && served.classifier(&self.hash_keys).may_record(kind).is_ok()
+    }
+
+    /// Shows a sample to the viewer: that of the trace, since only it has masks.
+    fn show_picture(&self, served: &ServingRelease, seen: &Trace) {
+        let Some(sample) = &seen.sample else {
+            return;
+        };
+        let classifier = served.classifier(&self.hash_keys);
+        match classifier.recorded(RecordKind::Sample, sample.payload.to_vec()) {
+            Ok(egress) => self.output_tap.show(Output {
+                kind: OutputKind::Picture,
+                id: &sample.id,
+                content_type: &sample.content_type,
+                egress: &egress,
+            }),
+            Err(refused) => self.kept_back(&refused),
+        }
     }
 
     /// Applies changes of the configuration.

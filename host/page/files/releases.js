@@ -1,0 +1,143 @@
+// The releases of the device, what changed between two of them, and the orders about them.
+
+import { el, list, number, said } from "./text.js";
+import { get, post } from "./stream.js";
+import { ask } from "./dialog.js";
+
+export function releases(onSteps) {
+  const slots = el("div", { class: "grid" });
+  const orders = el("div", { class: "row" });
+  const outcome = el("p", { role: "status" });
+  const changes = el("div");
+  const from = el("select", { id: "from", onchange: () => compare() });
+  const to = el("select", { id: "to", onchange: () => compare() });
+  const root = el("div", {}, el("h2", {}, "Releases"), slots, orders, outcome,
+    el("h2", {}, "What changed"),
+    el("div", { class: "row" }, el("label", { for: "from" }, "from"), from, el("label", { for: "to" }, "to"), to), changes);
+  let shown = "";
+
+  async function load() {
+    let answer;
+    try {
+      answer = await get("api/releases");
+    } catch (error) {
+      slots.replaceChildren(el("p", { class: "bad" }, said(error.message, 300)));
+      return;
+    }
+    const serving = answer.release?.digest;
+    onSteps(steps(answer.documents[serving]));
+    render(answer);
+  }
+
+  function render(answer) {
+    const { live, previous, staged, trial } = answer.slots;
+    const there = [["Live", live], ["On trial", trial?.slot], ["Staged", staged], ["Previous", previous]].filter(([, slot]) => slot);
+    slots.replaceChildren(...(there.length ? there.map(([place, slot]) => card(place, slot, answer)) : [el("p", { class: "muted" }, "No release is on this device.")]));
+    const left = trial?.slot ?? live;
+    const back = trial ? live : previous;
+    orders.replaceChildren(
+      order("Roll back", "api/rollback", left && (trial || back) ? left : null, answer.may_order, [
+        `The device leaves `, said(name(left), 120), back ? [" and serves ", said(name(back), 120)] : " and serves nothing", "."]),
+      order("Activate", "api/activate", staged, answer.may_order, ["The device tries ", said(name(staged), 120), "."]),
+      ...(answer.may_order ? [] : [el("p", { class: "muted" }, "Orders need a token: set page.token-file.")]));
+    const options = there.map(([place, slot]) => ({ value: slot.release, text: `${place}: ${name(slot)}` }));
+    const key = JSON.stringify(options);
+    if (key === shown) return;
+    shown = key;
+    for (const select of [from, to]) {
+      select.replaceChildren(...options.map(({ value, text }) => {
+        const option = el("option", { value });
+        option.textContent = text;
+        return option;
+      }));
+    }
+    from.value = (trial ? live : previous)?.release ?? options[0]?.value ?? "";
+    to.value = (trial?.slot ?? live)?.release ?? options[0]?.value ?? "";
+    compare();
+  }
+
+  function card(place, slot, answer) {
+    const serving = answer.release?.digest === slot.release ? answer.release : null;
+    const trial = place === "On trial" ? answer.slots.trial : null;
+    return el("section", { class: "panel" }, el("h3", {}, place), list([
+      ["name", said(slot.name, 120)],
+      ["generation", number(slot.generation, 0)],
+      ["digest", said(slot.release, 80)],
+      ["signed by", serving ? said(serving.signers.join(", "), 300) : null],
+      ["installed", new Date(slot.installed).toLocaleString()],
+      ["samples", trial ? progress(trial.samples, trial.wanted_samples) : null],
+      ["seconds", trial ? progress(trial.seconds, trial.wanted_seconds) : null],
+      ["starts left", trial ? number(trial.tries_left, 0) : null],
+      ["paused", trial?.is_paused ? "yes: another mode is in force" : null],
+    ]));
+  }
+
+  function order(title, path, slot, mayOrder, explained) {
+    return el("button", { type: "button", disabled: !slot || !mayOrder, onclick: async () => {
+      if (!(await ask(`${title}?`, [el("p", {}, explained)], title))) return;
+      outcome.className = "muted";
+      outcome.textContent = `${title} \u2026`;
+      try {
+        await post(path, { release: slot.release });
+        outcome.className = "good";
+        outcome.textContent = `${title}: done`;
+      } catch (error) {
+        outcome.className = "bad";
+        outcome.replaceChildren(`${title}: `, said(error.message, 600));
+      }
+      load();
+    } }, title);
+  }
+
+  async function compare() {
+    if (!from.value || from.value === to.value) {
+      changes.replaceChildren(el("p", { class: "muted" }, "Choose two releases."));
+      return;
+    }
+    try {
+      const found = await get(`api/diff?from=${from.value}&to=${to.value}`);
+      changes.replaceChildren(...diff(found));
+    } catch (error) {
+      changes.replaceChildren(el("p", { class: "bad" }, said(error.message, 300)));
+    }
+  }
+
+  return { root, load };
+}
+
+function name(slot) { return slot ? `${slot.name} ${slot.generation}` : ""; }
+
+function progress(value, wanted) {
+  const text = `${number(value, 0)} of ${number(wanted, 0)}`;
+  return el("span", {}, text, el("progress", { value: Math.min(value, wanted), max: Math.max(wanted, 1), "aria-label": text }));
+}
+
+// The steps of a pipeline, from the document of its release.
+export function steps(document) {
+  if (!Array.isArray(document?.pipeline)) return [];
+  return document.pipeline.map((step) => {
+    const [[kind, what]] = Object.entries(step);
+    return { kind, name: what.component ?? what.model };
+  });
+}
+
+function diff({ changes, left_out }) {
+  if (!changes.length) return [el("p", { class: "muted" }, "The two releases are the same.")];
+  const sections = Map.groupBy ? Map.groupBy(changes, (it) => it.section) : grouped(changes);
+  const parts = [...sections].map(([section, found]) => el("section", { class: "panel" }, el("h3", {}, said(section, 80)),
+    el("ol", { class: "plain" }, found.map((change) => el("li", {}, said(change.path.join(" \u203a "), 300), lines(change))))));
+  if (left_out) parts.push(el("p", { class: "warning" }, `${left_out} more changes are not shown.`));
+  return parts;
+}
+
+function grouped(changes) {
+  const sections = new Map();
+  for (const change of changes) sections.set(change.section, [...(sections.get(change.section) ?? []), change]);
+  return sections;
+}
+
+function lines(change) {
+  const rows = change.change === "text" ? change.lines.map(({ on, text }) => [on, text])
+    : [["before", change.before], ["after", change.after]].filter(([, value]) => value !== undefined);
+  return el("div", { class: "diff" }, rows.map(([side, value]) => el("span", { class: side }, said(value))));
+}
