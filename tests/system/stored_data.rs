@@ -32,9 +32,9 @@ fn a_source_is_listed_and_erased_with_a_report_that_is_audited() {
     let daemon = device.run();
     let config = device.config.display().to_string();
     let data = |arguments: &[&str]| -> Value {
-        let all = ["data"].iter().chain(arguments);
-        let all = all.chain(&["--config", &config, "--json"]);
-        serde_json::from_str(&success(all.copied())).unwrap()
+        let rest = ["--config", config.as_str(), "--json"];
+        let all = [&["data"], arguments, &rest].concat();
+        serde_json::from_str(&success(all)).unwrap()
     };
     assert_eq!(data(&["list"])["sources"], Value::Array(Vec::new()));
     for reply in daemon.feed(&[(ID, b"abc".to_vec()), ("other", b"abc".to_vec())]) {

@@ -152,12 +152,7 @@ fn texts(list: &[Value]) -> Option<BTreeSet<&str>> {
     list.iter().map(Value::as_str).collect()
 }
 
-fn sets(
-    found: &mut ReleaseDiff,
-    path: &mut Vec<String>,
-    before: &BTreeSet<&str>,
-    after: &BTreeSet<&str>,
-) {
+fn sets(found: &mut ReleaseDiff, path: &[String], before: &BTreeSet<&str>, after: &BTreeSet<&str>) {
     let all: BTreeMap<&str, (bool, bool)> = before
         .union(after)
         .map(|text| (*text, (before.contains(text), after.contains(text))))
