@@ -22,6 +22,7 @@ use hotshoe_trust::Digest;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tract_onnx::pb::{GraphProto, ModelProto};
 
+use self::join::BatchError;
 use crate::backend::{Session, Stop};
 use crate::executor::{Lane, Outcome, Run, RunTracker};
 use crate::guard::guard;
@@ -285,7 +286,7 @@ impl Batcher {
                 }
             }
             Ok(parts) => self.verify(tracker, session, &members, &parts),
-            Err(_) => self.one_by_one(tracker, session, &members),
+            Err(error) => self.one_by_one(tracker, session, &members, &error),
         }
     }
 
@@ -330,7 +331,13 @@ impl Batcher {
 
     /// Runs the members of a failed batch separately, so that one bad input fails one run. If all succeed, the model does not support
     /// batches.
-    fn one_by_one(&self, tracker: &RunTracker, session: &dyn Session, members: &[Member]) {
+    fn one_by_one(
+        &self,
+        tracker: &RunTracker,
+        session: &dyn Session,
+        members: &[Member],
+        error: &BatchError,
+    ) {
         let mut succeeded = 0;
         // The last run is answered when the verdict is known.
         let mut last = None;
@@ -343,8 +350,7 @@ impl Batcher {
             }
         }
         if succeeded == members.len() {
-            // Without the cause, which may quote elements of the tensors: log and status show this.
-            self.refuse("it fails on a batch, but not on single runs".to_owned());
+            self.refuse(error.to_string());
         }
         if let Some((run, outcome)) = last {
             tracker.end(run, outcome);
@@ -427,7 +433,7 @@ fn joined(
     session: &dyn Session,
     members: &[Member],
     stop: &Stop,
-) -> Result<Vec<Vec<Tensor>>, RunError> {
+) -> Result<Vec<Vec<Tensor>>, BatchError> {
     let all: Vec<&[Tensor]> = members.iter().map(|m| m.inputs.as_slice()).collect();
     let rows: Vec<usize> = members.iter().map(|member| member.rows).collect();
     let inputs = join::join(&all)?;

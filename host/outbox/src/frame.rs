@@ -58,22 +58,28 @@ impl<'a> Frame<'a> {
     /// Appends the frame. `key` is what its checksum begins with: without it, a payload cannot contain a valid frame.
     pub(crate) fn write(&self, key: u32, out: &mut Vec<u8>) {
         let start = out.len();
-        let kind = self.kind as u8;
-        let priority = self.priority as u8;
-        out.extend(MAGIC);
-        out.extend([0; 4]);
-        out.push((kind << 4) | priority);
-        out.extend(self.epoch.to_le_bytes());
-        out.extend(low::<3>(self.body.len() as u64));
-        out.extend(low::<6>(self.sequence));
-        out.extend(low::<6>(self.age_ms));
-        out.extend(low::<6>(self.wall_ms));
-        // The names were checked when the record came.
-        out.extend(low::<1>(self.source.len() as u64));
-        out.extend(low::<1>(self.class.len() as u64));
-        out.extend(self.source.as_bytes());
-        out.extend(self.class.as_bytes());
-        out.extend(self.body);
+        let mut head = [0; FIXED_BYTES];
+        let fields: [(usize, &[u8]); 9] = [
+            (0, &MAGIC),
+            (6, &[((self.kind as u8) << 4) | self.priority as u8]),
+            (7, &self.epoch.to_le_bytes()),
+            (9, &low::<3>(self.body.len() as u64)),
+            (12, &low::<6>(self.sequence)),
+            (18, &low::<6>(self.age_ms)),
+            (24, &low::<6>(self.wall_ms)),
+            // The names were checked when the record came.
+            (30, &low::<1>(self.source.len() as u64)),
+            (31, &low::<1>(self.class.len() as u64)),
+        ];
+        for (at, bytes) in fields {
+            if let Some(place) = head.get_mut(at..at + bytes.len()) {
+                place.copy_from_slice(bytes);
+            }
+        }
+        out.extend_from_slice(&head);
+        out.extend_from_slice(self.source.as_bytes());
+        out.extend_from_slice(self.class.as_bytes());
+        out.extend_from_slice(self.body);
         let sum = checksum(key, out.get(start + UNCHECKED..).unwrap_or_default());
         if let Some(place) = out.get_mut(start + 2..start + UNCHECKED) {
             place.copy_from_slice(&sum.to_le_bytes());

@@ -135,12 +135,14 @@ impl Index {
 
     /// Adds a record, or moves it.
     pub(crate) fn insert(&mut self, source: u32, sequence: u64, live: Live) {
-        self.remove(source, sequence);
         let Some(of) = self.sources.get_mut(source as usize) else {
             return;
         };
-        of.live.insert(sequence, live);
+        let before = of.live.insert(sequence, live);
         of.next = of.next.max(sequence + 1);
+        if let Some(before) = before {
+            self.forget(source, sequence, &before);
+        }
         if let Some(queue) = self.queues.get_mut(live.priority.rank()) {
             queue.insert((live.age_ms, source, sequence));
         }
@@ -159,6 +161,12 @@ impl Index {
     pub(crate) fn remove(&mut self, source: u32, sequence: u64) -> Option<Live> {
         let of = self.sources.get_mut(source as usize)?;
         let live = of.live.remove(&sequence)?;
+        self.forget(source, sequence, &live);
+        Some(live)
+    }
+
+    /// Takes a record that its source has no more out of the queues and the sums.
+    fn forget(&mut self, source: u32, sequence: u64, live: &Live) {
         if let Some(queue) = self.queues.get_mut(live.priority.rank()) {
             queue.remove(&(live.age_ms, source, sequence));
         }
@@ -169,7 +177,6 @@ impl Index {
         }
         self.live_bytes = self.live_bytes.saturating_sub(size);
         self.live_records = self.live_records.saturating_sub(1);
-        Some(live)
     }
 
     /// Replaces a record by a loss.

@@ -78,7 +78,10 @@ fn the_document_says_which_keys_are_applied_and_every_other_needs_a_restart() {
              tls = {{ certificate = \"{name}\", key = \"{name}\", client-ca = \"{name}\" }}\n"
         )
     };
-    let fronts = |name: &str, most| front("oip", name, most) + &front("metrics", name, most);
+    let fronts = |name: &str, most| -> String {
+        let each = ["oip", "page", "metrics"].map(|it| front(it, name, most));
+        each.concat()
+    };
     let running = config(&format!("{LEAST}{}", fronts("old", 5)));
     let new = config(&format!(
         "site = \"other\"\ndevice = \"b\"\n

@@ -1,5 +1,7 @@
 //! Concatenating, splitting and comparing tensors along their first dimension.
 
+use thiserror::Error;
+
 use super::BatchKey;
 use crate::{ElementType, RunError, Tensor, TensorError};
 
@@ -42,8 +44,27 @@ pub(super) fn join(runs: &[&[Tensor]]) -> Result<Vec<Tensor>, RunError> {
     (0..inputs).map(one).collect()
 }
 
+/// Why a batch has no outputs.
+#[derive(Debug, Error)]
+pub(super) enum BatchError {
+    /// Without the cause, which may quote elements of the tensors: log and status show this.
+    #[error("it fails on a batch, but not on single runs")]
+    Run,
+    /// The outputs cannot be split.
+    #[error(
+        "it fails on a batch, but not on single runs: {rows} rows gave an output of shape {shape:?}; its first dimension does not follow the input's"
+    )]
+    Rows { rows: usize, shape: Vec<usize> },
+}
+
+impl From<RunError> for BatchError {
+    fn from(_: RunError) -> Self {
+        Self::Run
+    }
+}
+
 /// Splits the outputs of a run into those of several, with these numbers of rows.
-pub(super) fn part(outputs: &[Tensor], rows: &[usize]) -> Result<Vec<Vec<Tensor>>, RunError> {
+pub(super) fn part(outputs: &[Tensor], rows: &[usize]) -> Result<Vec<Vec<Tensor>>, BatchError> {
     let total: usize = rows.iter().sum();
     let mut at = 0;
     let mut parts = Vec::with_capacity(rows.len());
@@ -55,17 +76,14 @@ pub(super) fn part(outputs: &[Tensor], rows: &[usize]) -> Result<Vec<Vec<Tensor>
     Ok(parts)
 }
 
-fn cut(output: &Tensor, at: usize, count: usize, total: usize) -> Result<Tensor, RunError> {
+fn cut(output: &Tensor, at: usize, count: usize, total: usize) -> Result<Tensor, BatchError> {
     let mut shape = output.shape().to_vec();
     match shape.first_mut() {
         Some(first) if *first == total => *first = count,
         _ => {
-            let message = format!(
-                "{total} rows gave an output of shape {:?}; its first dimension does not follow the input's",
-                output.shape()
-            );
-            return Err(RunError::Failed {
-                source: message.into(),
+            return Err(BatchError::Rows {
+                rows: total,
+                shape: output.shape().to_vec(),
             });
         }
     }
@@ -74,7 +92,7 @@ fn cut(output: &Tensor, at: usize, count: usize, total: usize) -> Result<Tensor,
         .bytes()
         .get(at * row..(at + count) * row)
         .unwrap_or_default();
-    Tensor::from_bytes(output.element_type(), &shape, bytes).map_err(failed)
+    Ok(Tensor::from_bytes(output.element_type(), &shape, bytes).map_err(failed)?)
 }
 
 fn failed(error: TensorError) -> RunError {

@@ -85,11 +85,12 @@ fn a_record_that_is_older_than_the_ring_or_from_a_clock_ahead_is_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let mut history = open(&folder.path().join("history"));
     history.add(Span::Hour, record(NOW - 3_600, 1.0));
-    history.add(Span::Hour, record(NOW - 3_585, 2.0));
+    history.add(Span::Hour, record(NOW - 3_570, 2.0));
+    // It has the place of the record of 3,585 seconds ago.
     history.add(Span::Hour, record(NOW + 15, 3.0));
     assert_eq!(
         history.records(Span::Hour, NOW),
-        [&record(NOW - 3_585, 2.0)]
+        [&record(NOW - 3_570, 2.0)]
     );
 }
 
