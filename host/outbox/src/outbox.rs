@@ -164,11 +164,15 @@ impl Outbox {
     /// Offers a record, without waiting. It is durable when [`Ticket::wait`] says so.
     ///
     /// # Errors
-    /// [`AppendError::QueueFull`], with a loss that names the record, [`AppendError::TooLarge`], [`AppendError::BadName`] and
+    /// [`AppendError::QueueFull`] and [`AppendError::TooLarge`], with a loss that names the record, [`AppendError::BadName`] and
     /// [`AppendError::Closed`].
     pub fn offer(&self, record: Record) -> Result<Ticket, AppendError> {
         let records = vec![record];
-        self.shared.check(&records)?;
+        self.shared.check(&records).inspect_err(|error| {
+            if matches!(error, AppendError::TooLarge { .. }) {
+                self.shared.lose_too_large(&records);
+            }
+        })?;
         let group = self.shared.put(records)?;
         Ok(Ticket {
             shared: Arc::clone(&self.shared),

@@ -167,6 +167,29 @@ fn what_does_not_fit_is_refused_with_its_limit() {
 }
 
 #[test]
+fn an_offered_record_that_is_too_large_is_named_as_lost_after_those_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outbox, _) = open(folder.path());
+    append(&outbox, &["a"]);
+    for _ in 0..2 {
+        let refused = outbox.offer(normal(vec![0; 1025])).unwrap_err();
+        assert_eq!(refused.name(), "record_too_large");
+    }
+    hotshoe_tests::until("both losses are to be sent", || {
+        losses(&outbox).iter().map(|it| it.3).sum::<u64>() == 2
+    });
+    assert!(losses(&outbox).iter().all(|it| it.4 == "too_large"));
+    assert_eq!(outbox.stats().rejected, 2);
+    // Its numbers have no gap.
+    assert_eq!(append(&outbox, &["b"]), [4]);
+    end(outbox);
+    let (outbox, recovery) = open(folder.path());
+    assert_eq!((recovery.records, recovery.losses), (2, vec![]));
+    let numbers: u64 = losses(&outbox).iter().map(|it| it.3).sum();
+    assert_eq!((numbers, payloads(&outbox).len()), (2, 2));
+}
+
+#[test]
 fn the_least_important_and_oldest_is_evicted_and_one_loss_names_the_range() {
     let folder = tempfile::tempdir().unwrap();
     let (outbox, _) = open(folder.path());
