@@ -12,7 +12,7 @@ use common::release;
 use hotshoe_trust::{
     Access, DataBounds, DataClass, DataContract, DataContractError, DataPriority,
     EffectiveContract, FieldPath, Grant, MAX_CLASSES, MAX_FIELDS, OutputName, RecordKind, Release,
-    ReleaseError, Retention, Sensitivity, Upload, toml_file,
+    ReleaseError, Retention, Sensitivity, StageFailure, Step, Upload, toml_file,
 };
 use proptest::prelude::*;
 
@@ -171,6 +171,39 @@ fn what_is_made_of_data_has_at_least_its_class() {
     let default = ("default".to_owned(), Upload::Yes);
     assert_eq!(name(open.topic("any")), default);
     assert_eq!(open.text(&OutputName::Log, "read").map(name), Some(default));
+}
+
+/// A policy called `input` or `output`, or as a model, must not make the texts of these looser, which quote samples and tensors.
+#[test]
+fn parts_of_one_name_have_the_strictest_class_of_what_they_read() {
+    const CLASSES: &str = "outputs = { insight = \"counts\", picture = \"faces\" }\n[classes.counts]\n[classes.faces]\nupload = \"never\"\n";
+    let upload = |release: &Release, stage: &str| {
+        let contract = EffectiveContract::of(Some(release), &DataBounds::default());
+        let class = contract.text(&OutputName::Error, stage).unwrap();
+        class.class.upload
+    };
+    let release = with(CLASSES);
+    assert_eq!(upload(&release, "label"), Upload::Yes);
+    for name in ["input", "output", "detect"] {
+        let mut release = with(CLASSES);
+        let policy = release.components.remove("label").unwrap();
+        release.components.insert(name.into(), policy);
+        let component = name.to_owned();
+        release.pipeline = vec![
+            Step::Infer {
+                model: "detect".into(),
+            },
+            Step::Stage {
+                component: "read".into(),
+            },
+            Step::Policy {
+                component,
+                on_failure: StageFailure::FailClosed,
+            },
+        ];
+        assert_eq!(upload(&release, name), Upload::Never, "{name}");
+        assert_eq!(upload(&release, "read"), Upload::Never, "{name}");
+    }
 }
 
 #[test]
