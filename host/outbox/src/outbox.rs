@@ -208,6 +208,18 @@ impl Outbox {
         done
     }
 
+    /// Loses a record that is too large for every way to a receiver, so that it does not hold up those behind it. The loss is delivered. Nothing
+    /// changes if the record is not there any more.
+    ///
+    /// # Errors
+    /// [`AcknowledgeError::UnknownSource`].
+    pub fn give_up(&self, source: &str, sequence: u64) -> Result<(), AcknowledgeError> {
+        let mut log = self.shared.log.lock();
+        let done = log.give_up(source, sequence);
+        self.shared.after_change(log);
+        done
+    }
+
     /// Loses all undelivered records of a source, and removes the bytes of all that were ever accepted before the call. The loss is delivered.
     ///
     /// # Errors

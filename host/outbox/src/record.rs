@@ -146,7 +146,7 @@ pub enum LossCause {
     DiskError,
     /// An operator had them erased.
     Erased,
-    /// They were larger than the outbox takes.
+    /// They were larger than the outbox takes, or the broker.
     TooLarge,
 }
 

@@ -190,6 +190,29 @@ fn an_offered_record_that_is_too_large_is_named_as_lost_after_those_before_it() 
 }
 
 #[test]
+fn a_record_that_is_given_up_is_named_and_those_behind_it_are_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outbox, _) = open(folder.path());
+    append(&outbox, &["a", "b"]);
+    assert_eq!(
+        outbox.give_up("other", 1).unwrap_err().name(),
+        "unknown_source"
+    );
+    outbox.give_up("camera", 3).unwrap();
+    assert_eq!(payloads(&outbox).len(), 2);
+    for _ in 0..2 {
+        outbox.give_up("camera", 1).unwrap();
+    }
+    let lost = [("camera".to_owned(), 1, 1, 1, "too_large")];
+    assert_eq!(await_losses(&outbox), lost);
+    assert_eq!(payloads(&outbox), [b"b"]);
+    end(outbox);
+    let (outbox, _) = open(folder.path());
+    assert_eq!(losses(&outbox), lost);
+    assert_eq!(payloads(&outbox), [b"b"]);
+}
+
+#[test]
 fn the_least_important_and_oldest_is_evicted_and_one_loss_names_the_range() {
     let folder = tempfile::tempdir().unwrap();
     let (outbox, _) = open(folder.path());

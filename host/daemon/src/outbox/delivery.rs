@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use hotshoe_base::{Clock, chain};
 use hotshoe_config::{Config, Statements};
 use hotshoe_link::{Collectors, DeliverError, Link, LinkError};
+use hotshoe_mqtt::MqttError;
 use hotshoe_outbox::{Item, Outbox, Rate, Stats, TokenBucket};
 use hotshoe_protocol::outbox::{
     Acknowledgement, AcknowledgementError, BATCH_FORMAT, Batch, BatchItem, LossItem, RecordItem,
@@ -221,9 +222,20 @@ impl Delivery {
             Some(error) => {
                 self.figures.refresh(&self.outbox.stats());
                 self.note_failure(&peer, error.name(), chain(&error));
-                false
+                // It would hold up all that is behind it.
+                matches!(error, MqttError::TooLarge { .. })
+                    && items.get(taken).is_some_and(|item| self.give_up(item))
             }
         }
+    }
+
+    /// Loses a record that can never be delivered. False for a loss.
+    fn give_up(&self, item: &Item) -> bool {
+        let Item::Record(record) = item else {
+            return false;
+        };
+        let (source, sequence) = (&record.id.source, record.id.sequence);
+        self.outbox.give_up(source, sequence).is_ok()
     }
 
     fn note_failure(&self, peer: &str, name: &str, cause: String) {
