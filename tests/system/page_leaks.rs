@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use hotshoe_vision::{Budget, DecodeLimits, DecodeOptions, decode_with};
 use serde_json::json;
 
 use crate::egress::{MARKER, WITHHELD, recipe};
+use crate::masks::{self, PUBLIC};
 use crate::oip::{free_address, raw};
 use crate::support::{DEADLINE, Daemon, Workspace};
 
@@ -74,8 +76,25 @@ fn feed(daemon: &Daemon, ways: &[&str]) {
     }
 }
 
+/// The bytes of an answer behind its head.
+fn body(address: &str, path: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let mut ends = answer.windows(4);
+    let end = ends.position(|it| it == b"\r\n\r\n").unwrap();
+    answer.split_off(end + 4)
+}
+
 fn run(workspace: &Workspace, contract: &str) -> (Daemon, String) {
-    let release = workspace.release(&recipe(contract));
+    run_recipe(workspace, &recipe(contract))
+}
+
+fn run_recipe(workspace: &Workspace, recipe: &str) -> (Daemon, String) {
+    let release = workspace.release(recipe);
     let address = free_address();
     let more = format!(
         "[page]\nlisten = \"{address}\"\npictures = true\n[record]\nallow = [\"sample\", \"insight\"]\n"
@@ -129,6 +148,24 @@ fn a_picture_stays_although_the_insight_may_leave() {
     assert!(seen.contains(MARKER), "{seen}");
     assert!(!seen.contains("event: picture\n"), "{seen}");
     assert!(get(&address, "/api/picture/0").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn a_picture_on_the_page_has_no_pixel_under_a_mask() {
+    let workspace = Workspace::new();
+    let release = masks::recipe("measure", "", &format!("{OPEN}{}", masks::privacy("*")));
+    let (daemon, address) = run_recipe(&workspace, &release);
+    let mut viewed = Viewed::open(&address);
+    let feeder = daemon.feeder(1);
+    feeder
+        .send("yard", "image/png", "one", masks::png())
+        .unwrap();
+    assert!(feeder.next(DEADLINE).expect("an answer").result.is_ok());
+    viewed.read_until("event: picture\ndata: {", 1);
+    let picture = body(&address, "/api/picture/0");
+    let (options, limits) = (DecodeOptions::default(), DecodeLimits::default());
+    let shown = decode_with(&picture, &options, &limits, &Budget::unlimited()).unwrap();
+    assert_eq!(shown.pixels(), [[0; 3], PUBLIC].concat());
 }
 
 /// What the other tests would see, if a way were open.
