@@ -85,7 +85,7 @@ pub struct Stats {
     pub oldest: Option<Duration>,
     /// Records that were lost, by cause.
     pub lost: BTreeMap<LossCause, u64>,
-    /// Records that were refused for their size or names.
+    /// Records that were refused for their size or names, or as those of one source too many.
     pub rejected: u64,
     /// Bytes of accepted payloads.
     pub payload_bytes: u64,

@@ -163,6 +163,7 @@ fn what_does_not_fit_is_refused_with_its_limit() {
         .append(vec![record("b", Priority::Low, "")], soon())
         .unwrap();
     assert_eq!(refused(record("c", Priority::Low, "")), "too_many_sources");
+    assert_eq!(outbox.stats().rejected, 4);
     outbox.append(vec![normal(vec![0; 1024])], soon()).unwrap();
 }
 

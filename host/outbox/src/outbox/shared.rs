@@ -163,6 +163,14 @@ impl Shared {
             let results = log.commit(&records, &batch.refused);
             self.note_changes(&log);
             drop(log);
+            // Those of a source that the log does not know have no loss.
+            let is_rejected = |it: &&Result<Position, AppendError>| {
+                matches!(it, Err(AppendError::TooManySources { .. }))
+            };
+            let rejected = results.iter().filter(is_rejected).count() as u64;
+            if rejected > 0 {
+                self.queue.lock().rejected += rejected;
+            }
             let mut results = results.into_iter();
             for entry in batch.entries {
                 let of_entry = results.by_ref().take(entry.records.len());
