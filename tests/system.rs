@@ -96,6 +96,8 @@ mod oip;
 mod outbox;
 #[path = "system/page.rs"]
 mod page;
+#[path = "system/page_leaks.rs"]
+mod page_leaks;
 #[path = "system/pictures.rs"]
 mod pictures;
 #[path = "system/privacy.rs"]

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use hotshoe_config::Config;
 use hotshoe_tests::until;
 use hotshoe_trust::{DeviceSelector, Order, SigningKey};
 use rustix::process::Signal;
@@ -249,6 +250,39 @@ fn a_registry_holds_the_head_of_a_device_and_finds_a_shortened_log() {
     let path = log_file(&site);
     let text = fs::read_to_string(&path).unwrap();
     // The log's beginning, the installation: the daemon has never run.
+    let short: String = text.split_inclusive('\n').take(2).collect();
+    fs::write(&path, short).unwrap();
+    fs::remove_file(path.with_file_name("head.json")).unwrap();
+    let (code, report) = device.verify(&["--head", &held]);
+    assert_eq!(code, Some(1), "{report:#}");
+    assert_eq!(report["findings"][0]["name"], "truncated");
+}
+
+/// Without a registry.
+#[test]
+fn a_neighbour_holds_the_head_of_a_device_and_finds_a_shortened_log() {
+    let mut site = Site::new();
+    site.close();
+    let installed = site.pack(&light(1, ""));
+    let device = site.workspace.device("cam", &installed.folder, "");
+    let listen = Config::load(&device.config).unwrap().zenoh.listen;
+    let neighbour = site.device_at("neighbour", &installed, &listen[0], "");
+    let heads = site.workspace.path("neighbour-data/heads.json");
+    let daemon = device.run();
+    let other = neighbour.run();
+    until("the neighbour holds a head", || {
+        fs::read_to_string(&heads).is_ok_and(|text| text.contains("\"cam\""))
+    });
+    // Its own one would prove nothing.
+    let text = fs::read_to_string(&heads).unwrap();
+    assert!(!text.contains("\"neighbour\""), "{text}");
+    assert!(daemon.stop().success());
+    assert!(other.stop().success());
+    let held = heads.display().to_string();
+    let (code, report) = device.verify(&["--head", &held]);
+    assert_eq!(code, Some(0), "{report:#}");
+    let path = log_file(&site);
+    let text = fs::read_to_string(&path).unwrap();
     let short: String = text.split_inclusive('\n').take(2).collect();
     fs::write(&path, short).unwrap();
     fs::remove_file(path.with_file_name("head.json")).unwrap();

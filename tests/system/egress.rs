@@ -15,12 +15,12 @@ use crate::oip::{free_address, raw};
 use crate::support::{DEADLINE, Daemon, Device, Workspace, environment, failure, refusal, success};
 
 /// What must not be found anywhere. It is also a valid name of a metric.
-const MARKER: &str = "marker_4711_of_a_person";
+pub(crate) const MARKER: &str = "marker_4711_of_a_person";
 /// What a text is replaced by.
-const WITHHELD: &str = "the data contract keeps this text on the device";
+pub(crate) const WITHHELD: &str = "the data contract keeps this text on the device";
 
 /// A stage and a policy that let the text of a sample out by every way.
-fn recipe(contract: &str) -> String {
+pub(crate) fn recipe(contract: &str) -> String {
     let path = |name: &str| environment().component(name).display().to_string();
     format!(
         "name = \"leaking\"\ngeneration = 1\nexpires-in = \"90d\"\n\

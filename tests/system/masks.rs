@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::support::{DEADLINE, Daemon, Workspace, environment, json_lines, refusal, success};
 
 const SECRET: [u8; 3] = [250, 1, 240];
-const PUBLIC: [u8; 3] = [10, 200, 30];
+pub(crate) const PUBLIC: [u8; 3] = [10, 200, 30];
 /// The left pixel of 2 x 1, without touching the right one.
 const LEFT: &str = "polygon = [[0, 0], [0.45, 0], [0.45, 1], [0, 1]]";
 /// A raw frame of the two colours.
@@ -24,12 +24,12 @@ const FRAME: &str = "video/x-raw; format=RGB; width=2; height=1";
 const SUM: f64 = 731.0;
 const SUM_OF_PUBLIC: f64 = 240.0;
 
-fn privacy(source: &str) -> String {
+pub(crate) fn privacy(source: &str) -> String {
     format!("[privacy]\nmasks = [{{ source = \"{source}\", {LEFT} }}]\n")
 }
 
 /// A release of one stage.
-fn recipe(stage: &str, grants: &str, more: &str) -> String {
+pub(crate) fn recipe(stage: &str, grants: &str, more: &str) -> String {
     let component = environment().component(stage);
     format!(
         "name = \"{stage}\"\ngeneration = 1\nexpires-in = \"90d\"\n[components.{stage}]\nfile = \"{}\"\nworld = \"stage\"\ngrants = [{grants}]\n[[pipeline]]\nstage = \"{stage}\"\n{more}",
@@ -49,7 +49,7 @@ fn both() -> Vec<u8> {
     [SECRET, PUBLIC].concat()
 }
 
-fn png() -> Vec<u8> {
+pub(crate) fn png() -> Vec<u8> {
     file(&picture(2, 1, both()), Format::Png)
 }
 

@@ -277,3 +277,41 @@ fn a_broker_that_asks_for_a_password_gets_the_one_in_the_file() {
     // Connected: there is a broker, and nothing subscribes to it.
     daemon.wait_until(|state| error(state) == "mqtt_no_subscriber");
 }
+
+#[test]
+fn a_record_that_the_broker_never_takes_is_lost_by_name_and_holds_nothing_up() {
+    let (program, libraries) = match program() {
+        Ok(program) => program,
+        Err(reason) => return skip(Need::DebianPackages, &reason),
+    };
+    let site = Site::new();
+    let (port, config) = (free_port(), site.workspace.path("mosquitto.conf"));
+    // More than a loss has, and less than a record with its digest and its insight.
+    let text = format!(
+        "user root\nallow_anonymous true\npersistence false\nmax_packet_size 480\nlistener {port} 127.0.0.1\n"
+    );
+    fs::write(&config, text).unwrap();
+    let _broker = Broker::start(program, libraries, config, port);
+    let messages = subscriber(port);
+    let first = site.pack(&light(1, ""));
+    let outbox = format!(
+        "[outbox]\ndurable = {{ insight = \"normal\" }}\n[outbox.mqtt]\nurl = \"mqtt://localhost:{port}\"\ntopic-prefix = \"line\"\n"
+    );
+    let daemon = site.device("cam", &first, &outbox).run();
+    let samples = ["first", "second"].map(|id| (id, b"abc".to_vec()));
+    assert!(daemon.feed(&samples).iter().all(|it| it.result.is_ok()));
+    let mut lost = 0;
+    while lost < 2 {
+        let (topic, body) = messages.recv_timeout(DEADLINE).unwrap();
+        assert_eq!(topic, "line/lab/cam/insight");
+        assert_eq!(
+            (&body["kind"], &body["cause"]),
+            (&"loss".into(), &"too_large".into())
+        );
+        lost = lost.max(body["to"].as_u64().unwrap());
+    }
+    daemon.wait_until(|state| {
+        let outbox = &state["outbox"];
+        outbox["records"] == 0 && outbox["lost"]["too_large"] == 2
+    });
+}

@@ -1,12 +1,17 @@
 //! Values that a device and its site both write, also while they are cut off from each other.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 use hotshoe_tests::until;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::proxy::Cable;
-use crate::support::{Daemon, Device, Workspace, failure, free_endpoint, success};
+use crate::support::{DEADLINE, Daemon, Device, Workspace, failure, free_endpoint, success};
 
 /// A device with shared values, whose site reaches it by a cable.
 struct Line {
@@ -75,6 +80,98 @@ impl Line {
     fn run(&self) -> Daemon {
         self.device.run()
     }
+
+    /// Starts `sync --follow` at the site.
+    fn follow(&self) -> Follower {
+        let (replica, key) = (self.text("replica"), self.text("alice.key"));
+        let own = ["--replica", &replica, "--key", &key, "--json"];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
+            .args(self.at_site(&["sync", "--follow"]))
+            .args(own)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = sender.send(serde_json::from_str(&line).unwrap());
+            }
+        });
+        Follower { child, lines }
+    }
+}
+
+/// `sync --follow` as a process, killed when it is dropped.
+struct Follower {
+    child: Child,
+    /// What it prints.
+    lines: Receiver<Value>,
+}
+
+impl Follower {
+    /// Waits for an exchange after which a value is this.
+    fn wait_for(&self, name: &str, value: &Value) {
+        loop {
+            let line = self.lines.recv_timeout(DEADLINE).unwrap();
+            let mut views = line["values"].as_array().unwrap().iter();
+            let view = views.find(|view| view["name"] == name).unwrap();
+            if view["value"] == *value {
+                return;
+            }
+        }
+    }
+
+    /// Ends it by a signal.
+    fn end(mut self) {
+        let id = i32::try_from(self.child.id()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Without a command after the reconnection, and without a write.
+#[test]
+fn a_site_that_follows_exchanges_at_each_change_and_once_the_link_is_back() {
+    let line = Line::new();
+    let daemon = line.run();
+    let follower = line.follow();
+    follower.wait_for("latest", &Value::Null);
+    line.local(&["set", "latest", "here"]);
+    follower.wait_for("latest", &json!("here"));
+
+    line.cable.cut_after(0);
+    // The replica is free for other commands.
+    let written = line.site(&["set", "setting", "site"]);
+    assert_eq!(written["delivered"], false, "{written}");
+    assert!(!line.cable.is_connected());
+    line.local(&["set", "setting", "device"]);
+    line.local(&["append", "list", "device"]);
+    line.cable.mend();
+    follower.wait_for("list", &json!(["device"]));
+    until("the device has the write of the site", || {
+        line.local(&["get", "setting"])["value"] == "site"
+    });
+
+    // The device comes back, and the cable stays.
+    daemon.kill();
+    let written = line.site(&["set", "latest", "away"]);
+    assert_eq!(written["delivered"], false, "{written}");
+    let _daemon = line.run();
+    follower.wait_for("latest", &json!("away"));
+    until("the device has the second write of the site", || {
+        line.local(&["get", "latest"])["value"] == "away"
+    });
+    follower.end();
 }
 
 #[test]

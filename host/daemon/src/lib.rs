@@ -36,10 +36,11 @@ use hotshoe_audit::{Actor, AuditError, AuditKind, Entry, HeldHead, SignedHead, S
 use hotshoe_base::chain;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, ConfigError, descriptors};
+use hotshoe_delivery::{HeadLimits, keep_heads};
 use hotshoe_egress::Classifier;
 use hotshoe_http::Renewal;
 use hotshoe_link::LinkError;
-use hotshoe_link::{Link, Orders, Serving};
+use hotshoe_link::{HeadSubscription, Link, Orders, Serving};
 use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
 
@@ -108,6 +109,8 @@ pub struct Daemon {
     running: Arc<RunningConfig>,
     /// Those of recorders and of shared data.
     _requests: (Orders, Orders),
+    /// Keeps the heads of other devices' audit logs.
+    _heads: Option<HeadSubscription>,
     metrics: Option<Endpoint>,
     outbox: Option<OutboxPart>,
     /// Stopped last, so that it records what the others do while they stop.
@@ -193,6 +196,7 @@ impl Daemon {
             Ok(deployment) => deployment,
             Err(error) => return Err(abort(workers, error.into())),
         };
+        let heads = follow_heads(&config, &link);
         let recorder = audit.as_ref().map(|audit| audit.recorder().clone());
         let stored_data =
             StoredData::new(outbox.as_ref().map(OutboxPart::outputs), recorder.clone());
@@ -205,20 +209,21 @@ impl Daemon {
             stored_data,
             &supervisor,
         );
-        let (serving, watch) = match open_intake(&config, &service, &link, &supervisor) {
-            Ok(open) => open,
-            Err(error) => {
-                supervisor.close();
-                deployment.stop(LEAST_STOP, || drop(control));
-                return Err(abort(workers, error));
-            }
-        };
+        // Before the intake, which shows that the device is there.
         let requests = match answer_requests(&link, &service, shared_data) {
             Ok(requests) => requests,
             Err(error) => {
                 supervisor.close();
                 deployment.stop(LEAST_STOP, || drop(control));
                 return Err(abort(workers, error.into()));
+            }
+        };
+        let (serving, watch) = match open_intake(&config, &service, &link, &supervisor) {
+            Ok(open) => open,
+            Err(error) => {
+                supervisor.close();
+                deployment.stop(LEAST_STOP, || drop(control));
+                return Err(abort(workers, error));
             }
         };
         if let Some(endpoint) = &endpoint {
@@ -243,6 +248,7 @@ impl Daemon {
             supervisor,
             running,
             _requests: requests,
+            _heads: heads,
             metrics: endpoint,
             outbox,
             audit,
@@ -428,6 +434,16 @@ fn open_audit(
     recorder.record(started);
     published_status.events().audit_to(recorder);
     Some(audit)
+}
+
+/// Keeps the heads of the audit logs of the site's other devices: where one of them is cut off, its neighbours can tell.
+fn follow_heads(config: &Config, link: &Link) -> Option<HeadSubscription> {
+    let (site, own) = (link.site_session(), Some(config.device.as_str()));
+    keep_heads(&config.data, HeadLimits::DEVICE, own, site, link.parts())
+        .inspect_err(|error| {
+            tracing::warn!(%error, "the heads of other devices' audit logs are not kept");
+        })
+        .ok()
 }
 
 /// Opens the operator's socket. The daemon also runs without one.

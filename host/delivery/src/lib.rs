@@ -9,6 +9,7 @@ mod check;
 mod context;
 mod error;
 mod fetch;
+mod heads;
 mod neighbours;
 mod plan;
 mod publisher;
@@ -28,6 +29,7 @@ use hotshoe_base::Clock;
 
 pub use error::FetchError;
 pub use fetch::Fetcher;
+pub use heads::{HeadLimits, keep_heads};
 pub use plan::{Availability, Batch, BatchEnd, Bounds, Plan, Want};
 pub use publisher::{PublishError, Publisher};
 pub use wait::FetchWait;

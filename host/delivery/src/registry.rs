@@ -3,7 +3,6 @@
 //! It is not trusted: a device verifies every statement and every release itself. Two registries of a site are redundant. A registry
 //! stores only releases that its trusted keys have signed, so that others cannot fill its disk.
 
-mod heads;
 mod integrity;
 mod kept;
 mod rebuild;
@@ -40,8 +39,7 @@ use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{DeliveryConfig, Fetcher};
-use heads::{Heads, WAITING_HEADS, hand_on};
+use crate::{DeliveryConfig, Fetcher, HeadLimits, keep_heads};
 use integrity::WAITING_REPORTS;
 use record::Record;
 use work::{RegistryWorker, State};
@@ -335,7 +333,7 @@ impl Registry {
             })?,
             site.watch(Notice::Desired, move |said| on_desired.on_statement(&said))?,
         ];
-        let heads = keep_heads(config, &site, &supervisor)?;
+        let heads = keep_heads(&config.data, HeadLimits::REGISTRY, None, &site, &supervisor)?;
         let checker = Arc::clone(&work);
         let check = supervisor
             .restarted("blob-check", move || {
@@ -461,23 +459,6 @@ impl Registry {
         drop((self.names, self.heads));
         self.site.close();
     }
-}
-
-/// Keeps the heads of the devices' audit logs, on a thread of its own.
-fn keep_heads(
-    config: &RegistryConfig,
-    site: &Site,
-    supervisor: &Supervisor,
-) -> Result<HeadSubscription, LinkError> {
-    let mut kept = Heads::open(&config.data, supervisor.clock().clone());
-    let (sender, heads) = sync_channel(WAITING_HEADS);
-    supervisor
-        .restarted("heads", move || {
-            kept.run(&heads);
-            Ok(())
-        })
-        .map_err(|source| LinkError::Thread { source })?;
-    site.follow_heads(move |held| hand_on(&sender, held))
 }
 
 fn quota_bytes(config: &RegistryConfig) -> u64 {

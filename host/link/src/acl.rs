@@ -71,6 +71,8 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
         key("@registry/*/*"),
         key("@outbox/*"),
     ];
+    // Devices keep the heads of each other's audit logs.
+    let heard: Vec<String> = everyone.iter().cloned().chain([key("*/audit")]).collect();
     // Wildcards do not match key parts that begin with `@`.
     let site_wide: Vec<String> = everyone
         .iter()
@@ -87,7 +89,7 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
                 "declare_liveliness_subscriber",
                 "liveliness_query",
             ],
-            &everyone,
+            &heard,
         ),
         rule(
             "deploy",

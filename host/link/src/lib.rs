@@ -24,6 +24,7 @@ mod registry;
 mod same_name;
 mod send_queue;
 mod settings;
+mod shared_data;
 mod site;
 mod sources;
 
@@ -65,6 +66,7 @@ pub use pending::{MAX_PENDING, RawNotice};
 pub use registry::{OtherRegistries, RegistryAnnouncement};
 pub use same_name::NameRelay;
 pub use send_queue::{MAX_WAITING, MAX_WAITING_BYTES};
+pub use shared_data::SharedDataWatch;
 pub use site::{
     MAX_STATEMENT_MESSAGE, Notice, NoticeResponder, NoticeSubscription, QUERY_INTERVAL, Site,
 };

@@ -2,7 +2,7 @@
 //! is the acknowledgement. A liveliness token `@outbox/<collector>` announces a collector of all devices, `@outbox/<collector>/<device>` one of a
 //! single device.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -76,19 +76,56 @@ impl DeliverError {
 /// The collectors of a site that are there, until it is dropped.
 #[derive(Debug)]
 pub struct Collectors {
-    known: Arc<Mutex<BTreeSet<String>>>,
+    known: Arc<Mutex<Known>>,
     _subscribers: [Subscriber<()>; 2],
+}
+
+/// The tokens of collectors.
+#[derive(Debug, Default)]
+struct Known {
+    /// By name, with the keys of its tokens.
+    collectors: BTreeMap<String, BTreeSet<String>>,
+    appeared: u64,
+}
+
+impl Known {
+    /// Takes a token that was declared. True if it is one of a known collector, which may have come back, or of one more.
+    fn declare(&mut self, name: &str, key: &str) -> bool {
+        let is_known = self.collectors.contains_key(name);
+        if !is_known && self.collectors.len() >= MAX_COLLECTORS {
+            return false;
+        }
+        // Two keys are followed, so that a name has at most two.
+        let keys = self.collectors.entry(name.to_owned()).or_default();
+        keys.insert(key.to_owned());
+        self.appeared += 1;
+        true
+    }
+
+    fn undeclare(&mut self, name: &str, key: &str) {
+        if let Some(keys) = self.collectors.get_mut(name) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.collectors.remove(name);
+            }
+        }
+    }
 }
 
 impl Collectors {
     /// Their names, sorted.
     pub fn names(&self) -> Vec<String> {
-        self.known.lock().iter().cloned().collect()
+        self.known.lock().collectors.keys().cloned().collect()
+    }
+
+    /// How many times one appeared, those that came back included.
+    pub fn appeared(&self) -> u64 {
+        self.known.lock().appeared
     }
 }
 
 impl Link {
-    /// Follows the collectors of the site. `appeared` is called for each new one on Zenoh's threads, and must not block.
+    /// Follows the collectors of the site. `appeared` is called for each one that appears or comes back, on Zenoh's threads, and must not block.
     ///
     /// # Errors
     /// [`LinkError::Use`].
@@ -96,7 +133,7 @@ impl Link {
         &self,
         appeared: impl Fn() + Send + Sync + 'static,
     ) -> Result<Collectors, LinkError> {
-        let known: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let known: Arc<Mutex<Known>> = Arc::default();
         let appeared = Arc::new(appeared);
         let follow = |key: String| {
             let (known, appeared) = (Arc::clone(&known), Arc::clone(&appeared));
@@ -105,11 +142,13 @@ impl Link {
                 let Some(name) = name.filter(|name| name.len() <= MAX_COLLECTOR_BYTES) else {
                     return;
                 };
-                let mut known = known.lock();
+                let key = sample.key_expr().as_str();
                 if sample.kind() == SampleKind::Delete {
-                    known.remove(name);
-                } else if known.len() < MAX_COLLECTORS && known.insert(name.to_owned()) {
-                    drop(known);
+                    known.lock().undeclare(name, key);
+                    return;
+                }
+                let is_taken = known.lock().declare(name, key);
+                if is_taken {
                     appeared();
                 }
             })
@@ -267,5 +306,46 @@ impl Drop for Collecting {
         if let Some(thread) = self.thread.take().filter(|t| t.thread().id() != own) {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Known, MAX_COLLECTORS};
+
+    #[test]
+    fn a_collector_that_comes_back_has_appeared_again() {
+        let mut known = Known::default();
+        assert!(known.declare("a", "@outbox/a"));
+        known.undeclare("a", "@outbox/a");
+        assert!(known.collectors.is_empty());
+        assert!(known.declare("a", "@outbox/a"));
+        assert_eq!(known.appeared, 2);
+    }
+
+    #[test]
+    fn a_collector_with_two_tokens_is_there_until_both_are_gone() {
+        let mut known = Known::default();
+        assert!(known.declare("a", "@outbox/a"));
+        assert!(known.declare("a", "@outbox/a/cam"));
+        known.undeclare("a", "@outbox/a");
+        assert_eq!(known.collectors.len(), 1);
+        known.undeclare("b", "@outbox/b");
+        known.undeclare("a", "@outbox/a/cam");
+        assert!(known.collectors.is_empty());
+    }
+
+    #[test]
+    fn one_collector_too_many_is_not_taken_and_ends_no_pause() {
+        let mut known = Known::default();
+        for number in 0..MAX_COLLECTORS {
+            let name = number.to_string();
+            assert!(known.declare(&name, &name));
+        }
+        let appeared = known.appeared;
+        assert!(!known.declare("one more", "one more"));
+        assert_eq!(known.appeared, appeared);
+        known.undeclare("0", "0");
+        assert!(known.declare("one more", "one more"));
     }
 }

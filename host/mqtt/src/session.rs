@@ -22,6 +22,8 @@ const QUEUE: usize = 16;
 /// Time without a message after which the broker is asked whether it is there, in seconds.
 const KEEP_ALIVE_S: u16 = 15;
 
+/// Most bytes of a message beside its topic and its payload: the fixed header, the length of the topic, the number, and no properties.
+const MESSAGE_OVERHEAD: usize = 5 + 2 + 2 + 1;
 /// Longest password, in bytes: what a message of MQTT has room for.
 const MAX_PASSWORD_BYTES: u64 = 65_535;
 
@@ -73,6 +75,17 @@ pub struct Message {
     pub payload: Vec<u8>,
 }
 
+impl Message {
+    const fn bytes(&self) -> usize {
+        self.topic.len() + self.payload.len()
+    }
+
+    /// Whether a broker with this limit takes it.
+    const fn fits(&self, limit: usize) -> bool {
+        self.bytes() + MESSAGE_OVERHEAD <= limit
+    }
+}
+
 /// Why messages were not published.
 #[derive(Debug, thiserror::Error)]
 pub enum MqttError {
@@ -115,6 +128,18 @@ pub enum MqttError {
         /// The topic.
         topic: String,
     },
+    /// The message is larger than the broker takes. It was not sent.
+    #[error(
+        "a message of `{topic}` has {bytes} bytes, and the broker takes {limit}; raise its largest packet, or send less"
+    )]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// Bytes of the topic and the payload.
+        bytes: usize,
+        /// The broker's limit in bytes.
+        limit: usize,
+    },
     /// The broker refused the message.
     #[error("the broker refused a message of `{topic}`")]
     Refused {
@@ -136,6 +161,7 @@ impl MqttError {
             Self::Broken { .. } => "mqtt_broken",
             Self::Late => "mqtt_late",
             Self::NoSubscriber { .. } => "mqtt_no_subscriber",
+            Self::TooLarge { .. } => "mqtt_too_large",
             Self::Refused { .. } => "mqtt_refused",
         }
     }
@@ -152,6 +178,8 @@ pub struct Session {
     failure: Failure,
     /// A subscriber had a message of this session.
     has_subscriber: bool,
+    /// Bytes of the largest packet that the broker takes.
+    max_packet: usize,
 }
 
 impl Session {
@@ -174,14 +202,18 @@ impl Session {
         let (connected, is_connected) = oneshot::channel();
         runtime.spawn(follow(events, connected, Arc::clone(&failure)));
         let answer = runtime.block_on(async { timeout(limit, is_connected).await });
-        let session = Self {
+        let mut session = Self {
             runtime: Some(runtime),
             client,
             failure,
             has_subscriber: false,
+            max_packet: usize::MAX,
         };
         match answer {
-            Ok(Ok(())) => Ok(session),
+            Ok(Ok(max_packet)) => {
+                session.max_packet = max_packet;
+                Ok(session)
+            }
             _ => Err(MqttError::Connect {
                 host,
                 port,
@@ -191,7 +223,7 @@ impl Session {
     }
 
     /// Publishes messages in their order, and waits for the broker to acknowledge them, for at most `limit`. Returns how many of the first
-    /// ones it acknowledged, and why not the next one. After an error the session is of no use.
+    /// ones it acknowledged, and why not the next one. After an error other than [`MqttError::TooLarge`] the session is of no use.
     pub fn publish(
         &mut self,
         mut messages: Vec<Message>,
@@ -200,6 +232,7 @@ impl Session {
         let Some(runtime) = self.runtime.take() else {
             return (0, Some(self.broken()));
         };
+        let too_large = self.take_too_large(&mut messages);
         let mut acknowledged = 0;
         let published = runtime.block_on(async {
             // Alone: without a subscriber, a later message might arrive before it.
@@ -216,7 +249,19 @@ impl Session {
         });
         self.has_subscriber |= acknowledged > 0;
         self.runtime = Some(runtime);
-        (acknowledged, published.err())
+        (acknowledged, published.err().or(too_large))
+    }
+
+    /// Takes the first message out that is larger than the broker takes, and those after it. Sending it would break the connection.
+    fn take_too_large(&self, messages: &mut Vec<Message>) -> Option<MqttError> {
+        let limit = self.max_packet;
+        let at = messages.iter().position(|it| !it.fits(limit))?;
+        let message = messages.drain(at..).next()?;
+        Some(MqttError::TooLarge {
+            bytes: message.bytes(),
+            topic: message.topic,
+            limit,
+        })
     }
 
     async fn publish_all(
@@ -292,14 +337,16 @@ fn options(settings: &Settings) -> Result<MqttOptions, MqttError> {
 }
 
 /// Drives the connection until it breaks. What waits for an acknowledgement learns it, because the connection is dropped.
-async fn follow(mut events: EventLoop, connected: oneshot::Sender<()>, failure: Failure) {
+async fn follow(mut events: EventLoop, connected: oneshot::Sender<usize>, failure: Failure) {
     let mut connected = Some(connected);
     loop {
         match events.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+            Ok(Event::Incoming(Packet::ConnAck(answer))) => {
                 if let Some(connected) = connected.take() {
+                    let limit = answer.properties.and_then(|it| it.max_packet_size);
+                    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
                     // The caller may have given up.
-                    let _ = connected.send(());
+                    let _ = connected.send(limit.unwrap_or(usize::MAX));
                 }
             }
             Ok(_) => {}
@@ -323,5 +370,20 @@ fn check(topic: String, result: &PublishResult) -> Result<(), MqttError> {
         },
         // Not asked for.
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Message;
+
+    #[test]
+    fn a_message_fits_with_its_head() {
+        let message = Message {
+            topic: "line".to_owned(),
+            payload: vec![0; 100],
+        };
+        assert!(message.fits(114) && message.fits(usize::MAX));
+        assert!(!message.fits(113) && !message.fits(0));
     }
 }

@@ -253,6 +253,18 @@ impl Log {
         Ok(())
     }
 
+    /// Loses a record that is too large to be delivered, if it is there.
+    pub(crate) fn give_up(&mut self, name: &str, sequence: u64) -> Result<(), AcknowledgeError> {
+        let source_name = || name.to_owned();
+        let unknown = || AcknowledgeError::UnknownSource {
+            source_name: source_name(),
+        };
+        let source = self.index.find(name).ok_or_else(unknown)?;
+        self.index
+            .lose_record(source, sequence, LossCause::TooLarge);
+        Ok(())
+    }
+
     /// Whether there is something to send.
     pub(crate) fn has_items(&self) -> bool {
         let mut sources = self.index.sources().iter();

@@ -85,7 +85,7 @@ pub struct Stats {
     pub oldest: Option<Duration>,
     /// Records that were lost, by cause.
     pub lost: BTreeMap<LossCause, u64>,
-    /// Records that were refused for their size or names.
+    /// Records that were refused for their size or names, or as those of one source too many.
     pub rejected: u64,
     /// Bytes of accepted payloads.
     pub payload_bytes: u64,
@@ -164,11 +164,15 @@ impl Outbox {
     /// Offers a record, without waiting. It is durable when [`Ticket::wait`] says so.
     ///
     /// # Errors
-    /// [`AppendError::QueueFull`], with a loss that names the record, [`AppendError::TooLarge`], [`AppendError::BadName`] and
+    /// [`AppendError::QueueFull`] and [`AppendError::TooLarge`], with a loss that names the record, [`AppendError::BadName`] and
     /// [`AppendError::Closed`].
     pub fn offer(&self, record: Record) -> Result<Ticket, AppendError> {
         let records = vec![record];
-        self.shared.check(&records)?;
+        self.shared.check(&records).inspect_err(|error| {
+            if matches!(error, AppendError::TooLarge { .. }) {
+                self.shared.lose_too_large(&records);
+            }
+        })?;
         let group = self.shared.put(records)?;
         Ok(Ticket {
             shared: Arc::clone(&self.shared),
@@ -200,6 +204,18 @@ impl Outbox {
     pub fn acknowledge(&self, source: &str, ranges: &[(u64, u64)]) -> Result<(), AcknowledgeError> {
         let mut log = self.shared.log.lock();
         let done = log.acknowledge(source, ranges);
+        self.shared.after_change(log);
+        done
+    }
+
+    /// Loses a record that is too large for every way to a receiver, so that it does not hold up those behind it. The loss is delivered. Nothing
+    /// changes if the record is not there any more.
+    ///
+    /// # Errors
+    /// [`AcknowledgeError::UnknownSource`].
+    pub fn give_up(&self, source: &str, sequence: u64) -> Result<(), AcknowledgeError> {
+        let mut log = self.shared.log.lock();
+        let done = log.give_up(source, sequence);
         self.shared.after_change(log);
         done
     }

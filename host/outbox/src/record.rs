@@ -146,11 +146,13 @@ pub enum LossCause {
     DiskError,
     /// An operator had them erased.
     Erased,
+    /// They were larger than the outbox takes, or the broker.
+    TooLarge,
 }
 
 impl LossCause {
     /// All.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Expired,
         Self::Evicted,
         Self::Corrupt,
@@ -158,6 +160,7 @@ impl LossCause {
         Self::DiskFull,
         Self::DiskError,
         Self::Erased,
+        Self::TooLarge,
     ];
 
     /// The stable name, in snake case.
@@ -170,6 +173,7 @@ impl LossCause {
             Self::DiskFull => "disk_full",
             Self::DiskError => "disk_error",
             Self::Erased => "erased",
+            Self::TooLarge => "too_large",
         }
     }
 }

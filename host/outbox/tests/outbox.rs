@@ -163,7 +163,54 @@ fn what_does_not_fit_is_refused_with_its_limit() {
         .append(vec![record("b", Priority::Low, "")], soon())
         .unwrap();
     assert_eq!(refused(record("c", Priority::Low, "")), "too_many_sources");
+    assert_eq!(outbox.stats().rejected, 4);
     outbox.append(vec![normal(vec![0; 1024])], soon()).unwrap();
+}
+
+#[test]
+fn an_offered_record_that_is_too_large_is_named_as_lost_after_those_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outbox, _) = open(folder.path());
+    append(&outbox, &["a"]);
+    for _ in 0..2 {
+        let refused = outbox.offer(normal(vec![0; 1025])).unwrap_err();
+        assert_eq!(refused.name(), "record_too_large");
+    }
+    hotshoe_tests::until("both losses are to be sent", || {
+        losses(&outbox).iter().map(|it| it.3).sum::<u64>() == 2
+    });
+    assert!(losses(&outbox).iter().all(|it| it.4 == "too_large"));
+    assert_eq!(outbox.stats().rejected, 2);
+    // Its numbers have no gap.
+    assert_eq!(append(&outbox, &["b"]), [4]);
+    end(outbox);
+    let (outbox, recovery) = open(folder.path());
+    assert_eq!((recovery.records, recovery.losses), (2, vec![]));
+    let numbers: u64 = losses(&outbox).iter().map(|it| it.3).sum();
+    assert_eq!((numbers, payloads(&outbox).len()), (2, 2));
+}
+
+#[test]
+fn a_record_that_is_given_up_is_named_and_those_behind_it_are_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outbox, _) = open(folder.path());
+    append(&outbox, &["a", "b"]);
+    assert_eq!(
+        outbox.give_up("other", 1).unwrap_err().name(),
+        "unknown_source"
+    );
+    outbox.give_up("camera", 3).unwrap();
+    assert_eq!(payloads(&outbox).len(), 2);
+    for _ in 0..2 {
+        outbox.give_up("camera", 1).unwrap();
+    }
+    let lost = [("camera".to_owned(), 1, 1, 1, "too_large")];
+    assert_eq!(await_losses(&outbox), lost);
+    assert_eq!(payloads(&outbox), [b"b"]);
+    end(outbox);
+    let (outbox, _) = open(folder.path());
+    assert_eq!(losses(&outbox), lost);
+    assert_eq!(payloads(&outbox), [b"b"]);
 }
 
 #[test]

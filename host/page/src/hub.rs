@@ -1,6 +1,5 @@
 //! What the pages that are open get: the status each second, and outputs as they leave the device.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
 
 use crate::error::PageRequestError;
 use crate::output_gate::OutputGate;
+use crate::pictures::Pictures;
 use crate::sse::{EventBody, event};
 
 /// Most pages that follow a device at once.
@@ -29,20 +29,12 @@ const PICTURES_PER_S: u32 = 1;
 const MAX_OUTPUT_BYTES: usize = 1_280 << 10;
 /// Most outputs that wait for a slow page.
 const WAITING_OUTPUTS: usize = 8;
-/// Most pictures that are kept.
-const MAX_PICTURES: usize = 4;
 /// Largest picture that is kept, in bytes.
 const MAX_PICTURE_BYTES: usize = 4 << 20;
 /// The media types of pictures that a browser shows.
 const PICTURE_TYPES: [&str; 3] = ["image/jpeg", "image/png", "image/bmp"];
 /// Events that wait for the network.
 const WAITING_EVENTS: usize = 4;
-
-struct Picture {
-    number: u64,
-    content_type: &'static str,
-    bytes: Bytes,
-}
 
 /// The source of all streams.
 pub(crate) struct Hub {
@@ -52,8 +44,7 @@ pub(crate) struct Hub {
     outputs: broadcast::Sender<Bytes>,
     output_gate: OutputGate,
     picture_gate: OutputGate,
-    pictures: Mutex<VecDeque<Picture>>,
-    picture_number: AtomicU64,
+    pictures: Mutex<Pictures>,
     left_out: AtomicU64,
     viewers: Arc<Semaphore>,
     closing: watch::Sender<bool>,
@@ -69,7 +60,6 @@ impl Hub {
             output_gate: OutputGate::new(OUTPUTS_PER_S),
             picture_gate: OutputGate::new(PICTURES_PER_S),
             pictures: Mutex::default(),
-            picture_number: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
             viewers: Arc::new(Semaphore::new(MAX_VIEWERS)),
             closing: watch::Sender::new(false),
@@ -159,17 +149,8 @@ impl Hub {
         let Some(content_type) = shown.filter(|_| bytes.len() <= MAX_PICTURE_BYTES) else {
             return;
         };
-        let number = self.picture_number.fetch_add(1, Ordering::Relaxed);
-        let mut pictures = self.pictures.lock();
-        if pictures.len() >= MAX_PICTURES {
-            pictures.pop_front();
-        }
-        pictures.push_back(Picture {
-            number,
-            content_type,
-            bytes: Bytes::copy_from_slice(bytes),
-        });
-        drop(pictures);
+        let (bytes, now) = (Bytes::copy_from_slice(bytes), self.client.clock().now());
+        let number = self.pictures.lock().add(content_type, bytes, now);
         let about = json!({ "id": id, "number": number });
         let about = serde_json::to_vec(&about).unwrap_or_default();
         let _ = self.outputs.send(event("picture", &about));
@@ -177,14 +158,16 @@ impl Hub {
 
     /// A picture of the last ones.
     pub(crate) fn picture(&self, number: u64) -> Result<Response, PageRequestError> {
-        let pictures = self.pictures.lock();
-        let found = pictures.iter().find(|picture| picture.number == number);
-        let picture = found.ok_or(PageRequestError::NoPicture)?;
-        let headers = [
-            (CONTENT_TYPE, picture.content_type),
-            (CACHE_CONTROL, "no-store"),
-        ];
-        Ok((StatusCode::OK, headers, picture.bytes.clone()).into_response())
+        let now = self.client.clock().now();
+        let found = self.pictures.lock().find(number, now);
+        let (content_type, bytes) = found.ok_or(PageRequestError::NoPicture)?;
+        let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
+        Ok((StatusCode::OK, headers, bytes).into_response())
+    }
+
+    /// Removes the pictures whose time is over.
+    pub(crate) fn expire_pictures(&self) {
+        self.pictures.lock().expire(self.client.clock().now());
     }
 
     /// A stream for one more page.

@@ -12,6 +12,7 @@ mod history;
 mod hub;
 mod orders;
 mod output_gate;
+mod pictures;
 mod release_diff;
 mod routes;
 mod server;

@@ -195,6 +195,7 @@ async fn follow(hub: Arc<Hub>, history: Option<Arc<Mutex<History>>>) {
             _ = ticks.tick() => {}
             () = hub.closed() => return,
         }
+        hub.expire_pictures();
         let is_sampled = history.is_some() && seconds_left == 0;
         seconds_left = if seconds_left == 0 {
             SAMPLE_EVERY_S - 1

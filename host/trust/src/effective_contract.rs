@@ -52,6 +52,17 @@ enum Reads {
     Device,
 }
 
+impl Reads {
+    /// What two parts read that have one name, such as a model and a policy.
+    fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Device, other) | (other, Self::Device) => other,
+            (one, other) if one == other => one,
+            _ => Self::PicturesAndInsights,
+        }
+    }
+}
+
 /// The class of every output of a release on a device.
 ///
 /// What is made of data has at least the class of that data, with one exception: a class that the contract gives to the insight, or to
@@ -88,10 +99,15 @@ impl EffectiveContract {
         let components = release.into_iter().flat_map(|it| &it.components);
         let governors = components.filter(|(_, spec)| spec.world == World::Governor);
         let governors = governors.map(|(name, _)| (name.clone(), Reads::Device));
+        let mut by_name: BTreeMap<String, Reads> = BTreeMap::new();
+        for (name, reads) in own.into_iter().chain(governors).chain(reads) {
+            let entry = by_name.entry(name).or_insert(reads);
+            *entry = entry.join(reads);
+        }
         Self {
             classes,
             outputs: contract.outputs,
-            reads: own.into_iter().chain(governors).chain(reads).collect(),
+            reads: by_name,
         }
     }
 

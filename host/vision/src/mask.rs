@@ -2,7 +2,8 @@
 
 use crate::{Budget, BudgetError};
 
-/// A polygon in fractions of the upright picture's width and height, from its top left corner. The even-odd rule says what is inside.
+/// A polygon in fractions of the upright picture's width and height, from its top left corner. What it goes around at least
+/// once in one direction is inside (the nonzero rule), so that an outline that crosses itself leaves no hole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mask {
     /// The corners, x and y. The last one is connected to the first.
@@ -136,13 +137,21 @@ impl Outline {
             // An end counts for the edge below it alone, so that a corner is counted once or twice as the outline turns there.
             if (from[1] <= centre) != (to[1] <= centre) {
                 let share = (centre - from[1]) / (to[1] - from[1]);
-                crossings.push(from[0] + share * (to[0] - from[0]));
+                let turn = if to[1] > from[1] { 1 } else { -1 };
+                crossings.push((from[0] + share * (to[0] - from[0]), turn));
             }
         }
-        crossings.sort_by(f64::total_cmp);
-        for [left, right] in crossings.as_chunks::<2>().0 {
-            // From the first centre in it to the last one.
-            mark(row, (left - 0.5).ceil(), (right - 0.5).floor());
+        crossings.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        let (mut winding, mut left) = (0_i32, 0.0);
+        for (x, turn) in crossings {
+            if winding == 0 {
+                left = x;
+            }
+            winding += turn;
+            if winding == 0 {
+                // From the first centre in it to the last one.
+                mark(row, (left - 0.5).ceil(), (x - 0.5).floor());
+            }
         }
     }
 }

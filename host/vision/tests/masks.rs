@@ -86,6 +86,30 @@ fn a_mask_of_the_whole_picture_leaves_nothing_of_any_size() {
     }
 }
 
+#[test]
+fn an_outline_that_crosses_itself_leaves_no_hole() {
+    let image = bright(10, 10);
+    let file = encode(&image, Format::Png, 0).unwrap();
+    let (low, high) = (0.15, 0.85);
+    let once = [[low, low], [high, low], [high, high], [low, high]];
+    let twice = [once, once].concat();
+    // A star of five points, whose middle it goes around twice.
+    let star = [0.0, 4.0, 8.0, 2.0, 6.0].map(|tenths: f64| {
+        let (sine, cosine) = (tenths / 10.0 * std::f64::consts::TAU).sin_cos();
+        [0.5 + 0.45 * sine, 0.5 - 0.45 * cosine]
+    });
+    for (polygon, size) in [(&twice[..], 8), (&star[..], 2)] {
+        let masked = redact(&file, "image/png", &[mask(polygon, Fill::Black)]).unwrap();
+        let masked = pixels(&decode(&masked));
+        // The pixels of a square of this size in the middle.
+        let middle = 5 - size / 2..5 + size / 2;
+        for (at, pixel) in masked.iter().enumerate() {
+            let is_middle = middle.contains(&(at % 10)) && middle.contains(&(at / 10));
+            assert!(!is_middle || *pixel == [0; 3], "pixel {at} of {size}");
+        }
+    }
+}
+
 /// Whether an edge has a point in the square from `low` to `high`: it is cut at its four sides (Liang and Barsky).
 fn crosses(from: [f64; 2], to: [f64; 2], low: [f64; 2], high: [f64; 2]) -> bool {
     let (mut first, mut last) = (0.0_f64, 1.0_f64);
@@ -104,16 +128,16 @@ fn crosses(from: [f64; 2], to: [f64; 2], low: [f64; 2], high: [f64; 2]) -> bool 
     first <= last
 }
 
-/// Whether a ray from the point to the right crosses the outline an odd number of times.
+/// Whether the outline goes around the point: a ray to the right crosses it upwards and downwards not equally often.
 fn contains(polygon: &[[f64; 2]], [x, y]: [f64; 2]) -> bool {
-    let mut inside = false;
+    let mut winding = 0;
     for (index, &[x0, y0]) in polygon.iter().enumerate() {
         let [x1, y1] = polygon[(index + 1) % polygon.len()];
         if (y0 > y) != (y1 > y) && x < x0 + (y - y0) / (y1 - y0) * (x1 - x0) {
-            inside = !inside;
+            winding += if y1 > y0 { 1 } else { -1 };
         }
     }
-    inside
+    winding != 0
 }
 
 proptest! {

@@ -77,8 +77,11 @@ Exit codes: 0 done, also if a replica keeps the item for later; 1 failed; 2 wron
 Example:
   hotshoe shared-data sync --site lab --device line-4 --connect tcp/192.0.2.7:7447 --replica shared
 
+Example: each time the device can be reached again or changes a value, until Ctrl-C
+  hotshoe shared-data sync --follow --site lab --device line-4 --connect tcp/192.0.2.7:7447 --replica shared --key alice.key
+
 Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    Sync(Target),
+    Sync(Synced),
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,6 +99,15 @@ struct Written {
     /// The value as JSON; text that is not JSON is a string
     #[arg(allow_negative_numbers = true)]
     value: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, clap::Args)]
+struct Synced {
+    /// Go on: exchange at once when the device can be reached again, or changes a value, until Ctrl-C. With --json, one line for each exchange
+    #[arg(long)]
+    follow: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -142,7 +154,8 @@ enum Outcome {
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     let (target, action) = match &args.action {
-        Action::List(target) | Action::Sync(target) => (target, SharedDataAction::List {}),
+        Action::List(target) => (target, SharedDataAction::List {}),
+        Action::Sync(synced) => (&synced.target, SharedDataAction::List {}),
         Action::Get(named) => {
             let name = named.name.clone();
             (&named.target, SharedDataAction::Get { name })
@@ -157,7 +170,15 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         }
     };
     let is_sync = matches!(args.action, Action::Sync(_));
+    let follows = matches!(args.action, Action::Sync(Synced { follow: true, .. }));
     let outcome = match &target.device {
+        Some(device) if follows => {
+            let mut remote = Remote::open(target, device, terminal)?;
+            let followed = remote.follow(|values| print_followed(values, terminal));
+            remote.close();
+            followed?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Some(device) => {
             let mut remote = Remote::open(target, device, terminal)?;
             let outcome = match is_sync {
@@ -208,6 +229,14 @@ fn local(target: &Target, action: SharedDataAction) -> anyhow::Result<Outcome> {
         view,
         delivered: None,
     })
+}
+
+/// Prints the values after one of many exchanges.
+fn print_followed(outcome: &Outcome, terminal: &Terminal) -> anyhow::Result<()> {
+    match outcome {
+        Outcome::Values(views) if terminal.json => terminal.json_line(&json!({ "values": views })),
+        _ => print(outcome, terminal),
+    }
 }
 
 fn print(outcome: &Outcome, terminal: &Terminal) -> anyhow::Result<()> {

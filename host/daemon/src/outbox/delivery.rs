@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use hotshoe_base::{Clock, chain};
 use hotshoe_config::{Config, Statements};
 use hotshoe_link::{Collectors, DeliverError, Link, LinkError};
+use hotshoe_mqtt::MqttError;
 use hotshoe_outbox::{Item, Outbox, Rate, Stats, TokenBucket};
 use hotshoe_protocol::outbox::{
     Acknowledgement, AcknowledgementError, BATCH_FORMAT, Batch, BatchItem, LossItem, RecordItem,
@@ -54,6 +55,8 @@ pub(super) struct Delivery {
     link: Arc<Link>,
     wake: Arc<Wake>,
     figures: Arc<Figures>,
+    /// The collector that took the last batch. It is asked first, so that others that take nothing do not hold every batch up.
+    preferred: Option<String>,
     bucket: TokenBucket,
     clock: Clock,
 }
@@ -114,6 +117,7 @@ impl Delivery {
             link: Arc::clone(link),
             wake: Arc::clone(wake),
             figures: Arc::clone(figures),
+            preferred: None,
             bucket: TokenBucket::new(rate, clock.now()),
             clock,
         }
@@ -151,16 +155,16 @@ impl Delivery {
                 self.figures.set_outlet(OutletState::Idle, Some(&collector));
                 continue;
             }
+            let appeared = collectors.appeared();
             if self.deliver(&collectors, woken) {
                 pause = FIRST_PAUSE;
                 continue;
             }
-            let known = collectors.names();
-            // Another collector ends the pause.
+            // A collector that appears ends the pause, also one that comes back.
             let until = self.clock.deadline(pause);
             while !self.wake.is_stopping()
                 && self.clock.now() < until
-                && collectors.names().iter().all(|name| known.contains(name))
+                && collectors.appeared() == appeared
             {
                 self.pause(woken, until.saturating_duration_since(self.clock.now()));
             }
@@ -218,9 +222,20 @@ impl Delivery {
             Some(error) => {
                 self.figures.refresh(&self.outbox.stats());
                 self.note_failure(&peer, error.name(), chain(&error));
-                false
+                // It would hold up all that is behind it.
+                matches!(error, MqttError::TooLarge { .. })
+                    && items.get(taken).is_some_and(|item| self.give_up(item))
             }
         }
+    }
+
+    /// Loses a record that can never be delivered. False for a loss.
+    fn give_up(&self, item: &Item) -> bool {
+        let Item::Record(record) = item else {
+            return false;
+        };
+        let (source, sequence) = (&record.id.source, record.id.sequence);
+        self.outbox.give_up(source, sequence).is_ok()
     }
 
     fn note_failure(&self, peer: &str, name: &str, cause: String) {
@@ -261,12 +276,15 @@ impl Delivery {
             Ok(None) => return true,
             Err(()) => return false,
         };
-        for collector in collectors.names() {
+        let mut names = collectors.names();
+        names.sort_by_key(|name| Some(name) != self.preferred.as_ref());
+        for collector in names {
             let peer = Some(collector.as_str());
             self.figures.set_outlet(OutletState::Delivering, peer);
             match self.send(&collector, &batch, &body, &items) {
                 Ok(records) => {
                     self.figures.delivered(records);
+                    self.preferred = Some(collector);
                     return true;
                 }
                 Err(error) => self.note_failure(&collector, error.name(), chain(&error)),

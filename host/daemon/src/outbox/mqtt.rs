@@ -87,7 +87,7 @@ impl Mqtt {
         };
         let messages = batch.items.iter().map(|item| self.message(batch, item));
         let (acknowledged, error) = session.publish(messages.collect(), BATCH_TIMEOUT);
-        if error.is_none() {
+        if matches!(error, None | Some(MqttError::TooLarge { .. })) {
             self.session = Some(session);
         }
         (acknowledged, error)

@@ -15,6 +15,7 @@ use super::{Active, Log, segment_path};
 #[derive(Debug, Clone)]
 pub(crate) struct Refused {
     pub(crate) source: Arc<str>,
+    pub(crate) cause: LossCause,
     pub(crate) count: u64,
     pub(crate) bytes: u64,
 }
@@ -144,7 +145,7 @@ impl Log {
 
     fn lose_refused(&mut self, refused: &[Refused]) {
         for it in refused {
-            self.lose_next(&it.source, it.count, it.bytes, LossCause::QueueFull);
+            self.lose_next(&it.source, it.count, it.bytes, it.cause);
         }
     }
 

@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::error::AppendError;
 use crate::log::Refused;
-use crate::record::{Position, Record};
+use crate::record::{LossCause, Position, Record};
 
 /// Bytes that a record takes in the queue beside its payload.
 const RECORD_BYTES: usize = size_of::<Record>();
@@ -39,8 +39,8 @@ pub(super) struct Queue {
     entries: VecDeque<Entry>,
     pub(super) bytes: usize,
     records: usize,
-    /// Records that found no room, and their bytes, by source.
-    refused: BTreeMap<Arc<str>, (u64, u64)>,
+    /// Records that were refused, and their bytes, by source and cause.
+    refused: BTreeMap<(Arc<str>, LossCause), (u64, u64)>,
     /// Callers that wait for the next commit.
     pub(super) waiters: usize,
     /// Records of the last commit: when as many are there again, and a caller waits, no more are expected.
@@ -96,14 +96,16 @@ impl Queue {
         group
     }
 
-    /// Counts records that found no room. Of sources beyond the limit the log could say nothing.
-    pub(super) fn refuse(&mut self, records: &[Record], sources: usize) {
+    /// Counts records that are refused, which the log names as lost. Of sources beyond the limit it could say nothing.
+    pub(super) fn refuse(&mut self, records: &[Record], cause: LossCause, sources: usize) {
+        // There are two causes.
+        let most = sources.saturating_mul(2);
         for record in records {
-            let is_known = self.refused.contains_key(&record.source);
-            if !is_known && self.refused.len() >= sources {
+            let key = (Arc::clone(&record.source), cause);
+            if !self.refused.contains_key(&key) && self.refused.len() >= most {
                 continue;
             }
-            let entry = self.refused.entry(Arc::clone(&record.source)).or_default();
+            let entry = self.refused.entry(key).or_default();
             entry.0 += 1;
             entry.1 += record.payload.len() as u64;
         }
@@ -131,8 +133,9 @@ impl Queue {
             // After the records that came before them.
             let refused = std::mem::take(&mut self.refused).into_iter();
             batch.refused = refused
-                .map(|(source, (count, bytes))| Refused {
+                .map(|((source, cause), (count, bytes))| Refused {
                     source,
+                    cause,
                     count,
                     bytes,
                 })

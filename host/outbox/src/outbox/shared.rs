@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::error::AppendError;
 use crate::limits::{Limits, MAX_CLASS_BYTES, MAX_SOURCE_BYTES};
 use crate::log::Log;
-use crate::record::{Position, Record};
+use crate::record::{LossCause, Position, Record};
 
 use super::queue::{Batch, Entry, Group, Queue};
 
@@ -62,13 +62,24 @@ impl Shared {
             return Err(AppendError::Closed);
         }
         if !queue.has_room(&records, self.limits.queue_bytes) {
-            queue.refuse(&records, self.limits.sources);
+            queue.refuse(&records, LossCause::QueueFull, self.limits.sources);
             return Err(AppendError::QueueFull {
                 waiting: queue.bytes,
                 limit: self.limits.queue_bytes,
             });
         }
         Ok(self.push(queue, records))
+    }
+
+    /// Names records as lost that are too large for the log.
+    pub(super) fn lose_too_large(&self, records: &[Record]) {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return;
+        }
+        queue.refuse(records, LossCause::TooLarge, self.limits.sources);
+        drop(queue);
+        self.work.notify_one();
     }
 
     /// Queues records for a caller that waits for them.
@@ -152,6 +163,14 @@ impl Shared {
             let results = log.commit(&records, &batch.refused);
             self.note_changes(&log);
             drop(log);
+            // Those of a source that the log does not know have no loss.
+            let is_rejected = |it: &&Result<Position, AppendError>| {
+                matches!(it, Err(AppendError::TooManySources { .. }))
+            };
+            let rejected = results.iter().filter(is_rejected).count() as u64;
+            if rejected > 0 {
+                self.queue.lock().rejected += rejected;
+            }
             let mut results = results.into_iter();
             for entry in batch.entries {
                 let of_entry = results.by_ref().take(entry.records.len());

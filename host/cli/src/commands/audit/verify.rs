@@ -29,7 +29,7 @@ Example:
 pub(super) struct Args {
     #[command(flatten)]
     log: LogArgs,
-    /// A head that the device published earlier: the `audit` of its status, the heads.json of a registry, or SEQUENCE:HASH
+    /// A head that the device published earlier: the `audit` of its status, the heads.json of a registry or of another device, or SEQUENCE:HASH
     #[arg(long, value_name = "FILE|SEQUENCE:HASH")]
     head: Option<String>,
     /// The device's public key; may be repeated if it was replaced [default: device.pub in the data folder]
@@ -156,7 +156,7 @@ fn held(text: &str, keys: &[PublicKey]) -> anyhow::Result<Head> {
         source,
     };
     let value: Value = serde_json::from_str(&json).map_err(unusable)?;
-    // A registry keeps those of all devices.
+    // Registries and devices keep those of other devices.
     if let Some(Value::Array(heads)) = value.get("heads") {
         let heads = heads
             .iter()

@@ -1,7 +1,10 @@
 //! The site's end: its replica of a device's shared data, and the exchange over Zenoh.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
@@ -11,10 +14,11 @@ use hotshoe_config::check_name;
 use hotshoe_daemon::command::SharedDataAction;
 use hotshoe_link::device_list::DeviceList;
 use hotshoe_link::{Client, OrderError};
+use hotshoe_release::signals;
 use hotshoe_release::terminal::Terminal;
 use hotshoe_shared_data::{
     Action, Answer, JsonText, Replica, Request, SharedDataError, SharedStore, SignedRequest,
-    Summary, Writer, read_answer,
+    StoreError, Summary, Writer, read_answer,
 };
 use hotshoe_trust::SigningKey;
 use tempfile::TempDir;
@@ -26,17 +30,26 @@ const UNSIGNED: &str = "site";
 /// Characters of a key's fingerprint that name its writer.
 const FINGERPRINT_CHARS: usize = 16;
 
+/// Pause before an exchange that failed is tried again, if the device does not come back meanwhile. It doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// The site's end for one device.
 pub(super) struct Remote<'a> {
     site: String,
     device: &'a str,
     store: SharedStore,
+    /// The folder of the replica.
+    folder: PathBuf,
+    /// Who writes.
+    own: Writer,
     /// Whether the replica is kept.
     is_kept: bool,
     /// Removes a replica that is not kept.
     _folder: Option<TempDir>,
-    /// Held while the command runs, so that two commands do not write one replica.
-    _lock: File,
+    /// Held while the replica is used, so that two commands do not write it.
+    lock: File,
     connection: anyhow::Result<Client>,
     key: Option<SigningKey>,
     list: Option<DeviceList>,
@@ -68,7 +81,7 @@ impl<'a> Remote<'a> {
             (None, Some(folder)) => folder.path().to_owned(),
             (None, None) => bail!("no folder for the replica"),
         };
-        let (store, lock) = open_store(&folder, own, terminal)?;
+        let (store, lock) = open_store(&folder, own.clone(), terminal)?;
         let connection = Client::open(&zenoh).with_context(|| network.cannot_open());
         let connection = match connection {
             Err(error) if target.replica.is_none() => return Err(error),
@@ -78,9 +91,11 @@ impl<'a> Remote<'a> {
             site,
             device,
             store,
+            folder,
+            own,
             is_kept: target.replica.is_some(),
             _folder: transient,
-            _lock: lock,
+            lock,
             connection,
             key,
             list,
@@ -95,18 +110,80 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// Exchanges all values with the device.
+    /// Exchanges all values with the device. One that fails does not hold the others up; its error is returned.
     pub(super) fn sync(&mut self) -> anyhow::Result<Outcome> {
         anyhow::ensure!(self.is_kept, "`sync` needs --replica");
         let summaries = self.list()?;
+        let mut failed = None;
         for Summary { name, .. } in &summaries {
-            self.pull(name, false)?;
-            self.push(name)?;
+            let exchanged = self.pull(name, false).and_then(|()| self.push(name));
+            match exchanged {
+                Err(error) if is_unreachable(&error) || is_of_replica(&error) => return Err(error),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+                Ok(()) => {}
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         let views = summaries
             .iter()
             .map(|it| self.store.replica().view(&it.name));
         Ok(Outcome::Values(views.collect::<Result<_, _>>()?))
+    }
+
+    /// Exchanges all values each time that the device can be reached again, or changes one, until a signal ends it. `each` gets the values.
+    pub(super) fn follow(
+        &mut self,
+        mut each: impl FnMut(&Outcome) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        anyhow::ensure!(self.is_kept, "`sync` needs --replica");
+        // One wake-up that waits is enough.
+        let (wake, woken) = sync_channel(1);
+        let is_ended = Arc::new(AtomicBool::new(false));
+        let (ended, wake_at_end) = (Arc::clone(&is_ended), wake.clone());
+        signals::on_first(move |_| {
+            ended.store(true, Ordering::SeqCst);
+            let _ = wake_at_end.try_send(());
+        })?;
+        let client = match &self.connection {
+            Ok(client) => client,
+            Err(error) => bail!(Unreachable(format!("{error:#}"))),
+        };
+        let _watch = client.follow_shared_data(&self.site, self.device, move || {
+            let _ = wake.try_send(());
+        })?;
+        // After a failure, until the next try.
+        let mut pause: Option<Duration> = None;
+        loop {
+            // Other commands write the replica meanwhile.
+            self.lock.unlock().context("cannot unlock the replica")?;
+            let next = match pause {
+                Some(pause) => woken.recv_timeout(pause),
+                None => woken.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            if is_ended.load(Ordering::SeqCst) || next == Err(RecvTimeoutError::Disconnected) {
+                return Ok(());
+            }
+            let own = self.own.clone();
+            (self.store, self.lock) = open_store(&self.folder, own, self.terminal)?;
+            match self.sync() {
+                Ok(values) => {
+                    pause = None;
+                    each(&values)?;
+                }
+                Err(error) if is_of_replica(&error) => return Err(error),
+                Err(error) => {
+                    if pause.is_none() {
+                        self.terminal.note(format!("{error:#}"));
+                    }
+                    let next = pause.map_or(FIRST_PAUSE, |pause| pause.saturating_mul(2));
+                    pause = Some(next.min(LONGEST_PAUSE));
+                }
+            }
+        }
     }
 
     /// Carries out a command. If the device cannot be reached, on the replica alone.
@@ -266,6 +343,14 @@ fn is_unreachable(error: &anyhow::Error) -> bool {
             error.downcast_ref::<OrderError>(),
             Some(OrderError::NoReply { .. })
         )
+}
+
+/// Whether the replica itself cannot be used.
+fn is_of_replica(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<SharedDataError>(),
+        Some(SharedDataError::Store(_))
+    ) || error.is::<StoreError>()
 }
 
 /// Opens a replica, and locks its folder.

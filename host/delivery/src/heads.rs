@@ -1,29 +1,78 @@
-//! The newest head of each device's audit log: with it, `hotshoe audit verify` finds a log whose end was cut off.
+//! The newest head of the audit log of each other device, which registries and devices keep: with it, `hotshoe audit verify` finds a log whose
+//! end was cut off.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use hotshoe_audit::HeldHead;
 use hotshoe_base::Clock;
 use hotshoe_base::files::read_bytes;
+use hotshoe_base::supervisor::Supervisor;
+use hotshoe_link::{HeadSubscription, LinkError, Site};
 use hotshoe_store::replace_file;
 use hotshoe_trust::Digest;
 use serde::{Deserialize, Serialize};
 
-/// The file in the registry's data folder.
-pub(super) const HEADS: &str = "heads.json";
+/// The file in the data folder.
+const HEADS: &str = "heads.json";
 /// Most heads that wait to be checked. A device repeats its head, so that a lost one comes again.
-pub(super) const WAITING_HEADS: usize = 256;
-/// Most heads that are kept.
-const MAX_HEADS: usize = 4_096;
+const WAITING_HEADS: usize = 256;
 /// Most keys of one device: it has another one after `device.key` was replaced.
 const MAX_KEYS: usize = 4;
 /// Largest file, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
-/// Least time between two writes of the file.
-const SAVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How many heads are kept, and how often they are written. A head has about 1 KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Most heads; the first ones stay.
+    pub heads: usize,
+    /// Least time between two writes of the file.
+    pub save_interval: Duration,
+}
+
+impl HeadLimits {
+    /// Of a registry: 4,096 heads, written every 10 s.
+    pub const REGISTRY: Self = Self {
+        heads: 4_096,
+        save_interval: Duration::from_secs(10),
+    };
+    /// Of a device: 32 heads, written once in an hour, so that its flash takes less than 1 MiB in a day.
+    pub const DEVICE: Self = Self {
+        heads: 32,
+        save_interval: Duration::from_secs(3_600),
+    };
+}
+
+/// Keeps the heads of the devices of a site in a data folder, on a thread of its own, until the subscription is dropped. `own` is the device that
+/// keeps them.
+///
+/// # Errors
+/// [`LinkError::Use`] and [`LinkError::Thread`].
+pub fn keep_heads(
+    data: &Path,
+    limits: HeadLimits,
+    own: Option<&str>,
+    site: &Site,
+    supervisor: &Supervisor,
+) -> Result<HeadSubscription, LinkError> {
+    let mut kept = Heads::open(data, limits, supervisor.clock().clone());
+    let (sender, heads) = sync_channel(WAITING_HEADS);
+    supervisor
+        .restarted("heads", move || {
+            kept.run(&heads);
+            Ok(())
+        })
+        .map_err(|source| LinkError::Thread { source })?;
+    let own = own.map(str::to_owned);
+    site.follow_heads(move |held| {
+        if own.as_ref() != Some(&held.head.device) {
+            hand_on(&sender, held);
+        }
+    })
+}
 
 /// The content of the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -34,8 +83,9 @@ struct Content {
 
 /// The heads, by device and key.
 #[derive(Debug)]
-pub(super) struct Heads {
+struct Heads {
     path: PathBuf,
+    limits: HeadLimits,
     clock: Clock,
     held: BTreeMap<(String, Digest), HeldHead>,
     is_changed: bool,
@@ -46,7 +96,7 @@ pub(super) struct Heads {
 
 impl Heads {
     /// Reads the heads in a data folder. A file that cannot be read is only a warning: heads come again.
-    pub(super) fn open(data: &Path, clock: Clock) -> Self {
+    fn open(data: &Path, limits: HeadLimits, clock: Clock) -> Self {
         let path = data.join(HEADS);
         let read = path.exists().then(|| read_bytes(&path, MAX_BYTES));
         let content = read.map(|bytes| Ok(serde_json::from_slice::<Content>(&bytes?)?));
@@ -57,6 +107,7 @@ impl Heads {
         });
         let mut heads = Self {
             path,
+            limits,
             clock,
             held: BTreeMap::new(),
             is_changed: false,
@@ -71,7 +122,7 @@ impl Heads {
     }
 
     /// Takes heads until their sender is gone.
-    pub(super) fn run(&mut self, heads: &Receiver<HeldHead>) {
+    fn run(&mut self, heads: &Receiver<HeldHead>) {
         loop {
             let next = match self.due() {
                 Some(due) => self.clock.recv_until(heads, due),
@@ -90,7 +141,7 @@ impl Heads {
 
     /// When a change is to be written.
     fn due(&self) -> Option<Instant> {
-        let after = self.saved.map(|saved| saved + SAVE_INTERVAL);
+        let after = self.saved.map(|saved| saved + self.limits.save_interval);
         self.is_changed
             .then(|| after.unwrap_or_else(|| self.clock.now()))
     }
@@ -106,13 +157,13 @@ impl Heads {
         let total = self.held.len();
         let place = (device, key);
         match self.held.get(&place).map(|held| held.head.head) {
-            None if total >= MAX_HEADS || keys >= MAX_KEYS => {
+            None if total >= self.limits.heads || keys >= MAX_KEYS => {
                 if !std::mem::replace(&mut self.is_full, true) {
                     tracing::error!(
                         device = place.0,
                         keys,
                         heads = total,
-                        "the head of an audit log is not kept: there are too many keys of this device, or heads. Another machine may publish in its name: use certificates and `hotshoe zenoh-acl`, remove heads.json and start the registry again"
+                        "the head of an audit log is not kept: there are too many keys of this device, or heads. Another machine may publish in its name: use certificates and `hotshoe zenoh-acl`, remove heads.json and start again"
                     );
                 }
                 return;
@@ -153,7 +204,7 @@ impl Heads {
 }
 
 /// Hands a head to the thread that keeps it, without waiting.
-pub(super) fn hand_on(sender: &SyncSender<HeldHead>, held: HeldHead) {
+fn hand_on(sender: &SyncSender<HeldHead>, held: HeldHead) {
     if sender.try_send(held).is_err() {
         tracing::debug!("too many heads of audit logs at once; a device repeats its head");
     }
@@ -198,7 +249,7 @@ mod tests {
     #[test]
     fn the_newest_signed_head_of_each_key_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || Heads::open(folder.path(), Clock::default());
+        let open = || Heads::open(folder.path(), HeadLimits::REGISTRY, Clock::default());
         let mut kept = open();
         let [old, new] = heads(2).try_into().unwrap();
         kept.take(new.clone());
@@ -221,6 +272,40 @@ mod tests {
     fn a_damaged_file_of_heads_is_collected_again() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(HEADS), "not JSON").unwrap();
-        assert!(Heads::open(folder.path(), Clock::default()).held.is_empty());
+        let kept = Heads::open(folder.path(), HeadLimits::REGISTRY, Clock::default());
+        assert!(kept.held.is_empty());
+    }
+
+    #[test]
+    fn no_more_heads_are_kept_than_allowed_and_those_of_known_devices_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = HeadLimits {
+            heads: 2,
+            ..HeadLimits::DEVICE
+        };
+        let mut kept = Heads::open(folder.path(), limits, Clock::default());
+        let [old, new] = heads(2).try_into().unwrap();
+        kept.take(old);
+        for _ in 0..2 {
+            heads(1).into_iter().for_each(|head| kept.take(head));
+        }
+        assert_eq!(kept.held.len(), 2);
+        kept.take(new.clone());
+        assert!(held(&kept).contains(&&new));
+    }
+
+    #[test]
+    fn a_change_is_written_at_once_and_the_next_one_after_the_interval() {
+        let folder = tempfile::tempdir().unwrap();
+        let time = hotshoe_base::VirtualClock::at(std::time::UNIX_EPOCH);
+        let mut kept = Heads::open(folder.path(), HeadLimits::DEVICE, time.clock());
+        let [first, second] = heads(2).try_into().unwrap();
+        assert_eq!(kept.due(), None);
+        kept.take(first);
+        assert_eq!(kept.due(), Some(time.clock().now()));
+        kept.save();
+        kept.take(second);
+        let interval = HeadLimits::DEVICE.save_interval;
+        assert_eq!(kept.due(), Some(time.clock().now() + interval));
     }
 }
