@@ -138,6 +138,8 @@ mod site;
 mod skipped;
 #[path = "system/stored_data.rs"]
 mod stored_data;
+#[path = "system/top.rs"]
+mod top;
 #[path = "system/transfer.rs"]
 mod transfer;
 #[path = "system/voice.rs"]

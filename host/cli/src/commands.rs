@@ -29,6 +29,7 @@ pub(crate) mod sign;
 pub(crate) mod site;
 pub(crate) mod status;
 pub(crate) mod test;
+pub(crate) mod top;
 pub(crate) mod trust;
 pub(crate) mod verify;
 pub(crate) mod wit;

@@ -24,6 +24,7 @@ use crate::commands::model::ModelError;
 use crate::commands::power::PowerError;
 use crate::commands::record::RecordError;
 use crate::commands::test::TestError;
+use crate::commands::top::TopError;
 use crate::fleet::error::FleetError;
 use crate::oci::OciError;
 use crate::program::ProgramError;
@@ -34,6 +35,7 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<ComponentError>(cause).map(ComponentError::name))
         .or_else(|| find::<ToolError>(cause).map(ToolError::name))
         .or_else(|| find::<TestError>(cause).map(TestError::name))
+        .or_else(|| find::<TopError>(cause).map(TopError::name))
         .or_else(|| find::<CallError>(cause).map(CallError::name))
         .or_else(|| find::<AuditError>(cause).map(AuditError::name))
         .or_else(|| find::<AuditCommandError>(cause).map(AuditCommandError::name))

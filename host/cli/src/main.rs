@@ -18,7 +18,7 @@ use clap::{Parser, Subcommand};
 use commands::{
     activate, audit, build, call, cancel, collect, data, dev as dev_loop, doctor, exec, history,
     inspect, install, keygen, model, new, pack, power, publish, pull, push, record, registry,
-    rollback, run, shared_data, sign, site, status, test, trust, verify, wit, zenoh_acl,
+    rollback, run, shared_data, sign, site, status, test, top, trust, verify, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -79,6 +79,7 @@ For a site:
   publish   Publish a release to the devices of a site
   registry  Run a site's registry
   status    Show the status of devices
+  top       Show in the terminal what devices do, as they do it
   rollback  Roll back to the previous release
   activate  Activate a staged release
   cancel    Cancel a pending release
@@ -126,6 +127,7 @@ enum Command {
     Site(site::Args),
     Registry(registry::Args),
     Status(status::Args),
+    Top(top::Args),
     Rollback(rollback::Args),
     Activate(activate::Args),
     Cancel(cancel::Args),
@@ -168,6 +170,7 @@ impl Command {
             Self::Site(args) => site::run(&args, terminal),
             Self::Registry(args) => registry::run(args, terminal),
             Self::Status(args) => status::run(args, terminal),
+            Self::Top(args) => top::run(args, terminal),
             Self::Rollback(args) => rollback::run(args, terminal),
             Self::Activate(args) => activate::run(args, terminal),
             Self::Cancel(args) => cancel::run(args, terminal),

@@ -35,6 +35,11 @@ impl Terminal {
         }
     }
 
+    /// Whether standard output has colours.
+    pub const fn has_colour(&self) -> bool {
+        self.colour
+    }
+
     /// Prints a line of the result to standard output.
     pub fn print(&self, line: impl AsRef<str>) -> anyhow::Result<()> {
         self.write(&shown(line.as_ref(), self.colour))

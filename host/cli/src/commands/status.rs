@@ -8,7 +8,6 @@ use hotshoe_config::{Config, ZenohConfig};
 use hotshoe_daemon::command::Command;
 use hotshoe_daemon::control::{self, ControlError};
 use hotshoe_link::Client;
-use hotshoe_link::DeviceKey;
 use hotshoe_link::device_list::DeviceList;
 use hotshoe_protocol::status::Status;
 
@@ -96,16 +95,8 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if args.device.is_some() {
         return details(answers, &args, list.is_some(), terminal);
     }
-    let mut present = found.present;
-    if let (Some(site), Some(list)) = (&site, &list) {
-        // Listed devices must answer, because an attacker may block one.
-        present.extend(list.names().map(|device| DeviceKey {
-            site: site.clone(),
-            device: device.to_owned(),
-        }));
-    }
     let are_proven = list.is_none() || answers.iter().all(|it| it.unproven.is_none());
-    let overviews = Overview::join(answers, present);
+    let overviews = Overview::of_site(answers, found.present, site.as_deref(), list.as_ref());
     if overviews.is_empty() {
         return no_answer(&args);
     }

@@ -147,6 +147,22 @@ impl Overview {
             })
             .collect()
     }
+
+    /// The answers, the devices that are present, and those of the list, which must answer because an attacker may block one.
+    pub(crate) fn of_site(
+        answers: Vec<DeviceReport>,
+        mut present: Vec<DeviceKey>,
+        site: Option<&str>,
+        list: Option<&DeviceList>,
+    ) -> Vec<Self> {
+        if let (Some(site), Some(list)) = (site, list) {
+            present.extend(list.names().map(|device| DeviceKey {
+                site: site.to_owned(),
+                device: device.to_owned(),
+            }));
+        }
+        Self::join(answers, present)
+    }
 }
 
 /// The device's own status with `answered`, or only the names.
@@ -163,18 +179,21 @@ impl Serialize for Overview {
     }
 }
 
+/// The columns of [`row`].
+pub(crate) const HEAD: [&str; 8] = [
+    "device",
+    "live",
+    "previous",
+    "trial",
+    "phase",
+    "health",
+    "last rollback",
+    "said",
+];
+
 /// The devices as a table, with a column for the site if there may be several.
 pub(crate) fn table(overviews: &[Overview], with_sites: bool, terminal: &Terminal) -> String {
-    let mut header = vec![
-        "device",
-        "live",
-        "previous",
-        "trial",
-        "phase",
-        "health",
-        "last rollback",
-        "said",
-    ];
+    let mut header = HEAD.to_vec();
     if with_sites {
         header.insert(0, "site");
     }
@@ -188,11 +207,12 @@ pub(crate) fn table(overviews: &[Overview], with_sites: bool, terminal: &Termina
     terminal.table(&header, rows)
 }
 
-fn row(overview: &Overview, terminal: &Terminal) -> Vec<String> {
+/// A device of the table.
+pub(crate) fn row(overview: &Overview, terminal: &Terminal) -> Vec<String> {
     let nothing = || "-".to_owned();
     let Some(answer) = &overview.answer else {
         let mut row = vec![overview.device.clone(), terminal.warning("no answer")];
-        row.resize_with(8, nothing);
+        row.resize_with(HEAD.len(), nothing);
         return row;
     };
     let status = &answer.status;

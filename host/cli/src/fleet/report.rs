@@ -1,11 +1,13 @@
 //! The status of one device, as text.
 
-mod governor;
-mod outbox;
+pub(crate) mod governor;
+pub(crate) mod outbox;
 
 use hotshoe_protocol::event::Severity;
 use hotshoe_protocol::status::Status;
-use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, WaitReason, WatchMode};
+use hotshoe_protocol::status::{
+    ModelStatus, PartState, PartStatus, SlotStatus, StageLatency, WaitReason, WatchMode,
+};
 use hotshoe_store::Phase;
 
 use hotshoe_release::terminal::{Terminal, size};
@@ -87,18 +89,8 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     show_slots(status, terminal)?;
     terminal.print(format!("trust     version {}", status.trust_version))?;
     let counters = &status.counters;
-    terminal.print(format!(
-        "queue     {} of {}, {} when full, {} workers",
-        status.queue.len, status.queue.capacity, status.queue.policy, status.workers
-    ))?;
-    terminal.print(format!(
-        "samples   {} accepted, {} results, {} dropped, {} failed, {} in flight",
-        counters.accepted,
-        counters.results,
-        counters.dropped_total(),
-        counters.failed,
-        counters.in_flight
-    ))?;
+    terminal.print(format!("queue     {}", queue(status)))?;
+    terminal.print(format!("samples   {}", samples(status)))?;
     if counters.skipped > 0 && counters.skipped_by.is_empty() {
         terminal.print(format!("          skipped: {}", counters.skipped))?;
     }
@@ -123,24 +115,47 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     if status.stages.is_empty() {
         return Ok(());
     }
-    let rows = status.stages.iter().map(|stage| {
-        vec![
-            stage.name.clone(),
-            stage.count.to_string(),
-            stage.p50_us.to_string(),
-            stage.p95_us.to_string(),
-            stage
-                .p99_us
-                .map_or_else(|| "-".to_owned(), |p99| p99.to_string()),
-        ]
-    });
+    let rows = status.stages.iter().map(stage);
     terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us", "p99 us"], rows))
 }
 
-fn show_memory(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
-    let Some(memory) = &status.memory else {
-        return Ok(());
-    };
+/// `0 of 64, block when full, 2 workers`
+pub(crate) fn queue(status: &Status) -> String {
+    format!(
+        "{} of {}, {} when full, {} workers",
+        status.queue.len, status.queue.capacity, status.queue.policy, status.workers
+    )
+}
+
+/// `5 accepted, 4 results, 0 dropped, 1 failed, 0 in flight`
+pub(crate) fn samples(status: &Status) -> String {
+    let counters = &status.counters;
+    format!(
+        "{} accepted, {} results, {} dropped, {} failed, {} in flight",
+        counters.accepted,
+        counters.results,
+        counters.dropped_total(),
+        counters.failed,
+        counters.in_flight
+    )
+}
+
+/// A stage: its name, samples, and percentiles in microseconds.
+pub(crate) fn stage(stage: &StageLatency) -> Vec<String> {
+    vec![
+        stage.name.clone(),
+        stage.count.to_string(),
+        stage.p50_us.to_string(),
+        stage.p95_us.to_string(),
+        stage
+            .p99_us
+            .map_or_else(|| "-".to_owned(), |p99| p99.to_string()),
+    ]
+}
+
+/// How much memory is resident, and the mode of components.
+pub(crate) fn memory(status: &Status) -> Option<String> {
+    let memory = status.memory.as_ref()?;
     let figures = (
         memory.resident_mib,
         memory.resident_file_mib,
@@ -152,7 +167,14 @@ fn show_memory(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         }
         _ => String::new(),
     };
-    terminal.print(format!("memory    {resident}components: {}", memory.mode))?;
+    Some(format!("{resident}components: {}", memory.mode))
+}
+
+fn show_memory(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    let (Some(words), Some(memory)) = (memory(status), &status.memory) else {
+        return Ok(());
+    };
+    terminal.print(format!("memory    {words}"))?;
     terminal.print(format!("          {}", terminal.dim(&memory.reason)))
 }
 
@@ -304,25 +326,28 @@ fn show_events(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The columns of [`model`].
+pub(crate) const MODEL_HEAD: [&str; 6] = ["model", "variant", "runs on", "runs", "failed", "late"];
+
+/// A model: its name, what runs it, and its runs.
+pub(crate) fn model(model: &ModelStatus) -> Vec<String> {
+    vec![
+        model.name.clone(),
+        model.variant.clone(),
+        format!("{}/{}", model.backend, model.provider),
+        model.runs.to_string(),
+        model.failed.to_string(),
+        // Past the caller's deadline, before or during the run: not an error of the model.
+        (model.abandoned + model.expired).to_string(),
+    ]
+}
+
 fn show_models(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     if status.models.is_empty() {
         return Ok(());
     }
-    let rows = status.models.iter().map(|model| {
-        vec![
-            model.name.clone(),
-            model.variant.clone(),
-            format!("{}/{}", model.backend, model.provider),
-            model.runs.to_string(),
-            model.failed.to_string(),
-            // Past the caller's deadline, before or during the run: not an error of the model.
-            (model.abandoned + model.expired).to_string(),
-        ]
-    });
-    terminal.print(terminal.table(
-        &["model", "variant", "runs on", "runs", "failed", "late"],
-        rows,
-    ))?;
+    let rows = status.models.iter().map(model);
+    terminal.print(terminal.table(&MODEL_HEAD, rows))?;
     for model in &status.models {
         terminal.print(format!(
             "          {}: {}",

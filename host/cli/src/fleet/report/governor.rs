@@ -14,7 +14,7 @@ pub(super) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     };
     terminal.print(format!("mode      {}", mode(governor)))?;
     for (name, item) in governor.plan.iter().filter(|(name, _)| *name != "mode") {
-        let value = text(&item.value);
+        let value = value(&item.value);
         let line = format!("          {name} {value}: {}", item.reason);
         terminal.print(if name.starts_with("alert.") {
             terminal.warning(&line)
@@ -36,17 +36,8 @@ pub(super) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         )))?;
     }
     if governor.modes.len() > 1 {
-        let rows = governor.modes.iter().map(row);
-        let heads = [
-            "mode",
-            "level",
-            "agreement",
-            "p95 ms",
-            "memory",
-            "joules",
-            "watts",
-        ];
-        terminal.print(terminal.table(&heads, rows))?;
+        let rows = governor.modes.iter().map(mode_row);
+        terminal.print(terminal.table(&MODES_HEAD, rows))?;
     }
     let sensors = sensors(&governor.sensors);
     if !sensors.is_empty() {
@@ -64,7 +55,7 @@ pub(super) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
 }
 
 /// `minimal for 12 s: the hottest thermal zone has 76.0 C (3 changes, by component governor)`
-fn mode(governor: &GovernorStatus) -> String {
+pub(crate) fn mode(governor: &GovernorStatus) -> String {
     let mode = governor.mode.as_deref().unwrap_or("full");
     let reason = governor.plan.get("mode");
     let reason = reason.map_or_else(String::new, |item| format!(": {}", item.reason));
@@ -84,7 +75,7 @@ fn mode(governor: &GovernorStatus) -> String {
 }
 
 /// A value of a plan: `every 3, interval_ms 500`, `stop`, `50`.
-fn text(value: &Value) -> String {
+pub(crate) fn value(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Object(fields) => {
@@ -95,7 +86,19 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn row(mode: &ModeStatus) -> Vec<String> {
+/// The columns of [`mode_row`].
+pub(crate) const MODES_HEAD: [&str; 7] = [
+    "mode",
+    "level",
+    "agreement",
+    "p95 ms",
+    "memory",
+    "joules",
+    "watts",
+];
+
+/// A mode and what is known of it.
+pub(crate) fn mode_row(mode: &ModeStatus) -> Vec<String> {
     let figure = |value: Option<f64>, digits: usize| {
         value.map_or_else(|| "-".to_owned(), |it| format!("{it:.digits$}"))
     };

@@ -8,32 +8,35 @@ pub(super) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     let Some(outbox) = &status.outbox else {
         return Ok(());
     };
-    if let Some(error) = &outbox.error {
-        let line = format!(
-            "outbox    cannot be used, so nothing is durable ({}: {})",
-            error.name, error.message
-        );
-        return terminal.print(terminal.warning(&line));
-    }
-    terminal.print(format!("outbox    {}", waiting(outbox)))?;
-    let (outlet, is_good) = outlet(&outbox.outlet);
-    let line = format!("          {outlet}");
-    terminal.print(if is_good {
-        line
-    } else {
-        terminal.warning(&line)
-    })?;
-    for (cause, count) in &outbox.lost {
-        terminal.print(terminal.warning(&format!("          lost: {cause} {count}")))?;
-    }
-    if outbox.rejected > 0 {
-        let line = format!(
-            "          refused: {} for their size or names",
-            outbox.rejected
-        );
-        terminal.print(terminal.warning(&line))?;
+    for (place, (line, is_good)) in lines(outbox).into_iter().enumerate() {
+        let label = if place == 0 { "outbox" } else { "" };
+        let line = format!("{label:<10}{line}");
+        terminal.print(if is_good {
+            line
+        } else {
+            terminal.warning(&line)
+        })?;
     }
     Ok(())
+}
+
+/// What waits, where it goes and what was lost, and whether each is as it should be.
+pub(crate) fn lines(outbox: &OutboxStatus) -> Vec<(String, bool)> {
+    if let Some(error) = &outbox.error {
+        let line = format!(
+            "cannot be used, so nothing is durable ({}: {})",
+            error.name, error.message
+        );
+        return vec![(line, false)];
+    }
+    let mut lines = vec![(waiting(outbox), true), outlet(&outbox.outlet)];
+    let lost = outbox.lost.iter();
+    lines.extend(lost.map(|(cause, count)| (format!("lost: {cause} {count}"), false)));
+    if outbox.rejected > 0 {
+        let line = format!("refused: {} for their size or names", outbox.rejected);
+        lines.push((line, false));
+    }
+    lines
 }
 
 /// `12 records wait (3.1 kB, the oldest for 40 s), 5 delivered; 65.5 kB of files`
