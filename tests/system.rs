@@ -80,6 +80,8 @@ mod model;
 mod models;
 #[path = "system/modes.rs"]
 mod modes;
+#[path = "system/monitoring.rs"]
+mod monitoring;
 #[path = "system/mqtt.rs"]
 mod mqtt;
 #[path = "system/names.rs"]
@@ -92,6 +94,8 @@ mod nn;
 mod oci;
 #[path = "system/oip.rs"]
 mod oip;
+#[path = "system/otel.rs"]
+mod otel;
 #[path = "system/outbox.rs"]
 mod outbox;
 #[path = "system/page.rs"]

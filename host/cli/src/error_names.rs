@@ -17,6 +17,7 @@ use hotshoe_oip::OipError;
 use hotshoe_page::PageError;
 use hotshoe_release::exit::find;
 use hotshoe_shared_data::{SharedDataError, StoreError};
+use hotshoe_telemetry::TelemetryError;
 
 use crate::commands::audit::AuditCommandError;
 use crate::commands::call::CallError;
@@ -46,6 +47,7 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<FoldError>(cause).map(FoldError::name))
         .or_else(|| find::<OipError>(cause).map(OipError::name))
         .or_else(|| find::<PageError>(cause).map(PageError::name))
+        .or_else(|| find::<TelemetryError>(cause).map(TelemetryError::name))
         .or_else(|| find::<OciError>(cause).and_then(OciError::name))
         .or_else(|| find::<ProgramError>(cause).map(ProgramError::name))
         .or_else(|| find::<FleetError>(cause).map(FleetError::name))

@@ -145,6 +145,22 @@ pub enum ConfigError {
         /// The prefix.
         prefix: String,
     },
+    /// The address of a collector.
+    #[error(
+        "`telemetry.endpoint = \"{endpoint}\"` is not the address of a collector: write `https://HOST:PORT`, or `http://` without TLS"
+    )]
+    Collector {
+        /// The address.
+        endpoint: String,
+    },
+    /// A collector on another machine without TLS.
+    #[error(
+        "`telemetry.endpoint = \"{endpoint}\"` is beyond loopback without TLS: use `https://`, or accept it by `telemetry.insecure = true`"
+    )]
+    InsecureCollector {
+        /// The address.
+        endpoint: String,
+    },
     /// A key that requires another one.
     #[error("`{key}` needs `{needed}` as well")]
     Needs {

@@ -27,6 +27,7 @@ mod outbox;
 mod page;
 mod record;
 mod session;
+mod telemetry;
 
 pub use self::access::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
 pub use self::change::{Files, TRUST, changed, changed_files, content, files_of_link};
@@ -51,6 +52,7 @@ pub use self::session::{
     LEAST_MESSAGE_BYTES, MAX_SESSIONS, MESSAGE_OVERHEAD, TlsConfig, ZenohConfig, ZenohMode,
 };
 pub(crate) use self::session::{LEAST_PENDING, PENDING_SHARE};
+pub use self::telemetry::TelemetryConfig;
 pub use error::ConfigError;
 
 /// Longest name of a site or a device, in bytes.
@@ -125,6 +127,9 @@ pub struct Config {
     /// The page that shows what the device does. Default: none.
     #[serde(default)]
     pub page: Option<PageConfig>,
+    /// A collector of OpenTelemetry. Default: none.
+    #[serde(default)]
+    pub telemetry: Option<TelemetryConfig>,
     /// Upper bounds of the limits of any component. Default: none.
     #[serde(default)]
     pub limits: LimitBounds,
@@ -345,6 +350,9 @@ impl Config {
         if let Some(metrics) = &mut config.metrics {
             metrics.resolve(folder);
         }
+        if let Some(telemetry) = &mut config.telemetry {
+            telemetry.resolve(folder);
+        }
         if let Some(watch) = &mut config.watch {
             watch.folder = folder.join(&watch.folder);
         }
@@ -388,6 +396,8 @@ impl Config {
         self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;
         self.page.as_ref().map_or(Ok(()), PageConfig::check)?;
         self.metrics.as_ref().map_or(Ok(()), MetricsConfig::check)?;
+        let telemetry = self.telemetry.as_ref();
+        telemetry.map_or(Ok(()), TelemetryConfig::check)?;
         check_range(
             "workers.threads",
             self.workers.threads as u64,

@@ -60,7 +60,8 @@ use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
 pub use serving::{
-    CallError, CallOutput, CallRelease, DrainReport, LocalClient, Output, OutputKind, Viewer,
+    Arrival, CallError, CallOutput, CallRelease, DrainReport, LocalClient, Output, OutputKind,
+    TracedEnd, TracedSample, Tracer, Viewer,
 };
 
 /// The least time that the deploy thread has to write what it knows when the daemon stops.

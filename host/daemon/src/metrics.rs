@@ -103,6 +103,7 @@ fn describe() {
     );
     describe_governor();
     describe_outbox();
+    describe_telemetry();
     metrics::describe_gauge!("hotshoe_queue_depth", "Samples that wait.");
     metrics::describe_gauge!("hotshoe_release_info", "1 for the release that serves.");
     metrics::describe_gauge!(
@@ -132,6 +133,21 @@ fn describe_outbox() {
     metrics::describe_counter!(
         "hotshoe_outbox_written_bytes_total",
         "Bytes that the outbox wrote to the disk."
+    );
+}
+
+fn describe_telemetry() {
+    metrics::describe_counter!(
+        "hotshoe_telemetry_traces_sent_total",
+        "Traces that the collector took."
+    );
+    metrics::describe_counter!(
+        "hotshoe_telemetry_traces_dropped_total",
+        "Traces that were dropped, by cause: queue_full, refused or stopped."
+    );
+    metrics::describe_counter!(
+        "hotshoe_telemetry_failed_total",
+        "Requests that the collector did not take."
     );
 }
 

@@ -83,6 +83,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         compile: _,
         oip,
         page,
+        telemetry: _,
         limits: _,
         governor,
         record,
@@ -161,6 +162,10 @@ fn files_of(config: &Config) -> Files {
         add("outbox.mqtt.ca", mqtt.ca.as_deref());
         add("outbox.mqtt.certificate", mqtt.certificate.as_deref());
         add("outbox.mqtt.key", mqtt.key.as_deref());
+    }
+    if let Some(telemetry) = &config.telemetry {
+        add("telemetry.ca", telemetry.ca.as_deref());
+        add("telemetry.headers-file", telemetry.headers_file.as_deref());
     }
     let oip = config.oip.as_ref().map(|it| (&it.token_file, &it.tls));
     let page = config.page.as_ref().map(|it| (&it.token_file, &it.tls));

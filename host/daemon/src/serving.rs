@@ -10,6 +10,7 @@ mod output_tap;
 mod published_status;
 pub mod queue;
 pub mod rate_gate;
+mod sample_trace;
 mod service;
 mod serving_release;
 mod shadow;
@@ -19,6 +20,8 @@ pub use observed::{MAX_VARIATIONS, Observed, Observer, SampleOutcome, Seen, Vari
 pub(crate) use output_tap::OutputTap;
 pub use output_tap::{Output, OutputKind, Viewer};
 pub use published_status::{DeployView, PublishedStatus};
+pub(crate) use sample_trace::TraceTap;
+pub use sample_trace::{Arrival, TracedEnd, TracedSample, Tracer};
 pub use service::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
 pub(crate) use service::{Service, WorkerPool};
 pub use serving_release::ServingRelease;

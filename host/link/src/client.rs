@@ -233,6 +233,8 @@ pub struct OutputMessage {
     pub body: Value,
     /// The payload.
     pub payload: Vec<u8>,
+    /// The sample's id, with its trace context if it has one.
+    pub attachment: Option<Vec<u8>>,
 }
 
 impl Outputs {
@@ -245,6 +247,7 @@ impl Outputs {
             content_type: sample.encoding().to_string(),
             body: serde_json::from_slice(&payload).unwrap_or_default(),
             payload,
+            attachment: sample.attachment().map(|it| it.to_bytes().into_owned()),
         })
     }
 }

@@ -239,7 +239,7 @@ impl Topic {
 pub struct Incoming<'a> {
     /// Its key, or the path of its file.
     pub source: String,
-    /// The id that the sender gave it.
+    /// The id that the sender gave it, or the whole attachment, with its trace context.
     pub id: Option<Cow<'a, [u8]>>,
     /// The media type that the sender gave it.
     pub content_type: Option<String>,
@@ -409,7 +409,7 @@ impl Link {
         })
     }
 
-    /// Queues a message for the `send` thread. A receiver that is too slow loses it.
+    /// Queues a message for the `send` thread. `id` is that of the sample, or an attachment with it. A receiver that is too slow loses it.
     ///
     /// # Errors
     /// [`LinkError::TooLong`], and [`LinkError::Full`] if too many messages wait.

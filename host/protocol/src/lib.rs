@@ -6,4 +6,5 @@ pub mod have;
 pub mod outbox;
 pub mod registry;
 pub mod status;
+pub mod trace_context;
 pub mod wire;

@@ -2,6 +2,7 @@
 
 mod governor;
 mod outbox;
+mod telemetry;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ pub use governor::{
 };
 pub use hotshoe_base::supervisor::{PartState, PartStatus};
 pub use outbox::{OutboxError, OutboxStatus, OutletState, OutletStatus};
+pub use telemetry::{TelemetryFailure, TelemetryStatus};
 
 /// The status of a device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,6 +114,9 @@ pub struct Status {
     /// What must arrive. `None` without durable outputs, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbox: Option<OutboxStatus>,
+    /// What goes to a collector of OpenTelemetry. `None` without `[telemetry]`, and from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<TelemetryStatus>,
     /// The sensors of the device and the plan in force. `None` without `governor.enabled`, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub governor: Option<GovernorStatus>,

@@ -44,6 +44,10 @@ pub const NO_ENDPOINT: Endpoint<Infallible, Infallible> = Endpoint {
             config.page.is_none(),
             "this program does not serve `[page]`; use `hotshoe run`"
         );
+        ensure!(
+            config.telemetry.is_none(),
+            "this program does not send `[telemetry]`; use `hotshoe run`"
+        );
         Ok(None)
     },
     serve: |bound, _| bound,

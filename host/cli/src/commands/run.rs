@@ -26,18 +26,25 @@ pub(crate) struct Args {
     config: PathBuf,
 }
 
-/// The servers of `[oip]` and `[page]`, where they are configured.
+/// The servers of `[oip]` and `[page]`, and the export of `[telemetry]`, where they are configured.
 const SERVERS: Endpoint<BoundServers, Servers> = Endpoint {
     bind: |config| {
         let oip = config.oip.as_ref().map(Bound::bind).transpose();
         let oip = oip.context("cannot serve the Open Inference Protocol")?;
         let page = hotshoe_page::Bound::bind(config).context("cannot serve the page")?;
-        let is_any = oip.is_some() || page.is_some();
-        Ok(is_any.then_some(BoundServers { oip, page }))
+        let telemetry =
+            hotshoe_telemetry::Prepared::new(config).context("cannot send telemetry")?;
+        let is_any = oip.is_some() || page.is_some() || telemetry.is_some();
+        Ok(is_any.then_some(BoundServers {
+            oip,
+            page,
+            telemetry,
+        }))
     },
     serve: |bound, client| Servers {
         oip: bound.oip.map(|oip| oip.serve(client.clone())),
-        page: bound.page.map(|page| page.serve(client)),
+        page: bound.page.map(|page| page.serve(client.clone())),
+        telemetry: bound.telemetry.map(|telemetry| telemetry.start(client)),
     },
     renew: |servers, config| {
         let oip = servers.oip.as_ref().zip(config.oip.as_ref());
@@ -61,18 +68,25 @@ const SERVERS: Endpoint<BoundServers, Servers> = Endpoint {
         let began = Instant::now();
         let page = servers.page.is_none_or(|page| page.join(deadline));
         let left = deadline.saturating_sub(began.elapsed());
-        servers.oip.is_none_or(|oip| oip.join(left)) && page
+        let answered = servers.oip.is_none_or(|oip| oip.join(left)) && page;
+        // Last, so that it has the counts of the end.
+        if let Some(telemetry) = servers.telemetry {
+            telemetry.join(deadline.saturating_sub(began.elapsed()));
+        }
+        answered
     },
 };
 
 struct BoundServers {
     oip: Option<Bound>,
     page: Option<hotshoe_page::Bound>,
+    telemetry: Option<hotshoe_telemetry::Prepared>,
 }
 
 struct Servers {
     oip: Option<Server>,
     page: Option<hotshoe_page::Server>,
+    telemetry: Option<hotshoe_telemetry::Exporter>,
 }
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {

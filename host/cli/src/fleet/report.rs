@@ -2,6 +2,7 @@
 
 pub(crate) mod governor;
 pub(crate) mod outbox;
+mod telemetry;
 
 use hotshoe_protocol::event::Severity;
 use hotshoe_protocol::status::Status;
@@ -104,6 +105,7 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     }
     governor::show(status, terminal)?;
     outbox::show(status, terminal)?;
+    telemetry::show(status, terminal)?;
     show_memory(status, terminal)?;
     show_parts(status, terminal)?;
     show_log(status, terminal)?;

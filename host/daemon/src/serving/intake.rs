@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hotshoe_engine::Sample;
 use hotshoe_link::Incoming;
+use hotshoe_protocol::trace_context::{TraceContext, read_attachment};
 use uuid::Uuid;
 
 /// Longest id that a sender may give a sample, in bytes.
@@ -49,11 +50,14 @@ pub struct Admitted {
     pub sample: Sample,
     /// Why it was refused.
     pub refusal: Option<IntakeError>,
+    /// Its place in the trace of its sender.
+    pub context: Option<TraceContext>,
 }
 
 /// Checks an incoming sample. `now` is its time if the sender gave none.
 pub fn admit(incoming: Incoming<'_>, max_sample_bytes: usize, now: SystemTime) -> Admitted {
-    let given = incoming.id.as_deref().map(parse_id);
+    let (given, context) = incoming.id.as_deref().map_or((None, None), read_attachment);
+    let given = given.map(parse_id);
     let bad_id = given == Some(None);
     let too_large = incoming.payload.len() > max_sample_bytes;
     let refusal = if too_large {
@@ -81,7 +85,11 @@ pub fn admit(incoming: Incoming<'_>, max_sample_bytes: usize, now: SystemTime) -
             .unwrap_or_else(|| micros_since_epoch(now)),
         payload,
     };
-    Admitted { sample, refusal }
+    Admitted {
+        sample,
+        refusal,
+        context,
+    }
 }
 
 /// Microseconds since 1970-01-01T00:00:00Z; 0 for an earlier time.

@@ -7,6 +7,7 @@ mod finish;
 mod local_client;
 mod recordings;
 mod status;
+mod traces;
 mod work;
 mod worker_pool;
 
@@ -33,8 +34,9 @@ use crate::serving::latency::Latency;
 use crate::serving::motion_gate::MotionGate;
 use crate::serving::queue::Queue;
 use crate::serving::rate_gate::RateGate;
+use crate::serving::sample_trace::SampleTrace;
 use crate::serving::tally::{Tally, Ticket};
-use crate::serving::{OutputTap, PublishedStatus, ServingRelease, ShadowMirror};
+use crate::serving::{OutputTap, PublishedStatus, ServingRelease, ShadowMirror, TraceTap};
 use crate::watched::FailedFiles;
 
 pub use local_client::{CallError, CallOutput, CallRelease, LocalClient};
@@ -51,6 +53,7 @@ struct Job {
     is_file: bool,
     ticket: Ticket,
     arrived: Instant,
+    trace: SampleTrace,
 }
 
 impl Job {
@@ -84,6 +87,7 @@ pub struct Service {
     without_release: Classifier,
     kept_back: KeptBack,
     output_tap: OutputTap,
+    trace_tap: TraceTap,
     /// `Some` if outputs are durable.
     outbox: Option<Arc<DurableOutputs>>,
     /// `Some` if a folder is watched.
@@ -151,6 +155,7 @@ impl Service {
             hash_keys,
             kept_back,
             output_tap: OutputTap::default(),
+            trace_tap: TraceTap::default(),
             outbox,
             failed_files,
             started: clock.now(),

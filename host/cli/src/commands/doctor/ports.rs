@@ -1,4 +1,4 @@
-//! The ports of `[oip]`, `[page]` and `[metrics]`, with their tokens and certificates.
+//! The ports of `[oip]`, `[page]` and `[metrics]`, with their tokens and certificates, and the files of `[telemetry]`.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -27,7 +27,22 @@ pub(super) fn ports(config: &Config, is_used: bool) -> Vec<Finding> {
         let busy = matches!(taken, Err(MetricsError::Listen { .. }));
         port("metrics", metrics.listen, taken, busy && is_used)
     });
-    oip.into_iter().chain(page).chain(metrics).collect()
+    let telemetry =
+        config
+            .telemetry
+            .as_ref()
+            .map(|telemetry| match hotshoe_telemetry::Prepared::new(config) {
+                Ok(_) => Finding::ok(
+                    "telemetry",
+                    format!(
+                        "the collector is {}, to which nothing was sent",
+                        telemetry.endpoint
+                    ),
+                ),
+                Err(error) => unusable("telemetry", error),
+            });
+    let servers = oip.into_iter().chain(page).chain(metrics);
+    servers.chain(telemetry).collect()
 }
 
 fn port<E: Error + Send + Sync + 'static>(
@@ -42,11 +57,15 @@ fn port<E: Error + Send + Sync + 'static>(
             what,
             format!("{listen} is in use, probably by the running daemon"),
         ),
-        Err(error) => Finding::bad(
-            what,
-            State::Fail,
-            format!("{:#}", anyhow::Error::from(error)),
-            format!("`hotshoe run` would fail; correct it, or remove [{what}]"),
-        ),
+        Err(error) => unusable(what, error),
     }
+}
+
+fn unusable(what: &'static str, error: impl Error + Send + Sync + 'static) -> Finding {
+    Finding::bad(
+        what,
+        State::Fail,
+        format!("{:#}", anyhow::Error::from(error)),
+        format!("`hotshoe run` would fail; correct it, or remove [{what}]"),
+    )
 }

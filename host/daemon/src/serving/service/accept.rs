@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hotshoe_link::Incoming;
 
 use super::{Job, Service};
+use crate::serving::Arrival;
 use crate::serving::answer::ReplyTo;
 use crate::serving::intake;
 use crate::serving::queue::{FullPolicy, PushError, Pushed};
@@ -27,6 +28,7 @@ impl Service {
 
     fn accept(&self, incoming: Incoming<'_>, answer: ReplyTo, full: FullPolicy) {
         let is_file = matches!(answer, ReplyTo::File(_));
+        let arrival = Arrival::of(&answer);
         let ticket = self.tally.accept(answer);
         let limit = self.running.config().intake.max_sample_bytes;
         let admitted = intake::admit(incoming, limit, self.clock.wall());
@@ -35,6 +37,7 @@ impl Service {
             is_file,
             ticket,
             arrived: self.clock.now(),
+            trace: self.trace_tap.begin(admitted.context, arrival),
         };
         if let Some(refusal) = admitted.refusal {
             let serving = self.serving.load();

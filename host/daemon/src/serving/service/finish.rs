@@ -61,7 +61,7 @@ impl Service {
         stages: &[StageTime],
         mode: &RunMode,
     ) {
-        let Some(answer) = job.ticket.settle(Settlement::Result) else {
+        let Some(answer) = self.settle(job, Some(served), Settlement::Result) else {
             return;
         };
         let classifier = self.classifier(Some(served));
@@ -74,12 +74,12 @@ impl Service {
             durable.extend(self.publish_durable(
                 INSIGHT,
                 Topic::Insight,
-                head.id,
+                job,
                 classifier.insight(head, insight, stages),
             ));
         }
         for action in &decision.actions {
-            durable.extend(self.act(head, action, classifier, mode));
+            durable.extend(self.act(job, head, action, classifier, mode));
         }
         let body = || {
             classifier.answer(Answer {
@@ -102,6 +102,7 @@ impl Service {
     /// Carries out what a policy decided, and keeps it where it is durable.
     fn act(
         &self,
+        job: &Job,
         head: Head<'_>,
         action: &Action,
         classifier: &Classifier,
@@ -120,7 +121,8 @@ impl Service {
                         let output = format!("{CUSTOM_PREFIX}{topic}");
                         outbox.offer(&output, message.class(), || message.kept(head, topic))
                     });
-                    self.published(self.link.send(topic, head.id, message), head.id);
+                    let sent = self.link.send(topic, &job.attachment(), message);
+                    self.published(sent, head.id);
                     kept
                 }
                 Err(refused) => {
@@ -135,7 +137,7 @@ impl Service {
             }
             Action::Drop { .. } | Action::Alert { .. } => {
                 let body = classifier.action(head, action);
-                self.publish_durable(ACTION, Topic::Action, head.id, body)
+                self.publish_durable(ACTION, Topic::Action, job, body)
             }
         }
     }
@@ -145,14 +147,14 @@ impl Service {
         &self,
         output: &str,
         topic: Topic,
-        id: &str,
+        job: &Job,
         body: Result<Egress, Refused>,
     ) -> Option<Ticket> {
         let kept = match (&self.outbox, &body) {
             (Some(outbox), Ok(body)) => outbox.offer(output, body.class(), || body.clone()),
             _ => None,
         };
-        self.publish(topic, id, body);
+        self.publish(topic, job, body);
         kept
     }
 
@@ -165,7 +167,7 @@ impl Service {
         stage: &str,
         message: &str,
     ) {
-        let Some(answer) = job.ticket.settle(Settlement::Skipped(reason)) else {
+        let Some(answer) = self.settle(job, served, Settlement::Skipped(reason)) else {
             return;
         };
         let head = Head::of(&job.sample, served.map(ServingRelease::release));
@@ -188,7 +190,7 @@ impl Service {
         fault: &str,
         message: &str,
     ) {
-        let Some(answer) = job.ticket.settle(Settlement::Failed { stage, fault }) else {
+        let Some(answer) = self.settle(job, served, Settlement::Failed { stage, fault }) else {
             return;
         };
         let head = Head::of(&job.sample, served.map(ServingRelease::release));
@@ -204,7 +206,8 @@ impl Service {
         let body = self.classifier(served).error(head, stage, fault, message);
         self.show(OutputKind::Error, head.id, &body);
         self.published(
-            self.link.publish(Topic::Error, head.id, body.clone()),
+            self.link
+                .publish(Topic::Error, &job.attachment(), body.clone()),
             head.id,
         );
         answer.send(Ending::Failure, || body);
@@ -213,11 +216,11 @@ impl Service {
     /// Drops a sample: counts it and answers its sender. It is not published, because there can be many drops. False if the sample had
     /// ended already.
     pub(super) fn drop_job(&self, job: &Job, reason: DropReason) -> bool {
-        let Some(answer) = job.ticket.settle(Settlement::Dropped(reason)) else {
-            return false;
-        };
         let serving = self.serving.load();
         let served = serving.as_deref();
+        let Some(answer) = self.settle(job, served, Settlement::Dropped(reason)) else {
+            return false;
+        };
         let head = Head::of(&job.sample, served.map(ServingRelease::release));
         answer.send(Ending::Drop, || {
             let classifier = self.classifier(served);
@@ -226,7 +229,8 @@ impl Service {
         true
     }
 
-    fn publish(&self, topic: Topic, id: &str, body: Result<Egress, Refused>) {
+    fn publish(&self, topic: Topic, job: &Job, body: Result<Egress, Refused>) {
+        let id = &job.sample.id;
         match body {
             Ok(body) => {
                 match topic {
@@ -234,7 +238,8 @@ impl Service {
                     Topic::Action => self.show(OutputKind::Action, id, &body),
                     Topic::Error => self.show(OutputKind::Error, id, &body),
                 }
-                self.published(self.link.publish(topic, id, body), id);
+                let sent = self.link.publish(topic, &job.attachment(), body);
+                self.published(sent, id);
             }
             Err(refused) => self.kept_back(&refused),
         }

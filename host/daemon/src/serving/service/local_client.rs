@@ -1,10 +1,11 @@
-//! The client for code in this process, without Zenoh: the server of the Open Inference Protocol and the page use it.
+//! The client for code in this process, without Zenoh: the server of the Open Inference Protocol, the page and the telemetry use it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Instant;
 
 use hotshoe_base::Clock;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_engine::Fault;
 use hotshoe_link::Incoming;
 use hotshoe_pipeline::Pipeline;
@@ -16,7 +17,7 @@ use super::Service;
 use super::accept::INTAKE;
 use crate::ending::Ending;
 use crate::serving::answer::ReplyTo;
-use crate::serving::{ServingRelease, Viewer};
+use crate::serving::{ServingRelease, Tracer, Viewer};
 
 /// Access to the serving pipeline and to the intake. It may outlive the daemon: after the drain, samples are dropped as `shutting_down`.
 #[derive(Clone)]
@@ -94,6 +95,16 @@ impl LocalClient {
     /// Shows the outputs of samples to a viewer from now on. There is one for each daemon.
     pub fn view(&self, viewer: Viewer) {
         self.service.output_tap.set(viewer);
+    }
+
+    /// Traces samples from now on. There is one tracer for each daemon.
+    pub fn trace(&self, tracer: Tracer) {
+        self.service.trace_tap.set(tracer);
+    }
+
+    /// The parts of the daemon.
+    pub fn parts(&self) -> &Supervisor {
+        self.service.link.parts()
     }
 
     /// The pipeline that serves. The reference keeps it loaded across a swap.

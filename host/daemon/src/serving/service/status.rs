@@ -86,6 +86,7 @@ impl Service {
             audit: view.audit,
             kept_back: self.kept_back.snapshot(),
             outbox: self.outbox.as_ref().map(|outbox| outbox.status()),
+            telemetry: self.trace_tap.status(),
             governor: self.published_status.governor(),
             events: self.published_status.events().recent(),
         }

@@ -183,6 +183,7 @@ impl Service {
     }
 
     fn record(&self, job: &Job, started: Instant, stages: &[StageTime]) {
+        job.trace.ran(started, stages);
         let queued = ("queue", micros(started - job.arrived));
         let total = (TOTAL, micros(self.clock.elapsed(job.arrived)));
         let stages = stages.iter().map(|it| (it.name.as_str(), it.micros));
