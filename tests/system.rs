@@ -96,6 +96,8 @@ mod oip;
 mod outbox;
 #[path = "system/page.rs"]
 mod page;
+#[path = "system/page_browser.rs"]
+mod page_browser;
 #[path = "system/pictures.rs"]
 mod pictures;
 #[path = "system/privacy.rs"]

@@ -32,13 +32,13 @@ function time(seconds, span) {
   return span > 2 * 86400 ? `${date.toLocaleDateString([], { month: "short", day: "numeric" })} ${clock}` : clock;
 }
 
-// Lines are broken where the device was off.
+// Lines are broken where the device was off. A single value is a dot.
 function path(points, slot) {
   let last = null;
   return points.map(([at, x, y]) => {
     const command = last === null || at - last > slot * 1.5 ? "M" : "L";
     last = at;
-    return `${command}${x.toFixed(1)},${y.toFixed(1)}`;
+    return `${command}${x.toFixed(1)},${y.toFixed(1)}${command === "M" ? "h0" : ""}`;
   }).join("");
 }
 

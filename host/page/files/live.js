@@ -7,6 +7,7 @@ import { pipeline } from "./pipeline.js";
 import { outputs } from "./outputs.js";
 
 const EVENTS = 12;
+const RATE_OVER = 10;
 
 export function live() {
   const figures = tiles();
@@ -23,7 +24,7 @@ export function live() {
     el("div", { class: "columns" },
       el("section", {}, el("h2", {}, "Device"), summary),
       el("section", {}, el("h2", {}, "Events"), events)));
-  let before = null;
+  let before = [];
   let rates = new Map();
 
   function status({ status: now, left_out }) {
@@ -32,21 +33,20 @@ export function live() {
     stages.render(now, rates);
     shown.leftOut(left_out);
     summary.replaceChildren(about(now));
-    models.replaceChildren(...(now.models.length ? now.models.map((model, place) => card(now, model, place)) : [el("p", { class: "empty" }, "No model is loaded.")]));
+    models.replaceChildren(...(now.models.length ? now.models.map((model, place) => card(now, model, place)) : [el("p", { class: "empty" }, "The release has no model.")]));
     const last = (now.events ?? []).slice(-EVENTS).reverse();
     events.replaceChildren(...(last.length ? last.map(entry) : [el("li", { class: "muted" }, "No event since the start.")]));
   }
 
-  // Rates are between two statuses, by the clock of this page.
+  // Rates are over the last ten statuses, by the clock of this page: over one of them, a slow pipeline seems to stop and start.
   function measure(now) {
     const counts = new Map(now.stages.map((stage) => [stage.name, stage.count]));
     counts.set("results", now.counters.results);
-    const time = performance.now();
-    if (before && time - before.time > 200) {
-      const seconds = (time - before.time) / 1000;
-      rates = new Map([...counts].map(([name, now]) => [name, Math.max(0, now - (before.counts.get(name) ?? now)) / seconds]));
+    before = [...before, { time: performance.now(), counts }].slice(-RATE_OVER);
+    const seconds = (before.at(-1).time - before[0].time) / 1000;
+    if (seconds > 0.9) {
+      rates = new Map([...counts].map(([name, count]) => [name, Math.max(0, count - (before[0].counts.get(name) ?? 0)) / seconds]));
     }
-    before = { time, counts };
   }
 
   return { root, status, output: shown.add, skipped: shown.skipped, setSteps: stages.setSteps };

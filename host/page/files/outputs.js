@@ -79,7 +79,7 @@ export function outputs() {
 
 function card({ id, source, entries }, pictures) {
   return el("article", { class: "panel" },
-    el("h3", { class: "row title" }, said(id, 60), source ? el("small", {}, said(source, 120)) : null),
+    el("h3", { class: "row title" }, source ? [said(source, 120), el("small", {}, said(id, 60))] : said(id, 60)),
     entries.map(({ kind, value }) => el("section", { class: kind },
       kind === "insight" && pictures.has(id) ? framed(pictures.get(id), value.insight) : null,
       el("span", { class: "kind" }, kind),
@@ -133,7 +133,7 @@ function content(kind, value) {
 }
 
 function score(value) {
-  return typeof value === "number" ? `${number(value * 100)} %` : "";
+  return typeof value === "number" ? `${number(value * 100)}\u00a0%` : "";
 }
 
 // An object of others, a line for each field; anything else as its text.

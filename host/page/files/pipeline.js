@@ -6,13 +6,21 @@ import { at, count, derived, duration, key } from "./figure.js";
 export function pipeline() {
   const root = el("ol", { class: "pipeline" });
   let steps = [];
+  let last = null;
 
   function render(now, rates) {
+    last = [now, rates];
     const boxes = [{ kind: "sample" }, { kind: "queue", name: "queue" }, ...steps, { kind: "result", name: "total" }];
     root.replaceChildren(...boxes.map((box) => step(now, rates, box)));
   }
 
-  return { root, render, setSteps: (next) => { steps = next; } };
+  // The document of a release comes after the status that names it.
+  function setSteps(next) {
+    steps = next;
+    if (last) render(...last);
+  }
+
+  return { root, render, setSteps };
 }
 
 function step(now, rates, { kind, name }) {
@@ -28,7 +36,7 @@ function step(now, rates, { kind, name }) {
     ["p50", duration(now, `/stages/${place}/p50_us`)],
     ["p95", duration(now, `/stages/${place}/p95_us`)],
     ["waiting", kind === "queue" ? [count(now, "/queue/len"), " of ", count(now, "/queue/capacity")] : null],
-    ["runs on", kind === "infer" && model ? said(`${model.backend}, ${model.provider}`, 60) : null],
+    ["runs on", kind === "infer" && model ? said(model.backend, 60) : null],
     ["failed", at(now, failed) ? el("span", { class: "bad" }, count(now, failed)) : null],
     ["paused", component?.backing_off ? el("span", { class: "bad" }, said(component.backing_off.fault, 80)) : null],
     ...inner(now, name),
@@ -41,9 +49,7 @@ function step(now, rates, { kind, name }) {
 function inner(now, name) {
   return now.stages.flatMap((stage, place) => {
     const own = stage.name.startsWith(`${name}/`) ? stage.name.slice(name.length + 1) : null;
-    const on = now.models.find((it) => it.name === own);
-    const backend = on ? [" ", el("span", { class: "muted" }, said(on.backend, 20))] : [];
-    return own === null ? [] : [[said(own, 60), [duration(now, `/stages/${place}/p50_us`), ...backend]]];
+    return own === null ? [] : [[said(own, 60), duration(now, `/stages/${place}/p50_us`)]];
   });
 }
 

@@ -127,16 +127,20 @@ export function steps(document) {
 
 function diff({ changes, left_out }) {
   if (!changes.length) return [el("p", { class: "empty" }, "The two releases are the same.")];
-  const sections = Map.groupBy ? Map.groupBy(changes, (it) => it.section) : grouped(changes);
+  const sections = grouped(changes);
   const parts = [...sections].map(([section, found]) => el("section", { class: "panel" }, el("h3", {}, said(section, 80)),
     el("ol", { class: "plain" }, found.map((change) => el("li", { class: "change" }, el("strong", {}, said(change.path.join(" \u203a "), 300)), lines(change))))));
   if (left_out) parts.push(el("p", { class: "warning" }, `${left_out} more changes are not shown.`));
   return parts;
 }
 
+// By section; what belongs to the release as a whole is in one.
 function grouped(changes) {
   const sections = new Map();
-  for (const change of changes) sections.set(change.section, [...(sections.get(change.section) ?? []), change]);
+  for (const change of changes) {
+    const section = change.path.length > 1 ? change.section : "release";
+    sections.set(section, [...(sections.get(section) ?? []), change]);
+  }
   return sections;
 }
 

@@ -1,7 +1,7 @@
 // The figures that people look at first, three of them with their last two minutes.
 
-import { el, number } from "./text.js";
-import { at, count, derived, duration, measured } from "./figure.js";
+import { el, number, said } from "./text.js";
+import { count, derived, duration, key, measured } from "./figure.js";
 import { spark } from "./chart.js";
 
 const SECONDS = 120;
@@ -18,7 +18,6 @@ export function tiles() {
   function render(now, rates) {
     const total = now.stages.findIndex((stage) => stage.name === "total");
     const rate = rates.get("results");
-    const dropped = Object.keys(now.counters.dropped).map((it) => `/counters/dropped/${it}`);
     if (rate !== undefined) keep("rate", rate);
     keep("latency", now.stages[total]?.p50_us ?? 0);
     keep("queue", now.queue.len);
@@ -28,7 +27,8 @@ export function tiles() {
       tile("Queue", count(now, "/queue/len"), ["of ", count(now, "/queue/capacity"), " samples"], series.queue),
       tile("Failed", count(now, "/counters/failed"), ["of ", count(now, "/counters/accepted"), " accepted"], null, now.counters.failed > 0),
       now.counters.skipped > 0 ? tile("Skipped", count(now, "/counters/skipped"), "by a filter or a plan") : null,
-      ...dropped.map((pointer) => tile("Dropped", count(now, pointer), pointer.split("/").at(-1).replaceAll("_", " "), null, at(now, pointer) > 0)),
+      ...Object.entries(now.counters.dropped).map(([cause, dropped]) =>
+        tile("Dropped", count(now, `/counters/dropped/${key(cause)}`), said(cause.replaceAll("_", " "), 200), null, dropped > 0)),
       known(now, "Temperature", "/governor/sensors/hottest_celsius", "\u00b0C", {}, "hottest zone"),
       known(now, "Battery", "/governor/sensors/charge_ratio", "%", { scale: 100 }, now.governor?.sensors?.mains ? "on mains" : "charge"),
       known(now, "Memory", "/memory/resident_mib", "MiB", {}, "of the daemon"),
