@@ -100,6 +100,8 @@ mod otel;
 mod outbox;
 #[path = "system/page.rs"]
 mod page;
+#[path = "system/page_browser.rs"]
+mod page_browser;
 #[path = "system/page_leaks.rs"]
 mod page_leaks;
 #[path = "system/pictures.rs"]

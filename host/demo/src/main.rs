@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod feed;
+mod page;
 mod prepare;
 mod report;
 mod summary;
@@ -21,11 +22,12 @@ use hotshoe_devkit::{Environment, Progress, find_root, set_up};
 use hotshoe_link::Client;
 use hotshoe_protocol::status::Status;
 use hotshoe_release::daemon_process::{DaemonProcess, end_with_this_process, free_endpoint};
-use hotshoe_release::serve::{NO_ENDPOINT, serve};
+use hotshoe_release::serve::serve;
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
 
 use crate::feed::{FeedResults, Picture, feed};
+use crate::page::PAGE_ENDPOINT;
 use crate::prepare::prepare;
 use crate::summary::{PAGE, expected_page, judge, summarise};
 use crate::updates::{Delivered, deliver};
@@ -47,12 +49,16 @@ const ANSWER: Duration = Duration::from_secs(5);
 Example:
   hotshoe demo                # or `cargo demo`
   hotshoe demo --seconds 5 --json
+  hotshoe demo --seconds 120 --page   # and look at it with a browser
 
 Exit code 0 only if every sample is accounted for, the text of page.png is correct, and each version ended as expected.")]
 struct Cli {
     /// Seconds of samples before the first update
     #[arg(long, value_name = "N", default_value_t = 8)]
     seconds: u64,
+    /// Serve the device's page while the demo runs, and print its address
+    #[arg(long)]
+    page: bool,
     /// Print results and errors as JSON on standard output
     #[arg(long)]
     json: bool,
@@ -79,8 +85,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.json);
     let done = match cli.daemon {
-        Some(Daemon::Run { config }) => serve(&config, &NO_ENDPOINT, &terminal),
-        None => demo(cli.seconds, &terminal),
+        Some(Daemon::Run { config }) => serve(&config, &PAGE_ENDPOINT, &terminal),
+        None => demo(cli.seconds, cli.page, &terminal),
     };
     let code = match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,7 +96,7 @@ fn main() -> ExitCode {
     code
 }
 
-fn demo(seconds: u64, terminal: &Terminal) -> anyhow::Result<()> {
+fn demo(seconds: u64, with_page: bool, terminal: &Terminal) -> anyhow::Result<()> {
     logging::init("error")?;
     end_with_this_process()?;
     let here = std::env::current_dir().context("cannot determine the current folder")?;
@@ -98,7 +104,8 @@ fn demo(seconds: u64, terminal: &Terminal) -> anyhow::Result<()> {
         .context("the demo needs a checkout of Hotshoe; run it in the repository's folder")?;
     let environment = set_up(&root, &Progress::automatic()).context("cannot set up the demo")?;
     let endpoint = free_endpoint()?;
-    let files = prepare(&environment, &endpoint, terminal)?;
+    let page = with_page.then(page::free_address).transpose()?;
+    let files = prepare(&environment, &endpoint, page.as_deref(), terminal)?;
     let mut daemon = DaemonProcess::start(&files.config, &files.log)?;
     let zenoh = ZenohConfig {
         connect: vec![endpoint],
@@ -117,6 +124,9 @@ fn demo(seconds: u64, terminal: &Terminal) -> anyhow::Result<()> {
         release.generation,
         files.log.display()
     ));
+    if let Some(address) = &page {
+        terminal.note(format!("page             http://{address}/\n"));
+    }
 
     let pictures = pictures(&environment)?;
     let time = Duration::from_secs(seconds);

@@ -31,10 +31,12 @@ pub(crate) struct DemoFiles {
     pub log: PathBuf,
 }
 
-/// Creates a key, packs and signs the application's release, and installs it for a device that listens at `endpoint`.
+/// Creates a key, packs and signs the application's release, and installs it for a device that listens at `endpoint`, and serves its page
+/// at the address `page`.
 pub(crate) fn prepare(
     environment: &Environment,
     endpoint: &str,
+    page: Option<&str>,
     terminal: &Terminal,
 ) -> anyhow::Result<DemoFiles> {
     let folder = environment.root.join("target/demo");
@@ -65,7 +67,7 @@ pub(crate) fn prepare(
     let versions = versions::prepare(environment, &folder, &secret)?;
     terminal.note("packed           generations 2, 3 and 4, to be delivered while it serves");
 
-    fs::write(&config_file, configuration(endpoint))
+    fs::write(&config_file, configuration(endpoint, page))
         .with_context(|| format!("cannot write {}", config_file.display()))?;
     let config = Config::load(&config_file).context("cannot load the demo's configuration")?;
     // Each demo starts with a new device: a device rejects another release of the same generation.
@@ -82,7 +84,9 @@ pub(crate) fn prepare(
     })
 }
 
-fn configuration(endpoint: &str) -> String {
+fn configuration(endpoint: &str, page: Option<&str>) -> String {
+    let page = page.map(|address| format!("\n[page]\nlisten = \"{address}\"\n"));
+    let page = page.unwrap_or_default();
     format!(
         "# A device for `hotshoe demo`, created by each run.
 site = \"demo\"
@@ -104,6 +108,6 @@ when-full = \"block\"
 
 [drain]
 deadline-ms = 20000
-"
+{page}"
     )
 }

@@ -6,25 +6,55 @@
     reason = "tests"
 )]
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
 
 use hotshoe_devkit::find_root;
 use hotshoe_store::Layout;
 use serde_json::Value;
 
+/// What the page's server answers.
+fn page(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn the_demo_reads_the_page_and_updates_itself_without_losing_a_sample() {
     let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_hotshoe-demo"))
-        .args(["--seconds", "2", "--json"])
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_hotshoe-demo"))
+        .args(["--seconds", "2", "--page", "--json"])
         .current_dir(&root)
-        .output()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    let mut notes = String::new();
+    let mut lines = BufReader::new(demo.stderr.take().unwrap()).lines();
+    for line in lines.by_ref() {
+        let line = line.unwrap();
+        notes += &format!("{line}\n");
+        if let Some((_, address)) = line.split_once("http://") {
+            assert!(page(address.trim_end_matches('/')).contains("<h1 id=\"device\">"));
+            break;
+        }
+    }
+    let rest = thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+    let output = demo.wait_with_output().unwrap();
+    notes += &rest.join().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{notes}");
     assert!(
-        output.status.success(),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
+        notes.contains("page             http://127.0.0.1:"),
+        "{notes}"
     );
     let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     let count = |name: &str| summary[name].as_u64().unwrap();

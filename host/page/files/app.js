@@ -1,6 +1,6 @@
 // The page: its views, and the stream that feeds them.
 
-import { safe } from "./text.js";
+import { safe, said } from "./text.js";
 import { follow, onToken } from "./stream.js";
 import { askToken } from "./dialog.js";
 import { live } from "./live.js";
@@ -9,10 +9,16 @@ import { releases } from "./releases.js";
 
 const main = document.getElementById("main");
 const connection = document.getElementById("connection");
+const pause = document.getElementById("pause");
 const views = { live: live(), history: history() };
 views.releases = releases((steps) => views.live.setSteps(steps));
 let current = null;
 let slots = "";
+let state = "";
+let paused = false;
+// What came last, and the outputs that came, while the page was paused.
+let held = null;
+let heldOutputs = 0;
 
 function show() {
   const name = location.hash.slice(1);
@@ -29,9 +35,8 @@ function show() {
 
 function onStatus(value) {
   const { status } = value;
-  const title = safe(`${status.device} at ${status.site}`, 140);
-  document.getElementById("device").textContent = title;
-  document.title = `${title} \u2013 Hotshoe`;
+  document.getElementById("device").replaceChildren(said(status.device, 80), " ", siteOf(status));
+  document.title = `${safe(`${status.device} at ${status.site}`, 140)} \u2013 Hotshoe`;
   views.live.status(value);
   if (current === "history") views.history.status();
   // Documents and the trial change with the slots.
@@ -42,12 +47,49 @@ function onStatus(value) {
   }
 }
 
-function onState(state) {
-  connection.className = state;
-  connection.textContent = state === "connected" ? "Connected" : "Connection lost; trying again";
+function siteOf(status) {
+  const site = document.createElement("small");
+  site.append("at ", said(status.site, 60));
+  return site;
 }
 
+function onEvent(name, value) {
+  if (!paused) {
+    if (name === "status") onStatus(value);
+    else views.live.output(name, value);
+    return;
+  }
+  if (name === "status") held = value;
+  else if (name !== "picture") heldOutputs += name === "missed" ? value : 1;
+  sayState();
+}
+
+function onState(next) {
+  state = next;
+  sayState();
+}
+
+function sayState() {
+  const lost = state === "lost";
+  connection.className = `state ${lost ? "lost" : paused ? "paused" : state}`;
+  const text = lost ? "Connection lost; trying again" : state === "connected" ? "Connected" : "Connecting";
+  const said = paused && !lost ? `Paused; ${heldOutputs.toLocaleString("en")} outputs since` : text;
+  if (connection.textContent !== said) connection.textContent = said;
+}
+
+pause.addEventListener("click", () => {
+  paused = !paused;
+  pause.setAttribute("aria-pressed", String(paused));
+  pause.textContent = paused ? "Continue" : "Pause";
+  if (!paused) {
+    views.live.skipped(heldOutputs);
+    if (held) onStatus(held);
+    held = null;
+    heldOutputs = 0;
+  }
+  sayState();
+});
 onToken(askToken);
-window.addEventListener("hashchange", () => { show(); main.focus(); });
+window.addEventListener("hashchange", () => { show(); scrollTo(0, 0); main.focus({ preventScroll: true }); });
 show();
-follow((name, value) => (name === "status" ? onStatus(value) : views.live.output(name, value)), onState);
+follow(onEvent, onState);

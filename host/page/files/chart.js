@@ -8,6 +8,8 @@ const HEIGHT = 150;
 const LEFT = 44;
 const BOTTOM = 20;
 const TOP = 8;
+// How many colours page.css has for bands.
+export const BAND_COLOURS = 4;
 
 function svg(name, attributes = {}, ...children) {
   const node = document.createElementNS(SVG, name);
@@ -16,11 +18,11 @@ function svg(name, attributes = {}, ...children) {
   return node;
 }
 
-// The least round number at or above `most`: 1, 2 or 5 times a power of ten.
+// The least round number at or above `most`.
 export function roundUp(most) {
   if (!(most > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(most));
-  const factor = [1, 2, 5, 10].find((it) => it * power >= most * (1 - 1e-9)) ?? 10;
+  const factor = [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((it) => it * power >= most * (1 - 1e-9)) ?? 10;
   return factor * power;
 }
 
@@ -30,32 +32,53 @@ function time(seconds, span) {
   return span > 2 * 86400 ? `${date.toLocaleDateString([], { month: "short", day: "numeric" })} ${clock}` : clock;
 }
 
-// Lines are broken where the device was off.
+// Lines are broken where the device was off. A single value is a dot.
 function path(points, slot) {
   let last = null;
   return points.map(([at, x, y]) => {
     const command = last === null || at - last > slot * 1.5 ? "M" : "L";
     last = at;
-    return `${command}${x.toFixed(1)},${y.toFixed(1)}`;
+    return `${command}${x.toFixed(1)},${y.toFixed(1)}${command === "M" ? "h0" : ""}`;
   }).join("");
 }
 
-export function chart({ title, unit, history, series, scale = 1 }) {
+// Enough digits to tell values apart.
+function short(value) { return number(value, value >= 100 ? 0 : value >= 10 ? 1 : 2); }
+
+function values(value, scale, unit) {
+  return [short(value.median * scale), unit].filter((it) => it).join(" ") + `, most ${short(value.most * scale)}`;
+}
+
+// A line of the last values, without axes: what it shows is written beside it. `length` values fill the width.
+export function spark(found, length) {
+  const top = Math.max(...found, 0) || 1;
+  const x = (place) => ((length - found.length + place) / (length - 1)) * 100;
+  const points = found.map((value, place) => `${x(place).toFixed(1)},${(22 - (value / top) * 20).toFixed(1)}`);
+  const picture = svg("svg", { class: "spark", viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true" });
+  if (points.length > 1) {
+    picture.append(svg("polygon", { points: `${x(0).toFixed(1)},24 ${points.join(" ")} 100,24` }), svg("polyline", { points: points.join(" ") }));
+  }
+  return picture;
+}
+
+export function chart({ title, unit, history, series, most = null, scale = 1 }) {
   const index = history.series.indexOf(series);
   const known = history.records.filter((record) => index >= 0 && record.values[index]);
   if (!known.length) return null;
   const first = history.now - history.seconds;
-  const top = roundUp(Math.max(...known.map((record) => record.values[index].most * scale)));
+  const largest = Math.max(...known.map((record) => record.values[index].most * scale));
+  const top = most ?? roundUp(largest);
   const x = (at) => LEFT + ((at - first) / history.seconds) * (WIDTH - LEFT);
   const y = (value) => HEIGHT - BOTTOM - (Math.max(0, value * scale) / top) * (HEIGHT - BOTTOM - TOP);
   const middle = (record) => record.start + history.slot_s / 2;
   const points = (of) => known.map((record) => [record.start, x(middle(record)), y(of(record.values[index]))]);
 
   const last = known.at(-1).values[index];
-  const summary = `${title}: last ${number(last.median * scale, 2)} ${unit}, most ${number(Math.max(...known.map((r) => r.values[index].most * scale)), 2)} ${unit}`;
-  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": summary });
-  bands(history).forEach(({ from, to, mode }, place) => {
-    const band = svg("rect", { class: place % 2 ? "band odd" : "band", x: x(from), y: TOP, width: Math.max(0, x(to) - x(from)), height: HEIGHT - BOTTOM - TOP });
+  const summary = `last ${[short(last.median * scale), unit].filter((it) => it).join(" ")}, most ${short(largest)}`;
+  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}: ${summary}` });
+  const names = modes(history);
+  bands(history).forEach(({ from, to, mode }) => {
+    const band = svg("rect", { class: `band band-${names.indexOf(mode) % BAND_COLOURS}`, x: x(from), y: TOP, width: Math.max(0, x(to) - x(from)), height: HEIGHT - BOTTOM - TOP });
     const name = svg("title");
     name.textContent = mode;
     band.append(name);
@@ -73,8 +96,7 @@ export function chart({ title, unit, history, series, scale = 1 }) {
   picture.append(svg("path", { class: "most", d: path(points((value) => value.most), history.slot_s) }));
   picture.append(svg("path", { class: "median", d: path(points((value) => value.median), history.slot_s) }));
   for (const mark of history.marks) {
-    const refused = /refused|failed|rolled_back/.test(mark.kind);
-    picture.append(svg("line", { class: refused ? "mark refused" : "mark", x1: x(mark.at), x2: x(mark.at), y1: TOP, y2: HEIGHT - BOTTOM }));
+        picture.append(svg("line", { class: isFault(mark.kind) ? "mark refused" : "mark", x1: x(mark.at), x2: x(mark.at), y1: TOP, y2: HEIGHT - BOTTOM }));
   }
   return figure({ title, unit, scale, known, index, middle, x, y, picture, history, summary });
 }
@@ -83,6 +105,13 @@ function label(x, y, text, anchor) {
   const node = svg("text", { class: "axis", x, y, "text-anchor": anchor });
   node.textContent = text;
   return node;
+}
+
+export function isFault(kind) { return /refused|failed|rolled_back/.test(kind); }
+
+// The modes in force, in the order of their first time.
+export function modes(history) {
+  return [...new Set(bands(history).map(({ mode }) => mode))];
 }
 
 // The times in which a mode was in force.
@@ -111,7 +140,7 @@ function figure({ title, unit, scale, known, index, middle, x, y, picture, histo
     cursor.setAttribute("x2", x(middle(record)));
     cursor.setAttribute("visibility", "visible");
     const near = history.marks.filter((mark) => Math.abs(mark.at - middle(record)) <= history.slot_s);
-    output.replaceChildren(`${time(record.start, history.seconds)}: ${number(value.median * scale, 2)} ${unit}, most ${number(value.most * scale, 2)} ${unit}`);
+    output.replaceChildren(`${time(record.start, history.seconds)}: ${values(value, scale, unit)}`);
     if (record.mode) output.append(", mode ", said(record.mode));
     for (const mark of near) output.append(", ", mark.kind.replaceAll("_", " "), " ", said(mark.label, 80));
   };
@@ -129,5 +158,11 @@ function figure({ title, unit, scale, known, index, middle, x, y, picture, histo
     const far = known.map((record) => Math.abs(x(middle(record)) - at));
     show(far.indexOf(Math.min(...far)));
   });
-  return el("section", { class: "chart panel" }, el("h3", {}, `${title} (${unit})`), picture, output);
+  const rest = () => {
+    cursor.setAttribute("visibility", "hidden");
+    output.replaceChildren(summary);
+  };
+  picture.addEventListener("pointerleave", rest);
+  picture.addEventListener("blur", rest);
+  return el("section", { class: "chart panel" }, el("h3", {}, title, unit ? el("small", {}, ` ${unit}`) : null), output, picture);
 }

@@ -2,7 +2,7 @@
 
 import { el, said } from "./text.js";
 import { get } from "./stream.js";
-import { chart } from "./chart.js";
+import { BAND_COLOURS, chart, isFault, modes } from "./chart.js";
 
 const CHARTS = [
   { title: "Rate", unit: "results/s", series: "rate_hz" },
@@ -11,7 +11,7 @@ const CHARTS = [
   { title: "Failed", unit: "samples/s", series: "failed_hz" },
   { title: "Queue", unit: "samples", series: "queue" },
   { title: "Temperature", unit: "\u00b0C", series: "hottest_celsius" },
-  { title: "Battery", unit: "%", series: "charge_ratio", scale: 100 },
+  { title: "Battery", unit: "%", series: "charge_ratio", scale: 100, most: 100 },
   { title: "Power", unit: "W", series: "watts" },
   { title: "Memory of the daemon", unit: "MiB", series: "resident_mib" },
   { title: "Free memory", unit: "MiB", series: "memory_available_mib" },
@@ -25,10 +25,11 @@ export function history() {
   let loaded = 0;
   const buttons = SPANS.map((name) => el("button", { type: "button", "aria-pressed": String(name === span), onclick: () => choose(name) }, `One ${name}`));
   const charts = el("div", { class: "grid" });
+  const key = el("ul", { class: "key" });
   const marks = el("ol", { class: "plain panel" });
-  const root = el("div", {}, el("h2", {}, "History"), el("div", { class: "row", role: "group", "aria-label": "Time" }, buttons),
-    el("p", { class: "muted" }, "Line: median. Dashes: largest. Upright lines: swaps, and in red rollbacks and refusals. Bands: the mode in force. Arrow keys read a chart."),
-    charts, el("h2", {}, "Marks"), marks);
+  const root = el("div", {},
+    el("div", { class: "row heading" }, el("h2", {}, "History"), el("div", { class: "choice", role: "group", "aria-label": "Time" }, buttons)),
+    key, charts, el("h2", {}, "Changes of releases and modes"), marks);
 
   function choose(name) {
     span = name;
@@ -48,9 +49,11 @@ export function history() {
     // A chart that is being read stays.
     if (charts.contains(document.activeElement)) return;
     const drawn = CHARTS.map((it) => chart({ ...it, history: answer })).filter((it) => it);
-    charts.replaceChildren(...(drawn.length ? drawn : [el("p", { class: "muted" }, "Nothing is recorded yet: the first record comes after 15 seconds.")]));
+    charts.replaceChildren(...(drawn.length ? drawn : [el("p", { class: "empty" }, "Nothing is recorded yet: the first record comes after 15 seconds.")]));
+    key.replaceChildren(...(drawn.length ? legend(answer) : []));
     marks.replaceChildren(...answer.marks.slice(-50).reverse().map((mark) => el("li", {},
-      `${new Date(mark.at * 1000).toLocaleString()} ${mark.kind.replaceAll("_", " ")} `, said(mark.label, 200))));
+      el("time", { datetime: new Date(mark.at * 1000).toISOString() }, new Date(mark.at * 1000).toLocaleString()),
+      el("div", {}, el("strong", { class: isFault(mark.kind) ? "bad" : "" }, mark.kind.replaceAll("_", " ")), " ", said(mark.label, 200)))));
     if (!answer.marks.length) marks.replaceChildren(el("li", { class: "muted" }, "None in this time."));
   }
 
@@ -60,4 +63,13 @@ export function history() {
   }
 
   return { root, load, status };
+}
+
+function legend(answer) {
+  const entry = (kind, ...text) => el("li", {}, el("span", { class: `swatch ${kind}` }), ...text);
+  return [
+    entry("median", "median"), entry("most", "largest"), entry("mark", "swap"), entry("mark refused", "rolled back or refused"),
+    ...modes(answer).map((mode, place) => entry(`band-${place % BAND_COLOURS}`, "mode ", said(mode, 40))),
+    el("li", { class: "muted" }, "Arrow keys read a chart."),
+  ];
 }

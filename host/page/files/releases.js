@@ -1,20 +1,22 @@
 // The releases of the device, what changed between two of them, and the orders about them.
 
-import { el, list, number, said } from "./text.js";
+import { el, list, said } from "./text.js";
+import { count } from "./figure.js";
 import { get, post } from "./stream.js";
 import { ask } from "./dialog.js";
 
 export function releases(onSteps) {
   const slots = el("div", { class: "grid" });
-  const orders = el("div", { class: "row" });
+  const orders = el("div", { class: "row orders" });
   const outcome = el("p", { role: "status" });
-  const changes = el("div");
+  const changes = el("div", { class: "stack" });
   const from = el("select", { id: "from", onchange: () => compare() });
   const to = el("select", { id: "to", onchange: () => compare() });
   const root = el("div", {}, el("h2", {}, "Releases"), slots, orders, outcome,
     el("h2", {}, "What changed"),
-    el("div", { class: "row" }, el("label", { for: "from" }, "from"), from, el("label", { for: "to" }, "to"), to), changes);
+    el("div", { class: "row choices" }, el("label", { for: "from" }, "from"), from, el("label", { for: "to" }, "to"), to), changes);
   let shown = "";
+  let options = [];
 
   async function load() {
     let answer;
@@ -32,7 +34,7 @@ export function releases(onSteps) {
   function render(answer) {
     const { live, previous, staged, trial } = answer.slots;
     const there = [["Live", live], ["On trial", trial?.slot], ["Staged", staged], ["Previous", previous]].filter(([, slot]) => slot);
-    slots.replaceChildren(...(there.length ? there.map(([place, slot]) => card(place, slot, answer)) : [el("p", { class: "muted" }, "No release is on this device.")]));
+    slots.replaceChildren(...(there.length ? there.map(([place, slot]) => card(place, slot, answer)) : [el("p", { class: "empty" }, "No release is on this device.")]));
     const left = trial?.slot ?? live;
     const back = trial ? live : previous;
     orders.replaceChildren(
@@ -40,7 +42,7 @@ export function releases(onSteps) {
         `The device leaves `, said(name(left), 120), back ? [" and serves ", said(name(back), 120)] : " and serves nothing", "."]),
       order("Activate", "api/activate", staged, answer.may_order, ["The device tries ", said(name(staged), 120), "."]),
       ...(answer.may_order ? [] : [el("p", { class: "muted" }, "Orders need a token: set page.token-file.")]));
-    const options = there.map(([place, slot]) => ({ value: slot.release, text: `${place}: ${name(slot)}` }));
+    options = there.map(([place, slot]) => ({ value: slot.release, text: `${place}: ${name(slot)}` }));
     const key = JSON.stringify(options);
     if (key === shown) return;
     shown = key;
@@ -59,15 +61,13 @@ export function releases(onSteps) {
   function card(place, slot, answer) {
     const serving = answer.release?.digest === slot.release ? answer.release : null;
     const trial = place === "On trial" ? answer.slots.trial : null;
-    return el("section", { class: "panel" }, el("h3", {}, place), list([
-      ["name", said(slot.name, 120)],
-      ["generation", number(slot.generation, 0)],
-      ["digest", said(slot.release, 80)],
+    return el("section", { class: `panel slot ${place === "Live" || trial ? "serving" : ""}` }, el("span", { class: "kind" }, place), el("h3", {}, said(name(slot), 120)), list([
+      ["digest", el("code", {}, said(slot.release, 80))],
       ["signed by", serving ? said(serving.signers.join(", "), 300) : null],
       ["installed", new Date(slot.installed).toLocaleString()],
-      ["samples", trial ? progress(trial.samples, trial.wanted_samples) : null],
-      ["seconds", trial ? progress(trial.seconds, trial.wanted_seconds) : null],
-      ["starts left", trial ? number(trial.tries_left, 0) : null],
+      ["samples", trial ? progress(answer, "samples") : null],
+      ["seconds", trial ? progress(answer, "seconds") : null],
+      ["starts left", trial ? count(answer, "/slots/trial/tries_left") : null],
       ["paused", trial?.is_paused ? "yes: another mode is in force" : null],
     ]));
   }
@@ -91,7 +91,7 @@ export function releases(onSteps) {
 
   async function compare() {
     if (!from.value || from.value === to.value) {
-      changes.replaceChildren(el("p", { class: "muted" }, "Choose two releases."));
+      changes.replaceChildren(el("p", { class: "empty" }, options.length > 1 ? "Choose two different releases." : "There is one release, so nothing to compare."));
       return;
     }
     try {
@@ -107,9 +107,13 @@ export function releases(onSteps) {
 
 function name(slot) { return slot ? `${slot.name} ${slot.generation}` : ""; }
 
-function progress(value, wanted) {
-  const text = `${number(value, 0)} of ${number(wanted, 0)}`;
-  return el("span", {}, text, el("progress", { value: Math.min(value, wanted), max: Math.max(wanted, 1), "aria-label": text }));
+// How much of what the trial needs it has. The slots are those of the status.
+function progress(answer, name) {
+  const { [name]: value, [`wanted_${name}`]: wanted } = answer.slots.trial;
+  return [
+    count(answer, `/slots/trial/${name}`), " of ", count(answer, `/slots/trial/wanted_${name}`),
+    el("progress", { value: Math.min(value, wanted), max: Math.max(wanted, 1), "aria-label": `${name} of the trial` }),
+  ];
 }
 
 // The steps of a pipeline, from the document of its release.
@@ -122,17 +126,21 @@ export function steps(document) {
 }
 
 function diff({ changes, left_out }) {
-  if (!changes.length) return [el("p", { class: "muted" }, "The two releases are the same.")];
-  const sections = Map.groupBy ? Map.groupBy(changes, (it) => it.section) : grouped(changes);
+  if (!changes.length) return [el("p", { class: "empty" }, "The two releases are the same.")];
+  const sections = grouped(changes);
   const parts = [...sections].map(([section, found]) => el("section", { class: "panel" }, el("h3", {}, said(section, 80)),
-    el("ol", { class: "plain" }, found.map((change) => el("li", {}, said(change.path.join(" \u203a "), 300), lines(change))))));
+    el("ol", { class: "plain" }, found.map((change) => el("li", { class: "change" }, el("strong", {}, said(change.path.join(" \u203a "), 300)), lines(change))))));
   if (left_out) parts.push(el("p", { class: "warning" }, `${left_out} more changes are not shown.`));
   return parts;
 }
 
+// By section; what belongs to the release as a whole is in one.
 function grouped(changes) {
   const sections = new Map();
-  for (const change of changes) sections.set(change.section, [...(sections.get(change.section) ?? []), change]);
+  for (const change of changes) {
+    const section = change.path.length > 1 ? change.section : "release";
+    sections.set(section, [...(sections.get(section) ?? []), change]);
+  }
   return sections;
 }
 

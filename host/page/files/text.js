@@ -32,7 +32,7 @@ export function el(name, attributes = {}, ...children) {
 export function list(pairs) {
   return el("dl", {}, pairs.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => [
     el("dt", {}, name),
-    el("dd", {}, value instanceof Node ? value : String(value)),
+    el("dd", {}, Array.isArray(value) || value instanceof Node ? value : String(value)),
   ]));
 }
 
@@ -43,5 +43,7 @@ export function number(value, digits = 1) {
 
 export function ms(micros) {
   if (micros === null || micros === undefined) return "\u2013";
-  return micros < 1000 ? `${number(micros, 0)} \u00b5s` : `${number(micros / 1000, micros < 10000 ? 2 : 1)} ms`;
+  if (micros < 1000) return `${number(micros, 0)} \u00b5s`;
+  if (micros < 1e6) return `${number(micros / 1000, micros < 1e4 ? 2 : micros < 1e5 ? 1 : 0)} ms`;
+  return `${number(micros / 1e6, micros < 1e7 ? 2 : 1)} s`;
 }

@@ -1,10 +1,9 @@
 //! A daemon in this process, from its configuration to its drain.
 
-use std::convert::Infallible;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_config::descriptors;
@@ -32,29 +31,6 @@ pub struct Endpoint<B, S> {
 
 /// Applies what [`Endpoint::renew`] has read.
 pub type Renew = Box<dyn FnOnce()>;
-
-/// For a program that serves no other protocol than Zenoh.
-pub const NO_ENDPOINT: Endpoint<Infallible, Infallible> = Endpoint {
-    bind: |config| {
-        ensure!(
-            config.oip.is_none(),
-            "this program does not serve `[oip]`; use `hotshoe run`"
-        );
-        ensure!(
-            config.page.is_none(),
-            "this program does not serve `[page]`; use `hotshoe run`"
-        );
-        ensure!(
-            config.telemetry.is_none(),
-            "this program does not send `[telemetry]`; use `hotshoe run`"
-        );
-        Ok(None)
-    },
-    serve: |bound, _| bound,
-    renew: |_, _| Ok(None),
-    close: |_| {},
-    join: |_, _| true,
-};
 
 /// Runs a daemon until a signal ends it.
 ///

@@ -22,6 +22,8 @@ pub enum Need {
     Wasip2,
     /// Packages of Debian, which apt downloads without installing them.
     DebianPackages,
+    /// Chromium and its driver.
+    Browser,
     /// `unshare -rn`: a network namespace.
     NetworkNamespace,
     /// nftables with `numgen`, in the kernel.
@@ -32,13 +34,14 @@ pub enum Need {
 
 impl Need {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Fixtures,
         Self::OnnxRuntime,
         Self::PythonPackages,
         Self::Compilers,
         Self::Wasip2,
         Self::DebianPackages,
+        Self::Browser,
         Self::NetworkNamespace,
         Self::Nftables,
         Self::ControlGroup,
@@ -54,6 +57,7 @@ impl fmt::Display for Need {
             Self::Compilers => "compilers",
             Self::Wasip2 => "wasip2",
             Self::DebianPackages => "debian-packages",
+            Self::Browser => "browser",
             Self::NetworkNamespace => "network-namespace",
             Self::Nftables => "nftables",
             Self::ControlGroup => "control-group",
