@@ -20,6 +20,6 @@ pub(crate) use output_tap::OutputTap;
 pub use output_tap::{Output, OutputKind, Viewer};
 pub use published_status::{DeployView, PublishedStatus};
 pub use service::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
-pub(crate) use service::{Service, WorkerPool};
+pub(crate) use service::{Service, WorkerPool, WorkerWatch};
 pub use serving_release::ServingRelease;
 pub use shadow::{Comparison, ShadowMirror, ShadowScore, ShadowVerdict};

@@ -28,11 +28,13 @@ pub enum Need {
     Nftables,
     /// A control group with a memory limit (version 1).
     ControlGroup,
+    /// `ptrace`: a debugger that stops one thread.
+    Ptrace,
 }
 
 impl Need {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Fixtures,
         Self::OnnxRuntime,
         Self::PythonPackages,
@@ -42,6 +44,7 @@ impl Need {
         Self::NetworkNamespace,
         Self::Nftables,
         Self::ControlGroup,
+        Self::Ptrace,
     ];
 }
 
@@ -57,6 +60,7 @@ impl fmt::Display for Need {
             Self::NetworkNamespace => "network-namespace",
             Self::Nftables => "nftables",
             Self::ControlGroup => "control-group",
+            Self::Ptrace => "ptrace",
         })
     }
 }
