@@ -30,6 +30,8 @@ mod classic;
 mod conflicts;
 #[path = "system/crash.rs"]
 mod crash;
+#[path = "system/crash_loop.rs"]
+mod crash_loop;
 #[path = "system/delivery.rs"]
 mod delivery;
 #[path = "system/dev.rs"]
@@ -132,6 +134,8 @@ mod rot;
 mod secure_site;
 #[path = "system/segments.rs"]
 mod segments;
+#[path = "system/service_manager.rs"]
+mod service_manager;
 #[path = "system/serving.rs"]
 mod serving;
 #[path = "system/shared_data.rs"]

@@ -81,6 +81,7 @@ fn the_table_of_formats_has_what_the_code_writes_and_reads() {
         ("state/DIGEST.json", "engine/src/state.rs"),
         ("backends.json", "pipeline/src/choice/remembered.rs"),
         ("watched.json", "daemon/src/watched/failed_files.rs"),
+        ("starts.json", "daemon/src/deploy/start_record.rs"),
         ("shared-data.json", "shared-data/src/store.rs"),
         ("page-history", "page/src/history/file.rs"),
         ("aot/*.code", "engine/src/cache.rs"),

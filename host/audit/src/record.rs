@@ -108,6 +108,8 @@ pub enum AuditKind {
     ReleaseRolledBack,
     /// The live release cannot serve, and none before it can.
     NoReleaseServes,
+    /// The daemon kept ending soon after its starts with the live release, which is given up.
+    CrashLoop,
     /// A release asks for what the device does not allow.
     CapabilityDenied,
     /// The trusted keys were replaced.

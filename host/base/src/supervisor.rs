@@ -248,6 +248,11 @@ impl Supervisor {
         })
     }
 
+    /// Reports a part as dead whose thread is stuck: it still runs, and nothing can end it but the end of the process.
+    pub fn give_up(&self, name: &str, cause: &str) {
+        self.register(name).fail(cause);
+    }
+
     /// Registers a part without a thread of its own, such as a task of an async runtime.
     pub fn register(&self, name: &str) -> Registration {
         let name = name

@@ -39,6 +39,11 @@ pub struct DeployConfig {
     /// Age of the newest valid statement, in hours, from which the status is `stale`: an attacker may withhold newer ones.
     /// Default: never.
     pub fresh_within_hours: Option<u64>,
+    /// Unexpected ends of the daemon in a row, each within `crash-seconds` of its start with the same live release, after which the previous
+    /// release serves, or none. 0: any number. Default: 3.
+    pub max_crashes: u32,
+    /// The time after a start in which an unexpected end counts, in seconds. Default: 300.
+    pub crash_seconds: u64,
     /// Bounds of the health gate; a release can only be stricter.
     pub health: HealthBounds,
 }
@@ -165,6 +170,8 @@ impl Default for DeployConfig {
             quota_mib: 4_096,
             window: None,
             fresh_within_hours: None,
+            max_crashes: 3,
+            crash_seconds: 300,
             health: HealthBounds::default(),
         }
     }
@@ -185,6 +192,8 @@ impl DeployConfig {
             MIN_BYTES_PER_SECOND,
             u64::MAX,
         )?;
+        check_range("deploy.max-crashes", self.max_crashes.into(), 0, 100)?;
+        check_range("deploy.crash-seconds", self.crash_seconds, 1, 86_400)?;
         let hours = self.fresh_within_hours.unwrap_or(1);
         check_range("deploy.fresh-within-hours", hours, 1, MAX_FRESH_HOURS)
     }

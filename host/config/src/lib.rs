@@ -232,6 +232,9 @@ pub enum After {
 pub struct WorkersConfig {
     /// Threads, each with one sample at a time. Default: one fewer than the machine has cores, at least 1.
     pub threads: usize,
+    /// How much longer than all time limits of its release together a sample may take, in milliseconds. After that its worker is stuck:
+    /// the sample fails, and another thread takes the place of the worker. Default: 30000.
+    pub stuck_after_ms: u64,
 }
 
 /// `[drain]`
@@ -282,7 +285,15 @@ impl Default for WorkersConfig {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             threads: cores.saturating_sub(1).max(1),
+            stuck_after_ms: 30_000,
         }
+    }
+}
+
+impl WorkersConfig {
+    /// `stuck-after-ms` as a duration.
+    pub const fn stuck_after(&self) -> Duration {
+        Duration::from_millis(self.stuck_after_ms)
     }
 }
 
@@ -403,6 +414,12 @@ impl Config {
             self.workers.threads as u64,
             1,
             MAX_WORKERS as u64,
+        )?;
+        check_range(
+            "workers.stuck-after-ms",
+            self.workers.stuck_after_ms,
+            100,
+            3_600_000,
         )?;
         check_range("drain.deadline-ms", self.drain.deadline_ms, 0, 3_600_000)?;
         check_sample_fits(self.intake.max_sample_bytes, self.zenoh.max_message_bytes)

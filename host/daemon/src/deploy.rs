@@ -32,6 +32,7 @@ mod pending_release;
 mod reconciler;
 mod reporter;
 mod serving;
+mod start_record;
 mod startup;
 mod statement;
 mod transfers;
@@ -39,6 +40,7 @@ mod trial;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -64,6 +66,7 @@ pub(crate) use hotshoe_base::chain;
 pub use error::{DeployError, StoredTrustError};
 pub use keyring::MAX_TRUST_BYTES;
 pub use loader::engine_options;
+pub(crate) use start_record::StartRecord;
 pub use startup::StartupState;
 
 /// Most messages that wait for the deploy thread. The sender of a further one blocks.
@@ -81,6 +84,7 @@ pub struct Deployment {
     /// Closed when the thread has ended.
     ended: Receiver<Infallible>,
     interrupt: Option<CompileInterrupt>,
+    steps: Arc<AtomicU64>,
     _watches: (
         NoticeSubscription,
         NoticeSubscription,
@@ -159,9 +163,11 @@ impl Deployment {
         )?;
         // Dropped when the thread ends, for whatever reason.
         let (running, ended) = sync_channel(0);
+        let steps = Arc::new(AtomicU64::default());
+        let counted = Arc::clone(&steps);
         let run = move || {
             let _running: SyncSender<Infallible> = running;
-            reconciler.run(&messages);
+            reconciler.run(&messages, &counted);
             Ok(())
         };
         let parts = link.parts();
@@ -172,8 +178,14 @@ impl Deployment {
             thread,
             ended,
             interrupt,
+            steps,
             _watches: watches,
         })
+    }
+
+    /// The steps that the thread has begun. It begins one each 100 ms, unless one takes longer, such as loading a release.
+    pub(crate) fn steps(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.steps)
     }
 
     /// A way to send commands to the thread.

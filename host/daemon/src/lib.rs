@@ -15,6 +15,7 @@ pub mod ending;
 pub mod events;
 pub mod governor;
 pub mod in_force;
+mod liveness;
 pub mod log;
 pub mod media;
 mod memory;
@@ -22,6 +23,7 @@ pub mod metrics;
 mod outbox;
 pub mod recording;
 pub mod reload;
+pub mod service_manager;
 pub mod serving;
 mod shared_data;
 pub mod stored_data;
@@ -47,11 +49,13 @@ use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
 use crate::audit::AuditPart;
 use crate::command::Command;
 use crate::control::Control;
-use crate::deploy::{Deployment, StartupState};
+use crate::deploy::{Deployment, StartRecord, StartupState};
 use crate::governor::GovernorThread;
+use crate::liveness::{Liveness, Watched};
 use crate::metrics::{Endpoint, MetricsError};
 use crate::outbox::OutboxPart;
 use crate::reload::{Change, RunningConfig};
+use crate::service_manager::ServiceManager;
 use crate::serving::answer::ReplyTo;
 use crate::serving::{PublishedStatus, Service, ServingRelease, WorkerPool};
 use crate::shared_data::SharedData;
@@ -91,6 +95,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The thread that looks whether the daemon goes on cannot be started.
+    #[error("cannot start the thread that looks whether the daemon goes on")]
+    Liveness(#[source] io::Error),
     /// The governor's thread cannot be started.
     #[error("cannot start the governor's thread")]
     Governor(#[source] io::Error),
@@ -108,6 +115,9 @@ pub struct Daemon {
     deployment: Deployment,
     supervisor: Supervisor,
     running: Arc<RunningConfig>,
+    starts: Arc<StartRecord>,
+    manager: Arc<ServiceManager>,
+    liveness: Liveness,
     /// Those of recorders and of shared data.
     _requests: (Orders, Orders),
     /// Keeps the heads of other devices' audit logs.
@@ -125,14 +135,22 @@ impl Daemon {
     /// # Errors
     /// [`StartError`] names what is wrong and what to do.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_with(config, Supervisor::default())
+        Self::start_with(config, Supervisor::default(), ServiceManager::default())
     }
 
-    /// Like [`Self::start`], with its threads registered in `supervisor`. All of them get the time from its clock.
+    /// Like [`Self::start`], with its threads registered in `supervisor`. All of them get the time from its clock. `manager` is told that the
+    /// daemon goes on; that it is ready is for the caller to say.
     ///
     /// # Errors
     /// The same.
-    pub fn start_with(mut config: Config, supervisor: Supervisor) -> Result<Self, StartError> {
+    pub fn start_with(
+        mut config: Config,
+        supervisor: Supervisor,
+        manager: ServiceManager,
+    ) -> Result<Self, StartError> {
+        let manager = Arc::new(manager);
+        manager.set_status("loads the release");
+        let _more_time = manager.more_time(liveness::longest_step(&config), &supervisor);
         // Before the first socket is opened.
         descriptors::fit(&mut config);
         let endpoint = config
@@ -142,7 +160,7 @@ impl Daemon {
             .transpose()?;
         let startup = StartupState::open(&config, supervisor.clock().clone())?;
         let (serving, shared_texts) = (startup.serving(), startup.shared_texts());
-        let trust = startup.trust();
+        let (trust, starts) = (startup.trust(), startup.starts());
         crate::metrics::release(None, serving.as_deref().map(ServingRelease::release));
         let published_status = Arc::new(PublishedStatus::timed_by(supervisor.clock().clone()));
         published_status.events().follow_parts(&supervisor);
@@ -227,6 +245,20 @@ impl Daemon {
                 return Err(abort(workers, error));
             }
         };
+        let watched = Watched {
+            service: Arc::clone(&service),
+            steps: deployment.steps(),
+            starts: Arc::clone(&starts),
+            manager: Arc::clone(&manager),
+        };
+        let liveness = match Liveness::start(watched, &config, &supervisor) {
+            Ok(liveness) => liveness,
+            Err(error) => {
+                supervisor.close();
+                deployment.stop(LEAST_STOP, || drop(control));
+                return Err(abort(workers, StartError::Liveness(error)));
+            }
+        };
         if let Some(endpoint) = &endpoint {
             let asked = Arc::clone(&service);
             endpoint.ask_readiness(move || asked.not_ready());
@@ -248,6 +280,9 @@ impl Daemon {
             deployment,
             supervisor,
             running,
+            starts,
+            manager,
+            liveness,
             _requests: requests,
             _heads: heads,
             metrics: endpoint,
@@ -264,6 +299,11 @@ impl Daemon {
     /// Its threads. If one of them is dead, drain the daemon and exit with a failure.
     pub const fn parts(&self) -> &Supervisor {
         &self.supervisor
+    }
+
+    /// The service manager, which is told when the daemon is ready.
+    pub fn service_manager(&self) -> &ServiceManager {
+        &self.manager
     }
 
     /// A client in this process, without Zenoh.
@@ -330,6 +370,14 @@ impl Daemon {
 
     /// Stops the intake, finishes the accepted samples, and drops as `drain_deadline` those that are not finished after `deadline`.
     pub fn drain(mut self, deadline: Duration) -> DrainReport {
+        self.manager.stopping(deadline);
+        if self.supervisor.dead().is_empty() {
+            self.starts.end();
+        } else {
+            // The release may be the reason.
+            self.starts.let_count();
+        }
+        drop(self.liveness);
         self.supervisor.close();
         self.serving.stop_input();
         if let Some(watch) = &self.watch {

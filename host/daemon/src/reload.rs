@@ -105,6 +105,8 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         drain,
         deploy: DeployConfig {
             share: running.deploy.share,
+            max_crashes: running.deploy.max_crashes,
+            crash_seconds: running.deploy.crash_seconds,
             ..deploy
         },
         governor: GovernorConfig {

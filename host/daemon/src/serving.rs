@@ -23,6 +23,6 @@ pub use published_status::{DeployView, PublishedStatus};
 pub(crate) use sample_trace::TraceTap;
 pub use sample_trace::{Arrival, TracedEnd, TracedSample, Tracer};
 pub use service::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
-pub(crate) use service::{Service, WorkerPool};
+pub(crate) use service::{Service, WorkerPool, WorkerWatch};
 pub use serving_release::ServingRelease;
 pub use shadow::{Comparison, ShadowMirror, ShadowScore, ShadowVerdict};

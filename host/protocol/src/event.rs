@@ -129,6 +129,10 @@ pub enum KnownKind {
     ReleaseSwapped,
     /// The live release cannot serve, and none before it can: the device is empty until it gets a release.
     NoReleaseServes,
+    /// The daemon kept ending soon after its starts with the live release, which is given up.
+    CrashLoop,
+    /// A worker does not come back from a sample.
+    WorkerStuck,
     /// A part of the daemon ended and restarts.
     PartRestarted,
     /// A part of the daemon ended and cannot restart.
@@ -341,6 +345,8 @@ impl KnownKind {
             | Self::EgressRefused => Severity::Warning,
             Self::PartRestarted
             | Self::PartDied
+            | Self::CrashLoop
+            | Self::WorkerStuck
             | Self::DiskWriteFailed
             | Self::NoReleaseServes => Severity::Error,
         }
@@ -366,6 +372,8 @@ impl KnownKind {
                 "the release cannot serve, and NO RELEASE SERVES until this device gets one: publish it again, publish another, or \
                  use `hotshoe install`"
             }
+            Self::CrashLoop => "the daemon kept ending with the release, and no longer serves it",
+            Self::WorkerStuck => "a worker does not come back from a sample",
             Self::PartRestarted => "a part of this program ended and restarts",
             Self::PartDied => "a part of this program ended and cannot restart",
             Self::ComponentPaused => "the component traps repeatedly and is paused",

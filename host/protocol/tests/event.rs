@@ -115,6 +115,8 @@ fn the_names_are_stable() {
             "release_retried",
             "release_swapped",
             "no_release_serves",
+            "crash_loop",
+            "worker_stuck",
             "part_restarted",
             "part_died",
             "component_paused",

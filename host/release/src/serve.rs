@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_config::descriptors;
+use hotshoe_daemon::service_manager::ServiceManager;
 use hotshoe_daemon::{Daemon, LocalClient};
 use hotshoe_protocol::status::ReloadStatus;
 use hotshoe_protocol::status::Status;
@@ -53,8 +54,11 @@ pub fn serve<B, S>(
     descriptors::fit(&mut config);
     // Before the daemon accepts samples, because an error of this port ends the start.
     let bound = (endpoint.bind)(&config)?;
-    let daemon = Daemon::start_with(config, supervisor).context("cannot start the daemon")?;
+    let manager = ServiceManager::of_environment();
+    let daemon =
+        Daemon::start_with(config, supervisor, manager).context("cannot start the daemon")?;
     let server = bound.map(|bound| (endpoint.serve)(bound, daemon.local_client()));
+    daemon.service_manager().ready();
     print_started(&daemon.status(), terminal);
     let end = loop {
         match tasks.next() {
@@ -63,7 +67,9 @@ pub fn serve<B, S>(
                     Some(server) => (endpoint.renew)(server, config),
                     None => Ok(None),
                 };
+                daemon.service_manager().reloading();
                 reload(&daemon, renew, &log, path);
+                daemon.service_manager().ready();
             }
             Task::End(end) => break end,
         }

@@ -8,6 +8,7 @@
 //! state/...         state of the components of a release
 //! aot/              compiled components; the engine's
 //! watched.json      watched files that killed the daemon or were refused; watching/ has those being processed; the daemon's
+//! starts.json       how often the daemon ended soon after a start with the live release; the daemon's
 //! backends.json     the measured choice of a backend for each model; the daemon's
 //! ```
 

@@ -30,11 +30,13 @@ pub enum Need {
     Nftables,
     /// A control group with a memory limit (version 1).
     ControlGroup,
+    /// `ptrace`: a debugger that stops one thread.
+    Ptrace,
 }
 
 impl Need {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Fixtures,
         Self::OnnxRuntime,
         Self::PythonPackages,
@@ -45,6 +47,7 @@ impl Need {
         Self::NetworkNamespace,
         Self::Nftables,
         Self::ControlGroup,
+        Self::Ptrace,
     ];
 }
 
@@ -61,6 +64,7 @@ impl fmt::Display for Need {
             Self::NetworkNamespace => "network-namespace",
             Self::Nftables => "nftables",
             Self::ControlGroup => "control-group",
+            Self::Ptrace => "ptrace",
         })
     }
 }

@@ -141,6 +141,28 @@ fn a_task_that_panics_is_not_a_dead_part() {
 }
 
 #[test]
+fn a_part_that_is_given_up_is_dead_although_its_thread_runs() {
+    let supervisor = Supervisor::default();
+    let (release, held) = channel::<()>();
+    let thread = supervisor
+        .restarted("worker-0", move || {
+            // Ends when the sender is dropped.
+            let _ = held.recv();
+            Ok(())
+        })
+        .unwrap();
+    let (sender, told) = channel();
+    supervisor.on_death(move |dead| sender.send(dead.clone()).unwrap());
+    supervisor.give_up("worker-0", "it is stuck");
+    let dead = told.recv_timeout(DEADLINE).unwrap();
+    assert_eq!((&*dead.name, &*dead.cause), ("worker", "it is stuck"));
+    let status = part(&supervisor, "worker").unwrap();
+    assert_eq!((status.state, status.threads), (PartState::Dead, 1));
+    drop(release);
+    thread.join().unwrap();
+}
+
+#[test]
 fn a_registration_that_is_dropped_is_dead_and_one_that_finished_is_not() {
     let supervisor = Supervisor::default();
     supervisor.register("metrics").finish();

@@ -54,12 +54,14 @@ const fn kind_of(kind: &Kind) -> Option<AuditKind> {
         KnownKind::ReleaseFailed => AuditKind::ReleaseFailed,
         KnownKind::ReleaseRolledBack => AuditKind::ReleaseRolledBack,
         KnownKind::NoReleaseServes => AuditKind::NoReleaseServes,
+        KnownKind::CrashLoop => AuditKind::CrashLoop,
         KnownKind::EgressRefused => AuditKind::EgressRefused,
         KnownKind::ReleaseFetching
         | KnownKind::ReleaseSelfTested
         | KnownKind::ReleaseShadow
         | KnownKind::ReleaseRetried
         | KnownKind::ReleaseSwapped
+        | KnownKind::WorkerStuck
         | KnownKind::PartRestarted
         | KnownKind::PartDied
         | KnownKind::ComponentPaused

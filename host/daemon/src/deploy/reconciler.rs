@@ -10,6 +10,7 @@ mod steps;
 mod trials;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -122,6 +123,12 @@ impl Reconciler {
             clock,
         };
         reconciler.resume();
+        if let Some(given_up) = startup.crash_loop {
+            let (subject, cause) = (Subject::of(&given_up.slot), given_up.cause);
+            reconciler
+                .reporter
+                .crash_loop(&subject, cause, given_up.serves.as_ref());
+        }
         if let Some((slot, cause)) = startup.failed {
             reconciler.reporter.cannot_serve(&Subject::of(&slot), cause);
         }
@@ -165,14 +172,15 @@ impl Reconciler {
         self.slots_changed();
     }
 
-    /// Runs until [`Message::Stop`].
-    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+    /// Runs until [`Message::Stop`], and counts its steps.
+    pub(super) fn run(mut self, messages: &Receiver<Message>, steps: &AtomicU64) {
         if let Err(error) = low_priority() {
             tracing::warn!(%error, "cannot lower the priority of the deploy thread; it runs at the priority of the workers");
         }
         let mut tick = self.clock.now();
         let mut stated = None;
         loop {
+            steps.fetch_add(1, Ordering::Relaxed);
             match self.clock.recv_until(messages, tick) {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(message) => {

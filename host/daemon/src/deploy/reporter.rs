@@ -268,6 +268,14 @@ impl Reporter {
             .change(|view| view.cannot_serve = Some(cause));
     }
 
+    /// Reports that the daemon kept ending with a live release, and the generation that serves in its place.
+    pub(super) fn crash_loop(&self, subject: &Subject, cause: Cause, serves: Option<&Slot>) {
+        let serves = serves.map(|slot| format!("{} {}", slot.name, slot.generation));
+        let serves = serves.unwrap_or_else(|| "none".to_owned());
+        let details = [("serves", serves.into())];
+        self.record(KnownKind::CrashLoop, subject, Some(cause), &details);
+    }
+
     /// Records an operator's command, and how it was refused.
     pub(super) fn command(&self, command: &Command, refused: Option<&CommandError>) {
         let Some(audit) = self.audit() else {

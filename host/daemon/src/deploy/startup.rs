@@ -8,12 +8,13 @@ use hotshoe_base::Clock;
 use hotshoe_base::disk::wider_mode;
 use hotshoe_config::{Config, KeepPrevious};
 use hotshoe_engine::{CompileInterrupt, KeptBack, MemoryChoice, SharedTexts};
-use hotshoe_store::{Cause, Slot, Store, Transition};
+use hotshoe_store::{ApplyError, Cause, Slot, Store, Transition};
 use hotshoe_trust::TrustRoot;
 
 use crate::deploy::error::DeployError;
 use crate::deploy::keyring;
-use crate::deploy::loader::Loader;
+use crate::deploy::loader::{LoadedLive, Loader};
+use crate::deploy::start_record::StartRecord;
 use crate::deploy::wall_time;
 use crate::serving::ServingRelease;
 
@@ -32,8 +33,22 @@ pub struct StartupState {
     /// The live release that cannot serve, where none before it can either. The daemon starts empty then, so that it can be reached and
     /// takes a release.
     pub(super) failed: Option<(Slot, Cause)>,
+    /// The live release that was given up at this start, because the daemon kept ending with it.
+    pub(super) crash_loop: Option<GivenUp>,
+    /// The unexpected ends up to now.
+    pub(super) starts: Arc<StartRecord>,
     /// Transitions that could not be written yet.
     pub(super) pending_transitions: VecDeque<Transition>,
+}
+
+/// A release that the daemon kept ending with.
+pub(super) struct GivenUp {
+    /// It.
+    pub slot: Slot,
+    /// Why.
+    pub cause: Cause,
+    /// What serves in its place, if anything does.
+    pub serves: Option<Slot>,
 }
 
 impl StartupState {
@@ -46,6 +61,7 @@ impl StartupState {
         warn_of_modes(config);
         let trust = keyring::open(config, &store)?;
         let loader = Loader::new(config, store.aot_dir(), trust, clock.clone())?;
+        let starts = StartRecord::open(&config.data, &config.deploy, clock.clone());
         let mut startup = Self {
             clock,
             store,
@@ -53,10 +69,16 @@ impl StartupState {
             serving: None,
             old: None,
             failed: None,
+            crash_loop: None,
+            starts: Arc::new(starts),
             pending_transitions: VecDeque::new(),
         };
         let trial = startup.load_trial();
         let beside = trial.is_some();
+        if beside {
+            // An end from now on is that of the trial, which counts its starts itself.
+            startup.starts.end();
+        }
         if !beside || config.deploy.keep_previous == KeepPrevious::Memory {
             startup.old = startup.load_live(beside);
         }
@@ -65,6 +87,11 @@ impl StartupState {
             None => startup.old.take(),
         };
         Ok(startup)
+    }
+
+    /// The unexpected ends up to now.
+    pub(crate) fn starts(&self) -> Arc<StartRecord> {
+        Arc::clone(&self.starts)
     }
 
     /// The mode of component memories, with its reason.
@@ -141,12 +168,73 @@ impl StartupState {
                 })
                 .ok();
         }
-        let loaded = self.loader.load_live(&self.store);
+        let (live, is_recorded) = self.next_live()?;
+        self.starts.begin(&live);
+        let loaded = if is_recorded {
+            self.loader.load_live(&self.store)
+        } else {
+            self.load_unrecorded(&live)
+        };
+        if loaded.served.is_none() {
+            self.starts.end();
+        }
         if let Some(transition) = loaded.transition {
             self.apply(transition);
         }
         self.failed = loaded.failed;
         loaded.served
+    }
+
+    /// The live release, or the previous one if the daemon kept ending with it, and whether the ledger says so already. `None` if there is
+    /// none to go back to: a device without a release can be reached, and takes one.
+    fn next_live(&mut self) -> Option<(Slot, bool)> {
+        let ledger = self.store.ledger();
+        let (live, back) = (ledger.live.clone()?, ledger.previous.clone());
+        let Some(cause) = self.starts.crash_loop(&live) else {
+            return Some((live, true));
+        };
+        let go_back = Transition::GoBack(cause.clone());
+        // Before it is loaded: an end while it loads must count for it.
+        let went_back = self.store.apply(&go_back, wall_time(&self.clock));
+        let is_recorded = went_back.is_ok();
+        let serves = match went_back {
+            Ok(()) => back,
+            Err(error @ ApplyError::Illegal(_)) => {
+                let cause = super::chain(&error);
+                tracing::error!(cause, "cannot go back to the release before it");
+                None
+            }
+            Err(error) => {
+                let cause = super::chain(&error);
+                tracing::error!(cause, "the ledger cannot be written; will try again");
+                self.pending_transitions.push_back(go_back);
+                back
+            }
+        };
+        if serves.is_none() {
+            self.starts.give_up(&live);
+            self.failed = Some((live.clone(), cause.clone()));
+        }
+        self.crash_loop = Some(GivenUp {
+            slot: live,
+            cause,
+            serves: serves.clone(),
+        });
+        serves.map(|slot| (slot, is_recorded))
+    }
+
+    /// Loads a release that the ledger does not have as the live one yet.
+    fn load_unrecorded(&self, slot: &Slot) -> LoadedLive {
+        match self.loader.load_slot(&self.store, slot) {
+            Ok(served) => LoadedLive {
+                served: Some(served),
+                ..LoadedLive::default()
+            },
+            Err(error) => LoadedLive {
+                failed: Some((slot.clone(), error.cause())),
+                ..LoadedLive::default()
+            },
+        }
     }
 
     fn roll_back(&mut self, slot: &Slot, cause: Cause) {

@@ -7,12 +7,16 @@ mod finish;
 mod local_client;
 mod recordings;
 mod status;
+mod stuck;
 mod traces;
 mod work;
 mod worker_pool;
+mod worker_slot;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -40,8 +44,10 @@ use crate::serving::{OutputTap, PublishedStatus, ServingRelease, ShadowMirror, T
 use crate::watched::FailedFiles;
 
 pub use local_client::{CallError, CallOutput, CallRelease, LocalClient};
+pub(crate) use stuck::WorkerWatch;
 pub use worker_pool::DrainReport;
 pub(crate) use worker_pool::WorkerPool;
+use worker_slot::WorkerSlot;
 
 /// Sampling periods of the governor in a slot of the latencies: 15 s by default.
 const PERIODS_OF_A_SLOT: u32 = 15;
@@ -94,8 +100,12 @@ pub struct Service {
     failed_files: Option<Arc<FailedFiles>>,
     started: Instant,
     clock: Clock,
-    /// The current job of each worker.
-    worker_slots: Vec<Mutex<Option<Arc<Job>>>>,
+    /// One for each worker.
+    worker_slots: Vec<Mutex<WorkerSlot>>,
+    /// Tells a drain that a worker has ended.
+    worker_ends: Mutex<Option<Sender<()>>>,
+    /// Threads of workers that do not come back from a sample.
+    stuck: AtomicUsize,
 }
 
 impl Service {
@@ -161,6 +171,8 @@ impl Service {
             started: clock.now(),
             clock,
             worker_slots,
+            worker_ends: Mutex::default(),
+            stuck: AtomicUsize::default(),
         })
     }
 

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use hotshoe_egress::Egress;
 use hotshoe_protocol::status::Counters;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::ending::Ending;
 use crate::serving::answer::ReplyTo;
 use crate::serving::observed::SampleOutcome;
 
@@ -95,7 +97,22 @@ struct Misses {
 #[derive(Debug)]
 pub struct Ticket {
     tally: Tally,
-    answer: Mutex<Option<ReplyTo>>,
+    is_settled: AtomicBool,
+    reply: Arc<Mutex<Option<ReplyTo>>>,
+}
+
+/// The answer to a sample, which is sent once.
+#[derive(Debug)]
+pub struct Reply(Arc<Mutex<Option<ReplyTo>>>);
+
+impl Reply {
+    /// As [`ReplyTo::send`]. Nothing if the sample was answered.
+    pub fn send(self, ending: Ending, body: impl FnOnce() -> Egress) {
+        let to = self.0.lock().take();
+        if let Some(to) = to {
+            to.send(ending, body);
+        }
+    }
 }
 
 impl Tally {
@@ -108,7 +125,8 @@ impl Tally {
         metrics::counter!("hotshoe_samples_accepted_total").increment(1);
         Ticket {
             tally: self.clone(),
-            answer: Mutex::new(Some(answer)),
+            is_settled: AtomicBool::default(),
+            reply: Arc::new(Mutex::new(Some(answer))),
         }
     }
 
@@ -197,18 +215,25 @@ fn observe(settlement: Settlement<'_>) {
 impl Ticket {
     /// Records that a worker begins with the sample.
     pub fn begin(&self) {
-        let mut answer = self.answer.lock();
-        if let Some(ReplyTo::File(file)) = answer.as_mut() {
+        let mut reply = self.reply.lock();
+        if let Some(ReplyTo::File(file)) = reply.as_mut() {
             file.begin();
         }
     }
 
-    /// Settles the sample. Only the first call counts, and returns the [`ReplyTo`]. After a later call, which returns `None`, nothing
-    /// may be published.
-    pub fn settle(&self, settlement: Settlement<'_>) -> Option<ReplyTo> {
-        let answer = self.answer.lock().take()?;
+    /// Settles the sample. Only the first call counts, and returns its answer. After a later call, which returns `None`, nothing may be
+    /// published.
+    pub fn settle(&self, settlement: Settlement<'_>) -> Option<Reply> {
+        if self.is_settled.swap(true, Ordering::Relaxed) {
+            return None;
+        }
         self.tally.settle(settlement);
-        Some(answer)
+        Some(self.reply())
+    }
+
+    /// The answer of a sample that is settled, for the case that the thread which settled it does not come to send it.
+    pub(crate) fn reply(&self) -> Reply {
+        Reply(Arc::clone(&self.reply))
     }
 }
 

@@ -8,6 +8,7 @@ use hotshoe_outbox::Ticket;
 use hotshoe_pipeline::{Decision, Outcome, RunMode, StageTime};
 use hotshoe_trust::RestingOutput;
 
+use super::work::SERVICE;
 use super::{Job, Service};
 use crate::ending::Ending;
 use crate::serving::tally::{DropReason, Settlement, SkipReason};
@@ -211,6 +212,21 @@ impl Service {
             head.id,
         );
         answer.send(Ending::Failure, || body);
+    }
+
+    /// Ends a sample whose worker does not come back from it. If it hangs after the sample was counted, the sample is answered alone.
+    pub(super) fn fail_stuck(
+        &self,
+        job: &Job,
+        served: Option<&ServingRelease>,
+        fault: &str,
+        message: &str,
+    ) {
+        self.fail(job, served, SERVICE, fault, message);
+        job.ticket.reply().send(Ending::Failure, || {
+            let head = Head::of(&job.sample, served.map(ServingRelease::release));
+            self.classifier(served).error(head, SERVICE, fault, message)
+        });
     }
 
     /// Drops a sample: counts it and answers its sender. It is not published, because there can be many drops. False if the sample had

@@ -4,9 +4,9 @@ use hotshoe_protocol::trace_context::attachment;
 
 use super::{Job, Service};
 use crate::serving::ServingRelease;
-use crate::serving::answer::ReplyTo;
+
 use crate::serving::sample_trace::Times;
-use crate::serving::tally::Settlement;
+use crate::serving::tally::{Reply, Settlement};
 
 impl Job {
     /// The attachment of what is made of the sample: its id, and its place in a trace.
@@ -16,13 +16,13 @@ impl Job {
 }
 
 impl Service {
-    /// Settles a sample, and records it where its trace is recorded. Only the first call counts, and returns the [`ReplyTo`].
+    /// Settles a sample, and records it where its trace is recorded. Only the first call counts, and returns the [`Reply`].
     pub(super) fn settle(
         &self,
         job: &Job,
         served: Option<&ServingRelease>,
         settlement: Settlement<'_>,
-    ) -> Option<ReplyTo> {
+    ) -> Option<Reply> {
         let answer = job.ticket.settle(settlement)?;
         let release = || {
             let release = served?.release();

@@ -8,7 +8,9 @@ use hotshoe_base::micros;
 use hotshoe_engine::Fault;
 use hotshoe_pipeline::{MaskedSample, StageTime, Worker};
 use hotshoe_trust::InstanceMode;
+use parking_lot::MutexGuard;
 
+use super::worker_slot::{Running, Seat, WorkerSlot, time_limits};
 use super::{Job, Service};
 use crate::in_force::InForce;
 use crate::serving::latency::TOTAL;
@@ -17,7 +19,7 @@ use crate::serving::tally::{DropReason, SkipReason};
 use crate::serving::{SampleOutcome, ServingRelease};
 
 /// Stage of samples that fail in the daemon itself.
-const SERVICE: &str = "service";
+pub(super) const SERVICE: &str = "service";
 /// Fault of a sample whose processing panicked: a defect of the host that affects only this sample.
 const HOST_PANIC: &str = "host_panic";
 /// Message of this fault.
@@ -25,19 +27,26 @@ const HOST_PANICKED: &str = "the daemon itself panicked on this sample; please r
 
 impl Service {
     /// Processes jobs until the queue is closed and empty.
-    pub(super) fn work(&self, slot: usize) {
+    pub(super) fn work(&self, seat: Seat) {
         let mut worker: Option<Worker> = None;
-        self.clear_slot(slot);
-        while let Some(job) = self.take(slot) {
+        self.clear_slot(seat);
+        while let Some(job) = self.take(seat) {
             self.gauge_queue();
             // The sample keeps this release to its end, also across a swap.
             match self.serving.load_full() {
-                Some(served) => self.process(&job, &served, &mut worker),
+                Some(served) => {
+                    self.note_release(seat, &served);
+                    self.process(&job, &served, &mut worker);
+                }
                 None => {
                     self.drop_job(&job, DropReason::NoRelease);
                 }
             }
-            self.set_slot(slot, None);
+            if !self.leave_job(seat) {
+                // Another thread has taken its place.
+                self.came_back(seat);
+                return;
+            }
             if self.needs_source_order() {
                 self.queue.notify_ready();
             }
@@ -126,7 +135,7 @@ impl Service {
     }
 
     /// Counts a processed sample with the mode that it ran in.
-    fn observe(
+    pub(super) fn observe(
         &self,
         served: &ServingRelease,
         in_force: &InForce,
@@ -141,7 +150,7 @@ impl Service {
     }
 
     /// Takes the next job. It is always in the queue or in a slot, so that a drain finds it.
-    fn take(&self, slot: usize) -> Option<Arc<Job>> {
+    fn take(&self, seat: Seat) -> Option<Arc<Job>> {
         self.queue.pop_ready(
             || {
                 let busy = if self.needs_source_order() {
@@ -156,7 +165,13 @@ impl Service {
             },
             |job| {
                 let job = Arc::new(job);
-                self.set_slot(slot, Some(Arc::clone(&job)));
+                if let Some(mut slot) = self.slot_of(seat) {
+                    slot.taken += 1;
+                    slot.running = Some(Running {
+                        job: Arc::clone(&job),
+                        served: None,
+                    });
+                }
                 job
             },
         )
@@ -178,7 +193,7 @@ impl Service {
     fn running_jobs(&self) -> Vec<Arc<Job>> {
         let worker_slots = self.worker_slots.iter();
         worker_slots
-            .filter_map(|slot| slot.lock().clone())
+            .filter_map(|slot| slot.lock().running.as_ref().map(|it| Arc::clone(&it.job)))
             .collect()
     }
 
@@ -192,21 +207,34 @@ impl Service {
     }
 
     /// Fails the job that is still in the slot because this thread panicked and was restarted.
-    fn clear_slot(&self, slot: usize) {
-        let left = self
-            .worker_slots
-            .get(slot)
-            .and_then(|slot| slot.lock().take());
-        if let Some(job) = left {
+    fn clear_slot(&self, seat: Seat) {
+        let left = self.slot_of(seat).and_then(|mut slot| slot.running.take());
+        if let Some(Running { job, .. }) = left {
             let serving = self.serving.load();
             let served = serving.as_deref();
             self.fail(&job, served, SERVICE, HOST_PANIC, HOST_PANICKED);
         }
     }
 
-    fn set_slot(&self, slot: usize, job: Option<Arc<Job>>) {
-        if let Some(slot) = self.worker_slots.get(slot) {
-            *slot.lock() = job;
+    /// Empties the slot. False if another thread has it now.
+    fn leave_job(&self, seat: Seat) -> bool {
+        let slot = self.slot_of(seat);
+        slot.map(|mut slot| slot.running = None).is_some()
+    }
+
+    /// Records which release processes the job.
+    fn note_release(&self, seat: Seat, served: &Arc<ServingRelease>) {
+        let limit = time_limits(served.release());
+        if let Some(mut slot) = self.slot_of(seat)
+            && let Some(running) = &mut slot.running
+        {
+            running.served = Some((Arc::clone(served), limit));
         }
+    }
+
+    /// The slot of a thread. `None` if another thread has it now.
+    pub(super) fn slot_of(&self, seat: Seat) -> Option<MutexGuard<'_, WorkerSlot>> {
+        let slot = self.worker_slots.get(seat.slot)?.lock();
+        (slot.thread == seat.thread).then_some(slot)
     }
 }

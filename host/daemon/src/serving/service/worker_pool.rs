@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,22 +10,26 @@ use hotshoe_protocol::status::Counters;
 use serde::Serialize;
 
 use super::Service;
+use super::worker_slot::{Running, Seat};
 use crate::serving::tally::DropReason;
 
 /// The worker threads.
 #[derive(Debug)]
 pub struct WorkerPool {
-    threads: Vec<JoinHandle<()>>,
-    finished: Receiver<()>,
+    ended: Receiver<()>,
 }
 
 /// Reports the end of a worker thread on drop.
-struct ExitSignal(Sender<()>);
+struct ExitSignal {
+    service: Arc<Service>,
+    seat: Seat,
+}
 
 impl Drop for ExitSignal {
     fn drop(&mut self) {
-        // The receiver is gone after the deadline.
-        let _ = self.0.send(());
+        if self.service.slot_of(self.seat).is_some() {
+            self.service.worker_ended(self.seat.slot);
+        }
     }
 }
 
@@ -46,27 +50,56 @@ impl Service {
     /// # Errors
     /// If a thread cannot be started.
     pub fn spawn_workers(self: &Arc<Self>) -> io::Result<WorkerPool> {
-        let (sender, finished) = channel();
-        let mut threads = Vec::with_capacity(self.worker_slots.len());
+        let (sender, ended) = channel();
+        *self.worker_ends.lock() = Some(sender);
         for slot in 0..self.worker_slots.len() {
-            let service = Arc::clone(self);
-            let exit_signal = ExitSignal(sender.clone());
-            let work = move || {
-                // Moved into the closure, so that it is dropped with the thread and not with a panic.
-                let _ = &exit_signal;
-                service.work(slot);
-                Ok(())
-            };
-            let supervisor = self.link.parts();
-            match supervisor.restarted(&format!("worker-{slot}"), work) {
-                Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    self.queue.close();
-                    return Err(error);
-                }
+            if let Err(error) = self.start_worker(slot) {
+                self.queue.close();
+                return Err(error);
             }
         }
-        Ok(WorkerPool { threads, finished })
+        Ok(WorkerPool { ended })
+    }
+
+    /// Starts a thread for the worker of a slot, which has no other one.
+    pub(super) fn start_worker(self: &Arc<Self>, slot: usize) -> io::Result<()> {
+        let Some(place) = self.worker_slots.get(slot) else {
+            return Ok(());
+        };
+        let thread = place.lock().thread;
+        let seat = Seat { slot, thread };
+        let service = Arc::clone(self);
+        let exit_signal = ExitSignal {
+            service: Arc::clone(self),
+            seat,
+        };
+        let work = move || {
+            // Moved into the closure, so that it is dropped with the thread and not with a panic.
+            let _ = &exit_signal;
+            service.work(seat);
+            Ok(())
+        };
+        let supervisor = self.link.parts();
+        let handle = supervisor.restarted(&format!("worker-{slot}"), work)?;
+        if let Some(mut slot) = self.slot_of(seat) {
+            slot.handle = Some(handle);
+        }
+        Ok(())
+    }
+
+    /// Records that the last thread of a slot has ended.
+    pub(super) fn worker_ended(&self, slot: usize) {
+        if let Some(slot) = self.worker_slots.get(slot) {
+            slot.lock().has_ended = true;
+        }
+        if let Some(ends) = &*self.worker_ends.lock() {
+            // The receiver is gone after the deadline.
+            let _ = ends.send(());
+        }
+    }
+
+    fn have_workers_ended(&self) -> bool {
+        self.worker_slots.iter().all(|slot| slot.lock().has_ended)
     }
 
     /// Closes the queue.
@@ -78,17 +111,18 @@ impl Service {
     pub fn drain(&self, workers: WorkerPool, deadline: Duration) -> DrainReport {
         let until = self.clock.deadline(deadline);
         self.close();
-        let finished = workers
-            .threads
-            .iter()
-            .all(|_| self.clock.recv_until(&workers.finished, until).is_ok());
+        let mut finished = self.have_workers_ended();
+        while !finished && self.clock.recv_until(&workers.ended, until).is_ok() {
+            finished = self.have_workers_ended();
+        }
         let mut dropped = 0;
         for job in self.queue.take_all() {
             dropped += u64::from(self.drop_job(&job, DropReason::DrainDeadline));
         }
         if finished {
-            for thread in workers.threads {
-                let _ = thread.join();
+            for slot in &self.worker_slots {
+                let thread = slot.lock().handle.take();
+                let _ = thread.map(JoinHandle::join);
             }
         } else {
             dropped += self.drop_running();
@@ -104,8 +138,8 @@ impl Service {
     fn drop_running(&self) -> u64 {
         let mut dropped = 0;
         for slot in &self.worker_slots {
-            let job = slot.lock().take();
-            if let Some(job) = job {
+            let running = slot.lock().running.take();
+            if let Some(Running { job, .. }) = running {
                 dropped += u64::from(self.drop_job(&job, DropReason::DrainDeadline));
             }
         }
