@@ -65,7 +65,7 @@ use crate::watch::{FolderWatch, WatchError};
 pub use deploy::DeployError;
 pub use serving::{
     Arrival, CallError, CallOutput, CallRelease, DrainReport, LocalClient, Output, OutputKind,
-    TracedEnd, TracedSample, Tracer, Viewer,
+    RecordsTrace, TracedEnd, TracedSample, Tracer, Viewer,
 };
 
 /// The least time that the deploy thread has to write what it knows when the daemon stops.

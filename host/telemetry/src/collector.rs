@@ -28,7 +28,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 /// The user agent of requests.
 const USER_AGENT: &str = concat!("hotshoe/", env!("CARGO_PKG_VERSION"));
 /// The media type of OTLP in protobuf.
-const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+const PROTOBUF: &str = "application/x-protobuf";
 
 /// A collector, which is not connected to until the first request.
 #[derive(Clone)]

@@ -79,11 +79,12 @@ fn spans(sample: &TracedSample) -> Vec<Span> {
 
 fn root(sample: &TracedSample) -> Span {
     let context = &sample.context;
-    let (kind, parent) = match sample.arrival {
-        Arrival::Message => (SpanKind::Consumer, sample.parent),
-        Arrival::Request => (SpanKind::Server, sample.parent),
-        Arrival::File => (SpanKind::Internal, sample.parent),
+    let kind = match sample.arrival {
+        Arrival::Message => SpanKind::Consumer,
+        Arrival::Request => SpanKind::Server,
+        Arrival::File => SpanKind::Internal,
     };
+    let parent = sample.parent;
     let no_parent: &[u8] = &[];
     let parent_id = parent.as_ref().map_or(no_parent, <[u8; 8]>::as_slice);
     let mut span = child(context, parent_id, PROCESS, sample.arrived, sample.total);

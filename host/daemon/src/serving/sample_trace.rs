@@ -88,10 +88,13 @@ pub struct TracedSample {
     pub end: TracedEnd,
 }
 
+/// Whether a trace that begins with a sample, by its id, is recorded.
+pub type RecordsTrace = dyn Fn(&[u8; 16]) -> bool + Send + Sync;
+
 /// What records traces. Workers call it, so it must neither block nor take long.
 pub struct Tracer {
-    /// Whether a trace that begins with a sample, by its id, is recorded.
-    pub records: Box<dyn Fn(&[u8; 16]) -> bool + Send + Sync>,
+    /// Chooses among the traces that begin here.
+    pub records: Box<RecordsTrace>,
     /// Gets a sample of a recorded trace.
     pub record: Box<dyn Fn(TracedSample) + Send + Sync>,
     /// What became of them.
