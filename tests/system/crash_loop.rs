@@ -52,14 +52,22 @@ fn after_three_unexpected_ends_the_previous_release_serves_and_it_is_said_everyw
     assert!(message.contains("3 times in a row"), "{message}");
     assert!(daemon.feed(&[("1", b"abc".to_vec())])[0].result.is_ok());
     let config = device.config.display().to_string();
-    let history = success(["history", "--config", &config]);
+    let history = success(["history", "--config", &config, "--json"]);
     assert!(history.contains("crash_loop"), "{history}");
     // A statement of the same release does not bring it back.
     site.publish(&second);
     daemon.wait_until(|state| state["refused"]["failed_before"].as_u64() >= Some(1));
     assert_eq!(daemon.state()["release"]["generation"], 1);
     assert!(daemon.stop().success());
-    let audit = success(["audit", "show", "--config", &config, "--kind", "crash_loop"]);
+    let audit = success([
+        "audit",
+        "show",
+        "--config",
+        &config,
+        "--kind",
+        "crash_loop",
+        "--json",
+    ]);
     assert!(audit.contains("crash_loop"), "{audit}");
     // It stays so, and another generation is taken.
     let daemon = device.run();

@@ -101,6 +101,14 @@ fn describe() {
         "hotshoe_dead_parts",
         "Parts of the daemon that ended and are not restarted."
     );
+    metrics::describe_gauge!(
+        "hotshoe_stuck_workers",
+        "Threads of workers that do not come back from a sample."
+    );
+    metrics::describe_counter!(
+        "hotshoe_stuck_workers_total",
+        "Workers that did not come back from a sample and were replaced."
+    );
     describe_governor();
     describe_outbox();
     describe_telemetry();

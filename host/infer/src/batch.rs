@@ -153,7 +153,7 @@ impl Batcher {
         if first && !self.gather(id) {
             let (batcher, tracker) = (self.clone(), lane.tracker().clone());
             let work = move || batcher.perform(id, &tracker, &*session);
-            match lane.submit(Box::new(work)) {
+            match lane.submit(Box::new(work), deadline) {
                 Ok(ticket) => self.submitted(id, ticket),
                 Err(error) => self.fail(id, lane.tracker(), &error),
             }

@@ -3,6 +3,9 @@
 //! A run occupies one slot from its start to its real end, even if its caller has given up. The slots of a model are limited, so
 //! that a slow model does not block the others, and waiting models are served round-robin. A run with a deadline runs on a thread of
 //! the pool, since its caller may return earlier; a run without one runs on the caller's thread, when a slot is free.
+//!
+//! A run that has not ended long after its deadline hangs, or may as well: its slot is given to another thread. At most two runs at once are
+//! given up so, because each keeps its thread and its memory.
 
 mod runs;
 #[cfg(test)]
@@ -13,7 +16,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -26,10 +29,15 @@ use crate::guard::guard;
 
 type Work = Box<dyn FnOnce() + Send>;
 
+/// How long after its deadline a run that has not ended is given up.
+const LOST_AFTER: Duration = Duration::from_secs(30);
+/// Most runs that are given up at once.
+const MAX_LOST: usize = 2;
+
 /// What starts when a slot is free.
 enum Start {
-    /// Work for a thread of the pool.
-    Work(Work),
+    /// Work for a thread of the pool, and when its result is of no use any more.
+    Work(Work, Option<Instant>),
     /// A waiting caller.
     Caller(Arc<Gate>),
 }
@@ -61,6 +69,22 @@ struct ModelQueue {
     queue: VecDeque<(u64, Start)>,
 }
 
+/// Work that has a slot.
+struct Ready {
+    model: u64,
+    ticket: u64,
+    deadline: Option<Instant>,
+    work: Work,
+}
+
+/// Work that a thread of the pool does.
+struct Busy {
+    model: u64,
+    deadline: Option<Instant>,
+    /// Whether its slot was given to another thread.
+    is_lost: bool,
+}
+
 #[derive(Default)]
 struct State {
     models: BTreeMap<u64, ModelQueue>,
@@ -68,8 +92,11 @@ struct State {
     order: VecDeque<u64>,
     /// Occupied slots.
     taken: usize,
-    /// Work that has a slot, with its model.
-    ready: VecDeque<(u64, Work)>,
+    ready: VecDeque<Ready>,
+    /// Work in progress, by its ticket.
+    busy: BTreeMap<u64, Busy>,
+    /// How much of it is lost.
+    lost: usize,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -83,18 +110,51 @@ impl State {
     }
 
     /// Takes a slot for the first entry of the next model.
-    fn next(&mut self) -> Option<(u64, Start)> {
+    fn next(&mut self) -> Option<(u64, u64, Start)> {
         let free = |id: &u64| self.models.get(id).is_some_and(|s| s.taken < s.most);
         let position = self.order.iter().position(free)?;
         let id = self.order.remove(position)?;
         let model = self.models.get_mut(&id)?;
-        let (_, start) = model.queue.pop_front()?;
+        let (ticket, start) = model.queue.pop_front()?;
         model.taken += 1;
         self.taken += 1;
         if !model.queue.is_empty() {
             self.order.push_back(id);
         }
-        Some((id, start))
+        Some((id, ticket, start))
+    }
+
+    /// Gives the slots of runs away that have not ended so long after their deadlines.
+    fn give_up(&mut self, after: Duration) {
+        let now = Instant::now();
+        for busy in self.busy.values_mut() {
+            let late = busy
+                .deadline
+                .map(|deadline| now.saturating_duration_since(deadline));
+            if busy.is_lost || self.lost >= MAX_LOST || late.is_none_or(|late| late <= after) {
+                continue;
+            }
+            busy.is_lost = true;
+            self.lost += 1;
+            self.taken -= 1;
+            if let Some(model) = self.models.get_mut(&busy.model) {
+                model.taken -= 1;
+            }
+            tracing::error!(
+                seconds = late.unwrap_or_default().as_secs(),
+                "a run of a model has not ended since its deadline; another thread takes its place"
+            );
+        }
+    }
+
+    /// Records the end of work, and frees its slot, unless another thread has it.
+    fn end(&mut self, ticket: u64, model: u64) {
+        let busy = self.busy.remove(&ticket);
+        if busy.is_some_and(|busy| busy.is_lost) {
+            self.lost -= 1;
+        } else {
+            self.leave(model);
+        }
     }
 
     fn leave(&mut self, id: u64) {
@@ -108,6 +168,7 @@ impl State {
 
 struct Shared {
     slots: usize,
+    lost_after: Duration,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -124,16 +185,22 @@ impl Shared {
 
     /// Starts queued work while slots are free.
     fn dispatch(self: &Arc<Self>, state: &mut State) {
+        state.give_up(self.lost_after);
         while state.taken < self.slots {
-            let Some((id, start)) = state.next() else {
+            let Some((model, ticket, start)) = state.next() else {
                 return;
             };
             match start {
                 Start::Caller(gate) => gate.open(),
-                Start::Work(work) => {
-                    state.ready.push_back((id, work));
+                Start::Work(work, deadline) => {
+                    state.ready.push_back(Ready {
+                        model,
+                        ticket,
+                        deadline,
+                        work,
+                    });
                     if state.ready.len() > state.idle
-                        && state.threads < self.slots
+                        && state.threads < self.slots + state.lost
                         && let Err(error) = self.spawn(state)
                     {
                         // At least one thread exists: nothing is queued before the first has started.
@@ -159,13 +226,25 @@ impl Shared {
     fn serve(self: Arc<Self>) {
         let mut state = self.state();
         loop {
-            if let Some((id, work)) = state.ready.pop_front() {
+            if let Some(ready) = state.ready.pop_front() {
+                let Ready {
+                    model,
+                    ticket,
+                    deadline,
+                    work,
+                } = ready;
+                let busy = Busy {
+                    model,
+                    deadline,
+                    is_lost: false,
+                };
+                state.busy.insert(ticket, busy);
                 drop(state);
                 if let Err(message) = guard(work) {
                     tracing::error!(message, "the handling of a run panicked");
                 }
                 state = self.state();
-                state.leave(id);
+                state.end(ticket, model);
                 self.dispatch(&mut state);
             } else if state.closed {
                 return;
@@ -186,8 +265,13 @@ pub(crate) struct Executor {
 impl Executor {
     /// `slots` is the number of concurrent runs of all models together, at least 1.
     pub(crate) fn new(slots: usize) -> Arc<Self> {
+        Self::with(slots, LOST_AFTER)
+    }
+
+    fn with(slots: usize, lost_after: Duration) -> Arc<Self> {
         let shared = Shared {
             slots: slots.max(1),
+            lost_after,
             state: Mutex::default(),
             work: Condvar::new(),
         };
@@ -268,12 +352,11 @@ impl Lane {
             return self.tracker.answer(&run);
         }
         let (tracker, theirs) = (self.tracker.clone(), run.clone());
-        let ticket = self
-            .submit(Box::new(move || perform(&tracker, &theirs, work)))
-            .map_err(|error| {
-                let source = error.into();
-                self.tracker.cancel(&run, RunError::Failed { source });
-            });
+        let work = Box::new(move || perform(&tracker, &theirs, work));
+        let ticket = self.submit(work, deadline).map_err(|error| {
+            let source = error.into();
+            self.tracker.cancel(&run, RunError::Failed { source });
+        });
         let outcome = self.tracker.answer(&run);
         if let (Ok(ticket), Err(RunError::Deadline)) = (ticket, &outcome) {
             self.withdraw(ticket);
@@ -299,14 +382,14 @@ impl Lane {
         self.tracker.read()
     }
 
-    /// Queues `work` for a thread of the pool. Returns a ticket for [`Self::withdraw`].
-    pub(crate) fn submit(&self, work: Work) -> io::Result<u64> {
+    /// Queues `work` for a thread of the pool; its result is of no use after `deadline`. Returns a ticket for [`Self::withdraw`].
+    pub(crate) fn submit(&self, work: Work, deadline: Option<Instant>) -> io::Result<u64> {
         let shared = &self.executor.shared;
         let mut state = shared.state();
         if state.threads == 0 {
             shared.spawn(&mut state)?;
         }
-        Ok(self.queue(&mut state, Start::Work(work)))
+        Ok(self.queue(&mut state, Start::Work(work, deadline)))
     }
 
     /// Waits for a slot.

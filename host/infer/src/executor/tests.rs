@@ -356,3 +356,47 @@ proptest! {
         prop_assert!(lanes.iter().all(|lane| queued(lane) == 0));
     }
 }
+
+/// A run that has not ended at its deadline, until the sender is dropped.
+fn hang(lane: &Arc<Lane>) -> Sender<()> {
+    let (release, held) = mpsc::channel::<()>();
+    let before = lane.usage().runs;
+    let own = lane.clone();
+    let soon = Instant::now() + Duration::from_secs(1);
+    let caller = thread::spawn(move || {
+        own.run(Some(soon), move |_| {
+            let _ = held.recv();
+            nothing()
+        })
+    });
+    assert!(matches!(caller.join().unwrap(), Err(RunError::Deadline)));
+    assert_eq!(lane.usage().runs, before + 1);
+    release
+}
+
+#[test]
+fn two_runs_that_hang_are_replaced_and_a_third_one_keeps_its_place() {
+    let executor = Executor::with(1, Duration::ZERO);
+    let lane = Arc::new(executor.lane(None));
+    let other = Arc::new(executor.lane(None));
+    let first = hang(&lane);
+    assert!(lane.run(far(), |_| nothing()).is_ok());
+    let second = hang(&lane);
+    assert!(other.run(far(), |_| nothing()).is_ok());
+    let third = hang(&lane);
+    let soon = Instant::now() + Duration::from_millis(200);
+    let outcome = other.run(Some(soon), |_| nothing());
+    assert!(matches!(outcome, Err(RunError::Deadline)));
+    assert_eq!(other.usage().expired, 1);
+    // Runs that come back after all free no place twice: with one slot, two runs are not at work at once.
+    drop((first, second, third));
+    until(|| lane.usage().in_flight == 0);
+    assert!(other.run(far(), |_| nothing()).is_ok());
+    let (release, caller) = occupy(&lane);
+    let soon = Instant::now() + Duration::from_millis(200);
+    let outcome = other.run(Some(soon), |_| nothing());
+    assert!(matches!(outcome, Err(RunError::Deadline)));
+    drop(release);
+    assert!(caller.join().unwrap().is_ok());
+    assert_eq!(lane.usage().abandoned, 3);
+}
