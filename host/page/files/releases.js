@@ -3,6 +3,7 @@
 import { el, list, number, said } from "./text.js";
 import { get, post } from "./stream.js";
 import { ask } from "./dialog.js";
+import { gate } from "./gate.js";
 
 export function releases(onSteps) {
   const slots = el("div", { class: "grid" });
@@ -63,12 +64,13 @@ export function releases(onSteps) {
       ["name", said(slot.name, 120)],
       ["generation", number(slot.generation, 0)],
       ["digest", said(slot.release, 80)],
-      ["signed by", serving ? said(serving.signers.join(", "), 300) : null],
+      ["signed by", said((slot.signers ?? serving?.signers ?? []).join(", ") || "none of the trusted keys", 300)],
       ["installed", new Date(slot.installed).toLocaleString()],
       ["samples", trial ? progress(trial.samples, trial.wanted_samples) : null],
       ["seconds", trial ? progress(trial.seconds, trial.wanted_seconds) : null],
       ["starts left", trial ? number(trial.tries_left, 0) : null],
       ["paused", trial?.is_paused ? "yes: another mode is in force" : null],
+      ...(trial ? gate(answer.documents[slot.release]?.health, answer.health) : []),
     ]));
   }
 

@@ -121,6 +121,7 @@ async fn releases(State(page): State<Arc<Page>>) -> Answered {
         "slots": status.slots,
         "deploy": status.deploy,
         "release": status.release,
+        "health": status.health,
         "last_rollback": status.last_rollback,
         "documents": documents,
         "may_order": may_order,
