@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use super::oip::{free_address, raw};
-use super::site::{Site, light, settled_on};
+use super::site::{Site, light, recipe, settled_on};
 use super::support::DEADLINE;
 
 const TOKEN: &str = "correct-horse-battery-staple";
@@ -23,7 +23,7 @@ fn ask(address: &str, method: &str, path: &str, head: &str, body: &str) -> Strin
     )
 }
 
-fn get(address: &str, path: &str, head: &str) -> String {
+pub(crate) fn get(address: &str, path: &str, head: &str) -> String {
     ask(address, "GET", path, head, "")
 }
 
@@ -31,11 +31,11 @@ fn with_token() -> String {
     format!("Authorization: Bearer {TOKEN}\r\n")
 }
 
-fn status_of(answer: &str) -> &str {
+pub(crate) fn status_of(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or_default()
 }
 
-fn json_of(answer: &str) -> Value {
+pub(crate) fn json_of(answer: &str) -> Value {
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
@@ -211,4 +211,27 @@ fn an_order_is_carried_out_if_its_user_saw_the_release_and_is_audited() {
     daemon.wait_until(settled_on(1));
     let again = roll_back(&previous, &with_token());
     assert_eq!(status_of(&again), "409", "{again}");
+}
+
+#[test]
+fn the_releases_of_a_trial_have_its_signers_and_the_progress_of_its_gate() {
+    let mut site = Site::new();
+    let installed = site.pack(&light(1, ""));
+    let address = free_address();
+    let config = format!("[page]\nlisten = \"{address}\"");
+    let daemon = site.device("cam", &installed, &config).run();
+    let gate = "min-samples = 1000\nmin-seconds = 0\nmax-latency-p95-ms = 60000\n";
+    let second = site.pack(&recipe(2, gate, &[], ""));
+    site.publish(&second);
+    daemon.feed_until(|state| state["slots"]["trial"]["samples"].as_u64() >= Some(2));
+    let releases = json_of(&get(&address, "/api/releases", ""));
+    let trial = &releases["slots"]["trial"];
+    assert_eq!(trial["wanted_samples"], 1000);
+    assert_eq!(trial["slot"]["signers"], json!(["alice"]));
+    assert_eq!(releases["slots"]["live"]["signers"], json!(["alice"]));
+    assert_eq!(releases["health"]["samples"], trial["samples"]);
+    assert_eq!(releases["health"]["errors"], 0);
+    let document = &releases["documents"][trial["slot"]["release"].as_str().unwrap()];
+    assert_eq!(document["health"]["max-latency-p95-ms"], 60_000);
+    assert_eq!(document["health"]["max-error-rate"], 0.05);
 }

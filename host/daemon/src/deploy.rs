@@ -32,6 +32,7 @@ mod pending_release;
 mod reconciler;
 mod reporter;
 mod serving;
+mod slot_signers;
 mod start_record;
 mod startup;
 mod statement;

@@ -4,6 +4,7 @@ import { el, list, said } from "./text.js";
 import { count } from "./figure.js";
 import { get, post } from "./stream.js";
 import { ask } from "./dialog.js";
+import { gate } from "./gate.js";
 
 export function releases(onSteps) {
   const slots = el("div", { class: "grid" });
@@ -63,12 +64,13 @@ export function releases(onSteps) {
     const trial = place === "On trial" ? answer.slots.trial : null;
     return el("section", { class: `panel slot ${place === "Live" || trial ? "serving" : ""}` }, el("span", { class: "kind" }, place), el("h3", {}, said(name(slot), 120)), list([
       ["digest", el("code", {}, said(slot.release, 80))],
-      ["signed by", serving ? said(serving.signers.join(", "), 300) : null],
+      ["signed by", said((slot.signers ?? serving?.signers ?? []).join(", ") || "none of the trusted keys", 300)],
       ["installed", new Date(slot.installed).toLocaleString()],
       ["samples", trial ? progress(answer, "samples") : null],
       ["seconds", trial ? progress(answer, "seconds") : null],
       ["starts left", trial ? count(answer, "/slots/trial/tries_left") : null],
       ["paused", trial?.is_paused ? "yes: another mode is in force" : null],
+      ...(trial ? gate(answer.documents[slot.release]?.health, answer.health) : []),
     ]));
   }
 

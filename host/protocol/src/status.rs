@@ -372,6 +372,9 @@ pub struct SlotStatus {
     pub generation: u64,
     /// When it was installed or staged, by the device's clock.
     pub installed: Time,
+    /// Names of the trusted keys that signed it. Empty from older daemons, and if the keys of today do not verify it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<String>,
 }
 
 /// A release in probation.
@@ -505,6 +508,7 @@ impl SlotStatus {
             name: slot.name.clone(),
             generation: slot.generation,
             installed: slot.installed,
+            signers: Vec::new(),
         }
     }
 }

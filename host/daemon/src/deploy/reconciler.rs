@@ -36,6 +36,7 @@ use crate::deploy::peer_monitor::PeerMonitor;
 use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::{Reporter, Subject};
 use crate::deploy::serving::Serving;
+use crate::deploy::slot_signers::SlotSigners;
 use crate::deploy::startup::StartupState;
 use crate::deploy::transfers::Transfers;
 use crate::deploy::trial::Trial;
@@ -57,6 +58,7 @@ pub(super) struct Reconciler {
     reporter: Arc<Reporter>,
     loader: Loader,
     ledger: LedgerWriter,
+    slot_signers: SlotSigners,
     serving: Serving,
     admission: Admission,
     transfers: Transfers,
@@ -113,6 +115,7 @@ impl Reconciler {
                 events,
                 clock.clone(),
             ),
+            slot_signers: SlotSigners::default(),
             serving: Serving::new(with.service, startup.serving, startup.old, clock.clone()),
             admission,
             transfers,
@@ -317,8 +320,11 @@ impl Reconciler {
     fn slots_changed(&mut self) {
         self.ledger.share_slots();
         let (ledger, trust_version) = (self.ledger.ledger(), self.loader.trust().version());
+        let mut slots = SlotsStatus::of(ledger);
+        self.slot_signers
+            .show(&mut slots, ledger, self.ledger.store(), &self.loader);
         self.reporter.published_status().change(|view| {
-            view.slots = SlotsStatus::of(ledger);
+            view.slots = slots;
             view.last_rollback = RollbackStatus::latest(ledger);
             view.trust_version = trust_version;
             self.trial.show(view);
