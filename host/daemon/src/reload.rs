@@ -85,6 +85,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         page,
         limits: _,
         governor,
+        alerts,
         record,
         privacy: _,
         data_contract: _,
@@ -112,6 +113,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
             period_ms: running.governor.period_ms,
             ..governor
         },
+        alerts,
         record,
         log,
         oip: match (&running.oip, oip) {

@@ -1,5 +1,6 @@
 // The pipeline as it runs, the queue, and the last outputs with their pictures.
 
+import { alerts } from "./alerts.js";
 import { el, list, ms, number, safe, said } from "./text.js";
 import { blob } from "./stream.js";
 
@@ -32,7 +33,8 @@ export function live() {
   const note = el("span", { class: "muted" });
   const shown = el("div", { class: "grid" });
   const events = el("ol", { class: "plain panel" });
-  const root = el("div", {},
+  const active = alerts();
+  const root = el("div", {}, active.root,
     el("h2", {}, "Pipeline"), pipeline,
     el("h2", {}, "Device"), summary,
     el("h2", {}, "Models"), models,
@@ -42,6 +44,7 @@ export function live() {
   function status({ status: now, left_out }) {
     measure(now);
     leftOut = [leftOut?.[0] ?? left_out, left_out];
+    active.render(now.alerts);
     renderPipeline(now);
     renderSummary(now);
     renderModels(now);

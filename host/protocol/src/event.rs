@@ -173,6 +173,10 @@ pub enum KnownKind {
     OutputFailed,
     /// The data contract keeps an output on the device, the first of its class and output.
     EgressRefused,
+    /// An alert of the device is raised, or is more or less serious than before.
+    AlertRaised,
+    /// An alert of the device has ended.
+    AlertResolved,
 }
 
 /// What an event happened to.
@@ -320,7 +324,8 @@ impl KnownKind {
             | Self::FolderWatched
             | Self::NameConflictEnded
             | Self::ModeChanged
-            | Self::GovernorRecovered => Severity::Notice,
+            | Self::GovernorRecovered
+            | Self::AlertResolved => Severity::Notice,
             Self::ReleaseRefused
             | Self::ReleaseFailed
             | Self::ReleaseRolledBack
@@ -338,7 +343,8 @@ impl KnownKind {
             | Self::Alert
             | Self::SensorFailed
             | Self::OutputFailed
-            | Self::EgressRefused => Severity::Warning,
+            | Self::EgressRefused
+            | Self::AlertRaised => Severity::Warning,
             Self::PartRestarted
             | Self::PartDied
             | Self::DiskWriteFailed
@@ -392,6 +398,8 @@ impl KnownKind {
             Self::SensorFailed => "a sensor has no valid value",
             Self::OutputFailed => "an output cannot be written",
             Self::EgressRefused => "the data contract keeps an output on the device",
+            Self::AlertRaised => "an alert is raised",
+            Self::AlertResolved => "an alert has ended",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The status of one device, as text.
 
+mod alerts;
 mod governor;
 mod outbox;
 
@@ -110,6 +111,7 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
             terminal.print(terminal.warning(&format!("          {what}: {name} {count}")))?;
         }
     }
+    alerts::show(status, terminal)?;
     governor::show(status, terminal)?;
     outbox::show(status, terminal)?;
     show_memory(status, terminal)?;

@@ -7,6 +7,7 @@ mod finish;
 mod local_client;
 mod recordings;
 mod status;
+mod vitals;
 mod work;
 mod worker_pool;
 

@@ -87,6 +87,7 @@ impl Service {
             kept_back: self.kept_back.snapshot(),
             outbox: self.outbox.as_ref().map(|outbox| outbox.status()),
             governor: self.published_status.governor(),
+            alerts: self.published_status.alerts(),
             events: self.published_status.events().recent(),
         }
     }
