@@ -12,6 +12,8 @@
 #[path = "system/support.rs"]
 mod support;
 
+#[path = "system/alerts.rs"]
+mod alerts;
 #[path = "system/attack.rs"]
 mod attack;
 #[path = "system/audit.rs"]

@@ -475,6 +475,7 @@ fn every_command_and_option_of_a_document_exists() {
         for call in calls(text) {
             // A command of its own, or one of a group such as `model compare`.
             let group = [
+                "alerts",
                 "audit",
                 "data",
                 "model",

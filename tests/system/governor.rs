@@ -17,6 +17,6 @@ mod scene;
 #[path = "governor/sensors.rs"]
 mod sensors;
 #[path = "governor/tree.rs"]
-mod tree;
+pub(crate) mod tree;
 #[path = "governor/unruly.rs"]
 mod unruly;

@@ -1,5 +1,6 @@
 //! One module per command, each with `Args`, `run`, and the work as a function that other commands may call.
 pub(crate) mod activate;
+pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod call;

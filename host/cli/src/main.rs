@@ -16,9 +16,10 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, audit, build, call, cancel, collect, data, dev as dev_loop, doctor, exec, history,
-    inspect, install, keygen, model, new, pack, power, publish, pull, push, record, registry,
-    rollback, run, shared_data, sign, site, status, test, top, trust, verify, wit, zenoh_acl,
+    activate, alerts, audit, build, call, cancel, collect, data, dev as dev_loop, doctor, exec,
+    history, inspect, install, keygen, model, new, pack, power, publish, pull, push, record,
+    registry, rollback, run, shared_data, sign, site, status, test, top, trust, verify, wit,
+    zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -71,6 +72,7 @@ On a device:
   history   Show the release history of this device
   audit     Show and verify the audit log of this device
   data      List and erase the outputs that this device keeps
+  alerts    List and silence the alerts of this device
   doctor    Check whether this machine can run Hotshoe
   power     Estimate how long a battery lasts
 
@@ -133,6 +135,7 @@ enum Command {
     Cancel(cancel::Args),
     SharedData(shared_data::Args),
     Data(data::Args),
+    Alerts(alerts::Args),
     Collect(collect::Args),
     ZenohAcl(zenoh_acl::Args),
     Demo(program::DemoArgs),
@@ -176,6 +179,7 @@ impl Command {
             Self::Cancel(args) => cancel::run(args, terminal),
             Self::SharedData(args) => shared_data::run(&args, terminal),
             Self::Data(args) => data::run(args, terminal),
+            Self::Alerts(args) => alerts::run(args, terminal),
             Self::ZenohAcl(args) => zenoh_acl::run(args, terminal),
             Self::Demo(args) => program::run("hotshoe-demo", &args.arguments, terminal),
             Self::Bench(args) => program::run("hotshoe-bench", &args.arguments, terminal),

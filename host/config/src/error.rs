@@ -118,7 +118,7 @@ pub enum ConfigError {
     },
     /// Nothing that can be durable.
     #[error(
-        "`outbox.durable` names `{output}`, which is not an output: use `insight`, `action`, or `custom:` and a topic of at most 121 bytes"
+        "`outbox.durable` names `{output}`, which is not an output: use `insight`, `action`, `alert`, or `custom:` and a topic of at most 121 bytes"
     )]
     UnknownOutput {
         /// The name.

@@ -12,6 +12,7 @@ use hotshoe_trust::{DataBounds, Device, Grant, LimitBounds, MAX_BOUNDS, Privacy}
 use serde::{Deserialize, Serialize};
 
 mod access;
+mod alerts;
 mod change;
 mod compile;
 mod deploy;
@@ -30,6 +31,7 @@ mod session;
 mod telemetry;
 
 pub use self::access::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
+pub use self::alerts::AlertsConfig;
 pub use self::change::{Files, TRUST, changed, changed_files, content, files_of_link};
 pub use self::compile::CompileConfig;
 pub use self::deploy::{
@@ -44,7 +46,8 @@ pub use self::log::{DEFAULT_FILTER, LogConfig, MAX_LINES_PER_SECOND, filter};
 pub use self::metrics::MetricsConfig;
 pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig};
 pub use self::outbox::{
-    CUSTOM_PREFIX, MAX_DURABLE, MqttUrl, OutboxConfig, OutboxMqttConfig, OutboxZenohConfig,
+    ALERT_OUTPUT, CUSTOM_PREFIX, MAX_DURABLE, MqttUrl, OutboxConfig, OutboxMqttConfig,
+    OutboxZenohConfig,
 };
 pub use self::page::PageConfig;
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
@@ -136,6 +139,9 @@ pub struct Config {
     /// Heat, battery and deadlines: the sensors of the device, and what a governor may do.
     #[serde(default)]
     pub governor: GovernorConfig,
+    /// When an alert is raised, and when it has ended.
+    #[serde(default)]
+    pub alerts: AlertsConfig,
     /// Recording. Default: not allowed.
     #[serde(default)]
     pub record: RecordConfig,
@@ -397,6 +403,7 @@ impl Config {
         self.inference.check()?;
         self.compile.check()?;
         self.governor.check()?;
+        self.alerts.check()?;
         self.record.check()?;
         self.privacy.check()?;
         self.check_data_contract()?;

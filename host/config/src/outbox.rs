@@ -16,6 +16,8 @@ pub use mqtt::{MqttUrl, OutboxMqttConfig};
 
 /// What the name of a policy's output begins with; the rest is its topic.
 pub const CUSTOM_PREFIX: &str = "custom:";
+/// The name of the output of the device's own alerts.
+pub const ALERT_OUTPUT: &str = "alert";
 /// Most durable outputs.
 pub const MAX_DURABLE: usize = 64;
 /// Longest name of a durable output, in bytes: that of a source of the outbox.
@@ -37,7 +39,7 @@ const MOST_RATE: u64 = 1 << 32;
 pub struct OutboxConfig {
     /// Whether the outbox runs. Default: if anything is durable.
     pub enabled: Option<bool>,
-    /// The durable outputs with their priorities: `insight`, `action`, and `custom:TOPIC` for what policies send. At most 64. Default: none.
+    /// The durable outputs with their priorities: `insight`, `action`, `custom:TOPIC` for what policies send, and `alert` for the device's own alerts. At most 64. Default: none.
     pub durable: BTreeMap<String, DataPriority>,
     /// Bytes of its files. When they are full, the least important and oldest records are lost. Default: 64 MiB, at least 64 KiB.
     pub max_bytes: u64,
@@ -113,7 +115,7 @@ impl OutboxConfig {
         check_range("number of outbox.durable", count, 0, MAX_DURABLE as u64)?;
         for output in self.durable.keys() {
             let topic = output.strip_prefix(CUSTOM_PREFIX);
-            let is_known = matches!(output.as_str(), "insight" | "action")
+            let is_known = matches!(output.as_str(), "insight" | "action" | ALERT_OUTPUT)
                 || topic.is_some_and(|topic| !topic.is_empty());
             if !is_known || output.len() > MAX_OUTPUT_BYTES {
                 let output = output.clone();

@@ -3,6 +3,7 @@
 use hotshoe_audit::Entry;
 use hotshoe_base::chain;
 use hotshoe_outbox::EraseError;
+use hotshoe_protocol::alert::{AlertKind, MAX_SILENCES};
 use hotshoe_protocol::status::{RollbackStatus, SlotStatus, SlotsStatus};
 use hotshoe_shared_data::SharedDataError;
 use hotshoe_store::{ApplyError, Cause, IllegalTransition, Ledger, Store, Transition};
@@ -53,7 +54,49 @@ pub enum Command {
         /// What to do.
         action: DataAction,
     },
+    /// Lists alerts, or begins or ends a silence. Only possible locally.
+    Alerts {
+        /// What to do.
+        action: AlertsAction,
+    },
 }
+
+/// A command on alerts. Each returns the [`AlertList`](hotshoe_protocol::alert::AlertList).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
+pub enum AlertsAction {
+    /// Only lists.
+    List {},
+    /// Begins a silence, in place of an earlier one of the same alerts.
+    Silence {
+        /// The kind of alert.
+        kind: AlertKind,
+        /// The subject; `None` for all.
+        #[serde(default)]
+        subject: Option<String>,
+        /// Its length in seconds: 60 to [`MAX_SILENCE_S`].
+        seconds: u64,
+    },
+    /// Ends the silences of a kind.
+    Unsilence {
+        /// The kind of alert.
+        kind: AlertKind,
+        /// The subject; `None` for all silences of the kind.
+        #[serde(default)]
+        subject: Option<String>,
+    },
+}
+
+/// Shortest silence, in seconds.
+pub const MIN_SILENCE_S: u64 = 60;
+/// Longest silence, in seconds: a year.
+pub const MAX_SILENCE_S: u64 = 366 * 86_400;
+/// Longest subject of a silence, in bytes.
+pub const MAX_SUBJECT_BYTES: usize = 256;
 
 /// A command on stored outputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +208,26 @@ pub enum CommandError {
     /// A source was not erased.
     #[error(transparent)]
     Erase(#[from] EraseError),
+    /// A silence is too short or too long.
+    #[error("a silence lasts {MIN_SILENCE_S} to {MAX_SILENCE_S} s, not {seconds} s")]
+    SilenceLength {
+        /// Its length in seconds.
+        seconds: u64,
+    },
+    /// The name of a subject is too long.
+    #[error(
+        "the subject of a silence has at most {MAX_SUBJECT_BYTES} bytes; `hotshoe alerts list` shows the subjects"
+    )]
+    SilenceSubject,
+    /// There are too many silences.
+    #[error("there are {MAX_SILENCES} silences already; end one with `hotshoe alerts unsilence`")]
+    TooManySilences,
+    /// Nothing is silenced so.
+    #[error("no such silence; `hotshoe alerts list` shows those that there are")]
+    NoSilence,
+    /// The file of the alerts cannot be written.
+    #[error("the alerts cannot be saved, so the silence ends with the daemon")]
+    AlertsFile(#[source] std::io::Error),
     /// An order's envelope or statement was refused.
     #[error("{message}")]
     Order {
@@ -198,6 +261,11 @@ impl CommandError {
             Self::SharedData(error) => error.name(),
             Self::NoOutbox => "no_outbox",
             Self::Erase(error) => error.name(),
+            Self::SilenceLength { .. } => "silence_length",
+            Self::SilenceSubject => "silence_subject",
+            Self::TooManySilences => "too_many_silences",
+            Self::NoSilence => "no_silence",
+            Self::AlertsFile(_) => "alerts_file",
             Self::Order { name, .. } => name,
         }
     }
@@ -238,9 +306,10 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
             store.apply(&Transition::Unstage(ordered(BY_OPERATOR)), now)?;
             Ok(json!({"release": staged.release}))
         }
-        Command::Activate | Command::SharedData { .. } | Command::Data { .. } => {
-            Err(CommandError::NeedsDaemon)
-        }
+        Command::Activate
+        | Command::SharedData { .. }
+        | Command::Data { .. }
+        | Command::Alerts { .. } => Err(CommandError::NeedsDaemon),
         Command::History => Ok(history(store.ledger())),
         Command::TrustFloor { name, generation } => {
             let (transition, floor) = floor_transition(store.ledger(), name, *generation)?;

@@ -79,8 +79,20 @@ impl EventLog {
         cause: Option<EventCause>,
         details: &[(&str, Value)],
     ) {
+        drop(self.recorded(severity, kind, subject, cause, details));
+    }
+
+    /// As [`Self::record_as`]. Returns the event.
+    pub(crate) fn recorded(
+        &self,
+        severity: Severity,
+        kind: KnownKind,
+        subject: Subject,
+        cause: Option<EventCause>,
+        details: &[(&str, Value)],
+    ) -> Event {
         let details = details.iter();
-        let event = Event {
+        let mut event = Event {
             format: EVENT_FORMAT,
             severity,
             kind: Kind::Known(kind),
@@ -108,7 +120,8 @@ impl EventLog {
                 }
             }
         }
-        self.lock().keep(event);
+        event.sequence = self.lock().keep(event.clone());
+        event
     }
 
     /// The kept events, oldest first.
@@ -168,8 +181,8 @@ impl EventLog {
 
 impl State {
     /// Keeps an event. One that repeats the last one, as each try of a write to a full disk does, only counts there, so that it does not
-    /// displace what happened before.
-    fn keep(&mut self, mut event: Event) {
+    /// displace what happened before. Returns the event's number.
+    fn keep(&mut self, mut event: Event) -> u64 {
         if let Some(last) = self.kept.back_mut()
             && (&last.kind, &last.subject, &last.cause)
                 == (&event.kind, &event.subject, &event.cause)
@@ -179,7 +192,7 @@ impl State {
             event.details.insert(REPEATED.to_owned(), repeated.into());
             event.sequence = last.sequence;
             *last = event;
-            return;
+            return self.sequence;
         }
         self.sequence += 1;
         event.sequence = self.sequence;
@@ -187,6 +200,7 @@ impl State {
             self.kept.pop_front();
         }
         self.kept.push_back(event);
+        self.sequence
     }
 }
 

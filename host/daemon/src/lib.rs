@@ -6,6 +6,7 @@
 //! counts. All calls block. Do not call them from a single-threaded tokio runtime, which Zenoh does not support.
 #![forbid(unsafe_code)]
 
+pub mod alerts;
 mod audit;
 pub mod command;
 pub mod control;
@@ -46,6 +47,7 @@ use hotshoe_link::{HeadSubscription, Link, Orders, Serving};
 use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
 
+use crate::alerts::{Alerts, AlertsThread};
 use crate::audit::AuditPart;
 use crate::command::Command;
 use crate::control::Control;
@@ -111,6 +113,7 @@ pub struct Daemon {
     serving: Serving,
     watch: Option<FolderWatch>,
     governor: Option<GovernorThread>,
+    alerts: Option<AlertsThread>,
     control: Option<Control>,
     deployment: Deployment,
     supervisor: Supervisor,
@@ -203,6 +206,14 @@ impl Daemon {
                 Ok(governor) => governor,
                 Err(error) => return Err(abort(workers, StartError::Governor(error))),
             };
+        let recorder = audit.as_ref().map(|audit| audit.recorder().clone());
+        let alerts = Alerts::open(
+            &config,
+            &published_status,
+            outbox.as_ref().map(OutboxPart::outputs),
+            recorder.clone(),
+            supervisor.clock(),
+        );
         // Before the intake, so that the first status has the slots.
         let deployment = match Deployment::start(
             startup,
@@ -216,16 +227,15 @@ impl Daemon {
             Err(error) => return Err(abort(workers, error.into())),
         };
         let heads = follow_heads(&config, &link);
-        let recorder = audit.as_ref().map(|audit| audit.recorder().clone());
         let stored_data =
             StoredData::new(outbox.as_ref().map(OutboxPart::outputs), recorder.clone());
         let shared_data = SharedData::new(&config, &running, trust, &link, shared_texts, recorder);
+        let alerts_thread = AlertsThread::start(&alerts, &service, &running, &supervisor);
         let control = open_control(
             &config,
             &service,
             &deployment,
-            &shared_data,
-            stored_data,
+            (&shared_data, stored_data, alerts),
             &supervisor,
         );
         // Before the intake, which shows that the device is there.
@@ -276,6 +286,7 @@ impl Daemon {
             serving,
             watch,
             governor,
+            alerts: alerts_thread,
             control,
             deployment,
             supervisor,
@@ -382,6 +393,9 @@ impl Daemon {
         self.serving.stop_input();
         if let Some(watch) = &self.watch {
             watch.stop();
+        }
+        if let Some(alerts) = self.alerts {
+            alerts.stop(LEAST_STOP);
         }
         let clock = self.supervisor.clock();
         let begun = clock.now();
@@ -500,8 +514,7 @@ fn open_control(
     config: &Config,
     service: &Arc<Service>,
     deployment: &Deployment,
-    shared_data: &Arc<SharedData>,
-    stored_data: StoredData,
+    (shared_data, stored_data, alerts): (&Arc<SharedData>, StoredData, Arc<Alerts>),
     supervisor: &Supervisor,
 ) -> Option<Control> {
     let (service, deployment) = (Arc::clone(service), deployment.handle());
@@ -510,6 +523,7 @@ fn open_control(
         Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
         Command::SharedData { action } => shared_data.command(action),
         Command::Data { action } => stored_data.command(action),
+        Command::Alerts { action } => alerts.command(action),
         command => deployment.send(command),
     };
     Control::open(&config.data, supervisor, follow)

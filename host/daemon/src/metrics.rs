@@ -112,6 +112,10 @@ fn describe() {
     describe_governor();
     describe_outbox();
     describe_telemetry();
+    metrics::describe_gauge!(
+        "hotshoe_alerts",
+        "Alerts that last and are not silenced, by kind and severity."
+    );
     metrics::describe_gauge!("hotshoe_queue_depth", "Samples that wait.");
     metrics::describe_gauge!("hotshoe_release_info", "1 for the release that serves.");
     metrics::describe_gauge!(

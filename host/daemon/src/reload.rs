@@ -86,6 +86,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         telemetry: _,
         limits: _,
         governor,
+        alerts,
         record,
         privacy: _,
         data_contract: _,
@@ -115,6 +116,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
             period_ms: running.governor.period_ms,
             ..governor
         },
+        alerts,
         record,
         log,
         oip: match (&running.oip, oip) {

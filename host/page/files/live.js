@@ -1,5 +1,6 @@
 // What the device does now: its figures, the pipeline as it runs, the last outputs, models and events.
 
+import { alerts } from "./alerts.js";
 import { el, list, said } from "./text.js";
 import { at, count, key, measured } from "./figure.js";
 import { tiles } from "./tiles.js";
@@ -16,7 +17,8 @@ export function live() {
   const summary = el("div", { class: "panel" });
   const models = el("div", { class: "grid" });
   const events = el("ol", { class: "plain panel" });
-  const root = el("div", {},
+  const active = alerts();
+  const root = el("div", {}, active.root,
     figures.root,
     el("h2", {}, "Pipeline"), stages.root,
     shown.heading, shown.root,
@@ -29,6 +31,7 @@ export function live() {
 
   function status({ status: now, left_out }) {
     measure(now);
+    active.render(now);
     figures.render(now, rates);
     stages.render(now, rates);
     shown.leftOut(left_out);

@@ -177,6 +177,10 @@ pub enum KnownKind {
     OutputFailed,
     /// The data contract keeps an output on the device, the first of its class and output.
     EgressRefused,
+    /// An alert of the device is raised, or is more or less serious than before.
+    AlertRaised,
+    /// An alert of the device has ended.
+    AlertResolved,
 }
 
 /// What an event happened to.
@@ -324,7 +328,8 @@ impl KnownKind {
             | Self::FolderWatched
             | Self::NameConflictEnded
             | Self::ModeChanged
-            | Self::GovernorRecovered => Severity::Notice,
+            | Self::GovernorRecovered
+            | Self::AlertResolved => Severity::Notice,
             Self::ReleaseRefused
             | Self::ReleaseFailed
             | Self::ReleaseRolledBack
@@ -342,7 +347,8 @@ impl KnownKind {
             | Self::Alert
             | Self::SensorFailed
             | Self::OutputFailed
-            | Self::EgressRefused => Severity::Warning,
+            | Self::EgressRefused
+            | Self::AlertRaised => Severity::Warning,
             Self::PartRestarted
             | Self::PartDied
             | Self::CrashLoop
@@ -400,6 +406,8 @@ impl KnownKind {
             Self::SensorFailed => "a sensor has no valid value",
             Self::OutputFailed => "an output cannot be written",
             Self::EgressRefused => "the data contract keeps an output on the device",
+            Self::AlertRaised => "an alert is raised",
+            Self::AlertResolved => "an alert has ended",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Messages between devices, deployers and registries: types and encodings only, with size limits before parsing.
 #![forbid(unsafe_code)]
 
+pub mod alert;
 pub mod event;
 pub mod have;
 pub mod outbox;

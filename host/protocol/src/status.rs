@@ -120,6 +120,13 @@ pub struct Status {
     /// The sensors of the device and the plan in force. `None` without `governor.enabled`, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub governor: Option<GovernorStatus>,
+    /// The alerts that last, the most serious first, at most [`MAX_ALERTS`](crate::alert::MAX_ALERTS).
+    #[serde(
+        default,
+        deserialize_with = "crate::alert::readable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub alerts: Vec<crate::alert::AlertStatus>,
     /// The last events, at most [`MAX_EVENTS`](crate::event::MAX_EVENTS), oldest first.
     #[serde(
         default,

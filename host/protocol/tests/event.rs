@@ -139,6 +139,8 @@ fn the_names_are_stable() {
             "sensor_failed",
             "output_failed",
             "egress_refused",
+            "alert_raised",
+            "alert_resolved",
         ]
     );
     assert_eq!(

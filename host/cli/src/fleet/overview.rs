@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hotshoe_link::DeviceKey;
-use hotshoe_link::device_list::Unproven;
+use hotshoe_link::device_list::{DeviceList, Unproven};
 use hotshoe_protocol::status::SlotStatus;
 use serde::Serialize;
 use serde_json::{Value, json};

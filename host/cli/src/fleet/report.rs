@@ -1,5 +1,6 @@
 //! The status of one device, as text.
 
+mod alerts;
 pub(crate) mod governor;
 pub(crate) mod outbox;
 mod telemetry;
@@ -103,6 +104,7 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
             terminal.print(terminal.warning(&format!("          {what}: {name} {count}")))?;
         }
     }
+    alerts::show(status, terminal)?;
     governor::show(status, terminal)?;
     outbox::show(status, terminal)?;
     telemetry::show(status, terminal)?;

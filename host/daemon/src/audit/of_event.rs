@@ -82,7 +82,9 @@ const fn kind_of(kind: &Kind) -> Option<AuditKind> {
         | KnownKind::PlanRefused
         | KnownKind::Alert
         | KnownKind::SensorFailed
-        | KnownKind::OutputFailed => return None,
+        | KnownKind::OutputFailed
+        | KnownKind::AlertRaised
+        | KnownKind::AlertResolved => return None,
     })
 }
 

@@ -98,6 +98,10 @@ fn the_document_says_which_keys_are_applied_and_every_other_needs_a_restart() {
         [limits]\nmemory-mib = 1\n
         [governor]\nenabled = false\nsensors = \"tree\"\nperiod-ms = 50\nleast-time-ms = 1\ncalm-ms = 1
         most-changes-per-hour = 1\ndeadline-ms = 1\nhibernate = true\n
+        [alerts]\nperiod-ms = 500\nafter-s = 1\ncalm-s = 1\noffline-s = 1\nclock-s = 1\nwindow-s = 1\nleast-samples = 1
+        heat-warning-celsius = 1\nheat-critical-celsius = 1\nbattery-warning-percent = 1\nbattery-critical-percent = 1
+        disk-warning-mib = 1\ndisk-critical-mib = 1\nerror-warning-percent = 1\nerror-critical-percent = 1
+        deadline-warning-percent = 1\ndeadline-critical-percent = 1\nexpiry-warning-days = 1\nexpiry-critical-days = 1\n
         [inference]\nthreads = 2\n{}",
         fronts("new", 6)
     ));

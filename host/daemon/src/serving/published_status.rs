@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hotshoe_audit::SignedHead;
 use hotshoe_base::Clock;
 use hotshoe_engine::MemoryChoice;
+use hotshoe_protocol::alert::{AlertSeverity, AlertStatus};
 use hotshoe_protocol::status::{DeployStatus, GovernorStatus, RollbackStatus, SlotsStatus};
 use hotshoe_store::Cause;
 use parking_lot::Mutex;
@@ -15,11 +16,17 @@ use parking_lot::Mutex;
 use crate::events::EventLog;
 use crate::serving::observed::Variation;
 
+/// Most monitors of drift. Further ones are not told.
+const MAX_MONITORS: usize = 32;
+
 /// The current [`DeployView`], shared between threads, and the daemon's last events.
 #[derive(Debug, Default)]
 pub struct PublishedStatus {
     view: Mutex<DeployView>,
     governor: Mutex<Option<GovernorStatus>>,
+    alerts: Mutex<Vec<AlertStatus>>,
+    /// What each monitor of drift said last.
+    drift: Mutex<BTreeMap<String, Option<(AlertSeverity, String)>>>,
     /// Least time between two messages of the deploy thread's progress by the plan in force, in seconds.
     interval_s: AtomicU32,
     events: Arc<EventLog>,
@@ -68,6 +75,8 @@ impl PublishedStatus {
         Self {
             view: Mutex::default(),
             governor: Mutex::default(),
+            alerts: Mutex::default(),
+            drift: Mutex::default(),
             interval_s: AtomicU32::default(),
             events: Arc::new(EventLog::timed_by(clock)),
         }
@@ -86,6 +95,34 @@ impl PublishedStatus {
     /// Replaces what [`Self::governor`] returns.
     pub fn set_governor(&self, status: GovernorStatus) {
         *self.governor.lock() = Some(status);
+    }
+
+    /// The alerts that last, as the thread of alerts wrote them last.
+    pub fn alerts(&self) -> Vec<AlertStatus> {
+        self.alerts.lock().clone()
+    }
+
+    /// Replaces what [`Self::alerts`] returns.
+    pub fn set_alerts(&self, alerts: Vec<AlertStatus>) {
+        *self.alerts.lock() = alerts;
+    }
+
+    /// Takes what a monitor of drift found, or that nothing drifts. It stays until the monitor says something else.
+    pub fn drift(&self, monitor: &str, found: Option<(AlertSeverity, String)>) {
+        let mut drift = self.drift.lock();
+        if drift.len() < MAX_MONITORS || drift.contains_key(monitor) {
+            drift.insert(monitor.to_owned(), found);
+        }
+    }
+
+    /// Forgets what the monitors of drift said: another release serves.
+    pub fn forget_drift(&self) {
+        self.drift.lock().clear();
+    }
+
+    /// What each monitor of drift said last.
+    pub fn drifts(&self) -> BTreeMap<String, Option<(AlertSeverity, String)>> {
+        self.drift.lock().clone()
     }
 
     /// Least time between two messages about the same thing, by the plan in force. Zero without one.

@@ -9,6 +9,7 @@ mod recordings;
 mod status;
 mod stuck;
 mod traces;
+mod vitals;
 mod work;
 mod worker_pool;
 mod worker_slot;

@@ -88,6 +88,7 @@ impl Service {
             outbox: self.outbox.as_ref().map(|outbox| outbox.status()),
             telemetry: self.trace_tap.status(),
             governor: self.published_status.governor(),
+            alerts: self.published_status.alerts(),
             events: self.published_status.events().recent(),
         }
     }

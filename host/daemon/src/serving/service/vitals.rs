@@ -1,0 +1,41 @@
+//! What the service says of itself to those who watch it.
+
+use hotshoe_protocol::status::OutboxStatus;
+use hotshoe_trust::Time;
+
+use super::Service;
+
+/// The service at one moment.
+#[derive(Debug)]
+pub(crate) struct Vitals {
+    /// Other sessions that the Zenoh session is connected to.
+    pub(crate) peers: usize,
+    /// Samples that ended with a result.
+    pub(crate) results: u64,
+    /// Samples that failed.
+    pub(crate) failed: u64,
+    /// Samples on which a component missed its deadline.
+    pub(crate) deadline_misses: u64,
+    /// The name and generation of the release that serves, and when it expires.
+    pub(crate) release: Option<(String, Time)>,
+    /// What must arrive, if anything must.
+    pub(crate) outbox: Option<OutboxStatus>,
+}
+
+impl Service {
+    /// The service now.
+    pub(crate) fn vitals(&self) -> Vitals {
+        let serving = self.serving.load();
+        let release = serving.as_deref().map(|served| served.release());
+        let counters = self.tally.snapshot();
+        let (deadline_misses, _) = self.tally.misses();
+        Vitals {
+            peers: self.link.status().peers,
+            results: counters.results,
+            failed: counters.failed,
+            deadline_misses,
+            release: release.map(|it| (format!("{} {}", it.name, it.generation), it.expires)),
+            outbox: self.outbox.as_ref().map(|outbox| outbox.status()),
+        }
+    }
+}
