@@ -93,6 +93,8 @@ impl Survey {
         let names = list.iter().flat_map(DeviceList::names);
         self.table.lock().list(names);
         *self.list.lock() = list.map(Arc::new);
+        // It fails without receivers.
+        let _ = self.events.send(self.everything());
         self.wake();
     }
 
@@ -100,10 +102,6 @@ impl Survey {
     pub(super) fn note(&self, device: &str, change: DeviceChange) {
         self.table.lock().note(device, change);
         self.wake();
-    }
-
-    pub(super) const fn streams(&self) -> &Streams {
-        &self.streams
     }
 
     /// Ends the streams and the thread.
