@@ -132,6 +132,8 @@ mod shared_data;
 mod signals;
 #[path = "system/site.rs"]
 mod site;
+#[path = "system/site_page.rs"]
+mod site_page;
 #[path = "system/skipped.rs"]
 mod skipped;
 #[path = "system/stored_data.rs"]

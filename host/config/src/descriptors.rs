@@ -5,7 +5,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{Config, LEAST_PENDING, PENDING_SHARE, ZenohConfig};
+use crate::{Config, LEAST_PENDING, PENDING_SHARE, PageConfig, ZenohConfig};
 
 /// Highest limit that is requested: programs that start others close all descriptors first, which is slow with a limit of 10^9.
 const ENOUGH: u64 = 1 << 16;
@@ -80,6 +80,15 @@ pub fn fit(config: &mut Config) {
     servers.extend(config.page.as_mut().map(|page| &mut page.max_connections));
     servers.extend(config.metrics.as_mut().map(|it| &mut it.max_connections));
     lower(raise(), &mut config.zenoh, &mut servers);
+}
+
+/// The same for a registry.
+pub fn fit_registry(zenoh: &mut ZenohConfig, page: Option<&mut PageConfig>) {
+    let mut servers: Vec<_> = page
+        .map(|page| &mut page.max_connections)
+        .into_iter()
+        .collect();
+    lower(raise(), zenoh, &mut servers);
 }
 
 /// The same for a process with only Zenoh.

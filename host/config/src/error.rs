@@ -68,6 +68,9 @@ pub enum ConfigError {
         /// Why it is refused.
         problem: &'static str,
     },
+    /// Pictures on the page of a site.
+    #[error("`page.pictures` is for devices: a registry has no samples; remove it")]
+    SitePictures,
     /// An unknown execution provider.
     #[error(
         "`inference.providers` names `{name}`, which is not one of the execution providers {}",

@@ -1,4 +1,4 @@
-//! `[page]`: the page that shows what the device does.
+//! `[page]`: the page that shows what the device does, or in `registry.toml` what the devices of the site do.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -76,5 +76,28 @@ impl PageConfig {
     /// [`ConfigError`], which names the key.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.keys().check()
+    }
+
+    /// Refuses unsafe configurations of a registry's page.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key.
+    pub fn check_site(&self) -> Result<(), ConfigError> {
+        if self.pictures {
+            return Err(ConfigError::SitePictures);
+        }
+        self.check()
+    }
+
+    /// What of `new` takes effect without a restart: token, certificates and limits.
+    #[must_use]
+    pub fn renewed(&self, new: Self) -> Self {
+        Self {
+            token_file: new.token_file,
+            tls: new.tls,
+            max_connections: new.max_connections,
+            max_connections_per_address: new.max_connections_per_address,
+            ..self.clone()
+        }
     }
 }

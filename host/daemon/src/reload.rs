@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
 use hotshoe_config::{
     Config, ConfigError, DeployConfig, Files, FrontTls, GovernorConfig, IntakeConfig,
-    MetricsConfig, OipConfig, PageConfig, TRUST, changed, changed_files, content, files_of_link,
+    MetricsConfig, OipConfig, TRUST, changed, changed_files, content, files_of_link,
 };
 use hotshoe_protocol::status::ReloadStatus;
 use hotshoe_trust::time_of;
@@ -125,13 +125,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
             (running, _) => running.clone(),
         },
         page: match (&running.page, page) {
-            (Some(running), Some(new)) => Some(PageConfig {
-                token_file: new.token_file,
-                tls: new.tls,
-                max_connections: new.max_connections,
-                max_connections_per_address: new.max_connections_per_address,
-                ..running.clone()
-            }),
+            (Some(running), Some(new)) => Some(running.renewed(new)),
             (running, _) => running.clone(),
         },
         metrics: match (&running.metrics, metrics) {

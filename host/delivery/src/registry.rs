@@ -24,8 +24,8 @@ use hotshoe_base::format::NewerFormat;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::descriptors;
 use hotshoe_config::{
-    ConfigError, Files, LogConfig, TRUST, ZenohConfig, changed, changed_files, check_name,
-    files_of_link,
+    ConfigError, Files, LogConfig, PageConfig, TRUST, ZenohConfig, changed, changed_files,
+    check_name, files_of_link,
 };
 use hotshoe_link::{
     HeadSubscription, LinkError, NameRelay, Notice, NoticeResponder, NoticeSubscription,
@@ -79,6 +79,13 @@ pub struct RegistryConfig {
     /// Bandwidth limit of fetches in bytes per second. Default: no limit.
     #[serde(default)]
     pub max_bytes_per_second: Option<u64>,
+    /// The folder of the devices' public keys, one `NAME.pub` for each device. The page checks with them who said what. Default: none, and
+    /// what devices say is only claimed.
+    #[serde(default)]
+    pub device_keys: Option<PathBuf>,
+    /// The page that shows the devices of the site. Default: none.
+    #[serde(default)]
+    pub page: Option<PageConfig>,
     /// The log on standard error.
     #[serde(default)]
     pub log: LogConfig,
@@ -174,6 +181,8 @@ impl RegistryConfig {
             quota_mib: default_quota(),
             keep: default_keep(),
             max_bytes_per_second: None,
+            device_keys: None,
+            page: None,
             log: LogConfig::default(),
         }
     }
@@ -189,6 +198,10 @@ impl RegistryConfig {
         config.data = folder.join(&config.data);
         config.trust = folder.join(&config.trust);
         config.zenoh.resolve(folder);
+        config.device_keys = config.device_keys.map(|keys| folder.join(keys));
+        if let Some(page) = &mut config.page {
+            page.resolve(folder);
+        }
         config.check()?;
         Ok(config)
     }
@@ -198,6 +211,7 @@ impl RegistryConfig {
             .and_then(|()| check_name("name", &self.name))
             .and_then(|()| self.zenoh.check())
             .and_then(|()| self.log.check())
+            .and_then(|()| self.page.as_ref().map_or(Ok(()), PageConfig::check_site))
             .map_err(RegistryError::Config)
     }
 }
@@ -250,12 +264,19 @@ fn in_effect(running: &RegistryConfig, new: &RegistryConfig) -> RegistryConfig {
         quota_mib,
         keep,
         max_bytes_per_second,
+        device_keys,
+        page,
         log,
     } = new.clone();
     RegistryConfig {
         quota_mib,
         keep,
         max_bytes_per_second,
+        device_keys,
+        page: match (&running.page, page) {
+            (Some(running), Some(new)) => Some(running.renewed(new)),
+            (running, _) => running.clone(),
+        },
         log,
         ..running.clone()
     }
@@ -366,6 +387,11 @@ impl Registry {
             config: Mutex::new(config.clone()),
             files: files_of_link(&config.zenoh, &config.trust),
         })
+    }
+
+    /// The site's keys, on its session.
+    pub const fn site_session(&self) -> &Site {
+        &self.site
     }
 
     /// The endpoints that it listens on.

@@ -82,6 +82,22 @@ impl Client {
         device: Option<&str>,
         timeout: Duration,
     ) -> Result<Vec<DeviceMessage<Status>>, LinkError> {
+        let mut statuses = Vec::new();
+        self.each_status(site, device, timeout, |said| statuses.push(said))?;
+        Ok(statuses)
+    }
+
+    /// Like [`Self::ask_statuses`], with each answer as it arrives.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn each_status(
+        &self,
+        site: Option<&str>,
+        device: Option<&str>,
+        timeout: Duration,
+        mut each: impl FnMut(DeviceMessage<Status>),
+    ) -> Result<(), LinkError> {
         let key = format!(
             "{}/status",
             root(site.unwrap_or("*"), device.unwrap_or("*"))
@@ -94,9 +110,12 @@ impl Client {
             .timeout(timeout);
         let mut collector = StatusCollector::default();
         for reply in outgoing::replies(&key, query_builder)?.iter() {
-            collector.take(&reply, &nonce);
+            if let Some(said) = collector.take(&reply, &nonce) {
+                each(said);
+            }
         }
-        Ok(collector.statuses())
+        collector.report();
+        Ok(())
     }
 
     /// Publishes one sample under `input/<name>`, without an answer.
@@ -172,27 +191,25 @@ const MAX_STATUS_BYTES: usize = 1 << 20;
 /// Most bytes of statuses that one query collects.
 const MAX_STATUSES_BYTES: usize = 256 << 20;
 
-/// Collects statuses. Any session can answer the query, so count and bytes are limited.
+/// Reads statuses. Any session can answer the query, so count and bytes are limited.
 #[derive(Default)]
 struct StatusCollector {
-    statuses: Vec<DeviceMessage<Status>>,
+    statuses: usize,
     bytes: usize,
     left_out: u64,
 }
 
 impl StatusCollector {
-    fn take(&mut self, reply: &Reply, nonce: &str) {
-        let Ok(sample) = reply.result() else {
-            return;
-        };
+    fn take(&mut self, reply: &Reply, nonce: &str) -> Option<DeviceMessage<Status>> {
+        let sample = reply.result().ok()?;
         let size = sample.payload().len();
         self.bytes = self.bytes.saturating_add(size);
         if size > MAX_STATUS_BYTES
             || self.bytes > MAX_STATUSES_BYTES
-            || self.statuses.len() >= MAX_STATUSES
+            || self.statuses >= MAX_STATUSES
         {
             self.left_out += 1;
-            return;
+            return None;
         }
         let said = DeviceMessage::read(
             sample,
@@ -200,10 +217,11 @@ impl StatusCollector {
             nonce.as_bytes(),
             |status: &Status| Some((status.site.as_str(), status.device.as_str())),
         );
-        self.statuses.extend(said);
+        self.statuses += usize::from(said.is_some());
+        said
     }
 
-    fn statuses(self) -> Vec<DeviceMessage<Status>> {
+    fn report(self) {
         let left_out = self.left_out;
         if left_out > 0 {
             tracing::error!(
@@ -212,7 +230,6 @@ impl StatusCollector {
                 "more devices answered than can be listed; name a single device"
             );
         }
-        self.statuses
     }
 }
 

@@ -19,7 +19,7 @@ export function ask(title, body, confirm) {
 export async function askToken(wasRefused) {
   const input = el("input", { type: "password", id: "token", autocomplete: "off", required: true });
   const body = [
-    el("p", {}, wasRefused ? "The device refused the token." : "The device asks for its token."),
+    el("p", {}, wasRefused ? "The token was refused." : "This page needs its token."),
     el("label", { for: "token" }, "Token"),
     input,
   ];

@@ -2,8 +2,10 @@
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue, Response};
+use axum::http::{HeaderName, HeaderValue, Method, Response};
 use include_dir::{Dir, include_dir};
+
+use crate::error::PageRequestError;
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/files");
 
@@ -20,10 +22,28 @@ const HEADERS: [(&str, &str); 4] = [
     ("cross-origin-resource-policy", "same-origin"),
 ];
 
-/// The file at a path. It has nothing of the device, so it needs no token: the page that asks for the token is one of them.
-pub(crate) fn find(path: &str) -> Option<Response<Body>> {
+/// The first file of a device's page.
+pub(crate) const DEVICE: &str = "index.html";
+/// The first file of a site's page.
+pub(crate) const SITE: &str = "site.html";
+
+/// Answers a request for a file.
+pub(crate) fn answer(
+    method: &Method,
+    path: &str,
+    index: &str,
+) -> Result<Response<Body>, PageRequestError> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(PageRequestError::Method(method.to_string()));
+    }
+    find(path, index).ok_or_else(|| PageRequestError::NoPath(path.to_owned()))
+}
+
+/// The file at a path; `index` is at the root. It has nothing of a device, so it needs no token: the page that asks for the token is one of
+/// them.
+pub(crate) fn find(path: &str, index: &str) -> Option<Response<Body>> {
     let name = match path.trim_start_matches('/') {
-        "" => "index.html",
+        "" => index,
         name => name,
     };
     let file = FILES.get_file(name)?;
@@ -63,10 +83,12 @@ mod tests {
 
     #[test]
     fn the_page_is_at_the_root_and_other_paths_are_nothing() {
-        let page = find("/").unwrap();
-        assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        for index in [DEVICE, SITE] {
+            let page = find("/", index).unwrap();
+            assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        }
         for path in ["/../Cargo.toml", "/nothing.js", "/js", "//etc/passwd"] {
-            assert!(find(path).is_none(), "{path}");
+            assert!(find(path, DEVICE).is_none(), "{path}");
         }
     }
 

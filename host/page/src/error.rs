@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use hotshoe_base::chain;
 use hotshoe_daemon::control::ControlError;
 use hotshoe_http::FrontError;
+use hotshoe_link::LinkError;
 use hotshoe_store::ReadError;
 use hotshoe_trust::Digest;
 use serde::Serialize;
@@ -22,6 +23,9 @@ pub enum PageError {
     /// The threads cannot be started.
     #[error("cannot start the threads of the page")]
     Threads(#[source] io::Error),
+    /// The devices of the site cannot be followed.
+    #[error(transparent)]
+    Link(#[from] LinkError),
 }
 
 impl PageError {
@@ -30,6 +34,7 @@ impl PageError {
         match self {
             Self::Front(error) => error.name(),
             Self::Threads(_) => "no_threads",
+            Self::Link(error) => error.name(),
         }
     }
 }
@@ -73,6 +78,12 @@ pub(crate) enum PageRequestError {
     Document(#[source] serde_json::Error),
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error("no device of this site is called {0}")]
+    NoDevice(String),
+    #[error("device {0} did not answer")]
+    NoReply(String),
+    #[error(transparent)]
+    Link(#[from] LinkError),
     #[error("the server ends")]
     Ends,
 }
@@ -96,22 +107,28 @@ impl PageRequestError {
             Self::Release { source, .. } => source.name(),
             Self::Document(_) => "malformed",
             Self::Control(error) => error.name(),
+            Self::NoDevice(_) => "unknown_device",
+            Self::NoReply(_) => "no_reply",
+            Self::Link(error) => error.name(),
             Self::Ends => "shutting_down",
         }
     }
 
     const fn status(&self) -> StatusCode {
         match self {
-            Self::NoPath(_) | Self::NoPicture | Self::NoHistory | Self::NotInSlot(_) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoPath(_)
+            | Self::NoPicture
+            | Self::NoHistory
+            | Self::NotInSlot(_)
+            | Self::NoDevice(_) => StatusCode::NOT_FOUND,
+            Self::NoReply(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Span | Self::Digests | Self::Order(_) => StatusCode::BAD_REQUEST,
             Self::NoToken => StatusCode::FORBIDDEN,
             Self::NoRelease(_) | Self::SlotsChanged { .. } | Self::Control(_) => {
                 StatusCode::CONFLICT
             }
-            Self::TooManyViewers | Self::Ends => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyViewers | Self::Ends | Self::Link(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Release { .. } | Self::Document(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -13,14 +13,13 @@ use hotshoe_protocol::status::Status;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::error::PageRequestError;
 use crate::output_gate::OutputGate;
 use crate::sse::{EventBody, event};
+use crate::streams::Streams;
 
-/// Most pages that follow a device at once.
-const MAX_VIEWERS: usize = 16;
 /// Most outputs that a page gets in a second. Further ones are counted.
 const OUTPUTS_PER_S: u32 = 10;
 /// Most pictures that a page gets in a second. Each takes a copy of a sample, and makes a worker keep what it saw.
@@ -35,8 +34,6 @@ const MAX_PICTURES: usize = 4;
 const MAX_PICTURE_BYTES: usize = 4 << 20;
 /// The media types of pictures that a browser shows.
 const PICTURE_TYPES: [&str; 3] = ["image/jpeg", "image/png", "image/bmp"];
-/// Events that wait for the network.
-const WAITING_EVENTS: usize = 4;
 
 struct Picture {
     number: u64,
@@ -55,8 +52,7 @@ pub(crate) struct Hub {
     pictures: Mutex<VecDeque<Picture>>,
     picture_number: AtomicU64,
     left_out: AtomicU64,
-    viewers: Arc<Semaphore>,
-    closing: watch::Sender<bool>,
+    streams: Streams,
 }
 
 impl Hub {
@@ -71,8 +67,7 @@ impl Hub {
             pictures: Mutex::default(),
             picture_number: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
-            viewers: Arc::new(Semaphore::new(MAX_VIEWERS)),
-            closing: watch::Sender::new(false),
+            streams: Streams::new(),
         });
         // Weak, since the daemon keeps the viewer, and the hub the daemon's service.
         let (asked, shown) = (Arc::downgrade(&hub), Arc::downgrade(&hub));
@@ -93,15 +88,9 @@ impl Hub {
         &self.client
     }
 
-    /// Ends all streams. New ones are refused.
-    pub(crate) fn close(&self) {
-        self.closing.send_replace(true);
-    }
-
-    /// Waits until it is closed.
-    pub(crate) async fn closed(&self) {
-        // It fails only without a sender.
-        let _ = self.closing.subscribe().wait_for(|it| *it).await;
+    /// The streams of open pages.
+    pub(crate) const fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     /// Whether any page is open.
@@ -189,25 +178,9 @@ impl Hub {
 
     /// A stream for one more page.
     pub(crate) fn follow(self: &Arc<Self>) -> Result<EventBody, PageRequestError> {
-        if *self.closing.borrow() {
-            return Err(PageRequestError::Ends);
-        }
-        let viewers = Arc::clone(&self.viewers);
-        let place = viewers
-            .try_acquire_owned()
-            .map_err(|_| PageRequestError::TooManyViewers)?;
-        let (sender, receiver) = mpsc::channel(WAITING_EVENTS);
-        tokio::spawn(Arc::clone(self).send_to(sender, place));
-        Ok(EventBody(receiver))
-    }
-
-    /// Sends events to one page until it is closed, or the server.
-    async fn send_to(self: Arc<Self>, sender: mpsc::Sender<Bytes>, _place: OwnedSemaphorePermit) {
-        tokio::select! {
-            () = self.send_all(&sender) => {}
-            () = self.closed() => {}
-            () = sender.closed() => {}
-        }
+        let hub = Arc::clone(self);
+        self.streams
+            .open(|sender| async move { hub.send_all(&sender).await })
     }
 
     async fn send_all(&self, sender: &mpsc::Sender<Bytes>) {

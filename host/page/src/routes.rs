@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -60,24 +58,15 @@ pub(crate) fn router(page: Arc<Page>) -> Router {
 }
 
 async fn file(request: Request) -> Answered {
-    let path = request.uri().path();
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(PageRequestError::Method(request.method().to_string()));
-    }
-    assets::find(path).ok_or_else(|| PageRequestError::NoPath(path.to_owned()))
+    assets::answer(request.method(), request.uri().path(), assets::DEVICE)
 }
 
-async fn wrong_method(request: Request) -> PageRequestError {
+pub(crate) async fn wrong_method(request: Request) -> PageRequestError {
     PageRequestError::Method(request.method().to_string())
 }
 
 async fn events(State(page): State<Arc<Page>>) -> Answered {
-    let stream = page.hub.follow()?;
-    let headers = [
-        (CONTENT_TYPE, "text/event-stream"),
-        (CACHE_CONTROL, "no-store"),
-    ];
-    Ok((StatusCode::OK, headers, Body::new(stream)).into_response())
+    page.hub.follow().map(IntoResponse::into_response)
 }
 
 async fn status(State(page): State<Arc<Page>>) -> Response {
@@ -164,8 +153,8 @@ async fn order(page: Arc<Page>, order: Order, body: &[u8]) -> Answered {
     Ok(json_response(StatusCode::OK, &answer))
 }
 
-/// Runs what waits for the disk or for the daemon.
-async fn blocking<T: Send + 'static>(
+/// Runs what waits for the disk, for the daemon or for the network.
+pub(crate) async fn blocking<T: Send + 'static>(
     run: impl FnOnce() -> Result<T, PageRequestError> + Send + 'static,
 ) -> Result<T, PageRequestError> {
     // It fails when the runtime ends.

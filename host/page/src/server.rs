@@ -46,6 +46,21 @@ pub struct Bound {
     runtime: Runtime,
 }
 
+/// Reads the token and the certificates, and binds the port, for a runtime of its own.
+pub(crate) fn bind(page: &PageConfig) -> Result<(Runtime, hotshoe_http::Bound), PageError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("hotshoe-page")
+        .enable_all()
+        .build()
+        .map_err(PageError::Threads)?;
+    let front = page.front();
+    let bound = hotshoe_http::Bound::bind(SECTION, page.listen, &front);
+    let bound = runtime.block_on(bound)?;
+    Ok((runtime, bound))
+}
+
 /// A running server.
 pub struct Server {
     runtime: Runtime,
@@ -84,19 +99,11 @@ impl Bound {
         let Some(page) = &config.page else {
             return Ok(None);
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(BLOCKING_THREADS)
-            .thread_name("hotshoe-page")
-            .enable_all()
-            .build()
-            .map_err(PageError::Threads)?;
-        let front = page.front();
-        let bound = hotshoe_http::Bound::bind(SECTION, page.listen, &front);
+        let (runtime, bound) = bind(page)?;
         Ok(Some(Self {
             config: page.clone(),
             data: config.data.clone(),
-            bound: runtime.block_on(bound)?,
+            bound,
             runtime,
         }))
     }
@@ -113,7 +120,9 @@ impl Bound {
             has_token: Arc::clone(&has_token),
         });
         let entered = self.runtime.enter();
-        let front = self.bound.serve(Arc::new(PageHandler(router(page))));
+        let front = self
+            .bound
+            .serve(Arc::new(PageHandler::new(router(page), assets::DEVICE)));
         tokio::spawn(follow(Arc::clone(&hub), history.clone()));
         drop(entered);
         tracing::info!(address = front.url(), "serving the page");
@@ -148,7 +157,7 @@ impl Server {
 
     /// Accepts no more connections and requests, and ends the streams of open pages.
     pub fn close(&self) {
-        self.hub.close();
+        self.hub.streams().close();
         self.front.close();
     }
 
@@ -193,7 +202,7 @@ async fn follow(hub: Arc<Hub>, history: Option<Arc<Mutex<History>>>) {
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = hub.closed() => return,
+            () = hub.streams().closed() => return,
         }
         let is_sampled = history.is_some() && seconds_left == 0;
         seconds_left = if seconds_left == 0 {
@@ -230,12 +239,22 @@ fn write(history: &Mutex<History>, now: u64, at_end: bool) {
     }
 }
 
-/// The page behind the front.
-struct PageHandler(Router);
+/// A page behind the front.
+pub(crate) struct PageHandler {
+    router: Router,
+    /// The file at the root.
+    index: &'static str,
+}
+
+impl PageHandler {
+    pub(crate) const fn new(router: Router, index: &'static str) -> Self {
+        Self { router, index }
+    }
+}
 
 impl Handler for PageHandler {
     fn answer(&self, request: axum::http::Request<Body>) -> Answer {
-        let router = self.0.clone();
+        let router = self.router.clone();
         Box::pin(async move {
             let answered = router.oneshot(request.map(AxumBody::new)).await;
             let response = match answered {
@@ -246,7 +265,7 @@ impl Handler for PageHandler {
         })
     }
 
-    /// The files of the page need no token: they have nothing of the device, and ask for the token.
+    /// The files of a page need no token: they have nothing of a device, and ask for the token.
     fn refuse(
         &self,
         refusal: Refusal,
@@ -255,7 +274,7 @@ impl Handler for PageHandler {
         let is_read = matches!(*head.method(), Method::GET | Method::HEAD);
         if refusal == Refusal::Unauthenticated
             && is_read
-            && let Some(file) = assets::find(head.uri().path())
+            && let Some(file) = assets::find(head.uri().path(), self.index)
         {
             return file.map(boxed);
         }

@@ -4,6 +4,10 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::Frame;
 use tokio::sync::mpsc::Receiver;
@@ -41,6 +45,16 @@ fn lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The body of a stream of events. It ends when the sender does.
 pub(crate) struct EventBody(pub(crate) Receiver<Bytes>);
+
+impl IntoResponse for EventBody {
+    fn into_response(self) -> Response {
+        let headers = [
+            (CONTENT_TYPE, "text/event-stream"),
+            (CACHE_CONTROL, "no-store"),
+        ];
+        (StatusCode::OK, headers, Body::new(self)).into_response()
+    }
+}
 
 impl http_body::Body for EventBody {
     type Data = Bytes;

@@ -1,11 +1,14 @@
+mod page;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use hotshoe_base::supervisor::Supervisor;
-use hotshoe_config::ZenohMode;
+use hotshoe_config::{ZenohMode, descriptors};
 use hotshoe_delivery::registry::{Registry, RegistryConfig};
+use hotshoe_page::SiteServer;
 use hotshoe_trust::Digest;
 use serde::Serialize;
 
@@ -41,6 +44,9 @@ registry.toml:
   quota-mib = 16384                   # of releases on the disk; default 16384
   keep = 16                           # releases of each name; default 16
   max-bytes-per-second = 1000000      # of fetching; default: no limit
+  device-keys = \"devices\"             # NAME.pub of each device, for the page; default: none, so that all is only claimed
+  [page]                              # all devices of the site at http://127.0.0.1:8080; default: none
+  listen = \"127.0.0.1:8080\"           # beyond loopback it needs TLS with a token or certificates
   [zenoh]
   mode = \"router\"
   listen = [\"tls/0.0.0.0:7447\"]
@@ -53,8 +59,8 @@ registry.toml:
   filter = \"info,zenoh=warn,tract=warn\" # RUST_LOG takes precedence
   lines-per-second = 5                # of each kind
 
-SIGHUP reads the file again and applies `quota-mib`, `keep`, `max-bytes-per-second` and `[log]`. The log names other keys that changed,
-which need a restart.
+SIGHUP reads the file again and applies `quota-mib`, `keep`, `max-bytes-per-second`, `device-keys`, the token, certificates and limits of
+`[page]`, and `[log]`. The log names other keys that changed, which need a restart.
 
 With --json, one line when it listens, and one line with its releases at the end.")]
 pub(crate) struct Args {
@@ -92,6 +98,9 @@ struct StartedLine<'a> {
     site: &'a str,
     name: &'a str,
     locators: Vec<String>,
+    /// The address of the page, with the actual port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<String>,
 }
 
 /// A release in the registry.
@@ -119,17 +128,22 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     log.apply(&config.log)?;
     let tasks = signals::serve(&supervisor)?;
     let (site, name) = (config.site.clone(), config.name.clone());
+    let bound = page::BoundPage::bind(&config)?;
     let registry =
         Registry::start_with(&config, supervisor).context("cannot start the registry")?;
+    let server = bound
+        .map(|bound| bound.serve(&config, &registry))
+        .transpose()?;
     let started = StartedLine {
         site: &site,
         name: &name,
         locators: registry.locators(),
+        page: server.as_ref().map(SiteServer::url),
     };
     print_started(&started, terminal).unwrap_or_else(|error| warn_not_written(&error));
     let end = loop {
         match tasks.next() {
-            Task::Reload => reload(&registry, &log, &args),
+            Task::Reload => reload(&registry, server.as_ref(), &log, &args),
             Task::End(end) => break end,
         }
     };
@@ -142,6 +156,9 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         sent: registry.sent(),
         refused: registry.refused(),
     };
+    if let Some(server) = server {
+        page::end(server);
+    }
     registry.stop();
     if terminal.json {
         terminal
@@ -173,6 +190,9 @@ fn print_started(started: &StartedLine<'_>, terminal: &Terminal) -> anyhow::Resu
     for locator in &started.locators {
         terminal.print(format!("registry {name} of site {site} at {locator}"))?;
     }
+    if let Some(page) = &started.page {
+        terminal.print(format!("page of site {site} at {page}"))?;
+    }
     Ok(())
 }
 
@@ -185,14 +205,14 @@ fn warn_not_written(error: &anyhow::Error) {
 }
 
 /// Reads the configuration again. After an error the registry continues with the old one.
-fn reload(registry: &Registry, log: &Log, args: &Args) {
+fn reload(registry: &Registry, page: Option<&SiteServer>, log: &Log, args: &Args) {
     let Some(path) = &args.config else {
         tracing::warn!(
             "there is no configuration file to reload: this registry was started with options only; restart it to change them"
         );
         return;
     };
-    if let Err(error) = try_reload(registry, log, args, path) {
+    if let Err(error) = try_reload(registry, page, log, args, path) {
         tracing::error!(
             path = %path.display(),
             error = format!("{error:#}"),
@@ -201,14 +221,24 @@ fn reload(registry: &Registry, log: &Log, args: &Args) {
     }
 }
 
-fn try_reload(registry: &Registry, log: &Log, args: &Args, path: &Path) -> anyhow::Result<()> {
+fn try_reload(
+    registry: &Registry,
+    page: Option<&SiteServer>,
+    log: &Log,
+    args: &Args,
+    path: &Path,
+) -> anyhow::Result<()> {
     // Reading a pipe would block this thread, and so the shutdown.
     let kind = path.metadata().context("cannot read the configuration")?;
     if !kind.is_file() {
         bail!("the configuration is not a file");
     }
     let new = args.settings()?;
+    let renewal = page::renew(page, &new)?;
     let reloaded = registry.reload(&new)?;
+    if let Some(renewal) = renewal {
+        renewal.apply();
+    }
     log.apply(&new.log)?;
     if logging::is_pinned() {
         tracing::info!(
@@ -276,6 +306,9 @@ impl Args {
         if let Some(quota) = self.quota_mib {
             config.quota_mib = quota;
         }
+        if let Some(keys) = &self.network.device_keys {
+            config.device_keys = Some(keys.clone());
+        }
         self.network.apply(&mut config.zenoh);
         config.zenoh.listen.extend(self.listen.iter().cloned());
         if self.router {
@@ -285,6 +318,7 @@ impl Args {
         if zenoh.listen.is_empty() && zenoh.connect.is_empty() && !zenoh.scouting {
             return Err(FleetError::Nowhere { may_listen: true }.into());
         }
+        descriptors::fit_registry(&mut config.zenoh, config.page.as_mut());
         Ok(config)
     }
 }

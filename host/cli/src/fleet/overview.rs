@@ -1,18 +1,17 @@
 //! A table of a site's devices.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use hotshoe_link::device_list::{DeviceList, Unproven};
-use hotshoe_link::{DeviceKey, DeviceMessage};
+use hotshoe_link::DeviceKey;
+use hotshoe_link::device_list::Unproven;
 use hotshoe_protocol::status::SlotStatus;
-use hotshoe_protocol::status::Status;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::report::{broken, health, working};
-use super::same_name;
 use hotshoe_release::terminal::Terminal;
+
+pub(crate) use hotshoe_link::DeviceReport;
 
 /// A device that is present.
 #[derive(Debug)]
@@ -23,108 +22,6 @@ pub(crate) struct Overview {
     pub device: String,
     /// The answer, if there is one.
     pub answer: Option<DeviceReport>,
-}
-
-/// A device's status, and whether the device is proven to have sent it.
-#[derive(Debug, Clone)]
-pub(crate) struct DeviceReport {
-    /// The status.
-    pub status: Status,
-    /// Why the status is only claimed; none if the device has signed it, or is on this machine.
-    pub unproven: Option<Unproven>,
-    /// The number of answers under this device's name.
-    pub answers: usize,
-    /// The sessions that answered under this device's name, all signed or all claimed.
-    pub sessions: BTreeSet<String>,
-}
-
-impl DeviceReport {
-    /// The status of a device on this machine, from its control socket.
-    pub(crate) fn own(status: Status) -> Self {
-        Self {
-            sessions: BTreeSet::from([status.session.id.clone()]),
-            status,
-            unproven: None,
-            answers: 1,
-        }
-    }
-
-    /// One report per device from answers over the network. Of several answers under one name, a proven one wins.
-    pub(crate) fn of(said: Vec<DeviceMessage<Status>>, list: Option<&DeviceList>) -> Vec<Self> {
-        let mut devices: BTreeMap<(String, String), Self> = BTreeMap::new();
-        for said in said {
-            let unproven = said.check(list).err();
-            let reported = Self {
-                unproven,
-                ..Self::own(said.value)
-            };
-            match devices.entry((said.site, said.device)) {
-                Entry::Vacant(entry) => {
-                    entry.insert(reported);
-                }
-                Entry::Occupied(mut entry) => {
-                    let answers = entry.get().answers + 1;
-                    let (known, new) = (entry.get().unproven, reported.unproven);
-                    let sessions = reported.sessions.clone();
-                    if known.is_some() {
-                        let before = entry.insert(reported);
-                        // Anybody can claim to be the device that signs.
-                        if new.is_some() {
-                            entry.get_mut().sessions.extend(before.sessions);
-                        }
-                    } else if new.is_none() {
-                        entry.get_mut().sessions.extend(sessions);
-                    }
-                    entry.get_mut().answers = answers;
-                }
-            }
-        }
-        devices.into_values().collect()
-    }
-
-    /// The number of daemons with this device's name: those that answered, or those that the device itself sees.
-    pub(crate) fn daemons(&self) -> usize {
-        self.sessions.len().max(self.status.same_name.len() + 1)
-    }
-
-    /// The warning that several daemons have this device's name.
-    pub(crate) fn conflict_text(&self) -> Option<String> {
-        let daemons = self.daemons();
-        (daemons > 1).then(|| same_name::text(&self.status.device, daemons))
-    }
-
-    /// Why the status is not proven, as text.
-    pub(crate) fn unproven_text(&self) -> Option<String> {
-        let why = self.unproven?;
-        Some(match self.answers {
-            0 | 1 => format!("claimed, not verified: {why}"),
-            answers => {
-                format!(
-                    "claimed, not verified: {why}; and there are {answers} answers under this name"
-                )
-            }
-        })
-    }
-}
-
-/// The device's own status with `claimed`, and `claim` if it is one.
-impl Serialize for DeviceReport {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut value = serde_json::to_value(&self.status).map_err(serde::ser::Error::custom)?;
-        if let Value::Object(fields) = &mut value {
-            fields.insert("claimed".to_owned(), self.unproven.is_some().into());
-            if let Some(why) = self.unproven {
-                fields.insert("claim".to_owned(), why.name().into());
-            }
-            if self.answers > 1 {
-                fields.insert("answers".to_owned(), self.answers.into());
-            }
-            if self.daemons() > 1 {
-                fields.insert("daemons".to_owned(), self.daemons().into());
-            }
-        }
-        value.serialize(serializer)
-    }
 }
 
 impl Overview {

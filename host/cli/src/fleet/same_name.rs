@@ -6,6 +6,8 @@ use hotshoe_link::DeviceMessage;
 use hotshoe_link::device_list::DeviceList;
 use hotshoe_protocol::status::Status;
 
+pub(crate) use hotshoe_link::same_name_text as text;
+
 /// The number of daemons with the name of each device where there are several. With a list, only signed answers count: every peer can claim
 /// to be a device.
 pub(crate) fn several(
@@ -32,11 +34,4 @@ pub(crate) fn several(
         .into_iter()
         .map(|(device, sessions)| (device.to_owned(), sessions.len()));
     counts.filter(|(_, daemons)| *daemons > 1).collect()
-}
-
-/// The warning that several daemons have the name of one device.
-pub(crate) fn text(device: &str, daemons: usize) -> String {
-    format!(
-        "{daemons} daemons are called `{device}`; give each its own `device` in hotshoe.toml, and a copied device an empty data folder"
-    )
 }
