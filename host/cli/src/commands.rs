@@ -1,6 +1,7 @@
 //! One module per command, each with `Args`, `run`, and the work as a function that other commands may call.
 pub(crate) mod activate;
 pub(crate) mod audit;
+pub(crate) mod baseline;
 pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod cancel;

@@ -19,6 +19,8 @@ pub const MIN_VALUES: u64 = 30;
 pub const MAX_VALUES: usize = 1_000;
 /// Most labels that are told apart: the most frequent ones.
 pub const MAX_LABELS: usize = 32;
+/// Most samples that a baseline counts: 10^12.
+const MAX_COUNT: u64 = 1_000_000_000_000;
 /// The format of the file.
 const FORMAT: FileFormat = FileFormat::new(1, 1);
 
@@ -160,6 +162,7 @@ impl BaselineSeries {
     fn check(&self) -> Result<(), &'static str> {
         let ensure = |is_so: bool, problem| if is_so { Ok(()) } else { Err(problem) };
         ensure(self.count() >= MIN_VALUES, "it has too few values")?;
+        ensure(self.count() <= MAX_COUNT, "it counts too many values")?;
         match (&self.source, &self.values) {
             (Source::Number { .. } | Source::Tensor { .. }, Series::Numbers(numbers)) => {
                 let (kept, sorted) = (numbers.sorted.len(), &numbers.sorted);

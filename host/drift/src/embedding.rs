@@ -3,8 +3,13 @@
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, FisherSnedecor};
 
+use super::measure::MOST;
+use super::rank::probability;
+
 /// Most dimensions of an embedding.
 pub const MAX_DIMENSIONS: usize = 256;
+/// Distances beyond this count as this. Its square is finite.
+const MOST_DISTANCE: f64 = 1e100;
 /// The least variance that a direction is taken to have.
 const LEAST_VARIANCE: f64 = 1e-12;
 
@@ -78,12 +83,13 @@ impl Gaussian {
         self.covariance.iter().filter_map(|row| row.last()).sum()
     }
 
-    /// Whether rows and columns fit, and all numbers are finite.
+    /// Whether rows and columns fit, and all numbers are bounded.
     pub(crate) fn is_sound(&self) -> bool {
-        let numbers = || self.covariance.iter().flatten().chain(&self.mean);
+        let is_bounded = |it: &f64| it.abs() <= MOST * MOST;
+        let mut numbers = self.covariance.iter().flatten().chain(&self.mean);
         self.covariance.len() == self.dimensions()
             && (1..).zip(&self.covariance).all(|(row, it)| it.len() == row)
-            && numbers().all(|it| it.is_finite())
+            && numbers.all(is_bounded)
     }
 }
 
@@ -141,7 +147,13 @@ impl Distances {
             let own = row.last().copied().unwrap_or(1.0);
             solved.push((value - mean - known) / own);
         }
-        solved.iter().map(|it| it * it).sum::<f64>().sqrt()
+        let distance = solved.iter().map(|it| it * it).sum::<f64>().sqrt();
+        // A file can hold covariances that no vectors have.
+        if distance.is_finite() {
+            distance.min(MOST_DISTANCE)
+        } else {
+            MOST_DISTANCE
+        }
     }
 
     /// The distance of the mean of `count` vectors, and its p-value by H. Hotelling's T-squared (*Ann. Math. Statist.* 2, 1931), with the covariance
@@ -152,7 +164,7 @@ impl Distances {
         let squared = n * m / (n + m) * distance * distance;
         let ratio = squared * (m - p) / (p * (m - 1.0));
         let p_value = match FisherSnedecor::new(p, m - p) {
-            Ok(distribution) if ratio.is_finite() => distribution.sf(ratio),
+            Ok(distribution) if ratio.is_finite() => probability(distribution.sf(ratio)),
             _ => 1.0,
         };
         MeanDistance { distance, p_value }

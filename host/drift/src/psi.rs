@@ -2,6 +2,8 @@
 
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
+use super::rank::probability;
+
 /// Bins of a baseline of numbers: tenths of its values.
 pub const BINS: usize = 10;
 
@@ -39,7 +41,7 @@ pub fn psi(window: &[u64], baseline: &[u64], n: f64, m: f64) -> Psi {
     let noise = 1.0 / n + 1.0 / m;
     // One bin, or no observations, cannot show a difference.
     let p_value = match ChiSquared::new(freedom as f64) {
-        Ok(distribution) if noise.is_finite() => distribution.sf(index / noise),
+        Ok(distribution) if noise.is_finite() => probability(distribution.sf(index / noise)),
         _ => 1.0,
     };
     Psi { index, p_value }

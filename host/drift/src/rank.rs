@@ -1,6 +1,15 @@
-//! Where a value stands among those of a baseline.
+//! Where a value stands among those of a baseline, and probabilities.
 
 use statrs::distribution::{ContinuousCDF, Normal};
+
+/// A probability that was computed with rounding. What is not a number says nothing, as 1 does.
+pub(crate) const fn probability(computed: f64) -> f64 {
+    if computed.is_nan() {
+        1.0
+    } else {
+        computed.clamp(0.0, 1.0)
+    }
+}
 
 /// The share of `sorted` below `value`, with half of those that equal it, strictly between 0 and 1.
 pub(crate) fn share(sorted: &[f64], value: f64) -> f64 {
