@@ -1,5 +1,10 @@
 //! The file of a baseline, and what makes one.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use hotshoe_drift::{
     Baseline, BaselineBuilder, BaselineError, MAX_LABELS, MAX_SERIES, MAX_VALUES, Measured, Series,

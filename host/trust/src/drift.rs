@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Blob, limits::ReleaseLimits, release::Release, release_error::ReleaseError};
+use crate::{
+    digest::Blob, limits::ReleaseLimits, release::Release, release_error::ReleaseError,
+    rules::within,
+};
 
 /// The rules by which a device compares windows of samples with the baseline of its release. `B` is the baseline: a blob in a release, and the path
 /// of a file in a `release.toml`.
@@ -157,9 +160,14 @@ impl<B> Drift<B> {
             mode: self.mode.clone(),
         }
     }
+}
 
-    /// Refuses numbers that are out of range.
+impl Drift {
+    /// Refuses a baseline of another size, numbers that are out of range, and modes that are not there.
     pub(crate) fn check(&self, release: &Release) -> Result<(), ReleaseError> {
+        let size = self.baseline.size;
+        let what = "size of `baseline` of [drift]";
+        within(what, size, 1, ReleaseLimits::BASELINE_BYTES)?;
         let whole = |it: u32| f64::from(it);
         let window = whole(ReleaseLimits::DRIFT_WINDOW);
         let week = whole(ReleaseLimits::DRIFT_WINDOW_SECONDS);
