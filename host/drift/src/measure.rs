@@ -155,6 +155,8 @@ fn elements(value: &Json) -> Vec<&Json> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use serde_json::json;
     use std::cell::Cell;
 

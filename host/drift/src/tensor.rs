@@ -54,6 +54,8 @@ impl TensorStatistics {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     fn of(elements: &[f64], row: usize) -> Option<TensorStatistics> {

@@ -61,6 +61,8 @@ fn of_image(image: &Image) -> Option<TensorStatistics> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use std::sync::Arc;
 
     use hotshoe_drift::Value;

@@ -51,6 +51,8 @@ fn statistics(of: &str) -> [String; 3] {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, reason = "tests")]
+
     use std::sync::Arc;
 
     use hotshoe_engine::{Sample, Scalar};
