@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hotshoe_drift::{Baseline, Measured, Monitor, Series, Value};
-use hotshoe_trust::Drift;
+use hotshoe_store::{
+    RecordStage, RecordedEntry, RecordedPart, RecordedRelease, RecordingHead, RecordingWriter,
+};
+use hotshoe_trust::{Digest, Drift};
 use hotshoe_vision::{Budget, DecodeLimits, Format, Image, Region, blur, crop, decode, encode};
 use serde_json::{Value as Json, json};
 
@@ -288,4 +291,60 @@ fn too_few_samples_make_no_baseline() {
         "invalid_sources"
     );
     assert!(!Path::new(&out).exists());
+}
+
+/// A recording of these files, as `hotshoe record` writes it.
+fn recording(folder: &Path, part: &RecordedPart, files: &Path) {
+    let release = RecordedRelease {
+        name: "classify-angle".to_owned(),
+        generation: 1,
+        digest: Digest::of(b"a release"),
+    };
+    let (site, device) = ("lab".to_owned(), "cam".to_owned());
+    let head = RecordingHead::new(site, device, release, RecordStage::Sample);
+    let mut writer = RecordingWriter::create(folder, head).unwrap();
+    let files = fs::read_dir(files).unwrap();
+    let mut files: Vec<PathBuf> = files.map(|it| it.unwrap().path()).collect();
+    files.sort();
+    for (number, file) in (0..).zip(&files) {
+        let entry = RecordedEntry {
+            id: format!("sample-{number}"),
+            content_type: "image/png".to_owned(),
+            source: "camera".to_owned(),
+            timestamp: number,
+            actions: None,
+            files: [].into(),
+        };
+        let bytes = fs::read(file).unwrap();
+        writer.add(entry, "png", &[(part.clone(), bytes)]).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[test]
+fn a_recording_has_the_baseline_of_its_samples() {
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
+    let files = workspace.path("files");
+    pictures(&files, 1, 40, &|it| it);
+    let recorded = workspace.path("recorded");
+    recording(&recorded, &RecordedPart::Sample, &files);
+    let (_, of_files) = baseline(&workspace, &release, &files);
+    let (report, of_recording) = baseline(&workspace, &release, &recorded);
+    assert_eq!(report["samples"], 40);
+    assert_eq!(read(&of_files), read(&of_recording));
+
+    let without = workspace.path("without");
+    recording(&without, &RecordedPart::Insight, &files);
+    let said = failure([
+        "baseline",
+        &text(&release),
+        &text(&without),
+        "--trust",
+        &workspace.trust_file(),
+        "--out",
+        &text(&workspace.path("none.json")),
+    ]);
+    assert_eq!(name(&said), "no_result");
+    assert!(said.contains("--stage sample"), "{said}");
 }
