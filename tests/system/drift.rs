@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hotshoe_drift::{Baseline, Measured, Monitor, Series, Value};
+use hotshoe_drift::{Baseline, Measured, Monitor, Series, Value, Verdict};
 use hotshoe_store::{
     RecordStage, RecordedEntry, RecordedPart, RecordedRelease, RecordingHead, RecordingWriter,
 };
@@ -147,7 +147,8 @@ fn drifted(from: &Baseline, to: &Baseline) -> Vec<String> {
     let verdicts = window
         .iter()
         .filter_map(|it| monitor.add(it, Duration::ZERO));
-    let verdict = verdicts.last().unwrap();
+    let mut verdicts: Vec<Verdict> = verdicts.collect();
+    let verdict = verdicts.pop().unwrap();
     let drifted = verdict.series.into_iter().filter(|it| it.drifted);
     drifted.map(|it| it.source).collect()
 }

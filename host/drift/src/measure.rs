@@ -1,5 +1,7 @@
 //! The values of one sample.
 
+use std::collections::BTreeMap;
+
 use hotshoe_trust::FieldPath;
 use serde_json::Value as Json;
 
@@ -38,14 +40,10 @@ pub fn measure<'a>(
     insight: &Json,
     tensor: impl Fn(&str, Option<&str>) -> Option<TensorStatistics>,
 ) -> Measured {
-    let mut known: Vec<((&str, Option<&str>), Option<TensorStatistics>)> = Vec::new();
+    let mut known = BTreeMap::new();
     let mut statistics = |model: &'a str, name: Option<&'a str>| {
-        if let Some((_, found)) = known.iter().find(|(of, _)| *of == (model, name)) {
-            return *found;
-        }
-        let found = tensor(model, name);
-        known.push(((model, name), found));
-        found
+        let found = known.entry((model, name));
+        *found.or_insert_with(|| tensor(model, name))
     };
     let values = sources.into_iter().map(|source| match source {
         Source::Number { field, take } => number(insight, field, *take),

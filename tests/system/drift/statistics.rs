@@ -147,13 +147,14 @@ fn verdict(source: &str, baseline: Vec<Value>, window: Vec<Value>) -> Verdict {
     let mut monitor = Monitor::new(&baseline, &rules).unwrap();
     let values = window.into_iter().map(|it| Measured(vec![Some(it)]));
     let verdicts = values.filter_map(|it| monitor.add(&it, Duration::ZERO));
-    verdicts.last().unwrap()
+    let mut verdicts: Vec<Verdict> = verdicts.collect();
+    verdicts.pop().unwrap()
 }
 
 /// The value and the p-value of a test.
 fn finding(verdict: &Verdict, test: Test) -> (f64, Option<f64>) {
-    let found = verdict.series[0].findings.iter();
-    let found = found.into_iter().find(|it| it.test == test).unwrap();
+    let mut found = verdict.series[0].findings.iter();
+    let found = found.find(|it| it.test == test).unwrap();
     (found.value, found.p_value)
 }
 
