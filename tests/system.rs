@@ -48,6 +48,8 @@ mod doctor;
 mod documents;
 #[path = "system/doors.rs"]
 mod doors;
+#[path = "system/drift.rs"]
+mod drift;
 #[path = "system/egress.rs"]
 mod egress;
 #[path = "system/empty_start.rs"]

@@ -11,8 +11,8 @@ use hotshoe_trust::release_toml::{
     ComponentToml, DataToml, ModelToml, ReleaseToml, StepToml, TestToml,
 };
 use hotshoe_trust::{
-    DataClass, DataContract, DeviceSelector, HealthGate, Limits, Mode, Privacy, PrivacyMask, Rate,
-    Rests, Shadow,
+    DataClass, DataContract, DeviceSelector, Drift, HealthGate, Limits, Mode, Privacy, PrivacyMask,
+    Rate, Rests, Shadow,
 };
 use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
@@ -414,6 +414,11 @@ fn the_reference_of_release_toml_has_the_keys_of_the_types() {
         ("modes", keys(entries("modes")), fields::<Mode>()),
         ("modes.rate", of_modes("rate"), fields::<Rate>()),
         ("modes.rests", of_modes("rests"), fields::<Rests>()),
+        (
+            "drift",
+            keys([&written["drift"]]),
+            fields::<Drift<String>>(),
+        ),
         ("privacy", keys([&written["privacy"]]), fields::<Privacy>()),
         (
             "privacy.masks",
@@ -424,6 +429,7 @@ fn the_reference_of_release_toml_has_the_keys_of_the_types() {
     for (what, documented, known) in &tables {
         assert_same(what, documented, known);
     }
+    let drift = &written["drift"];
     // The block says that these are the defaults.
     for (table, defaults) in [
         (limits[0], serde_json::to_value(Limits::default())),
@@ -432,6 +438,7 @@ fn the_reference_of_release_toml_has_the_keys_of_the_types() {
             serde_json::to_value(HealthGate::default()),
         ),
         (shadow, serde_json::to_value(Shadow::default())),
+        (drift, serde_json::to_value(Drift::new("baseline.json"))),
     ] {
         let table = serde_json::to_value(table).unwrap();
         for (key, value) in defaults.unwrap().as_object().unwrap() {

@@ -65,7 +65,7 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
 }
 
 /// The host's crates from bottom to top: each may use those above it in this list, and no others.
-const LAYERS: [&str; 30] = [
+const LAYERS: [&str; 31] = [
     "hotshoe-base",
     "hotshoe-http",
     "hotshoe-trust",
@@ -82,6 +82,7 @@ const LAYERS: [&str; 30] = [
     "hotshoe-pipeline",
     "hotshoe-delivery",
     "hotshoe-senses",
+    "hotshoe-drift",
     "hotshoe-outbox",
     "hotshoe-collect",
     "hotshoe-mqtt",

@@ -2,6 +2,7 @@
 pub(crate) mod activate;
 pub(crate) mod alerts;
 pub(crate) mod audit;
+pub(crate) mod baseline;
 pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod cancel;

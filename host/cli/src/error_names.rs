@@ -9,6 +9,7 @@ use hotshoe_collect::{ReceiveError, StoreError as CollectError};
 use hotshoe_daemon::command::CommandError;
 use hotshoe_daemon::control::ControlError;
 use hotshoe_delivery::registry::RegistryError;
+use hotshoe_drift::{BaselineError, MonitorError};
 use hotshoe_infer::fold::FoldError;
 use hotshoe_infer::inspect::InspectError;
 use hotshoe_link::OrderError;
@@ -20,6 +21,7 @@ use hotshoe_shared_data::{SharedDataError, StoreError};
 use hotshoe_telemetry::TelemetryError;
 
 use crate::commands::audit::AuditCommandError;
+use crate::commands::baseline::InputsError;
 use crate::commands::call::CallError;
 use crate::commands::model::ModelError;
 use crate::commands::power::PowerError;
@@ -43,6 +45,9 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<RecordError>(cause).map(RecordError::name))
         .or_else(|| find::<ModelError>(cause).map(ModelError::name))
         .or_else(|| find::<PowerError>(cause).map(PowerError::name))
+        .or_else(|| find::<BaselineError>(cause).map(BaselineError::name))
+        .or_else(|| find::<MonitorError>(cause).map(MonitorError::name))
+        .or_else(|| find::<InputsError>(cause).map(InputsError::name))
         .or_else(|| find::<InspectError>(cause).map(InspectError::name))
         .or_else(|| find::<FoldError>(cause).map(FoldError::name))
         .or_else(|| find::<OipError>(cause).map(OipError::name))

@@ -10,14 +10,15 @@ mod dev;
 mod device_args;
 mod error_names;
 mod fleet;
+mod loaded_release;
 mod oci;
 mod program;
 mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, alerts, audit, build, call, cancel, collect, data, dev as dev_loop, doctor, exec,
-    history, inspect, install, keygen, model, new, pack, power, publish, pull, push, record,
+    activate, alerts, audit, baseline, build, call, cancel, collect, data, dev as dev_loop, doctor,
+    exec, history, inspect, install, keygen, model, new, pack, power, publish, pull, push, record,
     registry, rollback, run, shared_data, sign, site, status, test, top, trust, verify, wit,
     zenoh_acl,
 };
@@ -63,6 +64,7 @@ Make a release:
   inspect   Show the contents of a component or release, without verifying it
   verify    Check a release as a device does
   exec      Run a release on files, without a daemon
+  baseline  Measure samples, for a device to notice drift from them
   push      Push a release to an OCI registry
   pull      Pull a release from an OCI registry
 
@@ -118,6 +120,7 @@ enum Command {
     Call(call::Args),
     Dev(dev_loop::Args),
     Exec(exec::Args),
+    Baseline(baseline::Args),
     Push(push::Args),
     Pull(pull::Args),
     Run(run::Args),
@@ -162,6 +165,7 @@ impl Command {
             Self::Call(args) => call::run(args, terminal),
             Self::Dev(args) => dev_loop::run(args, terminal),
             Self::Exec(args) => exec::run(args, terminal),
+            Self::Baseline(args) => baseline::run(args, terminal),
             Self::Push(args) => push::run(args, terminal),
             Self::Pull(args) => pull::run(args, terminal),
             Self::Run(args) => run::run(args, terminal),

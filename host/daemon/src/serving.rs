@@ -4,6 +4,7 @@ pub mod answer;
 pub mod figures;
 pub mod intake;
 pub mod latency;
+mod measured;
 pub mod motion_gate;
 mod observed;
 mod output_tap;
@@ -16,6 +17,7 @@ mod serving_release;
 mod shadow;
 pub mod tally;
 
+pub use measured::measured;
 pub use observed::{MAX_VARIATIONS, Observed, Observer, SampleOutcome, Seen, Variation};
 pub(crate) use output_tap::OutputTap;
 pub use output_tap::{Output, OutputKind, Viewer};

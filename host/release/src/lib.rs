@@ -14,6 +14,7 @@ pub mod throwaway;
 pub mod trust_file;
 pub mod verify;
 
+mod baselines;
 mod encodings;
 
 // Daemons.

@@ -11,7 +11,7 @@ use hotshoe_infer::{BackendChoice, LoadError, ModelOptions, Models, Options, who
 use hotshoe_store::{ModelFile, Packed, pack_changed};
 use hotshoe_trust::{Digest, ReleaseLimits, Time};
 
-use crate::encodings;
+use crate::{baselines, encodings};
 
 /// Why a model is not packed.
 type ModelFault = Box<dyn Error + Send + Sync>;
@@ -25,10 +25,11 @@ struct Unloadable {
 }
 
 /// Packs what a `release.toml` names into a folder, issued at `now`. Weights in files beside a model are packed into it.
-/// Refuses a component that no device can load.
+/// Refuses a component that no device can load, and a baseline that no device can use.
 pub fn pack(release_toml: &Path, out: &Path, now: Time) -> anyhow::Result<Packed> {
     let cannot = || format!("cannot pack {}", release_toml.display());
     encodings::check_described(release_toml).with_context(cannot)?;
+    baselines::check_described(release_toml).with_context(cannot)?;
     pack_changed(release_toml, now, out, |_| (), &whole_model).with_context(cannot)
 }
 
@@ -53,6 +54,7 @@ pub fn pack_checked(
     };
     let cannot = || format!("cannot pack {}", release_toml.display());
     encodings::check_described(release_toml).with_context(cannot)?;
+    baselines::check_described(release_toml).with_context(cannot)?;
     let packed = pack_changed(release_toml, now, out, |_| (), &check).with_context(cannot)?;
     Ok((packed, warnings.into_inner()))
 }

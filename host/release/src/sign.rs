@@ -7,8 +7,8 @@ use hotshoe_store::Layout;
 use hotshoe_trust::{Digest, Package, SigningKey, check_bundle, verify_blob};
 use serde::Serialize;
 
-use crate::encodings;
 use crate::files::read_text;
+use crate::{baselines, encodings};
 
 /// The result of signing.
 #[derive(Debug, Clone, Serialize)]
@@ -34,6 +34,7 @@ pub fn sign(layout: &Path, key: &SigningKey) -> anyhow::Result<Signed> {
     let layout = Layout::open(layout).with_context(cannot)?;
     let package = layout.package().with_context(cannot)?;
     encodings::check_packed(&layout, &package).with_context(cannot)?;
+    baselines::check_packed(&layout, &package).with_context(cannot)?;
     let public_key = key.public_key().with_context(cannot)?;
     let known = package
         .bundles
@@ -60,6 +61,7 @@ pub fn attach(layout: &Path, bundle: &Path) -> anyhow::Result<Signed> {
     let layout = Layout::open(layout).with_context(cannot)?;
     let package = layout.package().with_context(cannot)?;
     encodings::check_packed(&layout, &package).with_context(cannot)?;
+    baselines::check_packed(&layout, &package).with_context(cannot)?;
     let key_hint = check_bundle(&package.manifest, &bytes)
         .with_context(|| format!("cannot use {}", bundle.display()))?;
     let known = package.bundles.contains(&bytes);

@@ -55,7 +55,7 @@ pub enum PackError {
     File {
         /// The `release.toml`.
         path: PathBuf,
-        /// `components`, `models`, `data` or `tests`.
+        /// `components`, `models`, `data`, `tests` or `drift`.
         table: &'static str,
         /// The entry.
         name: String,
@@ -130,6 +130,7 @@ impl PackError {
 fn which(table: &str, name: &str, key: &str) -> String {
     match (table, key) {
         ("tests", _) => format!("`{key}` of the [[tests]] entry `{name}`"),
+        ("drift", _) => format!("`{key}` of [drift]"),
         (_, "file") => format!("`file` of [{table}.{name}]"),
         _ => format!("`{key}` of [{table}.{name}.variants]"),
     }

@@ -19,6 +19,7 @@ mod data_class;
 mod data_contract;
 mod delivery_check;
 mod digest;
+mod drift;
 mod effective_contract;
 mod floor;
 mod health;
@@ -77,6 +78,7 @@ pub use data_contract::{
     RecordKind,
 };
 pub use digest::{Blob, Digest, DigestError, Hasher};
+pub use drift::{Drift, DriftAction};
 pub use effective_contract::{EffectiveContract, NamedClass};
 pub use floor::Floor;
 pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};

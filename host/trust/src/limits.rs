@@ -62,6 +62,12 @@ impl ReleaseLimits {
     pub const TESTS: u64 = 64;
     /// Modes: 16.
     pub const MODES: u64 = 16;
+    /// `window` and `at-least` of `[drift]`: 10,000 samples.
+    pub const DRIFT_WINDOW: u32 = 10_000;
+    /// `window-seconds` of `[drift]`: a week.
+    pub const DRIFT_WINDOW_SECONDS: u32 = 7 * 24 * 60 * 60;
+    /// The baseline of `[drift]`: 16 MiB.
+    pub const BASELINE_BYTES: u64 = 16 * MIB;
     /// `rate.every` of a mode: every millionth sample.
     pub const EVERY: u32 = 1_000_000;
     /// `rate.max-per-second` of a mode: from one sample in 1,000 seconds to 10,000 samples a second.

@@ -14,7 +14,9 @@ use crate::{
     strict_json::{self, JsonError},
 };
 
-pub use crate::media_types::{BUNDLE, CHUNKS, CONFIG, INSIGHT, MANIFEST, MODEL, RELEASE, WASM};
+pub use crate::media_types::{
+    BASELINE, BUNDLE, CHUNKS, CONFIG, INSIGHT, MANIFEST, MODEL, RELEASE, WASM,
+};
 
 /// A reference to a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,6 +12,8 @@ pub const MODEL: &str = "application/vnd.cncf.model.weight.v1.raw";
 pub const CHUNKS: &str = "application/vnd.hotshoe.chunks.v1";
 /// Media type of the insight that a self-test expects.
 pub const INSIGHT: &str = "application/json";
+/// Media type of a baseline of drift.
+pub const BASELINE: &str = "application/vnd.hotshoe.baseline.v1+json";
 /// Media type of a signature: a Sigstore bundle.
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// Media type of the manifest itself.

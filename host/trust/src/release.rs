@@ -14,6 +14,7 @@ use crate::{
     component_limits::{InstanceMode, Limits},
     data_contract::DataContract,
     digest::{Blob, Digest},
+    drift::Drift,
     health::HealthGate,
     media_types,
     mode::Mode,
@@ -355,10 +356,13 @@ pub struct Release {
     /// What is burned into the pixels of its samples.
     #[serde(default, skip_serializing_if = "Privacy::is_default")]
     pub privacy: Privacy,
+    /// What counts as drift from its baseline. Default: nothing is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 }
 
 impl Release {
-    /// Every distinct blob of components, models, data and self-tests, and every index of chunks.
+    /// Every distinct blob of components, models, data, self-tests and the baseline, and every index of chunks.
     pub fn blobs(&self) -> impl Iterator<Item = Blob> {
         self.uses()
             .map(|(blob, _)| blob)
@@ -375,7 +379,7 @@ impl Release {
         self.contents().chain(indexes)
     }
 
-    /// Every use except the indexes: components, then models, data and self-tests.
+    /// Every use except the indexes: components, then models, data, self-tests and the baseline.
     pub(crate) fn contents(&self) -> impl Iterator<Item = (Blob, &str)> {
         let components = self
             .components
@@ -393,6 +397,14 @@ impl Release {
                 (test.expected, media_types::INSIGHT),
             ]
         });
-        components.chain(models).chain(data).chain(tests)
+        let baseline = self
+            .drift
+            .iter()
+            .map(|drift| (drift.baseline, media_types::BASELINE));
+        components
+            .chain(models)
+            .chain(data)
+            .chain(tests)
+            .chain(baseline)
     }
 }

@@ -44,6 +44,9 @@ impl Release {
         self.check_modes()?;
         self.check_governor()?;
         self.privacy.check()?;
+        if let Some(drift) = &self.drift {
+            drift.check(self)?;
+        }
         self.data_contract.check(|topic| {
             let mut components = self.components.values();
             components.any(|component| component.topics.contains(topic))

@@ -177,6 +177,12 @@ pub enum ReleaseError {
         /// The problem, and what to do.
         problem: String,
     },
+    /// Contradictory settings of `[drift]`.
+    #[error("[drift]: {problem}")]
+    Drift {
+        /// The problem, and what to do.
+        problem: String,
+    },
     /// Modes without a full one.
     #[error("the release has modes, and none is the full one; give exactly one mode `level = 0`")]
     NoFullMode,

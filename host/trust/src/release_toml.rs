@@ -99,6 +99,22 @@
 //! samples = 20
 //! min-agreement = 0.9
 //!
+//! [drift]                       # compares windows of samples with a baseline; default: nothing is measured
+//! baseline = "baseline.json"    # of `hotshoe baseline`
+//! watch = ["mean(lines.*.score)"] # sources of the baseline; default: all
+//! every = 1                     # every Nth sample is measured; the values from here on are the defaults
+//! window = 500                  # measured samples of a window
+//! window-seconds = 3600         # a window with `at-least` samples ends after so long, too
+//! at-least = 100                # samples of a window, and values of a source that is tested
+//! windows = 1                   # in a row, until drift begins or ends
+//! psi = 0.25                    # thresholds: population stability index,
+//! ks = 0.15                     # distance of Kolmogorov and Smirnov,
+//! embedding = 1.0               # distance of the mean embedding in standard deviations,
+//! change = 15.0                 # cumulative sum of Page and Hinkley in standard deviations
+//! p-value = 0.001               # probability of a false alarm in one window, at most
+//! action = "alert"              # or "previous": the previous release serves again; or "mode", with a `mode`
+//! mode = "reduced"              # needs action = "mode"
+//!
 //! [modes.full]                  # ways to run the release with less, for a governor to choose from; default: none
 //! level = 0                     # exactly one mode has level 0: it leaves nothing out
 //!
@@ -125,6 +141,7 @@ use crate::{
     component_limits::{InstanceMode, Limits},
     data_contract::DataContract,
     digest::{Blob, Digest},
+    drift::Drift,
     health::HealthGate,
     limits::ReleaseLimits,
     mode::Mode,
@@ -182,6 +199,8 @@ pub struct ReleaseToml {
     /// What is burned into the pixels of its samples. Default: nothing.
     #[serde(default)]
     pub privacy: Privacy,
+    /// The `[drift]` table. Default: nothing is measured.
+    pub drift: Option<Drift<String>>,
 }
 
 /// A `[components.NAME]` table.
@@ -304,11 +323,11 @@ impl TryFrom<StepFields> for StepToml {
 /// A file that a `release.toml` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileUse<'a> {
-    /// The table it is named in: `components`, `models`, `data` or `tests`.
+    /// The table it is named in: `components`, `models`, `data`, `tests` or `drift`.
     pub table: &'static str,
     /// The entry's name.
     pub name: &'a str,
-    /// Its key there: `file`; the name of a model's variant; `sample` or `expected` of a self-test.
+    /// Its key there: `file`; `baseline`; the name of a model's variant; `sample` or `expected` of a self-test.
     pub key: &'a str,
     /// The path as written.
     pub file: &'a str,
@@ -352,7 +371,7 @@ impl ReleaseToml {
         toml_file::parse(text)
     }
 
-    /// Every file it names: components, then models, data and self-tests.
+    /// Every file it names: components, then models, data, self-tests and the baseline.
     pub fn files(&self) -> impl Iterator<Item = FileUse<'_>> {
         let file = |table, name, key, file, max_bytes| FileUse {
             table,
@@ -371,7 +390,15 @@ impl ReleaseToml {
             .iter()
             .map(move |(n, d)| file("data", n, "file", &d.file, ReleaseLimits::DATA_BYTES));
         let tests = self.tests.iter().flat_map(TestToml::files);
-        components.chain(models).chain(data).chain(tests)
+        let baseline = self.drift.iter().map(move |drift| {
+            let most = ReleaseLimits::BASELINE_BYTES;
+            file("drift", "baseline", "baseline", &drift.baseline, most)
+        });
+        components
+            .chain(models)
+            .chain(data)
+            .chain(tests)
+            .chain(baseline)
     }
 
     /// The release that it describes, issued at `issued`, with `blobs` for the paths of [`Self::files`].
@@ -424,6 +451,10 @@ impl ReleaseToml {
         }
         let tests = self.tests.iter().map(|test| test.self_test(blob));
         let tests = tests.collect::<Result<_, _>>()?;
+        let drift = match &self.drift {
+            Some(drift) => Some(drift.with_baseline(blob(&drift.baseline)?)),
+            None => None,
+        };
         let release = Release {
             name: self.name.clone(),
             generation: self.generation,
@@ -441,6 +472,7 @@ impl ReleaseToml {
             data_contract: self.data_contract.clone(),
             modes: self.modes.clone(),
             privacy: self.privacy.clone(),
+            drift,
         };
         release.validate()?;
         Ok(release)

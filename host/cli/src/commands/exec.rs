@@ -6,26 +6,21 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail, ensure};
-use hotshoe_daemon::deploy::engine_options;
 use hotshoe_daemon::media::content_type;
 use hotshoe_daemon::serving::intake::UNKNOWN_CONTENT_TYPE;
 use hotshoe_egress::ReleaseName;
-use hotshoe_engine::{Action, Engine, Insight, Sample, agreement};
-use hotshoe_infer::{Backend, BackendChoice, Models, Tensor};
-use hotshoe_pipeline::{
-    Backends, Outcome, Pipeline, RunMode, SampleError, SelfTestError, StageTime,
-};
-use hotshoe_trust::{Device, Floor, PipelineInput, Time};
+use hotshoe_engine::{Action, Insight, Sample, agreement};
+use hotshoe_infer::{Backend, Tensor};
+use hotshoe_pipeline::{Outcome, Pipeline, RunMode, SampleError, StageTime};
+use hotshoe_trust::{Device, PipelineInput};
 use serde::Serialize;
 use serde_json::json;
 
 use super::model::InputsWriter;
-use crate::device_args::DeviceArgs;
-use hotshoe_release::device::Identity;
+use crate::loaded_release::{Loaded, ReleaseArgs, load};
 use hotshoe_release::files::{Readers, write_new};
 use hotshoe_release::logging;
 use hotshoe_release::terminal::Terminal;
-use hotshoe_release::verify::verify;
 
 /// The minimum agreement of two backends on a recorded sample: the default of a self-test.
 const LEAST_AGREEMENT: f64 = 0.99;
@@ -48,9 +43,8 @@ Example: save the inputs of each model, to compare models on them
 
 The size limit of an input is that of the daemon's samples: `[intake] max-sample-bytes` of --config. Exit code 1 if any input failed.")]
 pub(crate) struct Args {
-    /// The release
-    #[arg(value_name = "RELEASE")]
-    layout: PathBuf,
+    #[command(flatten)]
+    release: ReleaseArgs,
     /// The files, one sample each
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<PathBuf>,
@@ -65,15 +59,6 @@ pub(crate) struct Args {
     /// Write the inputs of each model to DIR/MODEL/NUMBER.npz, for `hotshoe model compare`; numbers continue after existing files
     #[arg(long, value_name = "DIR")]
     save_inputs: Option<PathBuf>,
-    /// The backend: tract; ort; or auto, which measures both first [default: that of --config, with the choice that the device
-    /// stored; without --config tract, and ort for models that tract cannot run]
-    #[arg(long, value_name = "BACKEND", value_parser = backend)]
-    backend: Option<BackendChoice>,
-    /// The library of ONNX Runtime [default: that of --config, else ORT_DYLIB_PATH, else the system's]
-    #[arg(long, value_name = "FILE")]
-    ort_library: Option<PathBuf>,
-    #[command(flatten)]
-    device: DeviceArgs,
 }
 
 #[derive(Serialize)]
@@ -102,52 +87,19 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if args.record.is_some() && args.inputs.len() != 1 {
         bail!("--record takes one input, because a self-test has one sample");
     }
-    let Identity {
-        trust,
+    let Loaded {
+        pipeline,
+        layout,
         device,
-        allow,
-        data,
-        mut inference,
-        threads,
-        compile,
         max_sample_bytes,
-        ..
-    } = args.device.identity()?;
-    let (layout, release) = verify(&args.layout, &trust, &Floor::none(), &device, Time::now())?;
-    let engine =
-        Engine::new(engine_options(threads, compile, None)).context("cannot start the engine")?;
-    if let Some(backend) = args.backend {
-        inference.backend = backend;
-        inference
-            .models
-            .values_mut()
-            .for_each(|own| own.backend = None);
-    }
-    inference.library = args.ort_library.or(inference.library);
-    let models = Models::new(inference.options());
-    let blob = |blob: &_| layout.read(blob);
-    let pipeline = Pipeline::load(release, blob, &engine, &models, &allow, &inference)
-        .with_context(|| format!("cannot run {}", args.layout.display()))?;
-    // Only the device itself writes its stored choices.
-    let mut backends = match data {
-        Some(data) => Backends::open(&data, &inference),
-        None => Backends::in_memory(&inference),
-    };
-    if args.backend == Some(BackendChoice::Auto) {
-        pipeline.decide(blob, &device, &mut backends);
-    } else {
-        pipeline.recall(&backends);
-    }
-    if let Some(undecided) = pipeline.undecided() {
-        return Err(SelfTestError::from(undecided).into());
-    }
-    if let (Some(_), None, [input]) = (&args.record, args.backend, args.inputs.as_slice())
+    } = load(&args.release)?;
+    let chosen = args.release.backend;
+    if let (Some(_), None, [input]) = (&args.record, chosen, args.inputs.as_slice())
         && let Ok(sample) = read(input, args.source.as_deref(), max_sample_bytes)
     {
         check_backends_agree(&pipeline, &sample, &device)?;
     }
-    let again = layout.clone();
-    pipeline.settle_with_standbys(move |blob| again.read(blob).ok());
+    pipeline.settle_with_standbys(move |blob| layout.read(blob).ok());
     let mut worker = pipeline.worker();
     let mut failed = 0_usize;
     let release = ReleaseName::of(pipeline.release());
@@ -322,17 +274,6 @@ impl<'a> Report<'a> {
             stages: Vec::new(),
         }
     }
-}
-
-/// Parses `tract`, `ort` or `auto`.
-fn backend(text: &str) -> Result<BackendChoice, String> {
-    let known = [
-        BackendChoice::Auto,
-        BackendChoice::Tract,
-        BackendChoice::Ort,
-    ];
-    let found = known.into_iter().find(|choice| choice.to_string() == text);
-    found.ok_or_else(|| "expected tract, ort or auto".to_owned())
 }
 
 /// Writes an insight, with the actions if given, in the format of `[[tests]]`. Overwrites an existing file, because people record again.

@@ -8,6 +8,7 @@ use hotshoe_release::files::read_limited;
 use hotshoe_release::terminal::Terminal;
 
 mod component;
+mod drift;
 mod release;
 
 /// Show the contents of a component or release, without verifying it

@@ -52,6 +52,8 @@ release.toml (paths are relative to it; an unknown key is refused):
   recorded = \"tests/line-4\"
   [data-contract]                     # optional: what `hotshoe record` may record, if the device allows it too
   record = [\"sample\", \"tensors\", \"insight\"]
+  [drift]                             # optional: windows of samples are compared with a baseline
+  baseline = \"baseline.json\"          # as `hotshoe baseline` writes it
   [modes.full]                        # optional: ways to run it with less, for a governor; exactly one has level 0
   level = 0
   [modes.reduced]
@@ -115,7 +117,7 @@ impl Summary {
 /// One file of a release.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Content {
-    /// `component`, `model`, `data`, `sample` or `expected`.
+    /// `component`, `model`, `data`, `sample`, `expected` or `baseline`.
     pub kind: &'static str,
     /// Its name in the release.
     pub name: String,
@@ -218,7 +220,16 @@ pub(crate) fn contents(release: &Release) -> Vec<Content> {
             content("expected", &it.name, it.expected),
         ]
     });
-    components.chain(models).chain(data).chain(tests).collect()
+    let baseline = release
+        .drift
+        .iter()
+        .map(|drift| content("baseline", &"drift".to_owned(), drift.baseline));
+    components
+        .chain(models)
+        .chain(data)
+        .chain(tests)
+        .chain(baseline)
+        .collect()
 }
 
 /// The files of a release, as a table.

@@ -7,7 +7,7 @@ use hotshoe_base::Clock;
 use hotshoe_engine::Sample;
 use hotshoe_pipeline::MaskedSample;
 use hotshoe_vision::{
-    Budget, DecodeLimits, DecodeOptions, RawFrame, SmallGrey, decode_raw, decode_with,
+    Budget, DecodeLimits, DecodeOptions, Image, RawFrame, SmallGrey, decode_raw, decode_with,
 };
 use parking_lot::Mutex;
 
@@ -62,6 +62,11 @@ impl MotionGate {
 }
 
 fn small_copy(sample: &Sample, budget: &Budget<'_>) -> Option<SmallGrey> {
+    SmallGrey::of(&decoded(sample, budget)?, budget).ok()
+}
+
+/// The picture of a sample. `None` if it has none that can be decoded.
+pub(super) fn decoded(sample: &Sample, budget: &Budget<'_>) -> Option<Image> {
     let limits = DecodeLimits::default();
     let image = match RawFrame::from_media_type(&sample.content_type).ok()? {
         Some(frame) => decode_raw(&sample.payload, &frame, &limits, budget),
@@ -70,5 +75,5 @@ fn small_copy(sample: &Sample, budget: &Budget<'_>) -> Option<SmallGrey> {
             decode_with(&sample.payload, &options, &limits, budget)
         }
     };
-    SmallGrey::of(&image.ok()?, budget).ok()
+    image.ok()
 }

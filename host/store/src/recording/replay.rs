@@ -39,6 +39,25 @@ pub struct NotRecorded {
 }
 
 impl Recording {
+    /// What a pipeline with this input gets of an entry, and its media type.
+    ///
+    /// # Errors
+    /// [`NotRecorded`]
+    pub fn given<'a>(
+        &self,
+        entry: &'a RecordedEntry,
+        begin: PipelineInput,
+    ) -> Result<(RecordedPart, &'a str), NotRecorded> {
+        let (given, content_type) = match begin {
+            PipelineInput::Sample => (RecordedPart::Sample, entry.content_type.as_str()),
+            PipelineInput::Tensors => (RecordedPart::Tensors, NPZ),
+            PipelineInput::Outputs => (RecordedPart::Outputs, NPZ),
+            PipelineInput::Insight => (RecordedPart::Insight, JSON),
+        };
+        found(entry, &given, "begins with", flags_of(begin))?;
+        Ok((given, content_type))
+    }
+
     /// How to replay an entry on a pipeline with this input and output.
     ///
     /// # Errors
@@ -49,17 +68,8 @@ impl Recording {
         begin: PipelineInput,
         end: PipelineOutput,
     ) -> Result<Replay<'a>, NotRecorded> {
-        let (given, content_type, flags) = match begin {
-            PipelineInput::Sample => (
-                RecordedPart::Sample,
-                entry.content_type.as_str(),
-                "--stage sample",
-            ),
-            PipelineInput::Tensors => (RecordedPart::Tensors, NPZ, "--stage pre"),
-            PipelineInput::Outputs => (RecordedPart::Outputs, NPZ, "--stage infer"),
-            PipelineInput::Insight => (RecordedPart::Insight, JSON, "--stage post"),
-        };
-        let sample = found(entry, &given, "begins with", flags)?;
+        let (given, content_type) = self.given(entry, begin)?;
+        let sample = found(entry, &given, "begins with", flags_of(begin))?;
         let (made, flags) = match end {
             PipelineOutput::Tensors => (RecordedPart::Tensors, "--stage pre"),
             PipelineOutput::Outputs => (RecordedPart::Outputs, "--stage infer"),
@@ -73,6 +83,16 @@ impl Recording {
             made,
             expected,
         })
+    }
+}
+
+/// The options of `hotshoe record` that record the input of a pipeline.
+const fn flags_of(begin: PipelineInput) -> &'static str {
+    match begin {
+        PipelineInput::Sample => "--stage sample",
+        PipelineInput::Tensors => "--stage pre",
+        PipelineInput::Outputs => "--stage infer",
+        PipelineInput::Insight => "--stage post",
     }
 }
 

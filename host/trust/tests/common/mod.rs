@@ -77,6 +77,7 @@ pub(crate) fn release() -> Release {
         data_contract: hotshoe_trust::DataContract::default(),
         modes: BTreeMap::new(),
         privacy: hotshoe_trust::Privacy::default(),
+        drift: None,
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use termtree::Tree;
 
 use super::component::Report;
+use super::drift::DriftReport;
 use crate::commands::pack;
 use hotshoe_release::terminal::{Terminal, size};
 
@@ -32,6 +33,9 @@ pub(super) struct Inspection {
     pub components: BTreeMap<String, ComponentReport>,
     /// Each output, and whether pixels of a sample reach it, under the masks of the release and of the device.
     pub pixels: Vec<ExposedOutput>,
+    /// What the baseline of `[drift]` has. Absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<DriftReport>,
     /// The claimed signer of each bundle.
     pub signatures: Vec<Signature>,
 }
@@ -87,6 +91,7 @@ pub(super) fn inspect(path: &Path, allowed: Option<&Allowed>) -> anyhow::Result<
         verified: false,
         digest,
         manifest: layout.blob_path(digest),
+        baseline: DriftReport::of(&layout, &release),
         release,
         components,
         signatures: package.bundles.iter().map(|it| signature(it)).collect(),
@@ -160,7 +165,9 @@ impl Inspection {
             trial(release),
             self.signature_branch(),
         ];
-        let leaves = leaves.into_iter().chain(modes(release));
+        let drift = release.drift.as_ref().zip(self.baseline.as_ref());
+        let drift = drift.map(|(rules, found)| found.tree(rules));
+        let leaves = leaves.into_iter().chain(modes(release)).chain(drift);
         Tree::new(terminal.bold(&title)).with_leaves(leaves)
     }
 
