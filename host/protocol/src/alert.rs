@@ -150,7 +150,7 @@ pub fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AlertS
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use serde_json::json;
     use strum::VariantArray as _;
 
