@@ -1,6 +1,6 @@
 //! The status of one device, as text.
 
-mod alerts;
+pub(crate) mod alerts;
 pub(crate) mod governor;
 pub(crate) mod outbox;
 mod telemetry;

@@ -6,13 +6,14 @@ mod live;
 mod releases;
 mod site;
 
+use hotshoe_protocol::alert::AlertSeverity;
 use hotshoe_protocol::status::Status;
 use hotshoe_release::terminal::Terminal;
 
 use super::app::{App, View};
 use super::lines::{Lines, Tone};
 use crate::fleet::overview::DeviceReport;
-use crate::fleet::report::broken;
+use crate::fleet::report::{alerts, broken};
 
 /// Fills a lines with the view of the app.
 pub(super) fn fill(app: &App, lines: &mut Lines) {
@@ -64,6 +65,14 @@ fn warnings(answer: &DeviceReport, lines: &mut Lines) {
     }
     if let Some(parts) = broken(status) {
         lines.text(Tone::Bad, &format!("parts that do not run: {parts}"));
+    }
+    for alert in &status.alerts {
+        let tone = match alert.severity {
+            _ if !alerts::is_loud(alert) => Tone::Plain,
+            AlertSeverity::Critical => Tone::Bad,
+            _ => Tone::Warning,
+        };
+        lines.text(tone, &alerts::line(alert));
     }
     for component in &status.components {
         if let Some(waits) = &component.backing_off {

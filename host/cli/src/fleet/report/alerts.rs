@@ -10,8 +10,7 @@ pub(super) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     for alert in &status.alerts {
         let line = format!("{label:<10}{}", line(alert));
         label = "";
-        let is_loud = alert.severity > AlertSeverity::Info && alert.silenced_until.is_none();
-        terminal.print(if is_loud {
+        terminal.print(if is_loud(alert) {
             terminal.warning(&line)
         } else {
             line
@@ -20,8 +19,13 @@ pub(super) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether an operator must look.
+pub(crate) fn is_loud(alert: &AlertStatus) -> bool {
+    alert.severity > AlertSeverity::Info && alert.silenced_until.is_none()
+}
+
 /// `critical heat of device: the hottest ..., since 2026-11-30T10:00:00Z, 3 times`
-fn line(alert: &AlertStatus) -> String {
+pub(crate) fn line(alert: &AlertStatus) -> String {
     let (severity, kind) = (alert.severity.name(), alert.kind.name());
     let AlertStatus {
         subject,
