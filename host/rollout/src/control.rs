@@ -1,0 +1,99 @@
+//! What the statements about one rollout come to. It merges: in any order, with losses and repetitions, the same statements give the
+//! same control.
+
+use hotshoe_store::Cause;
+use hotshoe_trust::{Digest, Time};
+
+use crate::{
+    plan::Plan,
+    signed::SignedStatement,
+    statement::{Command, RolloutStatement},
+};
+
+/// The statements of one rollout, joined. The plan alone begins stage 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Control {
+    stage: u32,
+    last: Option<(Digest, RolloutStatement)>,
+}
+
+/// What applies now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directive<'c> {
+    /// The stages up to [`Control::stage`] run.
+    Run,
+    /// No device begins.
+    Pause(&'c Cause),
+    /// The rollout has ended.
+    Abort(&'c Cause),
+    /// The rollout has ended, and devices go back.
+    Reverse(&'c Cause),
+}
+
+impl Control {
+    /// Adds a statement; whether it changed anything.
+    pub fn hear(&mut self, statement: &SignedStatement) -> bool {
+        self.add(statement.digest(), statement)
+    }
+
+    /// Adds all that `other` has heard; whether it changed anything.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        let risen = other.stage > self.stage;
+        self.stage = self.stage.max(other.stage);
+        let added = other.last.as_ref();
+        added.is_some_and(|(digest, statement)| self.add(*digest, statement)) || risen
+    }
+
+    fn add(&mut self, digest: Digest, statement: &RolloutStatement) -> bool {
+        let risen = statement.stage > self.stage;
+        // A share never goes down: a stage that ran once stays.
+        self.stage = self.stage.max(statement.stage);
+        let is_greater = self
+            .last
+            .as_ref()
+            .is_none_or(|(known, last)| last.rank(*known) < statement.rank(digest));
+        if is_greater {
+            self.last = Some((digest, statement.clone()));
+        }
+        risen || is_greater
+    }
+
+    /// The highest stage that runs, or ran.
+    pub const fn stage(&self) -> u32 {
+        self.stage
+    }
+
+    /// What applies now.
+    pub fn directive(&self) -> Directive<'_> {
+        match self.last.as_ref().map(|(_, last)| &last.command) {
+            None | Some(Command::Advance {}) => Directive::Run,
+            Some(Command::Pause { cause }) => Directive::Pause(cause),
+            Some(Command::Abort { cause }) => Directive::Abort(cause),
+            Some(Command::Reverse { cause, .. }) => Directive::Reverse(cause),
+        }
+    }
+
+    /// The number of the next statement.
+    pub fn next_number(&self) -> u64 {
+        let last = self.last.as_ref().map_or(0, |(_, last)| last.number);
+        last.saturating_add(1)
+    }
+
+    /// When the highest stage began or went on: never before the signed watch times allow.
+    pub fn since(&self, plan: &Plan) -> Time {
+        let earliest = after(plan.issued, plan.earliest_s(self.stage));
+        let last = self.last.as_ref().map(|(_, last)| last.issued);
+        last.map_or(earliest, |issued| issued.max(earliest))
+    }
+}
+
+/// The time so many seconds later; the end of time if that is beyond it.
+pub(crate) fn after(time: Time, seconds: u64) -> Time {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    Time::from_second(time.as_second().saturating_add(seconds)).unwrap_or(Time::MAX)
+}
+
+/// Seconds from `from` to `to`; 0 if `to` is earlier.
+pub(crate) fn seconds_between(from: Time, to: Time) -> u64 {
+    u64::try_from(to.as_second().saturating_sub(from.as_second())).unwrap_or(0)
+}
