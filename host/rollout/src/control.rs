@@ -79,11 +79,13 @@ impl Control {
         last.saturating_add(1)
     }
 
-    /// When the highest stage began or went on: never before the signed watch times allow.
-    pub fn since(&self, plan: &Plan) -> Time {
-        let earliest = after(plan.issued, plan.earliest_s(self.stage));
-        let last = self.last.as_ref().map(|(_, last)| last.issued);
-        last.map_or(earliest, |issued| issued.max(earliest))
+    /// When a stage began, or went on if it is the highest: never before the signed watch times allow, whatever a statement says.
+    pub fn began(&self, plan: &Plan, stage: u32) -> Time {
+        let earliest = after(plan.issued, plan.earliest_s(stage));
+        match &self.last {
+            Some((_, last)) if stage == self.stage => last.issued.max(earliest),
+            _ => earliest,
+        }
     }
 }
 

@@ -222,17 +222,32 @@ impl Plan {
         let limit = count(MAX_STAGES);
         within("the number of stages", count(self.stages.len()), 1, limit)?;
         let limit = count(MAX_FIRST);
-        within("the number of devices in `first`", count(self.first.len()), 1, limit)?;
+        within(
+            "the number of devices in `first`",
+            count(self.first.len()),
+            1,
+            limit,
+        )?;
         let limit = ReleaseLimits::BUNDLES;
         within("the number of bundles", count(self.bundles.len()), 0, limit)?;
         let limit = count(MAX_SITES);
-        within("the number of sites", count(self.selector.sites.len()), 0, limit)?;
+        within(
+            "the number of sites",
+            count(self.selector.sites.len()),
+            0,
+            limit,
+        )?;
         let names = &self.selector.devices.names;
         let limit = ReleaseLimits::PATTERNS;
         within("the number of name patterns", count(names.len()), 0, limit)?;
         for pattern in names {
             let limit = ReleaseLimits::PATTERN_BYTES;
-            within("the length of a name pattern", count(pattern.len()), 1, limit)?;
+            within(
+                "the length of a name pattern",
+                count(pattern.len()),
+                1,
+                limit,
+            )?;
         }
         for id in &self.first {
             check_text("site", &id.site)?;
@@ -251,7 +266,12 @@ impl Plan {
                 issued: self.issued,
             });
         }
-        within("max-site-devices", self.max_site_devices, 1, u64::from(u32::MAX))?;
+        within(
+            "max-site-devices",
+            self.max_site_devices,
+            1,
+            u64::from(u32::MAX),
+        )?;
         self.check_stages()?;
         self.check_times()
     }

@@ -31,6 +31,20 @@ pub struct Placement {
     pub starts_after_s: u64,
 }
 
+impl Placement {
+    /// The stage in which it takes the release: later than its own if it keeps the previous one for a comparison, `None` if it keeps it
+    /// to the end.
+    pub fn takes_at(&self, plan: &Plan) -> Option<u32> {
+        match (&plan.compare, self.arm) {
+            (Some(compare), Arm::Kept) => {
+                let after = compare.through_stage.saturating_add(1).max(self.stage);
+                (after <= plan.last_stage()).then_some(after)
+            }
+            _ => Some(self.stage),
+        }
+    }
+}
+
 /// The place of `device`; `None` if the plan is not for it.
 pub fn place(plan: &Plan, device: &Device) -> Option<Placement> {
     if !plan.selector.matches(device) {
@@ -66,7 +80,10 @@ pub(crate) fn scaled(seed: u64, purpose: &[u8], device: &DeviceId, below: u64) -
         hasher.update(part);
     }
     let digest = hasher.finish();
-    let drawn = digest.bytes().first_chunk().map_or(0, |first: &[u8; 8]| u64::from_be_bytes(*first));
+    let drawn = digest
+        .bytes()
+        .first_chunk()
+        .map_or(0, |first: &[u8; 8]| u64::from_be_bytes(*first));
     // The upper half of the product: at most `below - 1`.
     u64::try_from((u128::from(drawn) * u128::from(below)) >> 64).unwrap_or(0)
 }

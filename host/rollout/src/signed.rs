@@ -53,8 +53,8 @@ impl SignedText {
     }
 
     fn of(part: &'static str, value: &impl Serialize, limit: u64) -> Result<Self, RolloutError> {
-        let rollout_text = serde_json::to_string(value)
-            .map_err(|source| RolloutError::Encode { part, source })?;
+        let rollout_text =
+            serde_json::to_string(value).map_err(|source| RolloutError::Encode { part, source })?;
         let size = rollout_text.len() as u64;
         if size > limit {
             return Err(PartError::of(part, JsonError::TooLarge { size, limit }).into());
@@ -84,8 +84,8 @@ impl SignedText {
     pub fn parse(bytes: &[u8]) -> Result<Self, RolloutError> {
         // Escapes may double the text, and bundles come with it.
         let limit = MAX_ENVELOPE_BYTES + 2 * MAX_PLAN_BYTES;
-        let signed: Self = strict_json::parse(bytes, limit)
-            .map_err(|source| PartError::of("rollout", source))?;
+        let signed: Self =
+            strict_json::parse(bytes, limit).map_err(|source| PartError::of("rollout", source))?;
         signed.check_bundles()?;
         Ok(signed)
     }
