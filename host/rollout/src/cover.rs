@@ -21,7 +21,9 @@ pub fn first_devices(candidates: &[Candidate], most: usize, seed: u64) -> Vec<De
     let mut groups: BTreeMap<(&str, &str), Vec<(u64, &DeviceId)>> = BTreeMap::new();
     for Candidate { device, class } in candidates {
         let drawn = scaled(seed, b"first", device, u64::MAX);
-        let group = groups.entry((class, &device.site)).or_default();
+        let group = groups
+            .entry((class.as_str(), device.site.as_str()))
+            .or_default();
         group.push((drawn, device));
     }
     for group in groups.values_mut() {

@@ -8,6 +8,7 @@ use crate::{
     health::Health,
     plan::{Plan, check_text},
     share::Placement,
+    signed::SignedPlan,
     state::State,
     verdict::ArmFigures,
 };
@@ -91,16 +92,16 @@ impl Tracked {
         }
     }
 
-    /// Takes a report that the device signed; `false` if it is not valid, and changes nothing.
-    pub fn hear(&mut self, report: Report, now: Time) -> bool {
-        if !report.is_valid() {
+    /// Takes a report that the device signed; `false` if it is not valid or for another plan, and changes nothing.
+    pub fn hear(&mut self, plan: &SignedPlan, report: Report, now: Time) -> bool {
+        if report.plan != plan.digest() || !report.is_valid() {
             return false;
         }
+        self.see(plan, now);
         // A repeated report does not begin its state again.
         if report.state != self.state {
             self.since = now;
         }
-        self.seen = self.seen.max(now);
         self.state = report.state;
         self.cause = report.cause;
         self.health = report.health;
@@ -110,7 +111,11 @@ impl Tracked {
     }
 
     /// The device was heard of, without a report about the rollout.
-    pub fn see(&mut self, now: Time) {
+    pub fn see(&mut self, plan: &Plan, now: Time) {
+        // Its deadlines do not run while it is off: it was counted as silent.
+        if seconds_between(self.seen, now) > plan.deadlines.silent_s {
+            self.since = now;
+        }
         self.seen = self.seen.max(now);
     }
 

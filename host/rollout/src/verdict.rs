@@ -10,7 +10,7 @@ use crate::share::WHOLE_PPM;
 
 /// The variance bound of values from 0 to 1.
 const VARIANCE: f64 = 0.25;
-/// The mixture's parameter: the intervals are tightest at about this many times `VARIANCE` samples, some 1,000.
+/// The mixture's parameter. The intervals are tightest at some 1,000 samples, at an alpha of 5%.
 const TIGHTEST: f64 = 30.0;
 /// Samples beyond which no number is given.
 const MAX_NEEDED: u64 = 1 << 40;
