@@ -5,5 +5,6 @@ pub mod event;
 pub mod have;
 pub mod outbox;
 pub mod registry;
+pub mod rollout;
 pub mod status;
 pub mod wire;

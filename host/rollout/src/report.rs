@@ -19,6 +19,8 @@ use crate::{
 pub struct Report {
     /// The digest of the plan.
     pub plan: Digest,
+    /// Its number, which grows with each report of the device, over restarts too: an older report is ignored.
+    pub number: u64,
     /// The state of the device. A device does not report `silent`.
     pub state: State,
     /// The stable name of the cause; empty without one.
@@ -55,6 +57,7 @@ pub struct Tracked {
     cause: String,
     since: Time,
     seen: Time,
+    number: u64,
     pub(crate) health: Health,
     pub(crate) baseline: Health,
     pub(crate) metric: ArmFigures,
@@ -86,15 +89,17 @@ impl Tracked {
             cause: String::new(),
             since: seen,
             seen,
+            number: 0,
             health: Health::default(),
             baseline: Health::default(),
             metric: ArmFigures::default(),
         }
     }
 
-    /// Takes a report that the device signed; `false` if it is not valid or for another plan, and changes nothing.
+    /// Takes a report that the device signed; `false` if it is not valid, old or for another plan, and changes nothing.
     pub fn hear(&mut self, plan: &SignedPlan, report: Report, now: Time) -> bool {
-        if report.plan != plan.digest() || !report.is_valid() {
+        let is_old = report.number <= self.number;
+        if report.plan != plan.digest() || is_old || !report.is_valid() {
             return false;
         }
         self.see(plan, now);
@@ -102,6 +107,7 @@ impl Tracked {
         if report.state != self.state {
             self.since = now;
         }
+        self.number = report.number;
         self.state = report.state;
         self.cause = report.cause;
         self.health = report.health;

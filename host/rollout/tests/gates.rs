@@ -332,9 +332,10 @@ fn tracked() -> Tracked {
     Tracked::new(placement, "jetson".to_owned(), at(0))
 }
 
-fn report(plan: &SignedPlan, state: State) -> Report {
+fn report(plan: &SignedPlan, number: u64, state: State) -> Report {
     Report {
         plan: plan.digest(),
+        number,
         state,
         cause: String::new(),
         health: Health::default(),
@@ -360,9 +361,9 @@ fn every_state_has_a_deadline_and_silence_ends_it() {
         ),
     ] {
         let mut device = tracked();
-        assert!(device.hear(&plan, report(&plan, state), at(10)));
+        assert!(device.hear(&plan, report(&plan, 1, state), at(10)));
         // A repeated report does not begin the state again.
-        assert!(device.hear(&plan, report(&plan, state), at(60)));
+        assert!(device.hear(&plan, report(&plan, 2, state), at(60)));
         let concluded = |now| {
             device
                 .conclude(&plan, &Control::default(), at(now))
@@ -376,12 +377,12 @@ fn every_state_has_a_deadline_and_silence_ends_it() {
         );
     }
     let mut device = tracked();
-    device.hear(&plan, report(&plan, State::Trial), at(10));
+    device.hear(&plan, report(&plan, 3, State::Trial), at(10));
     let control = Control::default();
     let silent = device.conclude(&plan, &control, at(100_011)).unwrap();
     assert_eq!((silent.state, silent.cause), (State::Silent, "no_report"));
     // It comes back with its deadlines whole.
-    device.hear(&plan, report(&plan, State::Trial), at(200_000));
+    device.hear(&plan, report(&plan, 4, State::Trial), at(200_000));
     assert!(
         device
             .conclude(&plan, &control, at(203_600))
@@ -389,7 +390,7 @@ fn every_state_has_a_deadline_and_silence_ends_it() {
             .is_open
     );
     // An end stays one without further reports.
-    device.hear(&plan, report(&plan, State::Confirmed), at(203_601));
+    device.hear(&plan, report(&plan, 5, State::Confirmed), at(203_601));
     let ended = device.conclude(&plan, &control, at(2_000_000)).unwrap();
     assert_eq!((ended.state, ended.is_open), (State::Confirmed, false));
 }
@@ -402,8 +403,20 @@ fn a_device_does_not_say_that_it_is_silent_nor_speak_of_another_plan() {
     let (one, other) = (keys.plan(&one), keys.plan(&other));
     let mut device = tracked();
     let before = device.clone();
-    assert!(!device.hear(&one, report(&one, State::Silent), at(10)));
-    assert!(!device.hear(&one, report(&other, State::Confirmed), at(10)));
+    assert!(!device.hear(&one, report(&one, 6, State::Silent), at(10)));
+    assert!(!device.hear(&one, report(&other, 7, State::Confirmed), at(10)));
+    assert_eq!(device, before);
+}
+
+#[test]
+fn an_old_report_that_is_replayed_changes_nothing() {
+    let plan = Keys::new().plan(&plan());
+    let mut device = tracked();
+    assert!(device.hear(&plan, report(&plan, 1, State::Trial), at(10)));
+    assert!(device.hear(&plan, report(&plan, 2, State::RolledBack), at(20)));
+    let before = device.clone();
+    assert!(!device.hear(&plan, report(&plan, 1, State::Trial), at(30)));
+    assert!(!device.hear(&plan, report(&plan, 2, State::RolledBack), at(30)));
     assert_eq!(device, before);
 }
 
@@ -413,7 +426,7 @@ fn names_from_devices_do_not_fill_a_count() {
     let devices: Vec<Tracked> = (0..5_000)
         .map(|i| {
             let mut device = tracked();
-            let mut report = report(&plan, State::Failed);
+            let mut report = report(&plan, 8, State::Failed);
             report.cause = format!("cause_{i}");
             assert!(device.hear(&plan, report, at(10)));
             device

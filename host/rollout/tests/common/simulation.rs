@@ -57,6 +57,7 @@ pub(crate) struct SimulatedDevice {
     is_bad: bool,
     is_late: bool,
     has_news: bool,
+    reports: u64,
 }
 
 struct Site {
@@ -105,6 +106,7 @@ impl Simulation {
                     is_bad: !is_first && random.happens(faults.bad),
                     is_late: !is_first && random.happens(faults.late),
                     has_news: true,
+                    reports: 0,
                 };
                 Some((
                     member,
@@ -260,6 +262,7 @@ impl Site {
             // What is lost is said again; and a sign of life every 5 minutes.
             if (device.has_news || round.is_multiple_of(10)) && !random.happens(lost) {
                 device.has_news = false;
+                device.reports += 1;
                 assert!(tracked.hear(plan, device.report(plan), now));
             }
         }
@@ -289,6 +292,7 @@ impl SimulatedDevice {
         let samples = if self.phase == Phase::Live { 100 } else { 0 };
         Report {
             plan: plan.digest(),
+            number: self.reports,
             state,
             cause: cause.to_owned(),
             health: Health {
