@@ -5,12 +5,13 @@ use hotshoe_store::Cause;
 use hotshoe_trust::Time;
 
 use crate::{
-    control::{Control, Directive, seconds_between},
+    control::{Control, Directive},
     fleet::Fleet,
     gate::Outcome,
     plan::OnFailure,
     signed::SignedPlan,
     statement::{Command, RolloutStatement},
+    times::seconds_between,
 };
 
 /// What a controller does now.

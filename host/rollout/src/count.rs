@@ -6,8 +6,8 @@ use hotshoe_trust::{Digest, PartError, Time, strict_json};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    control::Control, error::RolloutError, health::Health, plan::check_text, report::Tracked,
-    share::Arm, signed::SignedPlan, state::State, verdict::ArmFigures,
+    cell::Cell, checks::check_text, control::Control, error::RolloutError, health::Health,
+    report::Tracked, share::Arm, signed::SignedPlan, state::State, verdict::ArmFigures,
 };
 
 /// Largest count, in bytes: 4 MiB.
@@ -17,30 +17,6 @@ pub const MAX_CELLS: usize = 4_096;
 
 /// Stage, state, whether it is open, cause, class.
 type Key<'t> = (u32, State, bool, &'t str, &'t str);
-
-/// The devices of one stage that are alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Cell {
-    /// The stage in which they take the release.
-    pub stage: u32,
-    /// Their state.
-    pub state: State,
-    /// The stable name of the cause; empty without one.
-    pub cause: String,
-    /// Their hardware class.
-    pub class: String,
-    /// Whether they may still change within their deadline.
-    pub open: bool,
-    /// Number of devices.
-    pub devices: u64,
-    /// How the release serves on them.
-    #[serde(default)]
-    pub health: Health,
-    /// How the previous release served on them in the same mode.
-    #[serde(default)]
-    pub baseline: Health,
-}
 
 /// What a registry publishes about a rollout, signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

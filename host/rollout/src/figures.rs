@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{count::Cell, health::Health, state::State};
+use crate::{cell::Cell, health::Health, state::State};
 
 /// Numbers of devices and samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use hotshoe_trust::Time;
 
 use crate::{
-    control::seconds_between,
+    checks::within,
     count::Count,
     error::RolloutError,
     figures::{Figures, Tally},
-    plan::{MAX_SITES, within},
+    plan::MAX_SITES,
     share::Arm,
     signed::SignedPlan,
+    times::seconds_between,
     verdict::ArmFigures,
 };
 

@@ -4,11 +4,10 @@ use hotshoe_store::Cause;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    checks::{WHOLE_PPM, within},
     error::RolloutError,
     figures::{Figures, Tally},
-    plan::within,
     quantiles::Quantiles,
-    share::WHOLE_PPM,
 };
 
 /// What must be true of all devices that a rollout has reached. Shares are in millionths, ratios in thousandths.

@@ -4,10 +4,11 @@ use hotshoe_store::Phase;
 use hotshoe_trust::Time;
 
 use crate::{
-    control::{Control, Directive, after},
+    control::{Control, Directive},
     plan::Plan,
     share::Placement,
     state::Deferral,
+    times::after,
 };
 
 /// The situation of a device.

@@ -6,6 +6,8 @@
 //! The crate is pure: no I/O, no clock. Times are arguments.
 #![forbid(unsafe_code)]
 
+mod cell;
+mod checks;
 mod control;
 mod controller;
 mod count;
@@ -23,11 +25,14 @@ mod share;
 mod signed;
 mod state;
 mod statement;
+mod times;
 mod verdict;
 
+pub use cell::Cell;
+pub use checks::WHOLE_PPM;
 pub use control::{Control, Directive};
 pub use controller::{Action, End, step};
-pub use count::{Cell, Count, MAX_CELLS, MAX_COUNT_BYTES};
+pub use count::{Count, MAX_CELLS, MAX_COUNT_BYTES};
 pub use cover::{Candidate, first_devices};
 pub use error::RolloutError;
 pub use figures::Figures;
@@ -41,7 +46,7 @@ pub use plan::{
 };
 pub use quantiles::{MAX_BINS, Quantiles};
 pub use report::{Concluded, Report, Tracked};
-pub use share::{Arm, Placement, WHOLE_PPM, place};
+pub use share::{Arm, Placement, place};
 pub use signed::{SignedPlan, SignedStatement, SignedText, read_plan, read_statement};
 pub use state::{Deferral, State, project};
 pub use statement::{Command, RolloutStatement};

@@ -1,9 +1,13 @@
 //! The plan of a rollout: everything that its signers agree to.
 
-use hotshoe_trust::{Device, DeviceSelector, Digest, ReleaseLimits, Time, is_active};
+use hotshoe_trust::{Device, DeviceSelector, Digest, ReleaseLimits, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::{error::RolloutError, gate::Gate, share::WHOLE_PPM};
+use crate::{
+    checks::{WHOLE_PPM, check_text, within},
+    error::RolloutError,
+    gate::Gate,
+};
 
 /// Largest text of a plan, in bytes: 256 KiB.
 pub const MAX_PLAN_BYTES: u64 = 256 << 10;
@@ -15,8 +19,6 @@ pub const MAX_STAGES: usize = 16;
 pub const MAX_SITES: usize = 1_024;
 /// Longest wait that a plan may contain, in seconds: 30 days.
 pub const MAX_WAIT_S: u64 = 30 * 24 * 3_600;
-/// Longest name of a site, a device or a release, in bytes.
-const MAX_NAME_BYTES: usize = 255;
 
 /// A device of a fleet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -309,34 +311,4 @@ impl Plan {
         }
         Ok(())
     }
-}
-
-/// Checks that a value lies within `least` and `most`.
-pub(crate) fn within(
-    what: &'static str,
-    value: u64,
-    least: u64,
-    most: u64,
-) -> Result<(), RolloutError> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(RolloutError::OutOfRange {
-        what,
-        value,
-        least,
-        most,
-    })
-}
-
-/// Names become parts of key expressions and are shown on terminals.
-pub(crate) fn check_text(what: &'static str, text: &str) -> Result<(), RolloutError> {
-    let is_bad = |c: char| is_active(c) || "/*$?#".contains(c);
-    if (1..=MAX_NAME_BYTES).contains(&text.len()) && !text.contains(is_bad) {
-        return Ok(());
-    }
-    Err(RolloutError::Name {
-        what,
-        name: text.chars().take(80).collect(),
-    })
 }

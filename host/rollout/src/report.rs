@@ -4,12 +4,14 @@ use hotshoe_trust::{Digest, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    control::{Control, after, seconds_between},
+    checks::check_text,
+    control::Control,
     health::Health,
-    plan::{Plan, check_text},
+    plan::Plan,
     share::Placement,
     signed::SignedPlan,
     state::State,
+    times::{after, seconds_between},
     verdict::ArmFigures,
 };
 

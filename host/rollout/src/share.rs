@@ -3,10 +3,11 @@
 use hotshoe_trust::{Device, Hasher};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{DeviceId, Plan, Stage};
+use crate::{
+    checks::WHOLE_PPM,
+    plan::{DeviceId, Plan, Stage},
+};
 
-/// All devices, in millionths.
-pub const WHOLE_PPM: u32 = 1_000_000;
 /// Prefix of what is hashed.
 const PREFIX: &[u8] = b"hotshoe-rollout-v1";
 

@@ -13,10 +13,10 @@ use hotshoe_trust::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    control::after,
     error::RolloutError,
     plan::{MAX_PLAN_BYTES, Plan},
     statement::{Command, RolloutStatement},
+    times::after,
 };
 
 /// A signed text of a rollout on the wire. It is not verified.
@@ -182,7 +182,7 @@ impl Deref for SignedStatement {
 
 /// Verifies a plan: checks sizes, the signatures of the threshold, the format and the times.
 ///
-/// An expired plan is read: devices that began go on, and a reversal stays possible. [`crate::judge`] begins nothing by it.
+/// An expired plan is read: devices that began go on, and a reversal stays possible. A device begins nothing by it.
 ///
 /// # Errors
 /// [`RolloutError`].

@@ -7,8 +7,9 @@ use hotshoe_trust::{Digest, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    checks::{check_text, within},
     error::RolloutError,
-    plan::{Plan, check_text, within},
+    plan::Plan,
 };
 
 /// Longest message of a cause in a statement: 500 characters, as in the ledger.

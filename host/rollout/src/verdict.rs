@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::share::WHOLE_PPM;
+use crate::checks::WHOLE_PPM;
 
 /// The variance bound of values from 0 to 1.
 const VARIANCE: f64 = 0.25;
