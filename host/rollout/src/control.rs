@@ -74,6 +74,16 @@ impl Control {
         }
     }
 
+    /// Whether those that hear later need this statement, which this control has heard: the greatest, and one of the highest stage if
+    /// the greatest is of a lower one.
+    pub fn needs(&self, statement: &SignedStatement) -> bool {
+        let Some((digest, greatest)) = &self.last else {
+            return false;
+        };
+        let is_of_stage = statement.stage == self.stage && greatest.stage < self.stage;
+        *digest == statement.digest() || is_of_stage
+    }
+
     /// The number of the next statement.
     pub fn next_number(&self) -> u64 {
         let last = self.last.as_ref().map_or(0, |(_, last)| last.number);

@@ -466,6 +466,30 @@ fn statements_come_to_the_same_in_every_order() {
     }
 }
 
+#[test]
+fn the_statements_that_are_needed_are_enough_for_those_that_hear_later() {
+    let keys = Keys::new();
+    let plan = keys.plan(&plan());
+    let say = |number, stage, command| {
+        keys.statement(&plan, &statement(&plan, number, stage, command, 900))
+    };
+    let advances = [
+        say(1, 1, Command::Advance {}),
+        say(2, 3, Command::Advance {}),
+        say(3, 3, Command::Advance {}),
+    ];
+    let stops = [say(2, 1, pause()), say(4, 2, pause()), say(1, 0, abort())];
+    for stop in &stops {
+        let all: Vec<&SignedStatement> = advances.iter().chain([stop]).collect();
+        let control = heard(all.iter().copied());
+        let needed = all.iter().copied().filter(|it| control.needs(it));
+        assert_eq!(heard(needed), control);
+    }
+    let control = heard(&advances);
+    let needed: Vec<bool> = advances.iter().map(|it| control.needs(it)).collect();
+    assert_eq!(needed, [false, false, true]);
+}
+
 fn any_statement() -> impl Strategy<Value = (u64, u32, u8, u64)> {
     (1..4_u64, 0..5_u32, 0..3_u8, 0..3_u64)
 }
