@@ -2,7 +2,9 @@
 //!
 //! A device signs its report, and a registry its count, as each message of a device; plans and statements have signatures of their own.
 
-use hotshoe_rollout::{Report, SignedText};
+use std::collections::BTreeMap;
+
+use hotshoe_rollout::{Report, Rollout, SignedText};
 use hotshoe_trust::PartError;
 use hotshoe_trust::strict_json;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,17 @@ impl StatedRollout {
         }
     }
 
+    /// What is known of a rollout.
+    pub fn of(rollout: &Rollout) -> Self {
+        let statements = rollout.statement_texts().take(MAX_STATED);
+        Self::new(rollout.text().clone(), statements.cloned().collect())
+    }
+
+    /// The message as bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
     /// Parses the answer of a registry without verifying its signatures.
     ///
     /// # Errors
@@ -59,6 +72,9 @@ pub struct DeviceReport {
     pub format: u32,
     /// The hardware class of the device, as `doctor` names it.
     pub class: String,
+    /// The labels that the plan's selector names devices by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// What it reports.
     pub report: Report,
 }
@@ -69,8 +85,16 @@ impl DeviceReport {
         Self {
             format: ROLLOUT_FORMAT,
             class,
+            labels: BTreeMap::new(),
             report,
         }
+    }
+
+    /// With the labels of the device.
+    #[must_use]
+    pub fn labelled(mut self, labels: BTreeMap<String, String>) -> Self {
+        self.labels = labels;
+        self
     }
 
     /// Parses a report without verifying its signature.

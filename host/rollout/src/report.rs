@@ -79,14 +79,9 @@ pub struct Concluded<'t> {
 impl Tracked {
     /// A device that has not reported about the rollout. `seen` is when it was last heard of, `class` its hardware class.
     pub fn new(placement: Placement, class: String, seen: Time) -> Self {
-        // A bad name of one device must not make the count of its site invalid.
-        let class = match check_text("class", &class) {
-            Ok(()) => class,
-            Err(_) => "other".to_owned(),
-        };
         Self {
             placement,
-            class,
+            class: checked_class(class),
             state: State::Waiting,
             cause: String::new(),
             since: seen,
@@ -96,6 +91,24 @@ impl Tracked {
             baseline: Health::default(),
             metric: ArmFigures::default(),
         }
+    }
+
+    /// Whether it has this hardware class.
+    pub(crate) fn is_of_class(&self, class: &str) -> bool {
+        self.class == class
+    }
+
+    /// The same device with another hardware class.
+    pub(crate) fn of_class(&self, class: &str) -> Self {
+        Self {
+            class: checked_class(class.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The state that it reported last, with the cause.
+    pub(crate) fn stated(&self) -> (State, String) {
+        (self.state, self.cause.clone())
     }
 
     /// Takes a report that the device signed; `false` if it is not valid, old or for another plan, and changes nothing.
@@ -167,5 +180,13 @@ impl Tracked {
             _ => State::Failed,
         };
         Some(reported(state, overdue, false))
+    }
+}
+
+/// A bad name of one device must not make the count of its site invalid.
+fn checked_class(class: String) -> String {
+    match check_text("class", &class) {
+        Ok(()) => class,
+        Err(_) => "other".to_owned(),
     }
 }

@@ -102,6 +102,8 @@ pub const fn project(phase: Phase, deferral: Option<Deferral>) -> State {
         (Phase::Absent, None) => State::Waiting,
         // A verified package still waits for its blobs.
         (Phase::Fetching | Phase::Verified, None) => State::Fetching,
+        // A proven release may wait for the window of its trial.
+        (Phase::SelfTested, Some(Deferral::Window)) => State::Deferred,
         (Phase::Staged, None) | (Phase::SelfTested | Phase::Shadow, _) => State::Proving,
         (Phase::Trial, _) => State::Trial,
         (Phase::Live, _) => State::Confirmed,
