@@ -25,6 +25,7 @@ pub(crate) mod push;
 pub(crate) mod record;
 pub(crate) mod registry;
 pub(crate) mod rollback;
+pub(crate) mod rollout;
 pub(crate) mod run;
 pub(crate) mod shared_data;
 pub(crate) mod sign;

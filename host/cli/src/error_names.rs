@@ -17,6 +17,7 @@ use hotshoe_link::device_list::DeviceListError;
 use hotshoe_oip::OipError;
 use hotshoe_page::PageError;
 use hotshoe_release::exit::find;
+use hotshoe_rollout::RolloutError;
 use hotshoe_shared_data::{SharedDataError, StoreError};
 use hotshoe_telemetry::TelemetryError;
 
@@ -64,6 +65,7 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<OrderError>(cause).map(OrderError::name))
         .or_else(|| find::<ReceiveError>(cause).map(ReceiveError::name))
         .or_else(|| find::<CollectError>(cause).map(CollectError::name))
+        .or_else(|| find::<RolloutError>(cause).map(RolloutError::name))
         .or_else(|| find::<RegistryError>(cause).and_then(registry_name))
 }
 

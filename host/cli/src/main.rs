@@ -19,8 +19,8 @@ use clap::{Parser, Subcommand};
 use commands::{
     activate, alerts, audit, baseline, build, call, cancel, collect, data, dev as dev_loop, doctor,
     exec, history, inspect, install, keygen, model, new, pack, power, publish, pull, push, record,
-    registry, rollback, run, shared_data, sign, site, status, test, top, trust, verify, wit,
-    zenoh_acl,
+    registry, rollback, rollout, run, shared_data, sign, site, status, test, top, trust, verify,
+    wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -81,6 +81,7 @@ On a device:
 For a site:
   site      Set up a site with certificates, access rules and keys
   publish   Publish a release to the devices of a site
+  rollout   Roll a release out through many sites in stages
   registry  Run a site's registry
   status    Show the status of devices
   top       Show in the terminal what devices do, as they do it
@@ -129,6 +130,7 @@ enum Command {
     Doctor(doctor::Args),
     Power(power::Args),
     Publish(publish::Args),
+    Rollout(rollout::Args),
     Site(site::Args),
     Registry(registry::Args),
     Status(status::Args),
@@ -174,6 +176,7 @@ impl Command {
             Self::Doctor(args) => doctor::run(&args, terminal),
             Self::Power(args) => power::run(args, terminal),
             Self::Publish(args) => publish::run(args, terminal),
+            Self::Rollout(args) => rollout::run(args, terminal),
             Self::Site(args) => site::run(&args, terminal),
             Self::Registry(args) => registry::run(args, terminal),
             Self::Status(args) => status::run(args, terminal),

@@ -39,6 +39,9 @@ pub struct Status {
     pub key: Option<KeyStatus>,
     /// The labels that releases may select the device by.
     pub labels: BTreeMap<String, String>,
+    /// What it runs on. `None` from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<HardwareStatus>,
     /// The serving release: the trial during its probation, otherwise the live one. `None` before the first release.
     pub release: Option<ReleaseStatus>,
     /// Why no release serves although one was live. `None` while a release serves, and before the first one.
@@ -150,6 +153,17 @@ impl Status {
         let parts = self.parts.iter();
         parts.filter(|part| part.state != PartState::Running)
     }
+}
+
+/// The hardware of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HardwareStatus {
+    /// Its class: the board by its device tree, else the architecture. Devices of one class are alike for a rollout.
+    pub class: String,
+    /// The architecture of its processor.
+    pub architecture: String,
+    /// Its cores.
+    pub cores: usize,
 }
 
 /// Log lines that were not written since the start.

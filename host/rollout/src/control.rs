@@ -74,6 +74,14 @@ impl Control {
         }
     }
 
+    /// Whether this command is the one that applies.
+    pub fn directive_is(&self, command: &Command) -> bool {
+        match &self.last {
+            Some((_, last)) => last.command == *command,
+            None => matches!(command, Command::Advance {}),
+        }
+    }
+
     /// Whether those that hear later need this statement, which this control has heard: the greatest, and one of the highest stage if
     /// the greatest is of a lower one.
     pub fn needs(&self, statement: &SignedStatement) -> bool {

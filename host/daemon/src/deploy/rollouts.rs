@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::files;
 use hotshoe_delivery::RolloutFile;
 use hotshoe_protocol::rollout::StatedRollout;
 use hotshoe_protocol::status::Observed as Counted;
@@ -18,10 +17,6 @@ use crate::command::CommandError;
 use crate::deploy::statement::refuse;
 use crate::serving::latency::float;
 
-/// Where the kernel names the board of a device with a device tree.
-const BOARD: &str = "/proc/device-tree/model";
-/// Longest name of a board, in bytes.
-const MAX_BOARD_BYTES: u64 = 256;
 /// Pause before a reversal that failed is tried again.
 pub(super) const REVERSAL_PAUSE: Duration = Duration::from_secs(10);
 
@@ -46,7 +41,6 @@ pub(super) struct DeviceRollouts {
     rollouts: Rollouts,
     /// By the name of the release.
     members: BTreeMap<String, Member>,
-    class: String,
     /// Why the device puts a new release off, and when that was looked at.
     deferral: Option<(Option<Deferral>, Instant)>,
 }
@@ -59,7 +53,6 @@ impl DeviceRollouts {
             file,
             rollouts,
             members: BTreeMap::new(),
-            class: hardware_class(),
             deferral: None,
         };
         own.follow(device);
@@ -187,11 +180,6 @@ impl DeviceRollouts {
         }
     }
 
-    /// The hardware class of the device.
-    pub(super) fn class(&self) -> &str {
-        &self.class
-    }
-
     /// Why the device puts a new release off, looked at no more than once in a second.
     pub(super) fn deferral(
         &mut self,
@@ -207,18 +195,6 @@ impl DeviceRollouts {
         let deferral = look();
         self.deferral = Some((deferral, now));
         deferral
-    }
-}
-
-/// The board by its device tree, else the architecture of the processor.
-fn hardware_class() -> String {
-    let board = files::read_bytes(Path::new(BOARD), MAX_BOARD_BYTES).unwrap_or_default();
-    let board = String::from_utf8_lossy(&board);
-    let board = board.trim_matches(|c: char| c == '\0' || c.is_whitespace());
-    if board.is_empty() {
-        std::env::consts::ARCH.to_owned()
-    } else {
-        board.to_owned()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::Subject;
 use crate::deploy::rollouts::{Member, REVERSAL_PAUSE, health};
 use crate::deploy::serving::Serving;
+use crate::hardware::hardware;
 
 /// The message of what an abort or a reversal ends.
 const BY_ROLLOUT: &str = "by the rollout";
@@ -243,7 +244,7 @@ impl Reconciler {
         let Some(report) = reporting.due(plan, state, &cause, now, observe) else {
             return;
         };
-        let class = self.rollouts.class().to_owned();
+        let class = hardware().class.clone();
         let labels = self.loader.device().labels.clone();
         let said = DeviceReport::new(class, report).labelled(labels);
         let is_sent = self.reporter.rollout_report(&said);
