@@ -132,6 +132,8 @@ mod registry;
 mod replay;
 #[path = "system/restart.rs"]
 mod restart;
+#[path = "system/rollout.rs"]
+mod rollout;
 #[path = "system/rot.rs"]
 mod rot;
 #[path = "system/secure_site.rs"]

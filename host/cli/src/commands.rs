@@ -9,6 +9,7 @@ pub(crate) mod cancel;
 pub(crate) mod collect;
 pub(crate) mod data;
 pub(crate) mod dev;
+pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod history;

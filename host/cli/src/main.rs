@@ -17,10 +17,10 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, alerts, audit, baseline, build, call, cancel, collect, data, dev as dev_loop, doctor,
-    exec, history, inspect, install, keygen, model, new, pack, power, publish, pull, push, record,
-    registry, rollback, rollout, run, shared_data, sign, site, status, test, top, trust, verify,
-    wit, zenoh_acl,
+    activate, alerts, audit, baseline, build, call, cancel, collect, data, dev as dev_loop,
+    devices, doctor, exec, history, inspect, install, keygen, model, new, pack, power, publish,
+    pull, push, record, registry, rollback, rollout, run, shared_data, sign, site, status, test,
+    top, trust, verify, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -84,6 +84,7 @@ For a site:
   rollout   Roll a release out through many sites in stages
   registry  Run a site's registry
   status    Show the status of devices
+  devices   List the devices of one or many sites
   top       Show in the terminal what devices do, as they do it
   rollback  Roll back to the previous release
   activate  Activate a staged release
@@ -134,6 +135,7 @@ enum Command {
     Site(site::Args),
     Registry(registry::Args),
     Status(status::Args),
+    Devices(devices::Args),
     Top(top::Args),
     Rollback(rollback::Args),
     Activate(activate::Args),
@@ -180,6 +182,7 @@ impl Command {
             Self::Site(args) => site::run(&args, terminal),
             Self::Registry(args) => registry::run(args, terminal),
             Self::Status(args) => status::run(args, terminal),
+            Self::Devices(args) => devices::run(args, terminal),
             Self::Top(args) => top::run(args, terminal),
             Self::Rollback(args) => rollback::run(args, terminal),
             Self::Activate(args) => activate::run(args, terminal),
