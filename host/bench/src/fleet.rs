@@ -227,6 +227,7 @@ fn count(rollout: &Rollout, site: u64, now: Time) -> Count {
         registry: "registry".to_owned(),
         number: 1,
         at: now,
+        stage: 4,
         cells: (0..10).map(cell).collect(),
         arms: Default::default(),
     }

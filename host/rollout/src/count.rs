@@ -32,6 +32,9 @@ pub struct Count {
     pub number: u64,
     /// When it was made, by the registry's clock.
     pub at: Time,
+    /// The highest stage that the registry had heard of: devices of later stages are not in it.
+    #[serde(default)]
+    pub stage: u32,
     /// The devices that the rollout has reached.
     pub cells: Vec<Cell>,
     /// The metric of the comparison, by arm.
@@ -86,6 +89,7 @@ impl Count {
             registry: registry.to_owned(),
             number,
             at: now,
+            stage: control.stage(),
             cells: cells.into_iter().map(cell).collect(),
             arms,
         }

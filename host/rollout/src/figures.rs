@@ -54,6 +54,8 @@ pub struct Figures {
     pub(crate) without: Vec<(String, Tally)>,
     pub(crate) health: Health,
     pub(crate) baseline: Health,
+    /// Sites whose count does not know of the stage yet.
+    pub(crate) behind: u64,
     states: BTreeMap<State, u64>,
     causes: BTreeMap<String, u64>,
 }

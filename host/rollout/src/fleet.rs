@@ -84,11 +84,19 @@ impl Fleet {
         for Heard { count, at } in self.counts() {
             let is_dark = seconds_between(*at, now) > plan.deadlines.silent_s;
             let reached = count.cells.iter().filter(|cell| cell.stage <= stage);
+            // Its devices of this stage are not counted yet.
+            figures.behind += u64::from(count.stage < stage && !is_dark);
             let mut tally = Tally::default();
             for cell in reached {
                 tally = tally.plus(figures.add(cell, is_dark));
             }
             tallies.push((count.site.clone(), tally));
+        }
+        // A site of the plan that nothing was heard of, while its registry may still be starting.
+        if seconds_between(plan.issued, now) <= plan.deadlines.silent_s {
+            let sites = plan.selector.sites.iter();
+            let unheard = sites.filter(|site| !self.sites.contains_key(*site));
+            figures.behind += unheard.count() as u64;
         }
         let whole = figures.whole;
         let without = tallies

@@ -89,7 +89,7 @@ impl Gate {
             return Outcome::Fail(cause);
         }
         let whole = &figures.whole;
-        if whole.open > 0 && !is_over {
+        if (whole.open > 0 || figures.behind > 0) && !is_over {
             return Outcome::Open;
         }
         if exceeds(whole.silent, whole.total, self.max_silent_ppm) {

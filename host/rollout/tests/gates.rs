@@ -36,6 +36,7 @@ fn count(plan: &SignedPlan, site: &str, cells: Vec<Cell>) -> Count {
         registry: "registry".to_owned(),
         number: 1,
         at: at(100),
+        stage: 4,
         cells,
         arms: [].into(),
     }
@@ -84,6 +85,49 @@ fn a_stage_passes_when_all_devices_have_ended_well() {
     // Deferred devices have not failed, and are not waited for beyond their deadline.
     let deferred = cell(State::Deferred, 50);
     assert_eq!(judged(vec![confirmed, deferred], false), Outcome::Pass);
+}
+
+#[test]
+fn a_stage_does_not_pass_by_a_count_from_before_it_or_without_a_site_of_the_plan() {
+    let mut plan = plan();
+    plan.selector.sites = vec!["site-0".to_owned(), "site-1".to_owned()];
+    let plan = Keys::new().plan(&plan);
+    let mut fleet = Fleet::default();
+    let judged = |fleet: &Fleet, seconds, is_over| {
+        gate().judge(&fleet.figures(&plan, 1, at(seconds)), is_over)
+    };
+    let confirmed = |site: &str, number, stage| Count {
+        number,
+        stage,
+        ..count(&plan, site, vec![cell(State::Confirmed, 10)])
+    };
+    fleet
+        .hear(&plan, confirmed("site-0", 1, 1), at(100))
+        .unwrap();
+    assert_eq!(judged(&fleet, 101, false), Outcome::Open);
+    fleet
+        .hear(&plan, confirmed("site-1", 1, 0), at(102))
+        .unwrap();
+    assert_eq!(judged(&fleet, 103, false), Outcome::Open);
+    // The deadline of the stage ends that wait too.
+    assert_eq!(judged(&fleet, 103, true), Outcome::Pass);
+    fleet
+        .hear(&plan, confirmed("site-1", 2, 1), at(104))
+        .unwrap();
+    assert_eq!(judged(&fleet, 105, false), Outcome::Pass);
+}
+
+#[test]
+fn a_site_without_a_registry_is_waited_for_no_longer_than_until_it_is_silent() {
+    let mut plan = plan();
+    plan.selector.sites = vec!["site-0".to_owned(), "site-1".to_owned()];
+    let plan = Keys::new().plan(&plan);
+    let mut fleet = Fleet::default();
+    let said = count(&plan, "site-0", vec![cell(State::Confirmed, 10)]);
+    fleet.hear(&plan, said, at(800)).unwrap();
+    let judged = |seconds| gate().judge(&fleet.figures(&plan, 0, at(seconds)), false);
+    assert_eq!(judged(900), Outcome::Open);
+    assert_eq!(judged(901), Outcome::Pass);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use hotshoe_delivery::Publisher;
@@ -21,6 +21,8 @@ use crate::fleet::offer::Offer;
 
 /// How often the controller looks at the time.
 const TICK: Duration = Duration::from_secs(1);
+/// How often it states the rollout again, for registries that were away.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// Begin a rollout, and control it
 ///
@@ -213,6 +215,7 @@ struct Controller<'a> {
 impl Controller<'_> {
     /// Runs until the rollout has ended, or waits for an operator. `None` after a signal.
     fn run(&mut self, heard: &Receiver<Heard>, follow: bool) -> anyhow::Result<Option<End>> {
+        let mut stated = Instant::now();
         loop {
             match heard.recv_timeout(TICK) {
                 Ok(Heard::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(None),
@@ -226,6 +229,10 @@ impl Controller<'_> {
                 Action::State(statement) => self.state(&statement)?,
                 Action::End(End::Paused(_)) if follow => {}
                 Action::End(end) => return Ok(Some(end)),
+            }
+            if stated.elapsed() >= AGAIN {
+                stated = Instant::now();
+                self.session.publish(&self.rollout)?;
             }
             self.show()?;
         }
