@@ -8,12 +8,16 @@
 
 mod controller;
 mod device;
+mod event;
+mod figures;
+mod observed;
 mod planned;
 mod random;
 mod settings;
 mod site;
 mod world;
 
+pub use figures::{Figures, SimulationError};
 pub use planned::plan;
 pub use settings::{Faults, Network, Settings};
-pub use world::{Figures, SimulationError, World};
+pub use world::World;

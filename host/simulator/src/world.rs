@@ -1,20 +1,19 @@
 //! The simulation: events in the order of their time.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hotshoe_base::VirtualClock;
 use hotshoe_rollout::{
-    Action, Command, Control, Count, DeviceId, End, Report, Reporting, Rollout, RolloutError,
-    RolloutStatement, SignedText, SiteDevices, place,
+    Action, Command, Control, Count, End, Report, Rollout, RolloutStatement, SignedText,
 };
-use hotshoe_store::{Cause, Phase};
-use hotshoe_trust::{Device, KeyError, SigningKey, Time, TrustError, TrustRoot, time_of};
+use hotshoe_trust::{SigningKey, Time, TrustRoot, time_of};
 
 use crate::controller::SimulatedController;
 use crate::device::SimulatedDevice;
+use crate::event::{Due, Event};
+use crate::figures::{Figures, SimulationError};
 use crate::planned::plan;
 use crate::random::Random;
 use crate::settings::Settings;
@@ -28,62 +27,8 @@ const CONTROLLER_MS: u64 = 5_000;
 const REGISTRY_MS: u64 = 5_000;
 /// How often it may be that a controller dies, in milliseconds.
 const DEATHS_MS: u64 = 60_000;
-/// Number of hardware classes.
-const CLASSES: usize = 5;
 /// Number of controllers.
 const CONTROLLERS: usize = 2;
-/// When sites go dark, and for how long, in milliseconds.
-const DARK_MS: (u64, u64) = (600_000, 4_200_000);
-
-/// Why a simulation cannot go on: a defect of the simulation or of `rollout`.
-#[derive(Debug, thiserror::Error)]
-pub enum SimulationError {
-    /// A key could not be made.
-    #[error("cannot make the keys of the simulation")]
-    Key(#[from] KeyError),
-    /// The trusted keys are not valid.
-    #[error("the trusted keys of the simulation are not valid")]
-    Trust(#[from] TrustError),
-    /// A plan, a statement or a count was refused.
-    #[error("a message of the simulation was refused")]
-    Rollout(#[from] RolloutError),
-}
-
-/// What was counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Events of the simulation.
-    pub events: u64,
-    /// Counts that registries sent.
-    pub counts: u64,
-    /// Counts that differed from the one before them.
-    pub changed_counts: u64,
-    /// Statements that controllers sent to registries.
-    pub statements: u64,
-    /// Reports that devices sent.
-    pub reports: u64,
-}
-
-/// Something that happens at a time.
-#[derive(Debug)]
-enum Event {
-    /// A device has something to do, or hears what its registry knows.
-    Device(usize, usize, Option<Arc<Control>>),
-    /// A report arrives at the registry.
-    Report(usize, usize, Box<Report>),
-    /// A registry looks whether a count is due.
-    Registry(usize),
-    /// A statement arrives at a registry.
-    Stated(usize, Arc<SignedText>),
-    /// A count arrives at a controller.
-    Count(usize, Arc<Count>),
-    /// A statement arrives at a controller.
-    Heard(usize, Arc<SignedText>),
-    /// A controller looks.
-    Controller(usize),
-    /// A controller may die.
-    Death(usize),
-}
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,51 +41,22 @@ enum Next {
     Over,
 }
 
-#[derive(Debug)]
-struct Due {
-    at_ms: u64,
-    /// Events of one time happen in the order in which they were planned.
-    number: u64,
-    event: Event,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at_ms, self.number) == (other.at_ms, other.number)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    /// The earliest is the greatest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at_ms, other.number).cmp(&(self.at_ms, self.number))
-    }
-}
-
 /// A simulated fleet.
 #[derive(Debug)]
 pub struct World {
     settings: Settings,
     clock: VirtualClock,
-    now_ms: u64,
+    pub(crate) now_ms: u64,
     events: BinaryHeap<Due>,
     planned: u64,
     random: Random,
     key: SigningKey,
     trust: TrustRoot,
     /// The rollout as it begins.
-    begun: Rollout,
-    sites: Vec<SimulatedSite>,
+    pub(crate) begun: Rollout,
+    pub(crate) sites: Vec<SimulatedSite>,
     controllers: Vec<SimulatedController>,
-    figures: Figures,
+    pub(crate) figures: Figures,
 }
 
 impl World {
@@ -176,53 +92,13 @@ impl World {
             begun,
             figures: Figures::default(),
         };
-        for site in 0..world.settings.sites {
-            let made = world.site(site);
-            world.sites.push(made);
+        for number in 0..world.settings.sites {
+            let (begun, settings) = (&world.begun, &world.settings);
+            let site = SimulatedSite::new(number, begun, settings, &mut world.random);
+            world.sites.push(site);
         }
         world.begin();
         Ok(world)
-    }
-
-    fn site(&mut self, number: usize) -> SimulatedSite {
-        let name = format!("site-{number}");
-        let (faults, plan) = (self.settings.faults, self.begun.plan().clone());
-        let numbers = (0..self.settings.devices).filter(|i| i % self.settings.sites == number);
-        let numbers: Vec<usize> = numbers.collect();
-        let mut devices = Vec::with_capacity(numbers.len());
-        for i in numbers {
-            let identity = Device {
-                name: format!("cam-{i}"),
-                site: name.clone(),
-                labels: BTreeMap::new(),
-            };
-            let Some(placement) = place(&plan, &identity) else {
-                continue;
-            };
-            let is_first = plan.first.contains(&DeviceId::of(&identity));
-            devices.push(SimulatedDevice {
-                class: format!("class-{}", i % CLASSES),
-                placement,
-                phase: Phase::Absent,
-                is_off: !is_first && self.random.happens(faults.off_permille),
-                is_bad: !is_first && self.random.happens(faults.bad_permille),
-                is_touched: false,
-                went_back_ms: None,
-                control: Control::default(),
-                reporting: Reporting::since(1),
-                step_ends_ms: None,
-                wakes_ms: 0,
-                identity,
-            });
-        }
-        let is_dark = self.random.happens(faults.dark_permille);
-        SimulatedSite {
-            name,
-            rollout: self.begun.clone(),
-            counted: SiteDevices::since(0),
-            devices,
-            dark_ms: is_dark.then_some(DARK_MS),
-        }
     }
 
     /// The plan has reached all registries, and the devices that are on hear of it.
@@ -554,53 +430,5 @@ impl World {
             issued: self.now(),
         };
         self.state(None, &statement)
-    }
-
-    /// The reversal of the rollout.
-    pub fn reversal(&self) -> Command {
-        let plan = self.begun.plan();
-        Command::Reverse {
-            release: plan.release,
-            previous: plan.previous,
-            cause: Cause::new("ordered", "by an operator"),
-        }
-    }
-
-    /// The time of the simulation, in milliseconds.
-    pub const fn now_ms(&self) -> u64 {
-        self.now_ms
-    }
-
-    /// What was counted.
-    pub const fn figures(&self) -> Figures {
-        self.figures
-    }
-
-    fn devices(&self) -> impl Iterator<Item = &SimulatedDevice> {
-        self.sites.iter().flat_map(|site| &site.devices)
-    }
-
-    /// Devices that are on.
-    pub fn reachable(&self) -> usize {
-        self.devices().filter(|device| !device.is_off).count()
-    }
-
-    /// Devices that ever began.
-    pub fn touched(&self) -> usize {
-        self.devices().filter(|device| device.is_touched).count()
-    }
-
-    /// Devices whose release is in this phase.
-    pub fn in_phase(&self, phase: Phase) -> usize {
-        self.devices()
-            .filter(|device| device.phase == phase)
-            .count()
-    }
-
-    /// When each device that went back had done so, in milliseconds of the simulation, in order.
-    pub fn went_back_ms(&self) -> Vec<u64> {
-        let mut times: Vec<u64> = self.devices().filter_map(|it| it.went_back_ms).collect();
-        times.sort_unstable();
-        times
     }
 }
