@@ -134,6 +134,8 @@ mod replay;
 mod restart;
 #[path = "system/rollout.rs"]
 mod rollout;
+#[path = "system/rollout_attacks.rs"]
+mod rollout_attacks;
 #[path = "system/rot.rs"]
 mod rot;
 #[path = "system/secure_site.rs"]

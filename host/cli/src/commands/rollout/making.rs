@@ -16,7 +16,7 @@ use hotshoe_rollout::{
     first_devices, place,
 };
 use hotshoe_store::Layout;
-use hotshoe_trust::{Device, Digest, Time};
+use hotshoe_trust::{Device, Digest, Release, Time};
 use serde::Serialize;
 
 use super::session::{FleetArgs, FleetSession};
@@ -172,6 +172,8 @@ struct Seen {
     device: Device,
     class: String,
     live: Option<Digest>,
+    /// The version of its daemon.
+    version: String,
 }
 
 pub(super) fn plan(args: &PlanArgs, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -192,7 +194,7 @@ pub(super) fn plan(args: &PlanArgs, terminal: &Terminal) -> anyhow::Result<ExitC
         device: seen.device.name.clone(),
         class: seen.class.clone(),
         stage: place(&plan, &seen.device).map(|placement| placement.stage),
-        misfit: offer.release.devices.matches(&seen.device).err(),
+        misfit: seen.misfit(&offer.release),
     });
     let report = Report {
         plan: (!args.dry_run).then_some(args.out.as_path()),
@@ -386,12 +388,24 @@ impl ReleaseArgs {
 }
 
 impl Seen {
+    /// Why a release is not for this device, by what can be known without the release.
+    fn misfit(&self, release: &Release) -> Option<String> {
+        if let Err(why) = release.devices.matches(&self.device) {
+            return Some(why);
+        }
+        let version = self.version.parse().ok()?;
+        let needed = &release.hotshoe;
+        let text = || format!("it has Hotshoe {version}, and the release needs {needed}");
+        (!needed.matches(&version)).then(text)
+    }
+
     fn of(status: Status) -> Self {
         Self {
             class: status
                 .hardware
                 .map_or_else(|| UNKNOWN.to_owned(), |it| it.class),
             live: status.slots.live.map(|slot| slot.release),
+            version: status.version,
             device: Device {
                 name: status.device,
                 site: status.site,
