@@ -30,7 +30,8 @@ use hotshoe_config::{
 };
 use hotshoe_link::{
     HeadSubscription, LinkError, NameRelay, Notice, NoticeResponder, NoticeSubscription,
-    OtherRegistries, RawNotice, RegistryAnnouncement, ReportSubscription, Sharing, Site,
+    OtherRegistries, PastResponder, RawNotice, RegistryAnnouncement, ReportSubscription, Sharing,
+    Site,
 };
 use hotshoe_protocol::registry::RegistryStatus;
 use hotshoe_protocol::wire::REGISTRY;
@@ -80,8 +81,8 @@ pub struct RegistryConfig {
     /// Bandwidth limit of fetches in bytes per second. Default: no limit.
     #[serde(default)]
     pub max_bytes_per_second: Option<u64>,
-    /// The folder of the devices' public keys, one `NAME.pub` for each device. The page checks with them who said what. Default: none, and
-    /// what devices say is only claimed.
+    /// The folder of the devices' public keys, one `NAME.pub` for each device. The page and counts of rollouts check with them who said what.
+    /// Default: none, and what devices say is only claimed.
     #[serde(default)]
     pub device_keys: Option<PathBuf>,
     /// The page that shows the devices of the site. Default: none.
@@ -231,6 +232,7 @@ pub struct Registry {
     watches: [NoticeSubscription; 3],
     answering: [NoticeResponder; 3],
     reports: ReportSubscription,
+    past: PastResponder,
     rollouts: Arc<RolloutBook>,
     sharing: Sharing,
     announcement: RegistryAnnouncement,
@@ -379,6 +381,8 @@ impl Registry {
                 book.on_stated(&said, work);
             })?,
         ];
+        let asked = Arc::clone(&book);
+        let past = site.answer_past_rollouts(&config.name, move || asked.past())?;
         let (counting, reports) = count_devices(&site, &book, config, &supervisor)?;
         let heads = keep_heads(&config.data, HeadLimits::REGISTRY, None, &site, &supervisor)?;
         let checker = Arc::clone(&work);
@@ -407,6 +411,7 @@ impl Registry {
             heads,
             threads: [thread, check, counting],
             reports,
+            past,
             rollouts: book,
             supervisor,
             fetcher,
@@ -509,7 +514,7 @@ impl Registry {
         self.work.close();
         drop(self.watches);
         // The thread that counts ends with the last sender of reports.
-        drop(self.reports);
+        drop((self.reports, self.past));
         for thread in self.threads {
             let _ = thread.join();
         }

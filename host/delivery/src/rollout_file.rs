@@ -24,6 +24,18 @@ struct Record {
     /// The run that wrote it.
     run: u64,
     rollouts: Vec<StatedRollout>,
+    /// Rollouts whose place others took, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    past: Vec<StatedRollout>,
+}
+
+/// What the file has.
+#[derive(Debug, Default)]
+pub struct StoredRollouts {
+    /// The rollouts that apply, verified.
+    pub rollouts: Rollouts,
+    /// Rollouts whose place others took, oldest first. They are not verified.
+    pub past: Vec<StatedRollout>,
 }
 
 /// Why the file cannot be used.
@@ -48,7 +60,7 @@ pub struct RolloutFile {
 
 impl RolloutFile {
     /// Reads the file, and verifies its rollouts again. One that cannot be read is a warning: registries and controllers state rollouts again.
-    pub fn open(data: &Path, trust: &TrustRoot, now: Time) -> (Self, Rollouts) {
+    pub fn open(data: &Path, trust: &TrustRoot, now: Time) -> (Self, StoredRollouts) {
         let path = data.join(FILE);
         let read = read(&path);
         let is_saved = !matches!(read, Err(ReadError::Newer(_)));
@@ -60,7 +72,8 @@ impl RolloutFile {
             );
             None
         });
-        let (last, stated) = record.map_or_else(Default::default, |it| (it.run, it.rollouts));
+        let (last, stated, past) =
+            record.map_or_else(Default::default, |it| (it.run, it.rollouts, it.past));
         let mut rollouts = Rollouts::default();
         for StatedRollout {
             plan, statements, ..
@@ -81,11 +94,11 @@ impl RolloutFile {
             run,
         };
         if !stated.is_empty()
-            && let Err(error) = file.save(&rollouts)
+            && let Err(error) = file.save(&rollouts, &past)
         {
             tracing::warn!(%error, "cannot store the rollouts that are known");
         }
-        (file, rollouts)
+        (file, StoredRollouts { rollouts, past })
     }
 
     /// The number of this run, above those of earlier runs.
@@ -97,7 +110,7 @@ impl RolloutFile {
     ///
     /// # Errors
     /// [`BlobError`].
-    pub fn save(&self, rollouts: &Rollouts) -> Result<(), BlobError> {
+    pub fn save(&self, rollouts: &Rollouts, past: &[StatedRollout]) -> Result<(), BlobError> {
         if !self.is_saved {
             return Ok(());
         }
@@ -105,6 +118,7 @@ impl RolloutFile {
             format: FORMAT.written(),
             run: self.run,
             rollouts: rollouts.iter().map(StatedRollout::of).collect(),
+            past: past.to_vec(),
         };
         replace_file(&self.path, &serde_json::to_vec(&record).unwrap_or_default())
     }

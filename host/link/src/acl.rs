@@ -69,6 +69,7 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
         key("@trust"),
         key("@rollout/*"),
         key("@rollout-count/*"),
+        key("@rollout-past/*"),
         key("@registry/*"),
         key("@registry/*/*"),
         key("@outbox/*"),

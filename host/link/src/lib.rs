@@ -71,7 +71,8 @@ pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
 pub use pending::{MAX_PENDING, RawNotice};
 pub use registry::{OtherRegistries, RegistryAnnouncement};
 pub use rollout::{
-    CountAnnouncement, CountSubscription, ReportSubscription, SignedCount, StatedSubscription,
+    CountAnnouncement, CountSubscription, PastResponder, ReportSubscription, SignedCount,
+    StatedSubscription,
 };
 pub use same_name::NameRelay;
 pub use send_queue::{MAX_WAITING, MAX_WAITING_BYTES};

@@ -23,6 +23,8 @@ use super::{Link, LinkError, root, warn_if_unanswered};
 const ROLLOUT: &str = "rollout";
 /// The part of a site's keys.
 const COUNTS: &str = "@rollout-count";
+/// The same, for rollouts whose place others took.
+const PAST: &str = "@rollout-past";
 /// Most answers that one query collects.
 const MAX_ANSWERS: usize = 4_096;
 
@@ -49,6 +51,12 @@ pub struct CountSubscription {
 #[derive(Debug)]
 pub struct StatedSubscription {
     _subscriber: Subscriber<()>,
+}
+
+/// Answers queries for past rollouts until it is dropped.
+#[derive(Debug)]
+pub struct PastResponder {
+    _queryable: Queryable<()>,
 }
 
 /// Publishes the counts of a registry, and answers queries for them until it is dropped.
@@ -95,6 +103,31 @@ impl Site {
         })?;
         Ok(ReportSubscription {
             _subscriber: subscriber,
+        })
+    }
+
+    /// Answers queries for the rollouts that the registry `name` keeps although others took their place. `said` is called on Zenoh's threads
+    /// and must not block.
+    ///
+    /// # Errors
+    /// [`LinkError::Use`].
+    pub fn answer_past_rollouts(
+        &self,
+        name: &str,
+        said: impl Fn() -> Vec<StatedRollout> + Send + Sync + 'static,
+    ) -> Result<PastResponder, LinkError> {
+        let key = self.key(&format!("{PAST}/{name}"));
+        let (answered, send_queue) = (key.clone(), self.send_queue.clone());
+        let queryable = outgoing::answer_queries(&self.session, &key, move |query| {
+            let messages = said().into_iter().filter_map(|stated| {
+                let message = Outgoing::new(&answered, stated.to_bytes(), JSON);
+                message.ok()
+            });
+            let messages = messages.collect();
+            warn_if_unanswered(send_queue.answer(query, messages));
+        })?;
+        Ok(PastResponder {
+            _queryable: queryable,
         })
     }
 
@@ -221,6 +254,23 @@ impl Client {
         );
         let mut found = Vec::new();
         self.each_answer(&key, timeout, |sample| found.extend(stated_of(sample)))?;
+        Ok(found)
+    }
+
+    /// The rollouts that the registries of a site keep although others took their place. They are not verified.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn past_rollouts(
+        &self,
+        site: &str,
+        timeout: Duration,
+    ) -> Result<Vec<StatedRollout>, LinkError> {
+        let key = root(site, &format!("{PAST}/*"));
+        let mut found = Vec::new();
+        self.each_answer(&key, timeout, |sample| {
+            found.extend(stated_of(sample).map(|(_, stated)| stated));
+        })?;
         Ok(found)
     }
 

@@ -128,6 +128,8 @@ pub struct Received {
     pub is_replaced: bool,
     /// Whether anything is other than before.
     pub is_changed: bool,
+    /// The rollout whose place the new plan takes.
+    pub older: Option<Rollout>,
     /// Why a statement was refused, if one was. The others count.
     pub refused: Option<RolloutError>,
 }
@@ -152,6 +154,7 @@ impl Rollouts {
                 name: known.plan.name.clone(),
                 is_replaced: false,
                 is_changed,
+                older: None,
                 refused,
             });
         }
@@ -163,16 +166,18 @@ impl Rollouts {
                 name,
                 is_replaced: false,
                 is_changed: false,
+                older: None,
                 refused: None,
             });
         }
         let (_, refused) = new.hear_all(statements, trust, now);
-        self.0.insert(name.clone(), new);
+        let older = self.0.insert(name.clone(), new);
         self.forget_oldest(&name);
         Ok(Received {
             name,
             is_replaced: true,
             is_changed: true,
+            older,
             refused,
         })
     }

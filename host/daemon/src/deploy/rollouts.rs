@@ -48,10 +48,10 @@ pub(super) struct DeviceRollouts {
 impl DeviceRollouts {
     /// Takes over what was known before the start.
     pub(super) fn open(data: &Path, trust: &TrustRoot, device: &Device, now: Time) -> Self {
-        let (file, rollouts) = RolloutFile::open(data, trust, now);
+        let (file, stored) = RolloutFile::open(data, trust, now);
         let mut own = Self {
             file,
-            rollouts,
+            rollouts: stored.rollouts,
             members: BTreeMap::new(),
             deferral: None,
         };
@@ -137,7 +137,7 @@ impl DeviceRollouts {
     }
 
     fn save(&self) {
-        if let Err(error) = self.file.save(&self.rollouts) {
+        if let Err(error) = self.file.save(&self.rollouts, &[]) {
             tracing::error!(
                 cause = super::chain(&error),
                 "cannot store the rollouts that are known; after a restart, the device asks for them again"

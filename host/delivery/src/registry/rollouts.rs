@@ -18,6 +18,8 @@ use crate::rollout_file::RolloutFile;
 
 /// Most reports that wait. A device repeats its report, so that a lost one comes again.
 const WAITING_REPORTS: usize = 4_096;
+/// Most rollouts that are kept after others took their place.
+const MAX_PAST: usize = 64;
 /// How often the thread looks whether a count is due.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a rollout is counted after its plan has expired, in seconds.
@@ -38,6 +40,8 @@ pub(super) struct RolloutBook {
 struct BookState {
     rollouts: Rollouts,
     devices: BTreeMap<String, SiteDevices>,
+    /// Rollouts whose place others took, oldest first.
+    past: Vec<StatedRollout>,
     /// The devices of the site, if they are known: reports of others do not count.
     list: Option<DeviceList>,
 }
@@ -74,7 +78,7 @@ impl RolloutBook {
         list: Option<DeviceList>,
         clock: Clock,
     ) -> Self {
-        let (file, rollouts) = RolloutFile::open(data, trust, time_of(clock.wall()));
+        let (file, stored) = RolloutFile::open(data, trust, time_of(clock.wall()));
         let book = Self {
             site: site.to_owned(),
             name: name.to_owned(),
@@ -82,14 +86,15 @@ impl RolloutBook {
             state: Mutex::new(BookState {
                 rollouts: Rollouts::default(),
                 devices: BTreeMap::new(),
+                past: stored.past,
                 list,
             }),
             clock,
         };
-        for rollout in rollouts.iter() {
+        for rollout in stored.rollouts.iter() {
             book.begin(&mut book.state.lock(), rollout);
         }
-        book.state.lock().rollouts = rollouts;
+        book.state.lock().rollouts = stored.rollouts;
         book
     }
 
@@ -139,16 +144,21 @@ impl RolloutBook {
         if received.is_replaced {
             self.begin(&mut state, &rollout);
         }
+        if let Some(older) = &received.older {
+            state.past.push(StatedRollout::of(older));
+            let over = state.past.len().saturating_sub(MAX_PAST);
+            state.past.drain(..over);
+        }
         if let Some(devices) = state.devices.get_mut(&received.name) {
             devices.touch();
         }
-        self.save(&state.rollouts);
+        self.save(&state);
         drop(state);
         worker.want_release(rollout.plan());
     }
 
-    fn save(&self, rollouts: &Rollouts) {
-        if let Err(error) = self.file.save(rollouts) {
+    fn save(&self, state: &BookState) {
+        if let Err(error) = self.file.save(&state.rollouts, &state.past) {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "cannot store the rollouts that are known; a restart asks for them again"
@@ -170,7 +180,7 @@ impl RolloutBook {
         }
         state.devices.retain(|name, _| valid.get(name).is_some());
         state.rollouts = valid;
-        self.save(&state.rollouts);
+        self.save(&state);
     }
 
     /// The list of devices was read again.
@@ -195,6 +205,11 @@ impl RolloutBook {
                 bytes: StatedRollout::of(rollout).to_bytes(),
             })
             .collect()
+    }
+
+    /// Rollouts whose place others took, oldest first.
+    pub(super) fn past(&self) -> Vec<StatedRollout> {
+        self.state.lock().past.clone()
     }
 
     /// The releases of all rollouts are fetched, if they are not stored.
@@ -227,6 +242,7 @@ impl RolloutBook {
             rollouts,
             devices,
             list,
+            ..
         } = &mut *state;
         // Without a list, what a device says is only claimed. The plan bounds how many there may be.
         if let Some(list) = list.as_ref()

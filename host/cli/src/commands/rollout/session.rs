@@ -12,7 +12,7 @@ use hotshoe_link::{Client, SignedCount};
 use hotshoe_protocol::rollout::StatedRollout;
 use hotshoe_release::device::trust_root;
 use hotshoe_rollout::{Fleet, Rollout, Rollouts};
-use hotshoe_trust::{Time, TrustRoot};
+use hotshoe_trust::{Digest, Time, TrustRoot};
 
 use crate::fleet::error::FleetError;
 use crate::fleet::network::NetworkArgs;
@@ -103,6 +103,25 @@ impl FleetSession {
             }
         }
         Ok(rollouts)
+    }
+
+    /// The rollouts that registries keep although others took their place, oldest first. What is not valid is left out.
+    pub(super) fn past(&self) -> anyhow::Result<Vec<Rollout>> {
+        let mut past: BTreeMap<(Time, Digest), Rollout> = BTreeMap::new();
+        for site in &self.sites {
+            for stated in self.client.past_rollouts(site, ANSWER)? {
+                let now = Time::now();
+                let Ok(mut rollout) = Rollout::read(&stated.plan, &self.trust, now) else {
+                    continue;
+                };
+                for text in &stated.statements {
+                    drop(rollout.hear(text, &self.trust, now));
+                }
+                let plan = rollout.plan();
+                past.insert((plan.issued, plan.digest()), rollout);
+            }
+        }
+        Ok(past.into_values().collect())
     }
 
     /// Takes what is stated; whether anything is new.

@@ -38,7 +38,7 @@ pub(super) struct StatusArgs {
 
 /// List the rollouts that the registries know
 ///
-/// Of each release name, the registries know the last one: its number, its stage, and how it ended.
+/// The last one of each release name, and up to 64 whose place others took: their numbers, their stages, and how they ended.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -75,7 +75,7 @@ pub(super) struct View {
     /// The highest stage that runs or ran.
     stage: u32,
     last_stage: u32,
-    /// `running`, `done`, `paused`, `aborted` or `reversed`.
+    /// `running`, `done`, `paused`, `aborted`, `reversed` or `superseded`.
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<Cause>,
@@ -132,6 +132,16 @@ impl View {
             stages: stages.collect(),
             causes: fleet.figures(plan, stage, now).causes().clone(),
         }
+    }
+
+    /// A rollout whose place another one took.
+    fn superseded(rollout: &Rollout, now: Time) -> Self {
+        let mut view = Self::of(rollout, &Fleet::default(), now);
+        if view.state == "running" || view.state == "done" {
+            view.state = "superseded";
+            view.left_s = None;
+        }
+        view
     }
 
     /// The rollout in one line.
@@ -215,7 +225,9 @@ pub(super) fn history(args: &HistoryArgs, terminal: &Terminal) -> anyhow::Result
     let session = args.fleet.open()?;
     let rollouts = session.stated(None)?;
     let counts = session.counts()?;
-    let mut views = Vec::new();
+    let past = session.past()?;
+    let past = past.iter().map(|it| View::superseded(it, Time::now()));
+    let mut views: Vec<View> = past.collect();
     for rollout in rollouts.iter() {
         let mut fleet = Fleet::default();
         for said in counts.clone() {
