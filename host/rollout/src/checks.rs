@@ -29,7 +29,19 @@ pub(crate) fn within(
 
 /// Names become parts of key expressions and are shown on terminals.
 pub(crate) fn check_text(what: &'static str, text: &str) -> Result<(), RolloutError> {
-    let is_bad = |c: char| is_active(c) || "/*$?#".contains(c);
+    check_without(what, text, |c| is_active(c) || "/*$?#".contains(c))
+}
+
+/// What is only shown on terminals, such as `mean(lines.*.score)`.
+pub(crate) fn check_shown(what: &'static str, text: &str) -> Result<(), RolloutError> {
+    check_without(what, text, is_active)
+}
+
+fn check_without(
+    what: &'static str,
+    text: &str,
+    is_bad: impl Fn(char) -> bool,
+) -> Result<(), RolloutError> {
     if (1..=MAX_NAME_BYTES).contains(&text.len()) && !text.contains(is_bad) {
         return Ok(());
     }

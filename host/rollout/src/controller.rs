@@ -9,9 +9,11 @@ use crate::{
     fleet::Fleet,
     gate::Outcome,
     plan::OnFailure,
+    share::Arm,
     signed::SignedPlan,
     statement::{Command, RolloutStatement},
     times::seconds_between,
+    verdict::{Verdict, compare},
 };
 
 /// What a controller does now.
@@ -54,7 +56,16 @@ pub fn step(plan: &SignedPlan, control: &Control, fleet: &Fleet, now: Time) -> A
     let elapsed_s = seconds_between(control.began(plan, stage), now);
     let is_over = elapsed_s > plan.stage_deadline_s(stage) || now >= plan.expires;
     let figures = fleet.figures(plan, stage, now);
-    let command = match current.gate.judge(&figures, is_over) {
+    let outcome = match current.gate.judge(&figures, is_over) {
+        // A worse arm is a failure at any look; the others are waited for where the gate has passed.
+        Outcome::Open => match compared(plan, fleet, stage, is_over) {
+            worse @ Outcome::Fail(_) => worse,
+            _ => Outcome::Open,
+        },
+        Outcome::Pass => compared(plan, fleet, stage, is_over),
+        other => other,
+    };
+    let command = match outcome {
         Outcome::Fail(cause) => match plan.on_failure {
             OnFailure::Pause => Command::Pause { cause },
             OnFailure::Abort => Command::Abort { cause },
@@ -75,6 +86,30 @@ pub fn step(plan: &SignedPlan, control: &Control, fleet: &Fleet, now: Time) -> A
         }
     };
     state(plan, control, stage, command, now)
+}
+
+/// What the comparison by device says, through its last stage.
+fn compared(plan: &SignedPlan, fleet: &Fleet, stage: u32, is_over: bool) -> Outcome {
+    let comparison = plan.compare.as_ref();
+    let Some(comparison) = comparison.filter(|it| stage <= it.through_stage) else {
+        return Outcome::Pass;
+    };
+    let (new, kept) = (fleet.arm(Arm::New), fleet.arm(Arm::Kept));
+    match compare(&new, &kept, comparison.alpha_ppm) {
+        Verdict::Better => Outcome::Pass,
+        Verdict::Worse => {
+            let metric = &comparison.metric;
+            let message = format!("`{metric}` is lower than that of the previous release");
+            Outcome::Fail(Cause::new("comparison_worse", message))
+        }
+        Verdict::NotKnown { .. } if stage < comparison.through_stage => Outcome::Pass,
+        Verdict::NotKnown { .. } if !is_over => Outcome::Open,
+        Verdict::NotKnown { needed } => {
+            let needed = needed.map_or_else(|| "more".to_owned(), |it| it.to_string());
+            let message = format!("the comparison needs {needed} samples of each arm");
+            Outcome::NotEnough(Cause::new("not_enough_evidence", message))
+        }
+    }
 }
 
 fn state(plan: &SignedPlan, control: &Control, stage: u32, command: Command, now: Time) -> Action {

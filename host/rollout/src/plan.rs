@@ -4,7 +4,7 @@ use hotshoe_trust::{Device, DeviceSelector, Digest, ReleaseLimits, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    checks::{WHOLE_PPM, check_text, within},
+    checks::{WHOLE_PPM, check_shown, check_text, within},
     error::RolloutError,
     gate::Gate,
 };
@@ -136,7 +136,7 @@ pub enum OnFailure {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Compare {
-    /// The metric, by its name in insights.
+    /// The metric of insights, a number from 0 to 1 of which more is better, such as `mean(lines.*.score)`.
     pub metric: String,
     /// The last stage in which the half keeps the previous release.
     pub through_stage: u32,
@@ -288,7 +288,7 @@ impl Plan {
             stage.gate.check()?;
         }
         if let Some(compare) = &self.compare {
-            check_text("metric", &compare.metric)?;
+            check_shown("metric", &compare.metric)?;
             within("alpha-ppm", compare.alpha_ppm.into(), 1, 500_000)?;
             let last = self.last_stage().into();
             within("through-stage", compare.through_stage.into(), 0, last)?;
