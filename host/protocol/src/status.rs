@@ -51,6 +51,9 @@ pub struct Status {
     pub slots: SlotsStatus,
     /// The current or last deployment.
     pub deploy: DeployStatus,
+    /// The rollouts that the device is a member of, by the name of the release, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<RolloutStatus>,
     /// The last rollback in the history, not counting trials that another release replaced.
     pub last_rollback: Option<RollbackStatus>,
     /// Observations of the serving release since it began to serve.
@@ -153,6 +156,26 @@ impl Status {
         let parts = self.parts.iter();
         parts.filter(|part| part.state != PartState::Running)
     }
+}
+
+/// A rollout on one of its devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutStatus {
+    /// The name of the release.
+    pub name: String,
+    /// Its generation.
+    pub generation: u64,
+    /// The digest of the plan.
+    pub rollout: Digest,
+    /// Its number.
+    pub number: u64,
+    /// The stage in which the device takes the release; none if it keeps the one before it.
+    pub stage: Option<u32>,
+    /// The state that the device reports, such as `waiting`.
+    pub state: String,
+    /// The stable name of the cause, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
 }
 
 /// The hardware of a device.

@@ -121,7 +121,7 @@ pub(super) struct RetryArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// The devices on which the release failed, was refused or was rolled back
-    #[arg(long, required = true)]
+    #[arg(long)]
     failed: bool,
 }
 
@@ -219,7 +219,10 @@ pub(super) fn reverse(args: &ReverseArgs, terminal: &Terminal) -> anyhow::Result
 }
 
 pub(super) fn retry(args: &RetryArgs, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    ensure!(args.failed, "give --failed");
+    ensure!(
+        args.failed,
+        "say which devices try again: give --failed, for those on which the release failed"
+    );
     let target = &args.target;
     let key = target.key()?;
     let session = target.fleet.open()?;

@@ -1,6 +1,7 @@
 //! Rollouts: a plan becomes an ordinary wanted release, and what the device does is reported by the phase of that release.
 
 use hotshoe_protocol::rollout::DeviceReport;
+use hotshoe_protocol::status::RolloutStatus;
 use hotshoe_rollout::{
     Deferral, Directive, Health, Observed, Plan, Situation, State, Wanted, judge, project,
 };
@@ -15,6 +16,8 @@ use crate::deploy::rollouts::{Member, REVERSAL_PAUSE, health};
 use crate::deploy::serving::Serving;
 use crate::hardware::hardware;
 
+/// Most rollouts in the status.
+const MAX_SHOWN: usize = 16;
 /// The message of what an abort or a reversal ends.
 const BY_ROLLOUT: &str = "by the rollout";
 
@@ -44,6 +47,7 @@ impl Reconciler {
 
     /// Does what each rollout wants of this device now, and reports it.
     pub(super) fn follow_rollouts(&mut self) {
+        let mut is_changed = false;
         for name in self.rollouts.names() {
             let Some((wanted, phase)) = self.judge_rollout(&name) else {
                 continue;
@@ -59,7 +63,43 @@ impl Reconciler {
                 }
                 Wanted::Nothing | Wanted::Wait { .. } | Wanted::GoOn => {}
             }
-            self.report_rollout(&name);
+            is_changed |= self.report_rollout(&name);
+        }
+        if is_changed {
+            self.show_rollouts();
+        }
+    }
+
+    /// Shows the rollouts in the status.
+    pub(super) fn show_rollouts(&mut self) {
+        let deferral = self.deferral();
+        let names = self.rollouts.names();
+        let known = names.iter().filter_map(|name| self.rollouts.get(name));
+        let shown = known.take(MAX_SHOWN).map(|(rollout, member)| {
+            let plan = rollout.plan();
+            let (state, cause) = self.stated(plan, member, deferral);
+            RolloutStatus {
+                name: plan.name.clone(),
+                generation: plan.generation,
+                rollout: plan.digest(),
+                number: plan.rollout,
+                stage: member.placement.takes_at(plan),
+                state: state.as_str().to_owned(),
+                cause: Some(cause).filter(|cause| !cause.is_empty()),
+            }
+        });
+        let shown: Vec<RolloutStatus> = shown.collect();
+        self.reporter
+            .published_status()
+            .change(|view| view.rollouts = shown);
+    }
+
+    /// The state of the device in a rollout, with the stable name of the cause.
+    fn stated(&self, plan: &Plan, member: &Member, deferral: Option<Deferral>) -> (State, String) {
+        let (phase, cause) = self.progress(plan, member);
+        match (project(phase, deferral), deferral) {
+            (State::Deferred, Some(deferral)) => (State::Deferred, deferral.as_str().to_owned()),
+            (state, _) => (state, cause),
         }
     }
 
@@ -215,26 +255,21 @@ impl Reconciler {
         }
     }
 
-    /// Reports the state of the device in a rollout, if that is due.
-    fn report_rollout(&mut self, name: &str) {
+    /// Reports the state of the device in a rollout, if that is due; whether it was.
+    fn report_rollout(&mut self, name: &str) -> bool {
         let deferral = self.deferral();
         let Some((rollout, member)) = self.rollouts.get(name) else {
-            return;
+            return false;
         };
-        let (phase, cause) = self.progress(rollout.plan(), member);
-        let state = project(phase, deferral);
-        let cause = match (state, deferral) {
-            (State::Deferred, Some(deferral)) => deferral.as_str().to_owned(),
-            _ => cause,
-        };
+        let (state, cause) = self.stated(rollout.plan(), member, deferral);
         let (now, serving) = (self.time(), &self.serving);
         let Some((rollout, member)) = self.rollouts.get_mut(name) else {
-            return;
+            return false;
         };
         let baseline = &member.baseline;
         let observe = || Observed {
-            health: match phase {
-                Phase::Trial | Phase::Live => counted(serving),
+            health: match state {
+                State::Trial | State::Confirmed => counted(serving),
                 _ => Health::default(),
             },
             baseline: baseline.clone(),
@@ -242,7 +277,7 @@ impl Reconciler {
         };
         let (plan, reporting) = (rollout.plan(), &mut member.reporting);
         let Some(report) = reporting.due(plan, state, &cause, now, observe) else {
-            return;
+            return false;
         };
         let class = hardware().class.clone();
         let labels = self.loader.device().labels.clone();
@@ -252,6 +287,7 @@ impl Reconciler {
         if let Some((_, member)) = member {
             member.reporting.repeat();
         }
+        true
     }
 }
 

@@ -255,6 +255,7 @@ impl Reconciler {
         self.admission.forget_refusals();
         let trust = self.loader.trust();
         self.rollouts.verify_again(&trust, self.loader.device());
+        self.show_rollouts();
         self.recheck();
     }
 

@@ -46,6 +46,7 @@ impl Service {
             cannot_serve: view.cannot_serve.filter(|_| serving.is_none()),
             slots: view.slots,
             deploy: view.deploy,
+            rollouts: view.rollouts,
             last_rollback: view.last_rollback,
             health: health.map(|seen| seen.all),
             trust_version: view.trust_version,
