@@ -132,3 +132,120 @@ fn read(path: &Path) -> Result<Option<Record>, ReadError> {
     FORMAT.check_json(FILE, &bytes)?;
     Ok(Some(serde_json::from_slice(&bytes)?))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::fs;
+
+    use hotshoe_rollout::{
+        Command, Deadlines, DeviceId, Directive, Gate, OnFailure, Plan, RolloutStatement, Selector,
+        SignedText, Stage,
+    };
+    use hotshoe_store::Cause;
+    use hotshoe_trust::{Digest, SigningKey};
+
+    use super::*;
+
+    fn seconds(seconds: i64) -> Time {
+        Time::from_second(seconds).unwrap()
+    }
+
+    /// Keys, and an aborted rollout that they signed.
+    fn aborted() -> (TrustRoot, Rollouts) {
+        let key = SigningKey::generate().unwrap();
+        let entry = TrustRoot::key_entry("a", &key.public_key().unwrap(), &["*"]);
+        let trust = TrustRoot::parse(&format!("threshold = 1\n{entry}")).unwrap();
+        let plan = Plan {
+            rollout: 1,
+            name: "ocr".to_owned(),
+            release: Digest::of(b"new"),
+            generation: 2,
+            bundles: Vec::new(),
+            previous: Digest::of(b"old"),
+            seed: 1,
+            selector: Selector::default(),
+            first: vec![DeviceId {
+                site: "lab".to_owned(),
+                name: "cam".to_owned(),
+            }],
+            stages: vec![Stage {
+                share_ppm: 0,
+                watch_s: 60,
+                gate: Gate::default(),
+            }],
+            deadlines: Deadlines::default(),
+            spread_s: 0,
+            approve_between: false,
+            on_failure: OnFailure::Pause,
+            max_site_devices: 10,
+            compare: None,
+            issued: seconds(1_000),
+            expires: seconds(100_000),
+        };
+        let mut text = SignedText::of_plan(&plan).unwrap();
+        text.sign(&key).unwrap();
+        let mut rollouts = Rollouts::default();
+        rollouts
+            .receive(&text, &[], &trust, seconds(1_000))
+            .unwrap();
+        let known = rollouts.get("ocr").unwrap().plan().clone();
+        let abort = RolloutStatement {
+            plan: known.digest(),
+            number: 1,
+            stage: 0,
+            command: Command::Abort {
+                cause: Cause::new("ordered", "a message"),
+            },
+            issued: seconds(1_001),
+        };
+        let mut said = SignedText::of_statement(&abort, &known).unwrap();
+        said.sign(&key).unwrap();
+        let heard = rollouts.receive(&text, &[said], &trust, seconds(1_001));
+        assert!(heard.unwrap().is_changed);
+        (trust, rollouts)
+    }
+
+    #[test]
+    fn an_abort_is_there_at_the_next_start_though_the_clock_is_not_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let (trust, rollouts) = aborted();
+        let (file, stored) = RolloutFile::open(folder.path(), &trust, seconds(2_000));
+        assert_eq!(stored.rollouts.iter().count(), 0);
+        file.save(&rollouts, &[]).unwrap();
+        let (again, stored) = RolloutFile::open(folder.path(), &trust, seconds(0));
+        assert_eq!(stored.rollouts, rollouts);
+        let control = stored.rollouts.get("ocr").unwrap().control();
+        assert!(matches!(control.directive(), Directive::Abort(_)));
+        assert!(again.run() > file.run());
+    }
+
+    #[test]
+    fn what_other_keys_do_not_sign_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (trust, rollouts) = aborted();
+        let (other, _) = aborted();
+        let (file, _) = RolloutFile::open(folder.path(), &trust, seconds(2_000));
+        file.save(&rollouts, &[]).unwrap();
+        let (_, stored) = RolloutFile::open(folder.path(), &other, seconds(2_000));
+        assert_eq!(stored.rollouts.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_damaged_file_is_replaced_and_one_of_a_newer_version_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (trust, rollouts) = aborted();
+        fs::write(&path, "{").unwrap();
+        let (file, _) = RolloutFile::open(folder.path(), &trust, seconds(2_000));
+        file.save(&rollouts, &[]).unwrap();
+        let (_, stored) = RolloutFile::open(folder.path(), &trust, seconds(2_000));
+        assert_eq!(stored.rollouts, rollouts);
+        let newer = r#"{"format":99,"new":[]}"#;
+        fs::write(&path, newer).unwrap();
+        let (file, _) = RolloutFile::open(folder.path(), &trust, seconds(2_000));
+        file.save(&rollouts, &[]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), newer);
+    }
+}

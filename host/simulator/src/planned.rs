@@ -33,7 +33,11 @@ pub fn plan(settings: &Settings, now: Time) -> Plan {
         selector: Selector::default(),
         first: first.collect(),
         stages: shares.map(stage).collect(),
-        deadlines: Deadlines::default(),
+        // No simulated device puts a release off.
+        deadlines: Deadlines {
+            deferred_s: 3_600,
+            ..Deadlines::default()
+        },
         spread_s: settings.watch_s / 4,
         approve_between: false,
         on_failure: OnFailure::Abort,
