@@ -105,6 +105,18 @@ impl FleetSession {
         Ok(rollouts)
     }
 
+    /// What the registries state about all rollouts. A new session does not know all registries at once.
+    pub(super) fn all(&self) -> anyhow::Result<Rollouts> {
+        let begun = Instant::now();
+        loop {
+            let rollouts = self.stated(None)?;
+            if rollouts.iter().next().is_some() || begun.elapsed() >= ANSWER {
+                return Ok(rollouts);
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
     /// The rollouts that registries keep although others took their place, oldest first. What is not valid is left out.
     pub(super) fn past(&self) -> anyhow::Result<Vec<Rollout>> {
         let mut past: BTreeMap<(Time, Digest), Rollout> = BTreeMap::new();
@@ -203,9 +215,10 @@ impl FleetSession {
         {
             self.take(&mut stored, &stated);
         }
+        // It may have heard more, from another controller.
         Ok(stored.get(name).is_some_and(|stored| {
-            stored.plan().digest() == rollout.plan().digest()
-                && stored.control() == rollout.control()
+            let mut control = stored.control().clone();
+            stored.plan().digest() == rollout.plan().digest() && !control.merge(rollout.control())
         }))
     }
 

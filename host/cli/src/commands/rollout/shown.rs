@@ -223,7 +223,7 @@ pub(super) fn status(args: &StatusArgs, terminal: &Terminal) -> anyhow::Result<E
 
 pub(super) fn history(args: &HistoryArgs, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let session = args.fleet.open()?;
-    let rollouts = session.stated(None)?;
+    let rollouts = session.all()?;
     let counts = session.counts()?;
     let past = session.past()?;
     let past = past.iter().map(|it| View::superseded(it, Time::now()));
