@@ -13,9 +13,13 @@ use hotshoe_rollout::{
 };
 use hotshoe_store::Cause;
 use hotshoe_tests::until;
-use hotshoe_trust::{Digest, PublicKey, Scheme, SigningKey, Time, TrustRoot};
+use hotshoe_trust::{
+    DeviceSelector, Digest, Order, PublicKey, Scheme, SigningKey, Time, TrustRoot,
+};
 
-use super::site::{Packed, Site, light, settled_on};
+use super::site::{
+    Packed, Site, envelope, light, recipe, settled_on, signed as signed_order, statement,
+};
 use super::support::{DEADLINE, Device, success};
 
 /// A plan of one stage, whose one device is `cam`.
@@ -217,4 +221,39 @@ fn a_word_of_another_key_is_not_heard_and_the_plan_goes_on() {
     let stated = StatedRollout::new(text, vec![forged]);
     state_rollout(&mut site, "light", &stated);
     daemon.feed_until(settled_on(2));
+}
+
+#[test]
+fn a_signed_retry_forgives_a_failure_and_an_unsigned_one_does_not() {
+    let mut site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let gate = "min-samples = 12\nmin-seconds = 0\n";
+    let second = site.pack(&recipe(2, gate, &["flaky-policy"], ""));
+    let device = site.device("cam", &first, "");
+    let daemon = device.run();
+    serve(&mut site, &second);
+    let (alice, trust) = (key(&site, "alice"), trust(&site));
+    let text = signed(&plan(&second, first.release), &alice);
+    let rollout = Rollout::read(&text, &trust, Time::now()).unwrap();
+    state_rollout(&mut site, "light", &StatedRollout::of(&rollout));
+    daemon.feed_until(|state| state["rollbacks"] == 1);
+    let state = daemon.wait_until(|state| state["rollouts"][0]["state"] == "rolled-back");
+    assert_eq!(state["rollouts"][0]["cause"], "trap_rate");
+
+    let order = || Order::Retry {
+        release: second.release,
+        name: "light".to_owned(),
+    };
+    let unsigned = envelope(order(), DeviceSelector::default());
+    site.publisher()
+        .publish_statement("light", unsigned)
+        .unwrap();
+    daemon.wait_until(|state| state["ignored"]["unsigned_statement"].is_u64());
+    let state = daemon.state();
+    assert_eq!(state["rollouts"][0]["state"], "rolled-back", "{state:#}");
+
+    let retry = signed_order(&statement(order(), DeviceSelector::default()), &alice);
+    site.publisher().publish_statement("light", retry).unwrap();
+    let state = daemon.feed_until(|state| state["rollbacks"] == 2);
+    assert_eq!(state["release"]["generation"], 1);
 }
