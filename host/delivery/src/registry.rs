@@ -35,6 +35,7 @@ use hotshoe_link::{
 };
 use hotshoe_protocol::registry::RegistryStatus;
 use hotshoe_protocol::wire::REGISTRY;
+use hotshoe_rollout::Summary;
 use hotshoe_store::{BlobStore, Catalogue, OpenError};
 use hotshoe_trust::toml_file::{self, TomlError};
 use hotshoe_trust::{Digest, MAX_TRUST_BYTES, TrustError, TrustRoot, TrustUpdate, rotate, time_of};
@@ -464,6 +465,12 @@ impl Registry {
     /// What it says about itself to those who ask over Zenoh.
     pub fn status(&self) -> RegistryStatus {
         self.work.status()
+    }
+
+    /// What says which rollouts there are, with the devices of this site. It may outlive the registry.
+    pub fn rollouts(&self) -> impl Fn() -> Vec<Summary> + Send + Sync + use<> {
+        let book = Arc::clone(&self.rollouts);
+        move || book.summaries()
     }
 
     /// Number of stored blobs that were found damaged and set aside.

@@ -28,6 +28,7 @@ mod signed;
 mod site;
 mod state;
 mod statement;
+mod summary;
 mod times;
 mod verdict;
 
@@ -56,4 +57,5 @@ pub use signed::{SignedPlan, SignedStatement, SignedText, read_plan, read_statem
 pub use site::{COUNT_INTERVAL_S, LEAST_COUNT_INTERVAL_S, SiteDevices};
 pub use state::{Deferral, State, project};
 pub use statement::{Command, RolloutStatement};
+pub use summary::{StageSummary, Summary};
 pub use verdict::{ArmFigures, Verdict, compare};

@@ -128,6 +128,18 @@ impl SiteDevices {
         interval.checked_sub(passed).filter(|left| *left > 0)
     }
 
+    /// The count now, with the number of the last one.
+    pub fn current(&self, rollout: &Rollout, names: (&str, &str), now: Time) -> Count {
+        let (plan, control) = (rollout.plan(), rollout.control());
+        Count::of(
+            plan,
+            control,
+            names,
+            (self.number, now),
+            self.devices.values(),
+        )
+    }
+
     /// The count that is due: 5 s after the last one if anything has changed, else after 30 s. `is_changed` says whether it differs from
     /// the one before it.
     pub fn count(

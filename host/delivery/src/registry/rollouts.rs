@@ -9,7 +9,7 @@ use hotshoe_base::Clock;
 use hotshoe_link::device_list::DeviceList;
 use hotshoe_link::{CountAnnouncement, DeviceMessage, RawNotice};
 use hotshoe_protocol::rollout::{DeviceReport, StatedRollout};
-use hotshoe_rollout::{Rollout, Rollouts, SiteDevices, first_number};
+use hotshoe_rollout::{Fleet, Rollout, Rollouts, SiteDevices, Summary, first_number};
 use hotshoe_trust::{Device, Time, TrustRoot, time_of};
 use parking_lot::Mutex;
 
@@ -205,6 +205,20 @@ impl RolloutBook {
                 bytes: StatedRollout::of(rollout).to_bytes(),
             })
             .collect()
+    }
+
+    /// The rollouts with the devices of this site.
+    pub(super) fn summaries(&self) -> Vec<Summary> {
+        let (state, now) = (self.state.lock(), self.now());
+        let names = (self.site.as_str(), self.name.as_str());
+        let of_site = |rollout: &Rollout| {
+            let devices = state.devices.get(&rollout.plan().name)?;
+            let mut fleet = Fleet::default();
+            let count = devices.current(rollout, names, now);
+            fleet.hear(rollout.plan(), count, now).ok()?;
+            Some(Summary::of(rollout, &fleet, now))
+        };
+        state.rollouts.iter().filter_map(of_site).collect()
     }
 
     /// Rollouts whose place others took, oldest first.

@@ -1,12 +1,11 @@
 //! What is shown of a rollout.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use hotshoe_release::terminal::Terminal;
-use hotshoe_rollout::{Action, Directive, End, Fleet, Rollout, State, step};
+use hotshoe_rollout::{Fleet, Rollout, StageSummary, State, Summary};
 use hotshoe_store::Cause;
-use hotshoe_trust::{Digest, Time};
+use hotshoe_trust::Time;
 use serde::Serialize;
 
 use super::session::FleetArgs;
@@ -50,110 +49,27 @@ pub(super) struct HistoryArgs {
     fleet: FleetArgs,
 }
 
-/// A stage, with the devices that the rollout has reached by its end.
+/// What is printed of a rollout.
 #[derive(Debug, Serialize)]
-struct StageView {
-    stage: u32,
-    share_ppm: u32,
-    devices: u64,
-    /// By state.
-    states: BTreeMap<&'static str, u64>,
-}
-
-/// A rollout.
-#[derive(Debug, Serialize)]
-pub(super) struct View {
-    name: String,
-    generation: u64,
-    release: Digest,
-    previous: Digest,
-    /// The digest of the plan.
-    rollout: Digest,
-    number: u64,
-    issued: Time,
-    expires: Time,
-    /// The highest stage that runs or ran.
-    stage: u32,
-    last_stage: u32,
-    /// `running`, `done`, `paused`, `aborted`, `reversed` or `superseded`.
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<Cause>,
-    /// Seconds until the stage ends in any case; none if it does not run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    left_s: Option<i64>,
-    stages: Vec<StageView>,
-    /// Devices by the stable name of the cause.
-    causes: BTreeMap<String, u64>,
-}
+#[serde(transparent)]
+pub(super) struct View(Summary);
 
 impl View {
     /// A rollout by what is known at `now`.
     pub(super) fn of(rollout: &Rollout, fleet: &Fleet, now: Time) -> Self {
-        let (plan, control) = (rollout.plan(), rollout.control());
-        let (state, cause) = match step(plan, control, fleet, now) {
-            Action::End(End::Done) => ("done", None),
-            Action::End(End::Paused(cause)) => ("paused", Some(cause)),
-            Action::End(End::Aborted(cause)) => ("aborted", Some(cause)),
-            Action::End(End::Reversed(cause)) => ("reversed", Some(cause)),
-            Action::Wait | Action::State(_) => ("running", None),
-        };
-        let stage = control.stage();
-        let runs = matches!(control.directive(), Directive::Run) && state == "running";
-        let began = control.began(plan, stage).as_second();
-        let deadline_s = i64::try_from(plan.stage_deadline_s(stage)).unwrap_or(i64::MAX);
-        let ends = began.saturating_add(deadline_s);
-        let stages = (0_u32..).zip(&plan.stages).map(|(number, it)| {
-            let figures = fleet.figures(plan, number, now);
-            let states = figures.states().iter();
-            StageView {
-                stage: number,
-                share_ppm: it.share_ppm,
-                devices: figures.devices(),
-                states: states
-                    .map(|(state, count)| (state.as_str(), *count))
-                    .collect(),
-            }
-        });
-        Self {
-            name: plan.name.clone(),
-            generation: plan.generation,
-            release: plan.release,
-            previous: plan.previous,
-            rollout: plan.digest(),
-            number: plan.rollout,
-            issued: plan.issued,
-            expires: plan.expires,
-            stage,
-            last_stage: plan.last_stage(),
-            state,
-            cause,
-            left_s: runs.then(|| ends.saturating_sub(now.as_second()).max(0)),
-            stages: stages.collect(),
-            causes: fleet.figures(plan, stage, now).causes().clone(),
-        }
-    }
-
-    /// A rollout whose place another one took.
-    fn superseded(rollout: &Rollout, now: Time) -> Self {
-        let mut view = Self::of(rollout, &Fleet::default(), now);
-        if view.state == "running" || view.state == "done" {
-            view.state = "superseded";
-            view.left_s = None;
-        }
-        view
+        Self(Summary::of(rollout, fleet, now))
     }
 
     /// The rollout in one line.
     pub(super) fn line(&self) -> String {
-        let of_stage = self.stages.iter().find(|it| it.stage == self.stage);
+        let of_stage = self.0.stages.iter().find(|it| it.stage == self.0.stage);
         let (devices, confirmed) =
             of_stage.map_or((0, 0), |it| (it.devices, count(it, State::Confirmed)));
-        let cause = self.cause.as_ref();
+        let cause = self.0.cause.as_ref();
         let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
         format!(
             "{} generation {}: stage {} of {}, {}{cause}; {confirmed} of {devices} devices confirmed it",
-            self.name, self.generation, self.stage, self.last_stage, self.state
+            self.0.name, self.0.generation, self.0.stage, self.0.last_stage, self.0.state
         )
     }
 
@@ -163,11 +79,11 @@ impl View {
             return terminal.json_line(self);
         }
         let line = self.line();
-        terminal.print(match self.state {
+        terminal.print(match self.0.state {
             "running" | "done" => terminal.bold(&line),
             _ => terminal.bad(&line),
         })?;
-        let rows = self.stages.iter().map(|it| {
+        let rows = self.0.stages.iter().map(|it| {
             let share = match it.stage {
                 0 => "first".to_owned(),
                 _ => format!("{} %", f64::from(it.share_ppm) / 10_000.0),
@@ -184,10 +100,10 @@ impl View {
         });
         let head = ["stage", "share", "", "confirmed", "others"];
         terminal.print(terminal.table(&head, rows))?;
-        for (cause, devices) in &self.causes {
+        for (cause, devices) in &self.0.causes {
             terminal.print(format!("{devices} devices: {cause}"))?;
         }
-        if let Some(left_s) = self.left_s {
+        if let Some(left_s) = self.0.left_s {
             terminal.print(format!("the stage ends in {left_s} s at the latest"))?;
         }
         if are_claimed {
@@ -197,7 +113,7 @@ impl View {
     }
 }
 
-fn count(stage: &StageView, state: State) -> u64 {
+fn count(stage: &StageSummary, state: State) -> u64 {
     stage.states.get(state.as_str()).copied().unwrap_or(0)
 }
 
@@ -226,7 +142,9 @@ pub(super) fn history(args: &HistoryArgs, terminal: &Terminal) -> anyhow::Result
     let rollouts = session.all()?;
     let counts = session.counts()?;
     let past = session.past()?;
-    let past = past.iter().map(|it| View::superseded(it, Time::now()));
+    let past = past
+        .iter()
+        .map(|it| View(Summary::superseded(it, Time::now())));
     let mut views: Vec<View> = past.collect();
     for rollout in rollouts.iter() {
         let mut fleet = Fleet::default();
@@ -240,7 +158,7 @@ pub(super) fn history(args: &HistoryArgs, terminal: &Terminal) -> anyhow::Result
         terminal.json(&views)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows = views.iter().map(|it| {
+    let rows = views.iter().map(|View(it)| {
         vec![
             it.name.clone(),
             it.number.to_string(),
