@@ -198,9 +198,10 @@ impl HistoryFile {
         for (_, ring) in self.rings.iter_mut().filter(|(it, _)| *it == span) {
             let kept = ring.places.get(place).and_then(Option::as_ref);
             let has_more = |kept: &Record| kept.start == record.start && kept.count > record.count;
-            if !kept.is_some_and(has_more) {
-                ring.put(place, record.clone());
+            if kept.is_some_and(has_more) {
+                continue;
             }
+            ring.put(place, record.clone());
         }
     }
 
