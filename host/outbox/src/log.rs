@@ -4,7 +4,7 @@ mod commit;
 mod retention;
 mod space;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -80,6 +80,8 @@ pub(crate) struct Log {
     pub(crate) in_commit: bool,
     /// Damaged bytes that were named, by segment.
     pub(crate) named_damage: BTreeMap<u64, u64>,
+    /// Segments that the state does not list any more, and that the disk did not remove.
+    pub(crate) unlisted: BTreeSet<u64>,
     /// Acknowledged ranges that are not on the disk.
     pub(crate) acknowledged: BTreeMap<u32, Ranges>,
     /// The identity is not on the disk.

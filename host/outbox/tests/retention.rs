@@ -215,3 +215,30 @@ fn an_erasure_that_the_disk_refuses_says_so_and_can_be_repeated() {
     assert!(!has(folder.path(), "secret"));
     assert_eq!(losses(&outbox)[0].4, "erased");
 }
+
+/// Whatever step of the disk fails: an erasure that says that it is done has left no bytes, and one that is repeated is done.
+#[test]
+fn an_erasure_is_not_done_while_a_segment_is_left() {
+    const MOST_STEPS: u64 = 100;
+    let mut refused = 0;
+    for step in 0..MOST_STEPS {
+        let folder = tempfile::tempdir().unwrap();
+        let (outbox, _) = common::open(folder.path());
+        outbox
+            .append(vec![kept("people", "secret", None)], common::soon())
+            .unwrap();
+        common::end(outbox);
+        let faults = Faults::broken_after(step);
+        let (outbox, _) = Outbox::open(common::options(folder.path(), faults.clone())).unwrap();
+        if outbox.erase("people").is_ok() {
+            assert!(!has(folder.path(), "secret"), "step {step}");
+            assert!(refused > 0, "no step was refused");
+            return;
+        }
+        refused += 1;
+        faults.end();
+        outbox.erase("people").unwrap();
+        assert!(!has(folder.path(), "secret"), "step {step}");
+    }
+    panic!("{MOST_STEPS} steps are not enough");
+}

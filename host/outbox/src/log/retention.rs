@@ -116,6 +116,9 @@ impl Log {
                 );
             }
         }
+        if let Err(error) = self.remove_unlisted() {
+            tracing::warn!(%error, "a segment of the outbox is kept for longer than the retention allows");
+        }
     }
 
     /// The time between two looks; `None` where no source has a retention.
@@ -197,6 +200,7 @@ impl Log {
         }
         // The losses, where no segment had to go.
         self.write_state()?;
+        self.remove_unlisted()?;
         Ok(with.len())
     }
 
