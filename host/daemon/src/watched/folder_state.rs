@@ -65,7 +65,12 @@ impl FolderState {
 
     /// Waits until a release serves and the device does not rest, or until `stopped` is set and [`Self::wake`] called. False at `until`, where
     /// processed files have a retention.
-    pub(crate) fn await_release(&self, stopped: &AtomicBool, clock: &Clock, until: Instant) -> bool {
+    pub(crate) fn await_release(
+        &self,
+        stopped: &AtomicBool,
+        clock: &Clock,
+        until: Instant,
+    ) -> bool {
         let mut state = self.lock();
         while (state.is_paused || state.is_resting) && !stopped.load(Ordering::Acquire) {
             if state.retention.is_none() {

@@ -94,7 +94,8 @@ impl Log {
             self.index.segments.extend(removed);
             return Err(error);
         }
-        self.unlisted.extend(removed.iter().map(|(number, _)| number));
+        self.unlisted
+            .extend(removed.iter().map(|(number, _)| number));
         if let Err(error) = self.remove_unlisted() {
             tracing::warn!(%error, "cannot remove a segment of the outbox");
         }
