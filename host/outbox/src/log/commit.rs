@@ -222,7 +222,7 @@ impl Log {
         Ok(())
     }
 
-    /// What an error of the disk is for those who append, and in a loss.
+    /// What an error of the disk is for the callers that append, and in a loss.
     fn named(&mut self, error: io::Error) -> (AppendError, LossCause) {
         let error = AppendError::of_disk(error);
         let cause = match error {
