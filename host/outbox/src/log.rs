@@ -94,7 +94,7 @@ pub(crate) struct Log {
     pub(crate) is_disk_full: bool,
     /// The record, by source and sequence, that could not be read, and how often.
     pub(crate) unreadable: Option<((u32, u64), u32)>,
-    /// The age at which it is looked next whether bytes are kept for too long. `None` where no source has a retention.
+    /// The age at which it is looked next whether bytes are kept for too long. `None` where no bytes have a retention.
     pub(crate) next_look_ms: Option<u64>,
     /// Bytes of the last commit, for the next one's buffer.
     pub(crate) buffer_bytes: usize,

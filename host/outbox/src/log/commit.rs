@@ -216,6 +216,9 @@ impl Log {
             };
             self.index.insert(it.source, it.sequence, live);
         }
+        if self.next_look_ms.is_none() {
+            self.next_look_ms = self.next_look(age_ms);
+        }
         self.written.commits += 1;
         self.written.last_commit = self.age.clock().elapsed(started);
         self.keep_reserve();
