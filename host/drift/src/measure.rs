@@ -33,8 +33,9 @@ pub struct Measured(pub Vec<Option<Value>>);
 
 /// Measures one sample: its insight as JSON, before anything is left out of it for its class, and the inputs of models.
 ///
-/// `tensor` gets the name of a model ([`SAMPLE`](super::SAMPLE): the picture of the sample) and of its input (`None`: the first), and returns the statistics of that input in the first run of the
-/// model for this sample. It is called once for each model input, however many statistics are wanted.
+/// `tensor` gets the name of a model ([`SAMPLE`](super::SAMPLE): the picture of the sample) and of its input (`None`: the first). It returns the
+/// statistics of that input in the first run of the model for this sample. It is called once for each model input, however many statistics
+/// are wanted.
 pub fn measure<'a>(
     sources: impl IntoIterator<Item = &'a Source>,
     insight: &Json,

@@ -144,6 +144,7 @@ impl Service {
         }
         if let Some(failed_files) = &failed_files {
             failed_files.serve(serving.as_ref().map(|served| served.release().digest()));
+            failed_files.keep_for(picture_retention(&no_contract));
             keep_for(failed_files, serving.as_deref());
         }
         Arc::new(Self {
@@ -259,8 +260,11 @@ impl Service {
 /// Sets how long files of processed pictures may be kept. Without a release, what applied goes on.
 fn keep_for(failed_files: &FailedFiles, serving: Option<&ServingRelease>) {
     if let Some(serving) = serving {
-        let picture = serving.pipeline().contract().picture();
-        let retention = picture.class.retention;
-        failed_files.keep_for(retention.map(|it| Duration::from_secs(it.seconds())));
+        failed_files.keep_for(picture_retention(serving.pipeline().contract()));
     }
+}
+
+fn picture_retention(contract: &EffectiveContract) -> Option<Duration> {
+    let retention = contract.picture().class.retention;
+    retention.map(|it| Duration::from_secs(it.seconds()))
 }
