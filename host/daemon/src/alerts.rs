@@ -274,7 +274,9 @@ impl Watcher {
             late: vitals.deadline_misses,
         };
         let published_status = &self.alerts.published_status;
-        let drifts = published_status.drifts().into_iter();
+        let drifts = published_status.drifts();
+        let is_silent = |monitor: &String| !drifts.contains_key(monitor);
+        let drift_unknown = vitals.watched.into_iter().filter(is_silent).collect();
         Facts {
             time: now.time,
             sensors: published_status.governor().map(|it| it.sensors),
@@ -287,7 +289,9 @@ impl Watcher {
                 expires: Some(expires),
             }),
             certificates: self.certificates.of(config, clock),
+            drift_unknown,
             drift: drifts
+                .into_iter()
                 .map(|(monitor, found)| Drifting { monitor, found })
                 .collect(),
         }

@@ -1,6 +1,8 @@
 //! Serving: samples from the intake to their answers, by the release that serves. It does not know who decides which release that is.
 
 pub mod answer;
+mod drift_thread;
+mod drift_watch;
 pub mod figures;
 pub mod intake;
 pub mod latency;
@@ -17,6 +19,7 @@ mod serving_release;
 mod shadow;
 pub mod tally;
 
+pub(crate) use drift_watch::DriftWatch;
 pub use measured::measured;
 pub use observed::{MAX_VARIATIONS, Observed, Observer, SampleOutcome, Seen, Variation};
 pub(crate) use output_tap::OutputTap;

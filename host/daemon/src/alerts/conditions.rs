@@ -63,6 +63,8 @@ pub struct Facts {
     pub certificates: Vec<Expiring>,
     /// What the monitors of drift say.
     pub drift: Vec<Drifting>,
+    /// Monitors of drift that have said nothing yet, for example after a start.
+    pub drift_unknown: Vec<String>,
 }
 
 /// Two thresholds and their margin.
@@ -191,6 +193,9 @@ pub fn findings(
             &|_| drift(drifting),
             after,
         );
+    }
+    for monitor in &facts.drift_unknown {
+        add(AlertKind::Drift, monitor, &|_| Reading::Unknown, after);
     }
     if let Some(release) = &facts.release {
         let (kind, subject) = (AlertKind::ReleaseExpiry, release.subject.as_str());
@@ -414,6 +419,7 @@ mod tests {
             release: None,
             certificates: Vec::new(),
             drift: Vec::new(),
+            drift_unknown: Vec::new(),
         }
     }
 
@@ -572,5 +578,7 @@ mod tests {
             found: None,
         }];
         assert_eq!(found(&facts, AlertKind::Drift, None), Reading::Clear);
+        facts.drift_unknown = vec!["brightness".to_owned()];
+        assert_eq!(found(&facts, AlertKind::Drift, None), Reading::Unknown);
     }
 }

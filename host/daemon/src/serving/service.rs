@@ -35,6 +35,7 @@ use crate::metrics::ModelMeter;
 use crate::outbox::DurableOutputs;
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
+use crate::serving::drift_thread::DriftThread;
 use crate::serving::latency::Latency;
 use crate::serving::motion_gate::MotionGate;
 use crate::serving::queue::Queue;
@@ -88,7 +89,8 @@ pub struct Service {
     tally: Tally,
     latency: Latency,
     meter: ModelMeter,
-    recorder: Recorder,
+    recorder: Arc<Recorder>,
+    drift: DriftThread,
     hash_keys: HashKeys,
     /// For samples that no release processes.
     without_release: Classifier,
@@ -128,12 +130,12 @@ impl Service {
             .zenoh
             .max_message_bytes
             .saturating_sub(MESSAGE_OVERHEAD);
-        let recorder = Recorder::new(
+        let recorder = Arc::new(Recorder::new(
             config.record.clone(),
             config.identity(),
             most,
             clock.clone(),
-        );
+        ));
         let hash_keys = egress::hash_keys(&config.data_contract, link.key(), &clock);
         let no_contract = EffectiveContract::of(None, &config.data_contract);
         let watch = config.watch.as_ref();
@@ -147,6 +149,8 @@ impl Service {
             failed_files.keep_for(picture_retention(&no_contract));
             keep_for(failed_files, serving.as_deref());
         }
+        let drift = DriftThread::new(&recorder, &published_status, link.parts());
+        drift.follow(None, serving.as_deref());
         Arc::new(Self {
             queue: Queue::new(config.intake.queue).timed_by(clock.clone()),
             identity: config.identity(),
@@ -163,6 +167,7 @@ impl Service {
                 .with_slots_of(config.governor.period() * PERIODS_OF_A_SLOT),
             meter: ModelMeter::default(),
             recorder,
+            drift,
             without_release: Classifier::new(no_contract, None, hash_keys.clone()),
             hash_keys,
             kept_back,
@@ -199,6 +204,8 @@ impl Service {
                 digest: release.digest(),
             }
         });
+        self.drift
+            .follow(self.serving.load().as_deref(), next.as_deref());
         let started = self.clock.now();
         let before = self.serving.swap(next);
         let elapsed = self.clock.elapsed(started);

@@ -18,6 +18,8 @@ pub(crate) struct Vitals {
     pub(crate) deadline_misses: u64,
     /// The name and generation of the release that serves, and when it expires.
     pub(crate) release: Option<(String, Time)>,
+    /// What the release that serves is watched by for drift.
+    pub(crate) watched: Vec<String>,
     /// What must arrive, if anything must.
     pub(crate) outbox: Option<OutboxStatus>,
 }
@@ -26,6 +28,8 @@ impl Service {
     /// The service now.
     pub(crate) fn vitals(&self) -> Vitals {
         let serving = self.serving.load();
+        let watch = serving.as_deref().and_then(|served| served.drift());
+        let watched = watch.map(|watch| watch.sources().iter().map(ToString::to_string));
         let release = serving.as_deref().map(|served| served.release());
         let counters = self.tally.snapshot();
         let (deadline_misses, _) = self.tally.misses();
@@ -35,6 +39,7 @@ impl Service {
             failed: counters.failed,
             deadline_misses,
             release: release.map(|it| (format!("{} {}", it.name, it.generation), it.expires)),
+            watched: watched.map(Iterator::collect).unwrap_or_default(),
             outbox: self.outbox.as_ref().map(|outbox| outbox.status()),
         }
     }
