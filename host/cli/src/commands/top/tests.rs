@@ -162,7 +162,7 @@ fn the_other_views_show_sensors_releases_and_events() {
                 "update    labels generation 7: trial",
             ],
         ),
-        ('4', vec!["error ", "(panic: no reason)"]),
+        ('4', vec!["error ", "cannot restart (panic:"]),
     ] {
         assert_eq!(scene.key(KeyCode::Char(key)), Next::Show);
         let text = scene.text();
