@@ -26,7 +26,7 @@ pub(crate) use output_tap::OutputTap;
 pub use output_tap::{Output, OutputKind, Viewer};
 pub use published_status::{DeployView, PublishedStatus};
 pub(crate) use sample_trace::TraceTap;
-pub use sample_trace::{Arrival, RecordsTrace, TracedEnd, TracedSample, Tracer};
+pub use sample_trace::{Arrival, RecordsTrace, TracedEnd, TracedSample, Tracer, new_span_id};
 pub use service::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
 pub(crate) use service::{Service, WorkerPool, WorkerWatch};
 pub use serving_release::ServingRelease;

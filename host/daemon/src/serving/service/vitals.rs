@@ -1,6 +1,6 @@
 //! What the service says of itself to those who watch it.
 
-use hotshoe_protocol::status::OutboxStatus;
+use hotshoe_protocol::status::{Counters, OutboxStatus};
 use hotshoe_trust::Time;
 
 use super::Service;
@@ -10,11 +10,9 @@ use super::Service;
 pub(crate) struct Vitals {
     /// Other sessions that the Zenoh session is connected to.
     pub(crate) peers: usize,
-    /// Samples that ended with a result.
-    pub(crate) results: u64,
-    /// Samples that failed.
-    pub(crate) failed: u64,
-    /// Samples on which a component missed its deadline.
+    /// Samples by their ends.
+    pub(crate) counters: Counters,
+    /// Samples on which a component missed its deadline, also where that was tolerated.
     pub(crate) deadline_misses: u64,
     /// The name and generation of the release that serves, and when it expires.
     pub(crate) release: Option<(String, Time)>,
@@ -31,12 +29,10 @@ impl Service {
         let watch = serving.as_deref().and_then(|served| served.drift());
         let watched = watch.map(|watch| watch.sources().iter().map(ToString::to_string));
         let release = serving.as_deref().map(|served| served.release());
-        let counters = self.tally.snapshot();
         let (deadline_misses, _) = self.tally.misses();
         Vitals {
             peers: self.link.status().peers,
-            results: counters.results,
-            failed: counters.failed,
+            counters: self.tally.snapshot(),
             deadline_misses,
             release: release.map(|it| (format!("{} {}", it.name, it.generation), it.expires)),
             watched: watched.map(Iterator::collect).unwrap_or_default(),
