@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hotshoe_trust::FieldPath;
 use serde_json::Value as Json;
 
-use super::embedding::MAX_DIMENSIONS;
+use super::limits::{MAX_DIMENSIONS, MOST};
 use super::source::{Source, Take, TensorStatistic};
 use super::tensor::TensorStatistics;
 
@@ -13,8 +13,6 @@ use super::tensor::TensorStatistics;
 pub const MAX_LABEL_BYTES: usize = 64;
 /// Most labels that one sample gives to a source; more are left out.
 pub const MAX_LABELS_OF_SAMPLE: usize = 256;
-/// Magnitudes beyond this are taken as this, so that no sum overflows.
-pub(crate) const MOST: f64 = 1e12;
 
 /// What a source has in one sample.
 #[derive(Debug, Clone, PartialEq)]
