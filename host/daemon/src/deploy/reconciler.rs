@@ -278,6 +278,7 @@ impl Reconciler {
         self.serving.drop_unused();
         if self.ledger.is_settled() {
             self.check_trial();
+            self.follow_drift();
             self.advance();
         }
         self.follow_rollouts();
