@@ -193,11 +193,6 @@ impl Rollouts {
         }
     }
 
-    /// Removes those for which this is not true.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Rollout) -> bool) {
-        self.0.retain(|_, rollout| keep(rollout));
-    }
-
     /// The rollout of a release name.
     pub fn get(&self, name: &str) -> Option<&Rollout> {
         self.0.get(name)

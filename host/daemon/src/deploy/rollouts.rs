@@ -101,21 +101,20 @@ impl DeviceRollouts {
         self.save();
     }
 
-    /// Finds the device's place in each rollout, and forgets those that are for others.
+    /// Finds the device's place in each rollout. Those that are for others are known too, so that no older plan of their name comes back.
     fn follow(&mut self, device: &Device) {
-        self.rollouts
-            .retain(|rollout| place(rollout.plan(), device).is_some());
         self.members
             .retain(|name, _| self.rollouts.get(name).is_some());
         for rollout in self.rollouts.iter() {
             let plan = rollout.plan();
+            let Some(placement) = place(plan, device) else {
+                self.members.remove(&plan.name);
+                continue;
+            };
             let known = self.members.get(&plan.name);
             if known.is_some_and(|member| member.plan == plan.digest()) {
                 continue;
             }
-            let Some(placement) = place(plan, device) else {
-                continue;
-            };
             // Numbers of reports go on over the plans of one run.
             let reporting = known.map(|member| member.reporting.clone());
             let member = Member {
