@@ -182,6 +182,20 @@ impl Rollouts {
         })
     }
 
+    /// Those that these keys sign. The times were checked when they arrived.
+    #[must_use]
+    pub fn verified_by(&self, trust: &TrustRoot) -> Self {
+        let verified = self.0.values().filter_map(|known| {
+            let mut rollout = Rollout::read(&known.text, trust, Time::MAX).ok()?;
+            for text in known.statement_texts() {
+                // One that is not valid any more is left out.
+                let _ = rollout.hear(text, trust, Time::MAX);
+            }
+            Some((rollout.plan.name.clone(), rollout))
+        });
+        Self(verified.collect())
+    }
+
     fn forget_oldest(&mut self, newest: &str) {
         if self.0.len() <= MAX_ROLLOUTS {
             return;

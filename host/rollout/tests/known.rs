@@ -185,3 +185,19 @@ fn a_listed_device_that_never_reports_is_silent_and_a_site_has_no_more_than_its_
     let silent = count.cells.iter().find(|cell| cell.state == State::Silent);
     assert_eq!(silent.unwrap().devices, 1);
 }
+
+#[test]
+fn what_other_keys_do_not_sign_is_left_out_when_keys_change() {
+    let (keys, others) = (Keys::new(), Keys::new());
+    let text = signed_plan(&keys, &plan());
+    let mut rollouts = Rollouts::default();
+    rollouts.receive(&text, &[], &keys.trust, at(0)).unwrap();
+    let rollout = rollouts.get("ocr").unwrap().clone();
+    let cause = cause("operator");
+    let abort = signed_statement(&keys, &rollout, 1, 0, Command::Abort { cause });
+    rollouts
+        .receive(&text, &[abort], &keys.trust, at(20))
+        .unwrap();
+    assert_eq!(rollouts.verified_by(&keys.trust), rollouts);
+    assert_eq!(rollouts.verified_by(&others.trust), Rollouts::default());
+}

@@ -87,16 +87,7 @@ impl DeviceRollouts {
 
     /// Other keys are trusted: what they do not sign is forgotten.
     pub(super) fn verify_again(&mut self, trust: &TrustRoot, device: &Device) {
-        let mut valid = Rollouts::default();
-        for rollout in self.rollouts.iter() {
-            let stated = StatedRollout::of(rollout);
-            // The times were checked when it arrived.
-            let received = valid.receive(&stated.plan, &stated.statements, trust, Time::MAX);
-            if let Err(error) = received {
-                tracing::warn!(name = rollout.plan().name, %error, "a rollout is not valid any more");
-            }
-        }
-        self.rollouts = valid;
+        self.rollouts = self.rollouts.verified_by(trust);
         self.follow(device);
         self.save();
     }

@@ -169,15 +169,7 @@ impl RolloutBook {
     /// Other keys are trusted: what they do not sign is forgotten.
     pub(super) fn verify_again(&self, trust: &TrustRoot) {
         let mut state = self.state.lock();
-        let mut valid = Rollouts::default();
-        for rollout in state.rollouts.iter() {
-            let stated = StatedRollout::of(rollout);
-            // The times were checked when it arrived.
-            let received = valid.receive(&stated.plan, &stated.statements, trust, Time::MAX);
-            if let Err(error) = received {
-                tracing::warn!(name = rollout.plan().name, %error, "a rollout is not valid any more");
-            }
-        }
+        let valid = state.rollouts.verified_by(trust);
         state.devices.retain(|name, _| valid.get(name).is_some());
         state.rollouts = valid;
         self.save(&state);
