@@ -28,6 +28,8 @@ pub struct SiteDevices {
     is_changed: bool,
     last: Option<Published>,
     number: u64,
+    /// Until then, devices may be missing that were counted by an earlier run.
+    counts_from: Option<Time>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,15 @@ impl SiteDevices {
         Self {
             number,
             ..Self::default()
+        }
+    }
+
+    /// Counts only from then on: an earlier run counted devices that have not reported to this one yet, and its last count stands.
+    #[must_use]
+    pub fn counting_from(self, time: Time) -> Self {
+        Self {
+            counts_from: Some(time),
+            ..self
         }
     }
 
@@ -148,7 +159,7 @@ impl SiteDevices {
         names: (&str, &str),
         now: Time,
     ) -> Option<(Count, bool)> {
-        if self.due(now).is_some() {
+        if self.due(now).is_some() || self.counts_from.is_some_and(|from| now < from) {
             return None;
         }
         self.number = self.number.saturating_add(1);

@@ -201,3 +201,15 @@ fn what_other_keys_do_not_sign_is_left_out_when_keys_change() {
     assert_eq!(rollouts.verified_by(&keys.trust), rollouts);
     assert_eq!(rollouts.verified_by(&others.trust), Rollouts::default());
 }
+
+#[test]
+fn a_registry_that_starts_again_counts_when_its_devices_have_had_time_to_report() {
+    let keys = Keys::new();
+    let text = signed_plan(&keys, &plan());
+    let rollout = Rollout::read(&text, &keys.trust, at(0)).unwrap();
+    let mut devices = SiteDevices::since(first_number(2)).counting_from(at(300));
+    let names = ("site-0", "registry");
+    assert_eq!(devices.count(&rollout, names, at(299)), None);
+    let (count, _) = devices.count(&rollout, names, at(300)).unwrap();
+    assert_eq!(count.number, first_number(2) + 1);
+}

@@ -9,7 +9,9 @@ use hotshoe_base::Clock;
 use hotshoe_link::device_list::DeviceList;
 use hotshoe_link::{CountAnnouncement, DeviceMessage, RawNotice};
 use hotshoe_protocol::rollout::{DeviceReport, StatedRollout};
-use hotshoe_rollout::{Fleet, Rollout, Rollouts, SiteDevices, Summary, first_number};
+use hotshoe_rollout::{
+    Fleet, Rollout, Rollouts, SiteDevices, Summary, first_number, report_interval_s,
+};
 use hotshoe_trust::{Device, Time, TrustRoot, time_of};
 use parking_lot::Mutex;
 
@@ -92,7 +94,15 @@ impl RolloutBook {
             clock,
         };
         for rollout in stored.rollouts.iter() {
-            book.begin(&mut book.state.lock(), rollout);
+            let mut state = book.state.lock();
+            book.begin(&mut state, rollout);
+            let plan = rollout.plan();
+            let interval_s = i64::try_from(report_interval_s(plan)).unwrap_or(i64::MAX);
+            let settled_s = book.now().as_second().saturating_add(interval_s);
+            let settled = Time::from_second(settled_s).unwrap_or(Time::MAX);
+            let devices = state.devices.remove(&plan.name).unwrap_or_default();
+            let devices = devices.counting_from(settled);
+            state.devices.insert(plan.name.clone(), devices);
         }
         book.state.lock().rollouts = stored.rollouts;
         book

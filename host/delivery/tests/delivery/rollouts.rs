@@ -45,7 +45,11 @@ fn plan(made: &Made) -> Plan {
             watch_s: 60,
             gate: Gate::default(),
         }],
-        deadlines: Deadlines::default(),
+        deadlines: Deadlines {
+            // A registry that starts again counts after a third of it, when all devices have reported.
+            silent_s: 90,
+            ..Deadlines::default()
+        },
         spread_s: 0,
         approve_between: false,
         on_failure: OnFailure::Pause,
