@@ -9,6 +9,7 @@ use crate::{
     count::Count,
     plan::Plan,
     report::{Report, Tracked},
+    reporting::report_interval_s,
     rollouts::Rollout,
     share::{Arm, place},
     signed::SignedPlan,
@@ -159,7 +160,10 @@ impl SiteDevices {
         names: (&str, &str),
         now: Time,
     ) -> Option<(Count, bool)> {
-        if self.due(now).is_some() || self.counts_from.is_some_and(|from| now < from) {
+        // Where the clock was set back, the time is far off.
+        let most_s = report_interval_s(rollout.plan());
+        let waits = |from| now < from && seconds_between(now, from) <= most_s;
+        if self.due(now).is_some() || self.counts_from.is_some_and(waits) {
             return None;
         }
         self.number = self.number.saturating_add(1);
