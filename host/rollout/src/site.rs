@@ -162,7 +162,7 @@ impl SiteDevices {
     ) -> Option<(Count, bool)> {
         // Where the clock was set back, the time is far off.
         let most_s = report_interval_s(rollout.plan());
-        let waits = |from| now < from && seconds_between(now, from) <= most_s;
+        let waits = |from: Time| now < from && seconds_between(now, from) <= most_s;
         if self.due(now).is_some() || self.counts_from.is_some_and(waits) {
             return None;
         }
