@@ -36,7 +36,7 @@ fn try_open(data: &Path) -> Result<SigningKey, io::Error> {
         Err(error) => return Err(error),
     };
     let pem = key.public_key().map_err(io::Error::other)?.to_pem();
-    if files::read_text(&public, MAX_KEY_BYTES).ok().as_deref() != Some(&pem) {
+    if files::read_text(&public, MAX_KEY_BYTES).ok().as_deref() != Some(pem.as_str()) {
         replace_file(&public, pem.as_bytes()).map_err(io::Error::other)?;
     }
     Ok(key)
