@@ -8,6 +8,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{Keys, at, plan};
 use hotshoe_rollout::{
     Arm, ArmFigures, Cell, Control, Count, Deferral, Figures, Fleet, Gate, Health, Outcome,
@@ -316,11 +318,11 @@ fn what_a_dark_site_left_open_is_silent() {
     let states = |now| fleet.figures(&plan, 0, at(now)).states().clone();
     assert_eq!(
         states(1_000),
-        [(State::Trial, 3), (State::Confirmed, 7)].into()
+        BTreeMap::from([(State::Trial, 3), (State::Confirmed, 7)])
     );
     assert_eq!(
         states(1_001),
-        [(State::Confirmed, 7), (State::Silent, 3)].into()
+        BTreeMap::from([(State::Confirmed, 7), (State::Silent, 3)])
     );
 }
 

@@ -99,7 +99,7 @@ fn starts_are_spread_within_the_limit() {
     let starts: BTreeSet<u64> = fleet(10_000)
         .map(|device| place(&plan, &device).unwrap().starts_after_s)
         .collect();
-    assert_eq!(starts, (0..60).collect());
+    assert_eq!(starts, BTreeSet::from_iter(0..60));
 }
 
 proptest! {
