@@ -212,7 +212,7 @@ fn a_word_of_another_key_is_not_heard_and_the_plan_goes_on() {
         number: u64::MAX,
         stage: 0,
         command: Command::Abort {
-            cause: Cause::new("ordered", "by nobody"),
+            cause: Cause::new("ordered", "by a stranger"),
         },
         issued: Time::now(),
     };
