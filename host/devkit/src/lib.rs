@@ -30,6 +30,8 @@ mod extras;
 #[cfg(feature = "set-up")]
 mod files;
 #[cfg(feature = "set-up")]
+mod installed;
+#[cfg(feature = "set-up")]
 mod interface;
 mod progress;
 #[cfg(feature = "set-up")]
@@ -40,11 +42,11 @@ pub use debian::{DebianError, debian_package};
 #[cfg(feature = "set-up")]
 pub use doc_string::with_doc_string;
 #[cfg(feature = "set-up")]
-pub use environment::{
-    Environment, SetUpError, fetch, fetch_all, find_root, installed, set_up, tools,
-};
+pub use environment::{Environment, SetUpError, fetch, fetch_all, find_root, set_up, tools};
 #[cfg(feature = "set-up")]
 pub use extras::Extra;
+#[cfg(feature = "set-up")]
+pub use installed::{cache, installed, share};
 #[cfg(feature = "set-up")]
 pub use interface::{Interface, InterfaceError, interface};
 #[cfg(feature = "set-up")]
