@@ -41,7 +41,7 @@ folder=$PWD/target/arm64
 rm -rf "$folder"
 mkdir -p "$folder"
 "$here" exec target/demo/release "$page" --trust "$trust" --backend tract --record "$folder/text.json" >/dev/null
-sed "s|\"../../target/|\"$PWD/target/|; s|\"\(rules.json\|expected/\)|\"$PWD/examples/label-reader/\1|" \
+sed "s#\"../../target/#\"$PWD/target/#; s#\"\(rules.json\|expected/\)#\"$PWD/examples/label-reader/\1#" \
     examples/label-reader/release.toml >"$folder/release.toml"
 cat >>"$folder/release.toml" <<END
 
