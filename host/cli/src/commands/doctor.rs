@@ -5,10 +5,12 @@ mod network;
 mod ports;
 mod python;
 mod runtime;
+mod shipping;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use hotshoe_config::{Config, ConfigError};
 use hotshoe_engine::MemoryChoice;
@@ -36,17 +38,33 @@ const WRITTEN: &str = "2026-01-01T00:00:00Z";
 /// Checks the machine, its limits, the memory for components, ONNX Runtime and its execution providers, the configuration, the trusted
 /// keys, the access over Zenoh, the data folder and who can read it, the live release, the clock, and the ports of the Open Inference Protocol and of Prometheus with their tokens and
 /// certificates. It changes nothing.
+///
+/// With --before-shipping, it also starts the live release from the disk alone, loads the one that a rollback brings back, runs samples on all
+/// worker threads for some minutes, and judges latency, memory, heat, keys, clock, disk and outbox. The daemon must not run meanwhile; only
+/// compiled code is written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe doctor --config hotshoe.toml
   hotshoe doctor --json | jq -r '.findings[] | select(.state != \"ok\") | .found'
 
-Exit code 1 if the daemon cannot serve.")]
+Example: before a device leaves the workshop, in the housing and the warmth that it will have
+  hotshoe doctor --before-shipping --minutes 30 --config hotshoe.toml
+
+Exit code 1 if the daemon cannot serve, or the device should not be shipped.")]
 pub(crate) struct Args {
     /// The device's configuration [default: hotshoe.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Also rehearse what the device will do, under load
+    #[arg(long)]
+    before_shipping: bool,
+    /// Length of the load in minutes
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_440), requires = "before_shipping")]
+    minutes: u64,
+    /// A sample of the load; may be repeated [default: those of the release's self-tests]
+    #[arg(long, value_name = "FILE", requires = "before_shipping")]
+    sample: Vec<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -117,6 +135,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     findings.push(engine);
     findings.extend(runtime::runtime(config.as_ref()));
     findings.push(python::python());
+    if args.before_shipping {
+        findings.extend(before_shipping(config.as_ref(), args, terminal));
+    }
     let report = Report {
         can_serve: findings.iter().all(|it| it.state != State::Fail),
         machine: Machine::here(),
@@ -133,6 +154,21 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Rehearses with the configuration, which it needs.
+fn before_shipping(config: Option<&Config>, args: &Args, terminal: &Terminal) -> Vec<Finding> {
+    let Some(config) = config else {
+        return vec![Finding::bad(
+            "start",
+            State::Fail,
+            "without a configuration, nothing can be rehearsed".to_owned(),
+            "give --config",
+        )];
+    };
+    terminal.note(format!("running samples for {} minutes", args.minutes));
+    let length = Duration::from_secs(args.minutes.saturating_mul(60));
+    shipping::check(config, length, &args.sample)
 }
 
 fn print(report: &Report, terminal: &Terminal) -> anyhow::Result<()> {
