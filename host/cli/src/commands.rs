@@ -48,6 +48,8 @@ pub(crate) mod shared_data;
 pub(crate) mod sign;
 #[cfg(feature = "full")]
 pub(crate) mod site;
+#[cfg(feature = "full")]
+pub(crate) mod soak;
 pub(crate) mod status;
 #[cfg(feature = "full")]
 pub(crate) mod test;

@@ -19,6 +19,7 @@ mod device_args;
 mod error_names;
 mod fleet;
 mod loaded_release;
+mod minutes;
 #[cfg(feature = "full")]
 mod oci;
 #[cfg(feature = "full")]
@@ -36,7 +37,7 @@ use commands::{
 #[cfg(feature = "full")]
 use commands::{
     baseline, build, call, collect, dev as dev_loop, inspect, keygen, model, new, pack, publish,
-    pull, push, record, registry, sign, site, test, wit, zenoh_acl,
+    pull, push, record, registry, sign, site, soak, test, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -62,6 +63,7 @@ const AFTER: &str = "\
 See it work:
   demo      Run OCR on a scanned page on this machine, from scratch
   bench     Compare Hotshoe's speed with plain Rust and other runtimes
+  soak      Run a release under load for long, and check that nothing grows
 
 Write a component:
   new       Create a component project
@@ -213,6 +215,8 @@ enum Command {
     Sbom(sbom::Args),
     Completions(completions::Args),
     #[cfg(feature = "full")]
+    Soak(soak::Args),
+    #[cfg(feature = "full")]
     Demo(program::DemoArgs),
     #[cfg(feature = "full")]
     Bench(program::BenchArgs),
@@ -280,6 +284,8 @@ impl Command {
             Self::ZenohAcl(args) => zenoh_acl::run(args, terminal),
             Self::Sbom(args) => sbom::run(&args, terminal),
             Self::Completions(args) => completions::run(&args, Cli::command()),
+            #[cfg(feature = "full")]
+            Self::Soak(args) => soak::run(&args, terminal),
             #[cfg(feature = "full")]
             Self::Demo(args) => program::run("hotshoe-demo", &args.arguments, terminal),
             #[cfg(feature = "full")]

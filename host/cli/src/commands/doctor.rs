@@ -19,6 +19,7 @@ use hotshoe_trust::Time;
 use serde::Serialize;
 
 use crate::fleet::local::CONFIG;
+use crate::minutes::minutes;
 use hotshoe_release::device::trust_root;
 use hotshoe_release::logging;
 use hotshoe_release::machine::Machine;
@@ -60,8 +61,8 @@ pub(crate) struct Args {
     #[arg(long)]
     before_shipping: bool,
     /// Length of the load in minutes
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_440), requires = "before_shipping")]
-    minutes: u64,
+    #[arg(long, value_name = "N", default_value = "5", value_parser = minutes, requires = "before_shipping")]
+    minutes: Duration,
     /// A sample of the load; may be repeated [default: those of the release's self-tests]
     #[arg(long, value_name = "FILE", requires = "before_shipping")]
     sample: Vec<PathBuf>,
@@ -166,8 +167,8 @@ fn before_shipping(config: Option<&Config>, args: &Args, terminal: &Terminal) ->
             "give --config",
         )];
     };
-    terminal.note(format!("running samples for {} minutes", args.minutes));
-    let length = Duration::from_secs(args.minutes.saturating_mul(60));
+    let length = args.minutes;
+    terminal.note(format!("running samples for {} s", length.as_secs()));
     shipping::check(config, length, &args.sample)
 }
 
