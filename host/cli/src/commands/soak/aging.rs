@@ -11,10 +11,12 @@ use super::SoakError;
 use super::site::{SoakSite, Workshop};
 use super::watch::{Point, look};
 
-/// Pairs of measurements.
-const PAIRS: usize = 40;
+/// Pairs of measurements: as many as swaps, within these.
+const PAIRS: (u64, u64) = (20, 60);
 /// Samples of one measurement.
 const SAMPLES: usize = 50;
+/// Samples of a trial, of which it needs fewer.
+const OF_A_TRIAL: usize = 8;
 /// Longest time to an answer.
 const ANSWER: Duration = Duration::from_secs(30);
 /// A line of progress after so many swaps.
@@ -45,16 +47,16 @@ pub(super) fn run(
     let mut aged = SoakSite::start(workshop, "aged")?;
     let client = aged.connect()?;
     // What a first sample makes is there from the beginning.
-    mean_ms(&client, &aged, samples)?;
+    mean_ms(&client, &aged.names(), samples, SAMPLES)?;
     let before = look(aged.id(), &aged.data);
     let mut all = Duration::ZERO;
-    for swap in 1..=swaps {
-        all += aged.swap(workshop, false)?;
+    for number in 1..=swaps {
+        all += swap(&client, &mut aged, workshop, samples)?;
         aged.check()?;
-        if swap % NOTE_EVERY == 0 {
+        if number % NOTE_EVERY == 0 {
             let point = look(aged.id(), &aged.data);
             terminal.note(format!(
-                "{swap} swaps, {:.1} MB, {} file handles",
+                "{number} swaps, {:.1} MB, {} file handles",
                 point.private_mb, point.handles
             ));
         }
@@ -62,9 +64,9 @@ pub(super) fn run(
     let after = look(aged.id(), &aged.data);
     let mut fresh = SoakSite::start(workshop, "fresh")?;
     let fresh_client = fresh.connect()?;
-    mean_ms(&fresh_client, &fresh, samples)?;
+    mean_ms(&fresh_client, &fresh.names(), samples, SAMPLES)?;
     let (mut sample_ratios, mut swap_ratios) = (Vec::new(), Vec::new());
-    for pair in 0..PAIRS {
+    for pair in 0..swaps.clamp(PAIRS.0, PAIRS.1) {
         // The order alternates, so that what changes on the machine meanwhile is on both sides.
         let (old, new) = if pair % 2 == 0 {
             let old = costs(&client, &mut aged, workshop, samples)?;
@@ -97,15 +99,35 @@ fn costs(
     workshop: &mut Workshop,
     samples: &[Sample],
 ) -> anyhow::Result<(f64, f64)> {
-    let sample = mean_ms(client, site, samples)?;
-    Ok((sample, site.swap(workshop, false)?.as_secs_f64()))
+    let sample = mean_ms(client, &site.names(), samples, SAMPLES)?;
+    let swap = swap(client, site, workshop, samples)?;
+    Ok((sample, swap.as_secs_f64()))
+}
+
+/// Swaps, with samples for the trial.
+fn swap(
+    client: &Client,
+    site: &mut SoakSite,
+    workshop: &mut Workshop,
+    samples: &[Sample],
+) -> anyhow::Result<Duration> {
+    let names = site.names();
+    site.swap(workshop, || {
+        mean_ms(client, &names, samples, OF_A_TRIAL)?;
+        Ok(())
+    })
 }
 
 /// The mean time of a sample, one after the other, in milliseconds.
-fn mean_ms(client: &Client, site: &SoakSite, samples: &[Sample]) -> anyhow::Result<f64> {
-    let feeder = client.feeder(&site.device.site, &site.device.device, 1, ANSWER);
+fn mean_ms(
+    client: &Client,
+    (site, device): &(String, String),
+    samples: &[Sample],
+    count: usize,
+) -> anyhow::Result<f64> {
+    let feeder = client.feeder(site, device, 1, ANSWER);
     let mut all = Duration::ZERO;
-    for (number, sample) in samples.iter().cycle().take(SAMPLES).enumerate() {
+    for (number, sample) in samples.iter().cycle().take(count).enumerate() {
         let id = format!("pair-{number}");
         feeder.send("pair", &sample.content_type, &id, sample.payload.to_vec())?;
         let reply = feeder.next(ANSWER);
@@ -116,5 +138,5 @@ fn mean_ms(client: &Client, site: &SoakSite, samples: &[Sample]) -> anyhow::Resu
             reason: error.to_string(),
         })?;
     }
-    Ok(all.as_secs_f64() * 1_000.0 / SAMPLES as f64)
+    Ok(all.as_secs_f64() * 1_000.0 / count as f64)
 }

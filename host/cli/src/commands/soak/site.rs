@@ -178,17 +178,22 @@ impl SoakSite {
         .into())
     }
 
+    /// The names of its site and of itself.
+    pub(super) fn names(&self) -> (String, String) {
+        (self.device.site.clone(), self.device.device.clone())
+    }
+
     /// Opens a session of its own.
     pub(super) fn connect(&self) -> anyhow::Result<Client> {
         Client::open(&self.zenoh).context("cannot reach the daemon")
     }
 
-    /// Publishes the next release, and waits until it is confirmed, for which it needs samples; or only until it serves. Returns how long
-    /// that took.
+    /// Publishes the next release and waits until it is confirmed, for which it needs samples: `on_trial` is called when its trial begins.
+    /// Returns how long it took until it served.
     pub(super) fn swap(
         &mut self,
         workshop: &mut Workshop,
-        is_confirmed: bool,
+        mut on_trial: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<Duration> {
         let next = workshop.next()?;
         if self.published == RELEASES_OF_A_PUBLISHER {
@@ -199,19 +204,26 @@ impl SoakSite {
         self.published += 1;
         let began = Instant::now();
         let published = self.deployer.publish(&next.layout, &next.release)?;
-        let is_there = |phase| phase == Phase::Live || (phase == Phase::Trial && !is_confirmed);
-        let last = |step: &Step| Ok(is_there(step.phase) || step.phase.is_failure());
+        let mut served = None;
+        let last = |step: &Step| {
+            if matches!(step.phase, Phase::Trial | Phase::Live) && served.is_none() {
+                served = Some(step.at.saturating_duration_since(began));
+            }
+            if step.phase == Phase::Trial {
+                on_trial()?;
+            }
+            Ok(step.phase == Phase::Live || step.phase.is_failure())
+        };
         let end = self.deployer.follow(&published, DEADLINE, last)?;
-        let took = began.elapsed();
         ensure!(
-            is_there(end.phase),
+            end.phase == Phase::Live,
             "generation {} ended as {}: {:?}",
             next.release.generation,
             end.phase,
             end.cause
         );
         remove(&next.layout)?;
-        Ok(took)
+        Ok(served.unwrap_or_else(|| began.elapsed()))
     }
 
     /// Rolls back, as an operator on the device does.
