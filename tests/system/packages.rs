@@ -143,6 +143,7 @@ fn a_wheel_brings_the_programs_and_what_they_need() {
                 "--ignore-installed",
             ])
             .env("PIP_ROOT_USER_ACTION", "ignore")
+            .env("PIP_BREAK_SYSTEM_PACKAGES", "1")
             .arg("--prefix")
             .arg(&prefix)
             .arg(&first),

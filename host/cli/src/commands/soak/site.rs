@@ -70,7 +70,7 @@ impl Workshop {
         })
     }
 
-    fn next(&mut self) -> anyhow::Result<Packed> {
+    fn make(&mut self) -> anyhow::Result<Packed> {
         self.generation += 1;
         let generation = self.generation;
         let layout = self.folder.path().join(format!("release-{generation}"));
@@ -121,7 +121,7 @@ pub(super) struct SoakSite {
 impl SoakSite {
     /// Installs the next release and starts a daemon of that name.
     pub(super) fn start(workshop: &mut Workshop, name: &str) -> anyhow::Result<Self> {
-        let first = workshop.next()?;
+        let first = workshop.make()?;
         let folder = workshop.folder.path().join(name);
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
@@ -195,7 +195,7 @@ impl SoakSite {
         workshop: &mut Workshop,
         mut on_trial: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<Duration> {
-        let next = workshop.next()?;
+        let next = workshop.make()?;
         if self.published == RELEASES_OF_A_PUBLISHER {
             let fresh = Deployer::open(&self.zenoh, &self.device.site, &self.device.device)?;
             std::mem::replace(&mut self.deployer, fresh).close();
