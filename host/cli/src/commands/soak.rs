@@ -37,7 +37,7 @@ Example:
 Example: what 10,000 swaps leave behind
   hotshoe soak light.toml --sample page.png --swaps 10000 --json
 
-With --json, `points` over time and `verdicts`. Runs shorter than about a minute have too few points to judge growth. Exit code 1 if a
+With --json, `points` over time and `verdicts`. A run of less than five minutes is too short to judge growth. Exit code 1 if a
 verdict is bad, or the daemon ends (error `daemon_ended`) or gives no result (`no_result`).")]
 pub(crate) struct Args {
     /// The release.toml of the release

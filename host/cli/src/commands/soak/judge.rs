@@ -6,8 +6,9 @@ use super::aging::Aged;
 use super::load::LoadReport;
 use super::watch::Point;
 
-/// Fewest points in the second half, below which growth is not judged.
+/// Fewest points in the second half, and its shortest length in seconds, below which growth is not judged: a daemon warms up for minutes.
 const LEAST_POINTS: usize = 12;
+const LEAST_SECONDS: f64 = 140.0;
 /// Growth of memory over the second half that is not noise, as a share of its mean, if the slope is significant.
 const MOST_GROWTH: f64 = 0.01;
 /// Factor by which the last quarter may exceed the second one: handles and threads, disk, p95, and p99.9.
@@ -63,11 +64,11 @@ pub(super) fn load(report: &LoadReport) -> Vec<Verdict> {
     ];
     let half = report.points.len() / 2;
     let (_, second) = report.points.split_at(half);
-    if second.len() < LEAST_POINTS {
+    if second.len() < LEAST_POINTS || seconds(second) < LEAST_SECONDS {
         verdicts.push(Verdict {
             what: "growth",
             is_good: true,
-            found: "too short to judge".to_owned(),
+            found: "too short to judge: it takes five minutes".to_owned(),
         });
         return verdicts;
     }
@@ -95,14 +96,19 @@ pub(super) fn load(report: &LoadReport) -> Vec<Verdict> {
     verdicts
 }
 
+/// The length of a part of a soak.
+fn seconds(points: &[Point]) -> f64 {
+    match (points.first(), points.last()) {
+        (Some(first), Some(last)) => last.at_s - first.at_s,
+        _ => 0.0,
+    }
+}
+
 /// Judges the slope of memory by linear regression.
 fn memory(points: &[Point]) -> Verdict {
     let pairs: Vec<(f64, f64)> = points.iter().map(|it| (it.at_s, it.private_mb)).collect();
     let (slope, error) = slope(&pairs);
-    let seconds = match (pairs.first(), pairs.last()) {
-        (Some(first), Some(last)) => last.0 - first.0,
-        _ => 0.0,
-    };
+    let seconds = seconds(points);
     let mean = pairs.iter().map(|it| it.1).sum::<f64>() / pairs.len().max(1) as f64;
     let (least, most) = (slope - T * error, slope + T * error);
     Verdict {
