@@ -6,20 +6,19 @@
 #   packaging/arm64.sh --no-tests    only the program
 #
 # Needs Debian's packages gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static, and `rustup target add
-# aarch64-unknown-linux-gnu`. Or set CROSS to a folder that has them unpacked (`dpkg -x`).
+# aarch64-unknown-linux-gnu`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target=aarch64-unknown-linux-gnu
-cross=${CROSS:-}
 tests=yes
 [ "${1:-}" != --no-tests ] || tests=''
 
-compiler=$cross/usr/bin/aarch64-linux-gnu-gcc
-sysroot=$cross/usr/aarch64-linux-gnu
-qemu=$(command -v qemu-aarch64-static || command -v qemu-aarch64 || echo "$cross/usr/bin/qemu-aarch64-static")
+compiler=aarch64-linux-gnu-gcc
+sysroot=/usr/aarch64-linux-gnu
+qemu=$(command -v qemu-aarch64-static || command -v qemu-aarch64 || echo qemu-aarch64-static)
 for needed in "$compiler" "$qemu"; do
-    [ -x "$needed" ] || { echo "no $needed; see the first lines of this script" >&2; exit 1; }
+    command -v "$needed" >/dev/null || { echo "no $needed; see the first lines of this script" >&2; exit 1; }
 done
 [ -d "$(rustc --print target-libdir --target $target)" ] ||
     { echo "rustc has no $target: rustup target add $target" >&2; exit 1; }
@@ -27,7 +26,7 @@ done
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$compiler
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$qemu -L $sysroot"
 export CC_aarch64_unknown_linux_gnu=$compiler
-export AR_aarch64_unknown_linux_gnu=$cross/usr/bin/aarch64-linux-gnu-ar
+export AR_aarch64_unknown_linux_gnu=aarch64-linux-gnu-ar
 
 packaging/device.sh --target $target
 

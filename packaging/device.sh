@@ -50,9 +50,9 @@ if [ "$bytes" -gt "$most_bytes" ]; then
 fi
 
 if [ -n "$target" ] && [ "${target%%-*}" != "$(uname -m)" ]; then
-    run=(qemu-"${target%%-*}" -L "/usr/${target%%-*}-linux-gnu")
-    command -v "${run[0]}" >/dev/null || { echo "no ${run[0]}: not started" >&2; run=(); }
-    [ ${#run[@]} -gt 0 ] || exit 0
+    qemu=$(command -v "qemu-${target%%-*}-static" || command -v "qemu-${target%%-*}" || true)
+    [ -n "$qemu" ] || { echo "no qemu for ${target%%-*}: not started" >&2; exit 0; }
+    run=("$qemu" -L "/usr/${target%%-*}-linux-gnu")
 else
     run=()
 fi

@@ -27,8 +27,8 @@ use super::SoakError;
 
 /// The name of the key, of its site and of its files.
 const NAME: &str = "soak";
-/// Timeout of one release.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// Timeout of one release: it is loaded at low priority, beside full load.
+const DEADLINE: Duration = Duration::from_secs(300);
 /// Timeout of a status.
 const ANSWER: Duration = Duration::from_secs(5);
 /// A publisher serves each release to its end; a new one begins after so many.
