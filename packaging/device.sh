@@ -25,6 +25,8 @@ if cargo auditable --version >/dev/null 2>&1; then
 else
     echo "no cargo-auditable: the program will not know its crates" >&2
 fi
+# 7 MB of relocations become some kB on x86-64; the linker for AArch64 ignores it. The program then needs glibc 2.36 (Debian 12).
+export RUSTFLAGS="${RUSTFLAGS-} -C link-arg=-Wl,-z,pack-relative-relocs"
 arguments=(--profile dist --package hotshoe --bin hotshoe --no-default-features --locked)
 [ -z "$target" ] || arguments+=(--target "$target")
 cargo "${build[@]}" "${arguments[@]}"
@@ -33,7 +35,7 @@ program=target/${target:+$target/}dist/hotshoe
 bytes=$(stat -c %s "$program")
 printf '%s  %s bytes, %s compressed\n' "$program" "$bytes" "$(xz -T0 -c "$program" | wc -c)"
 if command -v size >/dev/null; then
-    size -A -d "$program" | awk '$2 > 100000 { printf "  %-20s %10d\n", $1, $2 }' | sort -k2 -n -r
+    size -A -d "$program" | awk '$2 ~ /^[0-9]+$/ && $2 > 100000 { printf "  %-20s %10d\n", $1, $2 }' | sort -k2 -n -r
 fi
 
 # The parts of other programs, by words of their own.
