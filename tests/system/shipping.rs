@@ -85,7 +85,7 @@ fn a_device_is_rehearsed_before_it_is_shipped() {
     let (state, found) = finding(&report, "latency");
     assert_eq!(state, "fail", "{found}");
     assert!(found.contains("at most 1 ms"), "{found}");
-    assert_eq!(report["can_serve"], false);
+    assert_eq!(report["can_ship"], false);
 
     let daemon = device.run();
     let (state, found) = finding(&before_shipping(&device.config), "start");
@@ -105,7 +105,7 @@ fn nothing_is_rehearsed_without_a_release() {
     let report = before_shipping(&config);
     let (state, found) = finding(&report, "start");
     assert_eq!(state, "fail", "{found}");
-    assert_eq!(report["can_serve"], false);
+    assert_eq!(report["can_ship"], false);
     assert!(!workspace.path("data").exists(), "it changes nothing");
 }
 

@@ -72,6 +72,9 @@ pub(crate) struct Args {
 struct Report {
     /// Whether no finding has the state `fail`.
     can_serve: bool,
+    /// The same with the findings of --before-shipping; none without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    can_ship: Option<bool>,
     machine: Machine,
     /// How the linear memories of components are allocated; none if they do not fit.
     memory: Option<MemoryChoice>,
@@ -136,11 +139,15 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     findings.push(engine);
     findings.extend(runtime::runtime(config.as_ref()));
     findings.push(python::python());
-    if args.before_shipping {
+    let is_good = |findings: &[Finding]| findings.iter().all(|it| it.state != State::Fail);
+    let can_serve = is_good(&findings);
+    let can_ship = args.before_shipping.then(|| {
         findings.extend(before_shipping(config.as_ref(), args, terminal));
-    }
+        is_good(&findings)
+    });
     let report = Report {
-        can_serve: findings.iter().all(|it| it.state != State::Fail),
+        can_serve,
+        can_ship,
         machine: Machine::here(),
         memory,
         findings,
@@ -150,7 +157,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     } else {
         print(&report, terminal)?;
     }
-    Ok(if report.can_serve {
+    Ok(if can_ship.unwrap_or(can_serve) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -185,10 +192,11 @@ fn print(report: &Report, terminal: &Terminal) -> anyhow::Result<()> {
             terminal.print(format!("                     {}", terminal.dim(advice)))?;
         }
     }
-    terminal.print(if report.can_serve {
-        terminal.good("this machine can serve")
-    } else {
-        terminal.bad("this machine cannot serve yet")
+    terminal.print(match (report.can_serve, report.can_ship) {
+        (true, None) => terminal.good("this machine can serve"),
+        (false, _) => terminal.bad("this machine cannot serve yet"),
+        (true, Some(true)) => terminal.good("this device can be shipped"),
+        (true, Some(false)) => terminal.bad("this device should not be shipped yet"),
     })
 }
 

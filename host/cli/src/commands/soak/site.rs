@@ -20,7 +20,7 @@ use hotshoe_release::sign::sign;
 use hotshoe_release::trust_file::write_trust;
 use hotshoe_store::{Phase, pack_changed};
 use hotshoe_trust::release_toml::ReleaseToml;
-use hotshoe_trust::{DeviceSelector, Release, Time, TrustRoot};
+use hotshoe_trust::{DeviceSelector, HealthGate, Release, Time, TrustRoot};
 use tempfile::TempDir;
 
 use super::SoakError;
@@ -78,10 +78,15 @@ impl Workshop {
         let change = |description: &mut ReleaseToml| {
             description.generation = generation;
             description.devices = DeviceSelector::default();
-            // A trial ends after a few samples.
-            description.health.min_samples = 5;
-            description.health.min_seconds = 0;
-            description.health.shadow = None;
+            // A trial ends after a few samples, and full load does not decide about it.
+            description.health = HealthGate {
+                min_samples: 5,
+                min_seconds: 0,
+                max_error_rate: 1.0,
+                max_trap_rate: 1.0,
+                max_deadline_miss_rate: 1.0,
+                ..HealthGate::default()
+            };
             if is_light {
                 description.tests.clear();
             }
