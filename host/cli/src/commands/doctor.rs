@@ -3,6 +3,7 @@ mod installed;
 mod limits;
 mod network;
 mod ports;
+#[cfg(feature = "full")]
 mod python;
 mod runtime;
 mod shipping;
@@ -138,6 +139,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     let (memory, engine) = engine::engine(config.as_ref());
     findings.push(engine);
     findings.extend(runtime::runtime(config.as_ref()));
+    #[cfg(feature = "full")]
     findings.push(python::python());
     let is_good = |findings: &[Finding]| findings.iter().all(|it| it.state != State::Fail);
     let can_serve = is_good(&findings);
