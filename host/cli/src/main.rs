@@ -36,8 +36,8 @@ use commands::{
 };
 #[cfg(feature = "full")]
 use commands::{
-    baseline, build, call, collect, dev as dev_loop, devices, inspect, keygen, model, new, pack, publish,
-    pull, push, record, registry, rollout, sign, site, soak, test, wit, zenoh_acl,
+    baseline, build, call, collect, dev as dev_loop, devices, inspect, keygen, model, new, pack,
+    publish, pull, push, record, registry, rollout, sign, site, soak, test, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -199,7 +199,7 @@ enum Command {
     #[cfg(feature = "full")]
     Publish(publish::Args),
     #[cfg(feature = "full")]
-    Rollout(rollout::Args),
+    Rollout(Box<rollout::Args>),
     #[cfg(feature = "full")]
     Site(site::Args),
     #[cfg(feature = "full")]
@@ -275,7 +275,7 @@ impl Command {
             #[cfg(feature = "full")]
             Self::Publish(args) => publish::run(args, terminal),
             #[cfg(feature = "full")]
-            Self::Rollout(args) => rollout::run(args, terminal),
+            Self::Rollout(args) => rollout::run(*args, terminal),
             #[cfg(feature = "full")]
             Self::Site(args) => site::run(&args, terminal),
             #[cfg(feature = "full")]
