@@ -114,7 +114,7 @@ impl Figures {
             return None;
         };
         // Negative cells are noise.
-        let counts = self
+        let mut counts = self
             .parts
             .cells
             .iter()
@@ -127,7 +127,7 @@ impl Figures {
         )]
         let rank = (q.clamp(0.0, 1.0) * (total - 1).max(0) as f64) as i128;
         let mut seen = 0;
-        let cell = counts.into_iter().position(|count| {
+        let cell = counts.position(|count| {
             seen += count;
             seen > rank
         })?;

@@ -142,7 +142,7 @@ fn unpack_plain(mut plain: &[u8]) -> Result<Vec<Vec<i64>>, SeriesError> {
     if columns > 0 && plain.len() < values {
         return Err(SeriesError::Malformed);
     }
-    let mut series = vec![Vec::with_capacity(columns); rows];
+    let mut series = vec![Vec::new(); rows];
     for _ in 0..columns {
         let mut before = 0_i64;
         for row in &mut series {
