@@ -62,7 +62,7 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
 /// The host's crates from bottom to top: each may use those above it in this list, and no others.
 const LAYERS: [&str; 30] = [
     "hotshoe-base",
-    "hotshoe-telemetry",
+    "hotshoe-differential-privacy",
     "hotshoe-sealing",
     "hotshoe-http",
     "hotshoe-trust",

@@ -11,7 +11,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::io;
 
-use hotshoe_telemetry::{Epsilon, Noise, Scale};
+use hotshoe_differential_privacy::{Epsilon, Noise, Scale};
 
 use common::seeded;
 

@@ -1,6 +1,6 @@
 //! A generator with a fixed seed, for statistical tests alone.
 
-use hotshoe_telemetry::Noise;
+use hotshoe_differential_privacy::Noise;
 
 /// Noise from SplitMix64 (Steele, Lea, Flood 2014) with this seed.
 pub(crate) fn seeded(seed: u64) -> Noise {

@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hotshoe_base::VirtualClock;
 use hotshoe_base::disk::Disk;
-use hotshoe_telemetry::{
+use hotshoe_differential_privacy::{
     Boot, Budget, DAY, Definition, Epsilon, Figures, Kind, MAX_VALUES, Noise, Window, pack,
     publish, unpack,
 };

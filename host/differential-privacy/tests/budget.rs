@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hotshoe_base::VirtualClock;
 use hotshoe_base::disk::{Disk, Faults};
-use hotshoe_telemetry::{
+use hotshoe_differential_privacy::{
     BUDGET_FILE, Boot, Budget, BudgetError, DAY, Definition, Epsilon, Kind, PublishError, Window,
     publish,
 };
