@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_outbox::{Host, Limits, Options, Outbox, Priority, Record};
+use hotshoe_sealing::AtRest;
 
 use super::report::{Counts, Row, Unit};
 use super::timings::median;
@@ -54,6 +55,7 @@ impl Ours {
             folder: folder.to_owned(),
             limits,
             disk: Disk::new(Faults::never()),
+            at_rest: AtRest::plain(),
             supervisor: Supervisor::default(),
             host: Host::here(),
         })?;

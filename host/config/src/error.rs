@@ -172,6 +172,26 @@ pub enum ConfigError {
         /// What is missing.
         needed: &'static str,
     },
+    /// A name that no secret can have.
+    #[error(
+        "`{key} = \"{name}\"` is not a name of a secret: use 1 to 64 lower-case letters, digits, hyphens and dots, with a letter first"
+    )]
+    SecretName {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        name: String,
+    },
+    /// Two passwords for one broker.
+    #[error(
+        "`outbox.mqtt.password-file` and `outbox.mqtt.password-secret` both name the password; remove one"
+    )]
+    TwoPasswords,
+    /// Two keys for one device.
+    #[error(
+        "`encryption.key-file` and `encryption.keyring` both name the key that files are encrypted with; remove one"
+    )]
+    TwoKeys,
     /// A mask is not valid.
     #[error(transparent)]
     Privacy(#[from] hotshoe_trust::PrivacyError),

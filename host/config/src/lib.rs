@@ -17,6 +17,7 @@ mod change;
 mod compile;
 mod deploy;
 pub mod descriptors;
+mod encryption;
 mod error;
 mod front;
 mod governor;
@@ -37,6 +38,7 @@ pub use self::compile::CompileConfig;
 pub use self::deploy::{
     DeployConfig, KeepPrevious, MAX_FRESH_HOURS, MAX_QUOTA_MIB, Statements, Window, WindowError,
 };
+pub use self::encryption::{EncryptionConfig, SecretsConfig};
 pub use self::front::{FrontTls, MAX_CONNECTIONS};
 pub use self::governor::{GovernorConfig, GovernorOutput, MAX_OUTPUTS};
 pub use self::inference::{
@@ -157,6 +159,12 @@ pub struct Config {
     /// Outputs that must arrive: they are kept on the disk until a collector has them.
     #[serde(default)]
     pub outbox: OutboxConfig,
+    /// Encryption of files.
+    #[serde(default)]
+    pub encryption: EncryptionConfig,
+    /// Where the secrets of the device are.
+    #[serde(default)]
+    pub secrets: SecretsConfig,
     /// The log on standard error.
     #[serde(default)]
     pub log: LogConfig,
@@ -357,6 +365,8 @@ impl Config {
         config.inference.resolve(folder);
         config.governor.resolve(folder);
         config.outbox.resolve(folder);
+        config.encryption.resolve(folder);
+        config.secrets.resolve(folder);
         access::resolve(&mut config, folder);
         if let Some(oip) = &mut config.oip {
             oip.resolve(folder);
@@ -408,6 +418,7 @@ impl Config {
         self.privacy.check()?;
         self.check_data_contract()?;
         self.outbox.check()?;
+        self.encryption.check()?;
         self.log.check()?;
         self.check_shared_data()?;
         access::check(self)?;

@@ -46,6 +46,7 @@ use hotshoe_link::LinkError;
 use hotshoe_link::{HeadSubscription, Link, Orders, Serving};
 use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
+use hotshoe_sealing::SealingKeyError;
 
 use crate::alerts::{Alerts, AlertsThread};
 use crate::audit::AuditPart;
@@ -79,6 +80,9 @@ pub enum StartError {
     /// The deployment cannot start.
     #[error(transparent)]
     Deploy(#[from] DeployError),
+    /// The key that the device's files are encrypted with cannot be used. The daemon never makes another one in its place.
+    #[error("cannot use the key of the device's files")]
+    Key(#[from] SealingKeyError),
     /// The Zenoh session cannot be set up.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -161,7 +165,8 @@ impl Daemon {
             .clone()
             .map(|metrics| crate::metrics::serve(metrics, &supervisor))
             .transpose()?;
-        let startup = StartupState::open(&config, supervisor.clock().clone())?;
+        let at_rest = config.encryption.open()?;
+        let startup = StartupState::open(&config, at_rest.clone(), supervisor.clock().clone())?;
         let (serving, shared_texts) = (startup.serving(), startup.shared_texts());
         let (trust, starts) = (startup.trust(), startup.starts());
         crate::metrics::release(None, serving.as_deref().map(ServingRelease::release));
@@ -179,7 +184,7 @@ impl Daemon {
         let audit = open_audit(&config, &published_status, &link, &startup);
         let running = RunningConfig::new(config.clone(), supervisor.clock().clone());
         // Stopped when it is dropped.
-        let outbox = OutboxPart::start(&config, Arc::clone(&trust), &link);
+        let outbox = OutboxPart::start(&config, &at_rest, Arc::clone(&trust), &link);
         let service = Service::new(
             Arc::clone(&running),
             serving,
@@ -209,6 +214,7 @@ impl Daemon {
         let recorder = audit.as_ref().map(|audit| audit.recorder().clone());
         let alerts = Alerts::open(
             &config,
+            &at_rest,
             &published_status,
             outbox.as_ref().map(OutboxPart::outputs),
             recorder.clone(),
@@ -229,7 +235,14 @@ impl Daemon {
         let heads = follow_heads(&config, &link);
         let stored_data =
             StoredData::new(outbox.as_ref().map(OutboxPart::outputs), recorder.clone());
-        let shared_data = SharedData::new(&config, &running, trust, &link, shared_texts, recorder);
+        let shared_data = SharedData::new(
+            (&config, &at_rest),
+            &running,
+            trust,
+            &link,
+            shared_texts,
+            recorder,
+        );
         let alerts_thread = AlertsThread::start(&alerts, &service, &running, &supervisor);
         let control = open_control(
             &config,

@@ -95,6 +95,8 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         folders: _,
         network: _,
         shared_data: _,
+        encryption: _,
+        secrets: _,
         log,
     } = new.clone();
     Config {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use hotshoe_sealing::AtRest;
 use hotshoe_trust::Limits;
 use parking_lot::Mutex;
 
@@ -27,6 +28,8 @@ const SOURCE_INSTANCES: u32 = 64;
 pub struct EngineOptions {
     /// Folder of compiled code; created if missing, with access for its owner only. `None`: components are compiled at each start.
     pub cache: Option<PathBuf>,
+    /// How the files of that folder are kept. Default: as they are.
+    pub at_rest: AtRest,
     /// Most instances at once, over all components and workers. Default 64.
     pub instances: u32,
     /// Layout of linear memories in the address space. Default: the first mode of [`MemoryMode::ALL`] that fits.
@@ -39,6 +42,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             cache: None,
+            at_rest: AtRest::plain(),
             instances: 64,
             memory: None,
             compile: CompileLimits::default(),
@@ -107,7 +111,10 @@ impl Engine {
             engines: Mutex::new(BTreeMap::from([(key, started)])),
             memory,
             kept: InstanceBudget::new(SOURCE_INSTANCES),
-            cache: options.cache.clone().map(CodeCache::new),
+            cache: options
+                .cache
+                .clone()
+                .map(|folder| CodeCache::new(folder, options.at_rest.clone())),
             compiler: Compiler::new(options.compile)?,
             shared_texts: SharedTexts::default(),
             kept_back: KeptBack::default(),

@@ -35,6 +35,16 @@ pub enum SealingKeyError {
         /// The file.
         path: PathBuf,
     },
+    /// It is not in the kernel's keyring.
+    #[error(
+        "the kernel's keyring has no usable key {name:?} ({reason}); add it with `keyctl padd user {name} @u`, or name a `key-file`"
+    )]
+    NotInKeyring {
+        /// Its description.
+        name: String,
+        /// What the kernel says.
+        reason: String,
+    },
     /// The file cannot be read or written, or there are no random numbers.
     #[error("cannot use the key {}", path.display())]
     Io {
@@ -54,6 +64,7 @@ impl SealingKeyError {
             Self::Exists { .. } => "sealing_key_exists",
             Self::Mode { .. } => "sealing_key_mode",
             Self::Malformed { .. } => "sealing_key_malformed",
+            Self::NotInKeyring { .. } => "sealing_key_not_in_keyring",
             Self::Io { .. } => "sealing_key_io",
         }
     }
@@ -80,6 +91,14 @@ pub enum UnsealError {
         /// The identity of the device's key.
         expected: String,
     },
+    /// It is sealed, and files are not sealed here.
+    #[error(
+        "{file} is sealed, and there is no key for it; name the key in `[encryption]` of hotshoe.toml"
+    )]
+    NoKey {
+        /// Its name.
+        file: String,
+    },
     /// Its bytes were changed, cut off, or belong to another file.
     #[error("{file} is damaged from its byte {offset} on, or belongs to another name")]
     Damaged {
@@ -105,8 +124,19 @@ impl UnsealError {
         match self {
             Self::NotSealed { .. } => "not_sealed",
             Self::OtherKey { .. } => "sealed_with_another_key",
+            Self::NoKey { .. } => "sealed_without_key",
             Self::Damaged { .. } => "sealed_file_damaged",
             Self::Io { .. } => "sealed_file_io",
+        }
+    }
+}
+
+impl From<UnsealError> for io::Error {
+    /// [`io::ErrorKind::InvalidData`], or the error of the file system.
+    fn from(error: UnsealError) -> Self {
+        match error {
+            UnsealError::Io { source, .. } => source,
+            other => Self::new(io::ErrorKind::InvalidData, other),
         }
     }
 }
@@ -131,6 +161,17 @@ pub enum SecretError {
         crate::MAX_SECRETS
     )]
     TooMany,
+    /// There is no such secret.
+    #[error("the device has no secret {name:?}; set it with `hotshoe secret set {name}`")]
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+    /// The store of secrets needs the device's key.
+    #[error(
+        "secrets are stored encrypted, and there is no key; name one in `[encryption]` of hotshoe.toml, or give a folder in `[secrets]`"
+    )]
+    NoKey,
     /// The file cannot be read with this key.
     #[error("cannot read the secrets of the device")]
     Unseal(#[from] UnsealError),
@@ -152,6 +193,8 @@ impl SecretError {
             Self::Name => "invalid_secret_name",
             Self::TooLong { .. } => "secret_too_long",
             Self::TooMany => "too_many_secrets",
+            Self::Unknown { .. } => "unknown_secret",
+            Self::NoKey => "secrets_without_key",
             Self::Unseal(error) => error.name(),
             Self::Io { .. } => "secrets_io",
         }

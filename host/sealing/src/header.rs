@@ -1,6 +1,8 @@
 //! The first bytes of a sealed file: its kind, the identity of the device's key, and the file's own key, wrapped.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 
 use zeroize::Zeroizing;
 
@@ -26,6 +28,19 @@ pub(crate) enum Kind {
 /// Whether these bytes begin a sealed file of any kind. Others are read as they are.
 pub fn is_sealed(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
+}
+
+/// Whether an open file is sealed. Its position does not change.
+///
+/// # Errors
+/// Those of the file system.
+pub fn is_sealed_file(file: &File) -> io::Result<bool> {
+    let mut bytes = [0; MAGIC.len()];
+    match file.read_exact_at(&mut bytes, 0) {
+        Ok(()) => Ok(is_sealed(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A header with a new key, for a file with this name.

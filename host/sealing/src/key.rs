@@ -6,6 +6,7 @@ use std::path::Path;
 
 use hotshoe_base::disk::{Disk, wider_mode};
 use hotshoe_base::files;
+use linux_keyutils::{KeyRing, KeyRingIdentifier};
 use zeroize::Zeroizing;
 
 use crate::cipher::{Cipher, KEY_BYTES, NONCE_BYTES, random};
@@ -14,6 +15,8 @@ use crate::error::{SealingKeyError, of_key};
 /// Bytes of a key's identity.
 pub(crate) const ID_BYTES: usize = 8;
 const MAX_FILE_BYTES: u64 = 256;
+/// Where systemd puts the credentials of a service.
+const CREDENTIALS: &str = "/run/credentials";
 /// What a key's identity is the authentication code of.
 const ID_CONTEXT: &[u8] = b"hotshoe sealing key";
 
@@ -37,7 +40,9 @@ impl DeviceKey {
             }
             Err(error) => return Err(of_key(path)(error)),
         };
-        if let Some(mode) = wider_mode(path, 0o077) {
+        // The access lists of systemd's credentials show as rights of the group; their folder is closed to others.
+        let is_credential = path.starts_with(CREDENTIALS);
+        if let Some(mode) = wider_mode(path, 0o077).filter(|_| !is_credential) {
             let path = path.to_owned();
             return Err(SealingKeyError::Mode { path, mode });
         }
@@ -45,6 +50,26 @@ impl DeviceKey {
             path: path.to_owned(),
         })?;
         Self::from_bytes(&key).map_err(of_key(path))
+    }
+
+    /// The key with this description in the kernel's keyring of the session or of the user: 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`SealingKeyError`]
+    pub fn from_keyring(name: &str) -> Result<Self, SealingKeyError> {
+        let not_found = |reason: String| SealingKeyError::NotInKeyring {
+            name: name.to_owned(),
+            reason,
+        };
+        let in_ring = |ring| KeyRing::from_special_id(ring, false)?.search(name);
+        let text = in_ring(KeyRingIdentifier::Session)
+            .or_else(|_| in_ring(KeyRingIdentifier::User))
+            .and_then(|key| key.read_to_vec())
+            .map(Zeroizing::new)
+            .map_err(|error| not_found(error.to_string()))?;
+        let key = from_hex(text.trim_ascii_end())
+            .ok_or_else(|| not_found("it is not 64 hexadecimal digits".to_owned()))?;
+        Self::from_bytes(&key).map_err(|error| not_found(error.to_string()))
     }
 
     /// Makes a new key and stores it, for its owner alone. It never replaces one.

@@ -100,7 +100,7 @@ impl Secrets {
     /// # Errors
     /// [`SecretError`]; the secret is then as it was.
     pub fn set(&mut self, key: &DeviceKey, name: &str, value: Secret) -> Result<(), SecretError> {
-        if !is_name(name) {
+        if !is_secret_name(name) {
             return Err(SecretError::Name);
         }
         if value.expose().len() > MAX_SECRET_BYTES {
@@ -150,7 +150,8 @@ impl Secrets {
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a secret can have this name.
+pub fn is_secret_name(name: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
     name.len() <= MAX_SECRET_NAME_BYTES

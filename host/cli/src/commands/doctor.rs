@@ -248,7 +248,9 @@ fn data(config: &Config, findings: &mut Vec<Finding>) -> bool {
     findings.push(space(folder));
     let (mut floor, mut is_used) = (None, false);
     if folder.join("ledger.json").exists() {
-        match Store::open(folder) {
+        // A key that cannot be read is a finding of the files that need it.
+        let at_rest = config.encryption.open().unwrap_or_default();
+        match Store::open_at_rest(folder, at_rest) {
             Ok(store) => {
                 let ledger = store.ledger();
                 floor = ledger.clock_floor;
