@@ -17,10 +17,10 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, alerts, audit, baseline, build, call, cancel, collect, data, dev as dev_loop, doctor,
-    exec, history, inspect, install, keygen, model, new, pack, power, publish, pull, push, record,
-    registry, rollback, run, shared_data, sign, site, status, test, top, trust, verify, wit,
-    zenoh_acl,
+    activate, alerts, audit, backup, baseline, build, call, cancel, collect, data, dev as dev_loop,
+    doctor, exec, history, inspect, install, keygen, model, new, pack, power, publish, pull, push,
+    record, registry, reset, rollback, run, secret, shared_data, sign, site, status, support, test,
+    top, trust, verify, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -75,6 +75,10 @@ On a device:
   audit     Show and verify the audit log of this device
   data      List and erase the outputs that this device keeps
   alerts    List and silence the alerts of this device
+  secret    Set, list and remove the secrets of this device
+  support   Write a file for support, without secrets
+  backup    Copy what this device has to a folder, or back
+  reset     Erase what this device has: releases, models, records, secrets and keys
   doctor    Check whether this machine can run Hotshoe
   power     Estimate how long a battery lasts
 
@@ -139,6 +143,10 @@ enum Command {
     SharedData(shared_data::Args),
     Data(data::Args),
     Alerts(alerts::Args),
+    Secret(secret::Args),
+    Support(support::Args),
+    Backup(backup::Args),
+    Reset(reset::Args),
     Collect(collect::Args),
     ZenohAcl(zenoh_acl::Args),
     Demo(program::DemoArgs),
@@ -184,6 +192,10 @@ impl Command {
             Self::SharedData(args) => shared_data::run(&args, terminal),
             Self::Data(args) => data::run(args, terminal),
             Self::Alerts(args) => alerts::run(args, terminal),
+            Self::Secret(args) => secret::run(args, terminal),
+            Self::Support(args) => support::run(&args, terminal),
+            Self::Backup(args) => backup::run(args, terminal),
+            Self::Reset(args) => reset::run(&args, terminal),
             Self::ZenohAcl(args) => zenoh_acl::run(args, terminal),
             Self::Demo(args) => program::run("hotshoe-demo", &args.arguments, terminal),
             Self::Bench(args) => program::run("hotshoe-bench", &args.arguments, terminal),

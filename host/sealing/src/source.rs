@@ -1,5 +1,6 @@
 //! Where the secrets of a device come from: a folder of files, such as systemd's credentials, and the store.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -19,6 +20,25 @@ pub struct SecretSource {
     /// The data folder, with the store.
     data: PathBuf,
     at_rest: AtRest,
+}
+
+/// Where a secret is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretPlace {
+    /// A file of the folder of secrets.
+    Folder,
+    /// The store in the data folder.
+    Stored,
+}
+
+impl SecretPlace {
+    /// The stable name, in snake case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::Stored => "stored",
+        }
+    }
 }
 
 impl SecretSource {
@@ -55,6 +75,31 @@ impl SecretSource {
         let disk = Disk::new(Faults::never());
         let stored = Secrets::open(&self.data, disk, key)?;
         stored.get(name).cloned().ok_or_else(unknown)
+    }
+
+    /// The names of all secrets, sorted, and where each is read from.
+    ///
+    /// # Errors
+    /// [`SecretError`]
+    pub fn names(&self) -> Result<BTreeMap<String, SecretPlace>, SecretError> {
+        let mut names = BTreeMap::new();
+        if let Some(key) = self.at_rest.key() {
+            let stored = Secrets::open(&self.data, Disk::new(Faults::never()), key)?;
+            let stored = stored.names().map(str::to_owned);
+            names.extend(stored.map(|name| (name, SecretPlace::Stored)));
+        } else if self.data.join(SECRETS_FILE).exists() {
+            return Err(SecretError::NoKey);
+        }
+        if let Some(folder) = &self.folder {
+            let files = hotshoe_base::disk::files(folder).map_err(|source| SecretError::Io {
+                path: folder.clone(),
+                source,
+            })?;
+            let found = files.iter().filter_map(|path| path.file_name()?.to_str());
+            let found = found.filter(|name| is_secret_name(name));
+            names.extend(found.map(|name| (name.to_owned(), SecretPlace::Folder)));
+        }
+        Ok(names)
     }
 
     fn of_folder(&self, name: &str) -> Result<Option<Secret>, SecretError> {
