@@ -19,7 +19,7 @@ pub struct EncryptionConfig {
     /// The file with the device's key, which should not be on the disk that it protects: a credential of systemd, or a removable disk.
     /// `hotshoe secret key` makes one. Default: none.
     pub key_file: Option<PathBuf>,
-    /// The description of the device's key in the kernel's keyring, in place of a file. Default: none.
+    /// The description of the device's key in the kernel's keyring, if there is no `key-file`. Default: none.
     pub keyring: Option<String>,
     /// Whether files that are not encrypted are refused. Set it once the device has run with a key for as long as it keeps data: otherwise who
     /// can write the disk can replace an encrypted file by one that is not. Default: false.
@@ -56,9 +56,6 @@ impl EncryptionConfig {
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.key_file.is_some() && self.keyring.is_some() {
-            return Err(ConfigError::TwoKeys);
-        }
         if let Some(name) = &self.keyring {
             let bytes = name.len() as u64;
             super::check_range(
@@ -151,9 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn two_keys_and_none_where_one_is_required_are_refused() {
+    fn no_key_where_one_is_required_is_refused() {
         for (encryption, named) in [
-            ("key-file = \"a\"\nkeyring = \"b\"", "encryption.keyring"),
             ("required = true", "encryption.key-file"),
             ("keyring = \"\"", "encryption.keyring"),
         ] {

@@ -182,16 +182,33 @@ pub enum ConfigError {
         /// Its value.
         name: String,
     },
-    /// Two passwords for one broker.
+    /// A figure cannot be published.
+    #[error("`[private-telemetry.figures.{figure}]` is not valid")]
+    Figure {
+        /// Its name.
+        figure: String,
+        /// Why.
+        #[source]
+        source: hotshoe_differential_privacy::DefinitionError,
+    },
+    /// A key that a kind of figure requires.
+    #[error("`[private-telemetry.figures.{figure}]` needs `{key}` for its kind")]
+    FigureNeeds {
+        /// The figure.
+        figure: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// The budget of a day, in equal parts for each figure of each window, is too small or too large.
     #[error(
-        "`outbox.mqtt.password-file` and `outbox.mqtt.password-secret` both name the password; remove one"
+        "`private-telemetry.epsilon-per-day` does not divide among {figures} figures in windows of {window_s} s; raise it, take longer windows, or fewer figures"
     )]
-    TwoPasswords,
-    /// Two keys for one device.
-    #[error(
-        "`encryption.key-file` and `encryption.keyring` both name the key that files are encrypted with; remove one"
-    )]
-    TwoKeys,
+    Epsilon {
+        /// Number of figures.
+        figures: usize,
+        /// `window-s`.
+        window_s: u64,
+    },
     /// A mask is not valid.
     #[error(transparent)]
     Privacy(#[from] hotshoe_trust::PrivacyError),

@@ -27,6 +27,7 @@ mod metrics;
 mod oip;
 mod outbox;
 mod page;
+mod private_telemetry;
 mod record;
 mod session;
 mod telemetry;
@@ -52,6 +53,9 @@ pub use self::outbox::{
     OutboxZenohConfig,
 };
 pub use self::page::PageConfig;
+pub use self::private_telemetry::{
+    FIGURES_OUTPUT, FigureConfig, FigureKind, MAX_FIGURES, PrivateTelemetryConfig,
+};
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{
     LEAST_MESSAGE_BYTES, MAX_SESSIONS, MESSAGE_OVERHEAD, TlsConfig, ZenohConfig, ZenohMode,
@@ -135,6 +139,9 @@ pub struct Config {
     /// A collector of OpenTelemetry. Default: none.
     #[serde(default)]
     pub telemetry: Option<TelemetryConfig>,
+    /// Figures with differential privacy. Default: none.
+    #[serde(default)]
+    pub private_telemetry: Option<PrivateTelemetryConfig>,
     /// Upper bounds of the limits of any component. Default: none.
     #[serde(default)]
     pub limits: LimitBounds,
@@ -419,6 +426,9 @@ impl Config {
         self.check_data_contract()?;
         self.outbox.check()?;
         self.encryption.check()?;
+        if let Some(figures) = &self.private_telemetry {
+            figures.check(&self.outbox)?;
+        }
         self.log.check()?;
         self.check_shared_data()?;
         access::check(self)?;

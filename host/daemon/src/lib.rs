@@ -22,6 +22,7 @@ pub mod media;
 mod memory;
 pub mod metrics;
 mod outbox;
+mod private_telemetry;
 pub mod recording;
 pub mod reload;
 pub mod service_manager;
@@ -57,6 +58,7 @@ use crate::governor::GovernorThread;
 use crate::liveness::{Liveness, Watched};
 use crate::metrics::{Endpoint, MetricsError};
 use crate::outbox::OutboxPart;
+use crate::private_telemetry::{PrivateTelemetry, PrivateTelemetryThread};
 use crate::reload::{Change, RunningConfig};
 use crate::service_manager::ServiceManager;
 use crate::serving::answer::ReplyTo;
@@ -66,6 +68,7 @@ use crate::stored_data::StoredData;
 use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
+pub use private_telemetry::PrivateTelemetryError;
 pub use serving::{
     Arrival, CallError, CallOutput, CallRelease, DrainReport, LocalClient, Output, OutputKind,
     RecordsTrace, TracedEnd, TracedSample, Tracer, Viewer,
@@ -83,6 +86,9 @@ pub enum StartError {
     /// The key that the device's files are encrypted with cannot be used. The daemon never makes another one in its place.
     #[error("cannot use the key of the device's files")]
     Key(#[from] SealingKeyError),
+    /// The figures of `[private-telemetry]` cannot be measured.
+    #[error("cannot measure the figures of `[private-telemetry]`")]
+    PrivateTelemetry(#[from] PrivateTelemetryError),
     /// The Zenoh session cannot be set up.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -118,6 +124,7 @@ pub struct Daemon {
     watch: Option<FolderWatch>,
     governor: Option<GovernorThread>,
     alerts: Option<AlertsThread>,
+    private_telemetry: Option<PrivateTelemetryThread>,
     control: Option<Control>,
     deployment: Deployment,
     supervisor: Supervisor,
@@ -166,6 +173,8 @@ impl Daemon {
             .map(|metrics| crate::metrics::serve(metrics, &supervisor))
             .transpose()?;
         let at_rest = config.encryption.open()?;
+        let figures = config.private_telemetry.as_ref();
+        let figures = figures.map(PrivateTelemetry::new).transpose()?;
         let startup = StartupState::open(&config, at_rest.clone(), supervisor.clock().clone())?;
         let (serving, shared_texts) = (startup.serving(), startup.shared_texts());
         let (trust, starts) = (startup.trust(), startup.starts());
@@ -193,6 +202,13 @@ impl Daemon {
             outbox.as_ref().map(OutboxPart::outputs),
             startup.kept_back(),
         );
+        // Ends when it is dropped.
+        let private_telemetry = figures.and_then(|figures| {
+            let figures = Arc::new(figures);
+            service.add_to(Arc::clone(&figures));
+            let outbox = outbox.as_ref().map(OutboxPart::outputs);
+            PrivateTelemetryThread::start(&config, &figures, outbox, &supervisor)
+        });
         let workers = service
             .spawn_workers()
             .map_err(|source| StartError::Workers {
@@ -300,6 +316,7 @@ impl Daemon {
             watch,
             governor,
             alerts: alerts_thread,
+            private_telemetry,
             control,
             deployment,
             supervisor,
@@ -407,6 +424,7 @@ impl Daemon {
         if let Some(watch) = &self.watch {
             watch.stop();
         }
+        drop(self.private_telemetry);
         if let Some(alerts) = self.alerts {
             alerts.stop(LEAST_STOP);
         }

@@ -84,6 +84,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         oip,
         page,
         telemetry: _,
+        private_telemetry: _,
         limits: _,
         governor,
         alerts,

@@ -39,7 +39,7 @@ pub struct OutboxMqttConfig {
     /// The file with its password; a line feed at its end does not count. It is read at each connection. Default: none.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
-    /// The name of the secret that is its password, in place of a file. It is read at each connection. Default: none.
+    /// The name of the secret that is its password, if there is no `password-file`. It is read at each connection. Default: none.
     #[serde(default)]
     pub password_secret: Option<String>,
     /// Whether a broker on another machine may be used without TLS. Default: false.
@@ -136,9 +136,6 @@ impl OutboxMqttConfig {
                     name: name.clone(),
                 });
             }
-            if self.password_file.is_some() {
-                return Err(ConfigError::TwoPasswords);
-            }
         }
         let prefix = &self.topic_prefix;
         let fits = (1..=MAX_PREFIX_BYTES).contains(&prefix.len())
@@ -225,10 +222,6 @@ mod tests {
             (
                 "url = \"mqtt://localhost\"\nusername = \"u\"\npassword-secret = \"A/b\"",
                 "A/b",
-            ),
-            (
-                "url = \"mqtt://localhost\"\nusername = \"u\"\npassword-secret = \"a\"\npassword-file = \"b\"",
-                "outbox.mqtt.password-file",
             ),
         ] {
             let error = parse(mqtt).unwrap_err();
