@@ -1,9 +1,12 @@
 //! `[encryption]` and `[secrets]`: what a stolen disk does not show.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use hotshoe_base::disk::Disk;
-use hotshoe_sealing::{AtRest, DeviceKey, SealingKeyError, Secret, SecretError, SecretSource};
+use hotshoe_sealing::{
+    AtRest, DeviceKey, SealingKeyError, Secret, SecretError, SecretSource, is_secret_name,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::Config;
@@ -33,6 +36,8 @@ pub struct SecretsConfig {
     /// A folder with a file for each secret, by name, such as `/run/credentials/hotshoe.service`. It comes before those that `hotshoe secret`
     /// stores, which need `[encryption]`. Default: none.
     pub folder: Option<PathBuf>,
+    /// The names of secrets that components may read, if their release lists them. Default: none.
+    pub allow: BTreeSet<String>,
 }
 
 impl EncryptionConfig {
@@ -76,6 +81,16 @@ impl EncryptionConfig {
 }
 
 impl SecretsConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let bad = self.allow.iter().find(|name| !is_secret_name(name));
+        bad.map_or(Ok(()), |name| {
+            Err(ConfigError::SecretName {
+                key: "secrets.allow",
+                name: name.clone(),
+            })
+        })
+    }
+
     pub(crate) fn resolve(&mut self, folder: &Path) {
         if let Some(secrets) = &mut self.folder {
             *secrets = folder.join(&*secrets);

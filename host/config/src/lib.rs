@@ -426,6 +426,7 @@ impl Config {
         self.check_data_contract()?;
         self.outbox.check()?;
         self.encryption.check()?;
+        self.secrets.check()?;
         if let Some(figures) = &self.private_telemetry {
             figures.check(&self.outbox)?;
         }

@@ -152,6 +152,7 @@ impl Loader {
         let host = version.parse().map_err(|_| DeployError::Version(version))?;
         let threads = config.workers.threads;
         let mut options = engine_options(threads, config.compile.limits(), Some(aot));
+        options.secrets = Some(config.secret_source(&at_rest));
         options.at_rest = at_rest;
         let engine = Engine::new(options).map_err(DeployError::Engine)?;
         Ok(Self {
