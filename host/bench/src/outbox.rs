@@ -85,6 +85,16 @@ impl Ours {
         }
     }
 
+    /// Records per second, appended for a time.
+    pub(crate) fn rate(
+        &mut self,
+        payload: &[u8],
+        batch: usize,
+        turn: Duration,
+    ) -> anyhow::Result<f64> {
+        rate(self, payload, batch, turn)
+    }
+
     pub(crate) fn end(self) -> anyhow::Result<()> {
         ensure!(self.outbox.close(deadline()), "the outbox did not end");
         Ok(())
@@ -197,12 +207,7 @@ fn batches(folder: &Path, amounts: &Amounts, rows: &mut Vec<Row>) -> anyhow::Res
 }
 
 /// Records per second of a side that appends for a time.
-pub(crate) fn rate(
-    side: &mut dyn Side,
-    payload: &[u8],
-    batch: usize,
-    turn: Duration,
-) -> anyhow::Result<f64> {
+fn rate(side: &mut dyn Side, payload: &[u8], batch: usize, turn: Duration) -> anyhow::Result<f64> {
     let (started, mut records) = (Instant::now(), 0);
     while started.elapsed() < turn && records < MOST_RECORDS {
         side.append(payload, batch)?;

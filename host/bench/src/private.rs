@@ -14,8 +14,8 @@ use hotshoe_sealing::{AtRest, DeviceKey};
 use hotshoe_store::Store;
 use hotshoe_trust::Blob;
 
-use super::lines::line;
-use super::outbox::{Ours, middle, payload, rate, unbounded};
+use super::lines;
+use super::outbox::{Ours, middle, payload, unbounded};
 use super::report::{Counts, Row, Unit};
 use super::setup::BenchSetup;
 use super::start;
@@ -63,7 +63,7 @@ pub(crate) fn measure(
     let mut rows = Vec::new();
     records(&folder, AtRest::sealed(key()?, true), &amounts, &mut rows)?;
     blobs(&folder, AtRest::sealed(key()?, true), &amounts, &mut rows)?;
-    let picture = line(&setup)?;
+    let picture = lines::first_line(&setup)?;
     rows.push(start::encrypted(
         &setup,
         &picture,
@@ -92,8 +92,8 @@ fn records(
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..=amounts.rounds {
             let (one, other) = (
-                rate(&mut sealed, &payload, batch, amounts.turn)?,
-                rate(&mut plain, &payload, batch, amounts.turn)?,
+                sealed.rate(&payload, batch, amounts.turn)?,
+                plain.rate(&payload, batch, amounts.turn)?,
             );
             // The first round warms up.
             if round > 0 {
@@ -188,7 +188,10 @@ fn figures(folder: &Path, amounts: &Amounts, rows: &mut Vec<Row>) -> anyhow::Res
 
 /// A day of counters, packed. Returns the bytes that are saved.
 fn series(rows: &mut Vec<Row>) -> anyhow::Result<usize> {
-    let row = |minute: i64| (1..=8).map(|cell| cell * minute + minute % 7).collect();
+    let row = |minute: i64| -> Vec<i64> {
+        let cells = 1..=8;
+        cells.map(|cell| cell * minute + minute % 7).collect()
+    };
     let values: Vec<Vec<i64>> = (0..MINUTES).map(row).collect();
     let packed = pack(&values)?;
     let kilobytes = |bytes: usize| bytes as f64 / 1e3;

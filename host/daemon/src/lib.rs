@@ -47,7 +47,7 @@ use hotshoe_link::LinkError;
 use hotshoe_link::{HeadSubscription, Link, Orders, Serving};
 use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
-use hotshoe_sealing::SealingKeyError;
+use hotshoe_sealing::{AtRest, SealingKeyError};
 
 use crate::alerts::{Alerts, AlertsThread};
 use crate::audit::AuditPart;
@@ -189,8 +189,8 @@ impl Daemon {
         );
         published_status.change(|view| view.memory = Some(memory));
         let link = Link::open_with(&config.zenoh, &config.site, &config.device, &supervisor)?;
-        let link = Arc::new(signing(link, &config));
-        let audit = open_audit(&config, &published_status, &link, &startup);
+        let link = Arc::new(signing(link, &config, &at_rest));
+        let audit = open_audit((&config, &at_rest), &published_status, &link, &startup);
         let running = RunningConfig::new(config.clone(), supervisor.clock().clone());
         // Stopped when it is dropped.
         let outbox = OutboxPart::start(&config, &at_rest, Arc::clone(&trust), &link);
@@ -453,8 +453,8 @@ impl Daemon {
 }
 
 /// Adds the device's key to the session. Without a key the device serves all the same, unsigned.
-fn signing(link: Link, config: &Config) -> Link {
-    match device_key::open(&config.data) {
+fn signing(link: Link, config: &Config, at_rest: &AtRest) -> Link {
+    match device_key::open(&config.data, at_rest) {
         Ok(key) => link.signing(key),
         Err(error) => {
             let cause = chain(&error);
@@ -481,14 +481,14 @@ fn answer_requests(
 
 /// Starts the part that writes the audit log. The daemon also runs without it.
 fn open_audit(
-    config: &Config,
+    (config, at_rest): (&Config, &AtRest),
     published_status: &Arc<PublishedStatus>,
     link: &Arc<Link>,
     startup: &StartupState,
 ) -> Option<AuditPart> {
     let (site, device) = (config.site.clone(), config.device.clone());
     // Without a key, the session says so.
-    let key = device_key::open(&config.data).ok();
+    let key = device_key::open(&config.data, at_rest).ok();
     let signer = key.map(|key| Signer::new(key, site.clone(), device.clone()));
     let (shown, told) = (Arc::clone(published_status), Arc::clone(published_status));
     let (publisher, key) = (Arc::clone(link), link.key().and_then(KeyStatus::of));

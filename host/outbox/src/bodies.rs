@@ -14,17 +14,25 @@ const KEY: &str = "record.key";
 
 /// How the bodies of new records are written.
 #[derive(Debug)]
-pub(crate) struct Bodies(Option<RecordKey>);
+pub(crate) struct Bodies {
+    /// `None`: as they are.
+    key: Option<RecordKey>,
+    /// Whether a body that is not sealed counts as changed.
+    is_required: bool,
+}
 
 impl Bodies {
     /// Reads the key in the folder of the outbox, or makes it.
     pub(crate) fn open(folder: &Path, at_rest: &AtRest, disk: &Disk) -> Result<Self, UnsealError> {
-        RecordKey::open(at_rest, disk, &folder.join(KEY)).map(Self)
+        Ok(Self {
+            key: RecordKey::open(at_rest, disk, &folder.join(KEY))?,
+            is_required: at_rest.is_required(),
+        })
     }
 
     /// Bytes that a body has more than its payload.
     pub(crate) const fn overhead(&self) -> usize {
-        match self.0 {
+        match self.key {
             None => 0,
             Some(_) => RECORD_OVERHEAD_BYTES,
         }
@@ -37,7 +45,7 @@ impl Bodies {
         (epoch, sequence): (u16, u64),
         payload: &'a [u8],
     ) -> io::Result<(Kind, Cow<'a, [u8]>)> {
-        Ok(match &self.0 {
+        Ok(match &self.key {
             None => (Kind::Data, Cow::Borrowed(payload)),
             Some(key) => {
                 let sealed = key.seal(payload, &beside(source, epoch, sequence))?;
@@ -46,10 +54,10 @@ impl Bodies {
         })
     }
 
-    /// The payload of a record; `None` if it was changed, or if its key is not there.
+    /// The payload of a record; `None` if it was changed, if its key is not there, or if it should be sealed.
     pub(crate) fn payload(&self, frame: &Frame<'_>) -> Option<Vec<u8>> {
-        match (frame.kind, &self.0) {
-            (Kind::Data, _) => Some(frame.body.to_vec()),
+        match (frame.kind, &self.key) {
+            (Kind::Data, _) if !self.is_required => Some(frame.body.to_vec()),
             (Kind::Sealed, Some(key)) => key.unseal(
                 frame.body,
                 &beside(frame.source, frame.epoch, frame.sequence),

@@ -48,6 +48,11 @@ impl AtRest {
         self.0.is_some()
     }
 
+    /// Whether what is not sealed is an error.
+    pub fn is_required(&self) -> bool {
+        self.0.as_ref().is_some_and(|sealing| sealing.is_required)
+    }
+
     /// Replaces the contents of a file atomically. It is sealed under its file name.
     ///
     /// # Errors
@@ -140,12 +145,12 @@ impl AtRest {
     }
 
     fn accept_plain(&self, name: &str) -> Result<(), UnsealError> {
-        match &self.0 {
-            Some(sealing) if sealing.is_required => Err(UnsealError::NotSealed {
+        if self.is_required() {
+            return Err(UnsealError::NotSealed {
                 file: name.to_owned(),
-            }),
-            _ => Ok(()),
+            });
         }
+        Ok(())
     }
 }
 

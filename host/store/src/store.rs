@@ -113,7 +113,9 @@ impl Store {
         Self::open_on(folder, faults, AtRest::plain())
     }
 
-    fn open_on(folder: &Path, faults: Faults, at_rest: AtRest) -> Result<Self, OpenError> {
+    /// [`Self::open_at_rest`] with injected faults, for tests. Nothing is sealed that is there.
+    #[doc(hidden)]
+    pub fn open_on(folder: &Path, faults: Faults, at_rest: AtRest) -> Result<Self, OpenError> {
         let disk = Disk::new(faults);
         let lock = lock(&disk, folder)?;
         let blobs = BlobStore::locked(folder, disk.clone(), at_rest, lock);
