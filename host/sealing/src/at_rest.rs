@@ -69,12 +69,9 @@ impl AtRest {
     /// # Errors
     /// Those of the file system; [`io::ErrorKind::FileTooLarge`]; and [`io::ErrorKind::InvalidData`] with [`UnsealError`] as its source.
     pub fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
-        let limit = if self.is_sealed() {
-            sealed_bytes(most)
-        } else {
-            most
-        };
-        let plain = self.open_bytes(&name_of(path), files::read_bytes(path, limit)?)?;
+        // Also without a key, so that a sealed file is named as such.
+        let bytes = files::read_bytes(path, sealed_bytes(most))?;
+        let plain = self.open_bytes(&name_of(path), bytes)?;
         if plain.len() as u64 > most {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
@@ -168,7 +165,7 @@ impl Contents {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn bytes(&self) -> io::Result<u64> {
+    pub fn size(&self) -> io::Result<u64> {
         match self {
             Self::Plain(file) => Ok(file.metadata()?.len()),
             Self::Sealed(reader) => Ok(reader.sealed.len()),
@@ -234,7 +231,6 @@ impl Read for Contents {
 }
 
 /// Reads a sealed file in order.
-#[derive(Debug)]
 pub struct SealedReader {
     /// The same file, for its metadata.
     file: File,
@@ -244,6 +240,15 @@ pub struct SealedReader {
     /// The piece that was unsealed last, and how many of its bytes were given.
     piece: Zeroizing<Vec<u8>>,
     taken: usize,
+}
+
+impl std::fmt::Debug for SealedReader {
+    /// Without the piece, which is not sealed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealedReader")
+            .field("sealed", &self.sealed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SealedReader {

@@ -81,7 +81,7 @@ fn contents_are_read_in_order_and_at_offsets_whether_sealed_or_not() {
         }
         disk().sync(&writer.finish().unwrap()).unwrap();
         let mut contents = at_rest.open(File::open(&path).unwrap(), "blob").unwrap();
-        assert_eq!(contents.bytes().unwrap(), plain.len() as u64);
+        assert_eq!(contents.size().unwrap(), plain.len() as u64);
         let (from, len) = (CHUNK_BYTES - 10, CHUNK_BYTES + 50);
         let mut part = vec![0; len];
         contents.read_exact_at(&mut part, from as u64).unwrap();

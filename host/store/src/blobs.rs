@@ -204,7 +204,7 @@ impl BlobStore {
         };
         let contents = at_rest.open(file, SEALED_AS).map_err(io::Error::from);
         let contents = contents.map_err(BlobError::read(path))?;
-        let size = contents.bytes().map_err(BlobError::read(path))?;
+        let size = contents.size().map_err(BlobError::read(path))?;
         Ok((contents, size))
     }
 
