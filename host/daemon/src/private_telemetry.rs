@@ -421,6 +421,46 @@ mod tests {
     }
 
     #[test]
+    fn each_window_costs_its_share_and_a_restart_gives_nothing_back() {
+        let folder = tempfile::tempdir().unwrap();
+        // Two windows a day, of one figure: each costs a half.
+        let text = "site = \"lab\"\ndevice = \"line-4\"\n[outbox]\nenabled = true\n\
+             [private-telemetry]\nwindow-s = 43200\n[private-telemetry.figures.samples]\nkind = \"count\"\n";
+        let config = Config::parse(text, folder.path()).unwrap();
+        std::fs::create_dir(&config.data).unwrap();
+        let file = config.data.join(hotshoe_differential_privacy::BUDGET_FILE);
+        let spent = || -> Option<u64> {
+            let json: serde_json::Value =
+                serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
+            json["state"]["spent_millionths"].as_u64()
+        };
+        let start = |time: &VirtualClock| {
+            let telemetry = PrivateTelemetry::new(config.private_telemetry.as_ref().unwrap());
+            let telemetry = Arc::new(telemetry.unwrap());
+            let supervisor = Supervisor::timed_by(time.clock());
+            PrivateTelemetryThread::start(&config, &telemetry, None, &supervisor).unwrap()
+        };
+        let window = Duration::from_secs(43_200);
+        let published = |time: &VirtualClock, expected| {
+            time.await_waiting(1);
+            time.advance(window);
+            hotshoe_tests::until("a window is published", || spent() == Some(expected));
+        };
+        let time = VirtualClock::at(SystemTime::UNIX_EPOCH);
+        let first = start(&time);
+        assert_eq!(spent(), None);
+        published(&time, 500_000);
+        drop(first);
+        // A clock that was set back, and a process that knows nothing of the one before.
+        let time = VirtualClock::at(SystemTime::UNIX_EPOCH);
+        let second = start(&time);
+        published(&time, 1_000_000);
+        // The next day.
+        published(&time, 500_000);
+        drop(second);
+    }
+
+    #[test]
     fn a_figure_of_what_is_not_a_number_is_named() {
         for (value, name) in [
             ("label(text)", "figure_not_a_number"),
