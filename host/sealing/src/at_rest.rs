@@ -20,6 +20,16 @@ use crate::whole::{CHUNK_BYTES, SealWriter, SealedFile, seal, unseal};
 #[derive(Debug, Clone, Default)]
 pub struct AtRest(Option<Arc<Sealing>>);
 
+impl PartialEq for AtRest {
+    /// Whether files are kept in the same way, with the same key.
+    fn eq(&self, other: &Self) -> bool {
+        let of = |it: &Self| it.key().map(|key| (key.id, it.is_required()));
+        of(self) == of(other)
+    }
+}
+
+impl Eq for AtRest {}
+
 #[derive(Debug)]
 struct Sealing {
     key: DeviceKey,
@@ -302,7 +312,7 @@ impl ContentsWriter {
 }
 
 /// Bytes of a sealed file with these contents.
-const fn sealed_bytes(plain: u64) -> u64 {
+pub const fn sealed_bytes(plain: u64) -> u64 {
     let chunks = plain / CHUNK_BYTES as u64 + 1;
     plain
         .saturating_add(HEADER_BYTES as u64)

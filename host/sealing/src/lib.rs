@@ -16,7 +16,7 @@ mod secrets;
 mod source;
 mod whole;
 
-pub use at_rest::{AtRest, Contents, ContentsWriter, SealedReader};
+pub use at_rest::{AtRest, Contents, ContentsWriter, SealedReader, sealed_bytes};
 pub use error::{SealingKeyError, SecretError, UnsealError};
 pub use header::{is_sealed, is_sealed_file};
 pub use key::DeviceKey;

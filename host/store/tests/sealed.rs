@@ -9,14 +9,18 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use common::{Deployer, blob_files, deliver, flip_a_bit, index_of, noise, now, piece};
 use hotshoe_base::disk::Faults;
 use hotshoe_sealing::{AtRest, DeviceKey, is_sealed};
-use hotshoe_store::{Store, Transition};
-use hotshoe_trust::{Blob, Floor};
+use hotshoe_store::{
+    RecordStage, RecordedEntry, RecordedPart, RecordedRelease, Recording, RecordingHead,
+    RecordingWriter, Store, Transition,
+};
+use hotshoe_trust::{Blob, Digest, Floor};
 
 /// Sealing with the key of a folder.
 fn at_rest(folder: &Path) -> AtRest {
@@ -184,4 +188,53 @@ fn a_power_cut_at_any_write_leaves_no_release_or_a_whole_one() {
             return;
         }
     }
+}
+
+#[test]
+fn a_sealed_recording_shows_no_sample_and_its_copy_is_read_by_all() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (sealed, plain) = (folder.path().join("sealed"), folder.path().join("plain"));
+    let release = RecordedRelease {
+        name: "labels".to_owned(),
+        generation: 7,
+        digest: Digest::of(b"manifest"),
+    };
+    let head = RecordingHead::new(
+        "lab".to_owned(),
+        "cam".to_owned(),
+        release,
+        RecordStage::Pre,
+    );
+    let mut writer = RecordingWriter::create_at_rest(&sealed, head, at_rest(keys.path())).unwrap();
+    let entry = RecordedEntry {
+        id: "of-a-person".to_owned(),
+        content_type: "image/png".to_owned(),
+        source: "door".to_owned(),
+        timestamp: 5,
+        actions: None,
+        files: BTreeMap::new(),
+    };
+    let parts = [(RecordedPart::Sample, b"a picture of a person".to_vec())];
+    writer.add(entry, "png", &parts).unwrap();
+    writer.finish().unwrap();
+    assert!(!has(&sealed, b"of-a-person") && !has(&sealed, b"a picture of a person"));
+    let error = Recording::open(&sealed).unwrap_err();
+    assert_eq!(error.name(), "sealed_without_key");
+    let recording = Recording::open_at_rest(&sealed, &at_rest(keys.path())).unwrap();
+    let sample = recording.read(&recording.entries[0], &RecordedPart::Sample);
+    assert_eq!(sample.unwrap().unwrap(), b"a picture of a person");
+    assert_eq!(recording.copy_plain(&plain).unwrap(), 1);
+    let copy = Recording::open(&plain).unwrap();
+    copy.check().unwrap();
+    assert_eq!(
+        (copy.head, copy.entries),
+        (recording.head.clone(), recording.entries.clone())
+    );
+    assert_eq!(
+        recording.copy_plain(&plain).unwrap_err().name(),
+        "recording_exists"
+    );
+    flip_a_bit(&sealed.join("samples/0000.png"));
+    let error = recording.check().unwrap_err();
+    assert_eq!(error.name(), "damaged_blob");
 }

@@ -6,7 +6,8 @@ use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_config::Config;
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{logging, passphrase};
-use hotshoe_sealing::{DeviceKey, MAX_SECRET_BYTES, Secret, SecretError, Secrets};
+use hotshoe_sealing::{AtRest, DeviceKey, MAX_SECRET_BYTES, Secret, SecretError, Secrets};
+use hotshoe_store::Recording;
 use serde_json::json;
 
 use crate::fleet::local::CONFIG;
@@ -65,6 +66,30 @@ Example:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Remove(NameArgs),
+    /// Copy an encrypted recording to a folder that other commands read
+    ///
+    /// The copy is not encrypted. Each file is checked against its digest.
+    #[command(after_help = "\
+Example:
+  hotshoe record --site lab --device line-4 --stage pre -o line-4 --encrypt-with record.key --connect tcp/192.0.2.7:7447
+  hotshoe secret decrypt line-4 --key record.key --out line-4-plain
+  hotshoe test . --recorded line-4-plain
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    Decrypt(DecryptArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct DecryptArgs {
+    /// The folder of the recording
+    #[arg(value_name = "DIR")]
+    recording: PathBuf,
+    /// The file of the key that it was encrypted with
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The folder to create
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -123,8 +148,23 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             }
             report("removed", &name, terminal)?;
         }
+        Action::Decrypt(args) => decrypt(&args, terminal)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn decrypt(args: &DecryptArgs, terminal: &Terminal) -> anyhow::Result<()> {
+    let at_rest = AtRest::sealed(DeviceKey::read(&args.key)?, false);
+    let recording = Recording::open_at_rest(&args.recording, &at_rest)?;
+    let files = recording.copy_plain(&args.out)?;
+    if terminal.json {
+        return terminal.json(&json!({ "recording": args.out, "files": files }));
+    }
+    terminal.print(format!(
+        "{} {files} files in {}; they are not encrypted",
+        terminal.good("decrypted"),
+        args.out.display()
+    ))
 }
 
 fn report(done: &str, name: &str, terminal: &Terminal) -> anyhow::Result<()> {
