@@ -39,6 +39,7 @@ const SHOWN: &[&str] = &[
     "password-file",
     "headers-file",
     "password-secret",
+    "headers-secret",
     "topics",
     "sensors",
 ];
