@@ -12,6 +12,7 @@ pub(crate) mod data;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod exec;
+pub(crate) mod figures;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod install;

@@ -18,9 +18,9 @@ mod watch;
 use clap::{Parser, Subcommand};
 use commands::{
     activate, alerts, audit, backup, baseline, build, call, cancel, collect, data, dev as dev_loop,
-    doctor, exec, history, inspect, install, keygen, model, new, pack, power, publish, pull, push,
-    record, registry, reset, rollback, run, secret, shared_data, sign, site, status, support, test,
-    top, trust, verify, wit, zenoh_acl,
+    doctor, exec, figures, history, inspect, install, keygen, model, new, pack, power, publish,
+    pull, push, record, registry, reset, rollback, run, secret, shared_data, sign, site, status,
+    support, test, top, trust, verify, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -93,6 +93,7 @@ For a site:
   cancel    Cancel a pending release
   shared-data Read and write the values that a device and its site share
   collect   Collect what the devices of a site keep until it has arrived
+  figures   Add up the private figures of devices
   zenoh-acl Print Zenoh's access control for a site
 
 From a new key to a served release:
@@ -148,6 +149,7 @@ enum Command {
     Backup(backup::Args),
     Reset(reset::Args),
     Collect(collect::Args),
+    Figures(figures::Args),
     ZenohAcl(zenoh_acl::Args),
     Demo(program::DemoArgs),
     Bench(program::BenchArgs),
@@ -170,6 +172,7 @@ impl Command {
             Self::Verify(args) => verify::run(args, terminal),
             Self::Install(args) => install::run(args, terminal),
             Self::Collect(args) => collect::run(args, terminal),
+            Self::Figures(args) => figures::run(&args, terminal),
             Self::Call(args) => call::run(args, terminal),
             Self::Dev(args) => dev_loop::run(args, terminal),
             Self::Exec(args) => exec::run(args, terminal),
