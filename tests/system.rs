@@ -38,6 +38,8 @@ mod crash_loop;
 mod delivery;
 #[path = "system/dev.rs"]
 mod dev;
+#[path = "system/device_drift.rs"]
+mod device_drift;
 #[path = "system/device_page.rs"]
 mod device_page;
 #[path = "system/dice.rs"]

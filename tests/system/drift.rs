@@ -248,7 +248,7 @@ fn a_baseline_is_packed_and_signed_and_one_that_no_device_can_use_is_refused() {
     let out = text(&workspace.path("refused"));
     let refused = |text_of: String| {
         fs::write(&toml, text_of).unwrap();
-        let said = failure(["pack", &text(&toml), "--out", &out, "--json"]);
+        let said = failure(["pack", &text(&toml), "--out", &out]);
         let said: Json = serde_json::from_str(&said).unwrap();
         said["error"]["name"]
             .as_str()

@@ -14,7 +14,8 @@ use super::support::{Workspace, environment};
 /// The files, below `host/monitoring`.
 const FILES: [&str; 2] = ["dashboard.json", "alerts.yml"];
 /// Metrics that tell of what need not happen to the daemon of the test.
-const OF_OTHER_EVENTS: [&str; 20] = [
+const OF_OTHER_EVENTS: [&str; 22] = [
+    "hotshoe_alerts",
     "hotshoe_backing_off",
     "hotshoe_battery_charge_ratio",
     "hotshoe_dead_parts",
@@ -31,6 +32,7 @@ const OF_OTHER_EVENTS: [&str; 20] = [
     "hotshoe_refused_total",
     "hotshoe_rollbacks_total",
     "hotshoe_skipped_total",
+    "hotshoe_stuck_workers",
     "hotshoe_swaps_total",
     "hotshoe_telemetry_traces_dropped_total",
     "hotshoe_telemetry_traces_sent_total",

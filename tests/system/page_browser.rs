@@ -2,6 +2,8 @@
 
 #[path = "page_browser/browser.rs"]
 mod browser;
+#[path = "page_browser/site_view.rs"]
+mod site_view;
 
 use std::fs;
 use std::path::Path;

@@ -18,15 +18,15 @@ use super::site::{Site, light, settled_on};
 use super::support::{DEADLINE, Daemon, failure, free_endpoint, hotshoe};
 
 /// A registry with a page, which connects its site. It is killed when it is dropped.
-struct Registry {
+pub(crate) struct Registry {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     endpoint: String,
 }
 
 impl Registry {
     /// Starts it at `endpoint`; `top` and `page` are added to its configuration.
-    fn start(site: &Site, endpoint: &str, top: &str, page: &str) -> Self {
+    pub(crate) fn start(site: &Site, endpoint: &str, top: &str, page: &str) -> Self {
         let address = free_address();
         let config = site.workspace.path("registry.toml");
         let publisher = &site.endpoint;
@@ -198,10 +198,30 @@ fn answered(rows: &BTreeMap<String, Value>, device: &str) -> bool {
     rows.get(device).is_some_and(|row| row["answered"] == true)
 }
 
-/// The page's address, its devices on the way.
-fn two_devices(site: &Site, endpoint: &str) -> [Daemon; 2] {
+/// Two devices of a site that is connected at this endpoint.
+pub(crate) fn two_devices(site: &Site, endpoint: &str) -> [Daemon; 2] {
     let installed = site.pack(&light(1, ""));
     ["cam-a", "cam-b"].map(|name| site.device_at(name, &installed, endpoint, "").run())
+}
+
+/// A session that answers as a device without its key, with the status of another one, until it is dropped.
+pub(crate) fn forged(
+    endpoint: &str,
+    device: &str,
+    version: &str,
+    of: &Daemon,
+) -> impl Sized + use<> {
+    let zenoh = ZenohConfig {
+        mode: ZenohMode::Client,
+        connect: vec![endpoint.to_owned()],
+        ..ZenohConfig::default()
+    };
+    let mut status = of.state();
+    status["device"] = json!(device);
+    status["version"] = json!(version);
+    let link = Link::open(&zenoh, "lab", device).unwrap();
+    let serving = link.serve(&[], |_, _| {}, move || Classifier::host(&status));
+    (serving.unwrap(), link)
 }
 
 #[test]
@@ -304,23 +324,10 @@ fn a_claim_is_shown_as_a_claim_and_a_hostile_name_as_text() {
     );
 
     // Somebody answers as cam-a without its key, and somebody has a name that is markup and turns text.
-    let zenoh = ZenohConfig {
-        mode: ZenohMode::Client,
-        connect: vec![endpoint],
-        ..ZenohConfig::default()
-    };
     let hostile = "\u{202e}<script>alert(1)<";
-    let forged = |device: &str, version: String| {
-        let mut status = second.state();
-        status["device"] = json!(device);
-        status["version"] = json!(version);
-        let link = Link::open(&zenoh, "lab", device).unwrap();
-        let serving = link.serve(&[], |_, _| {}, move || Classifier::host(&status));
-        (serving.unwrap(), link)
-    };
-    let _liar = forged("cam-a", "forged".to_owned());
-    let _odd = forged(hostile, "<img src=x>".to_owned());
-    let _large = forged("large", "x".repeat(100_000));
+    let _liar = forged(&endpoint, "cam-a", "forged", &second);
+    let _odd = forged(&endpoint, hostile, "<img src=x>", &second);
+    let _large = forged(&endpoint, "large", &"x".repeat(100_000), &second);
     page.wait("they are asked", |rows| {
         answered(rows, hostile)
             && answered(rows, "large")

@@ -38,7 +38,9 @@ fn seconds(key: &str, default: u64) -> Result<u64, Error> {
         Ok(number) if number > 0 => Ok(number),
         _ => Err(Error {
             code: ErrorCode::Internal,
-            message: format!("the setting {key} is `{text}`, which is not a whole number of at least 1"),
+            message: format!(
+                "the setting {key} is `{text}`, which is not a whole number of at least 1"
+            ),
         }),
     }
 }

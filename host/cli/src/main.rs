@@ -87,7 +87,7 @@ For a site:
   publish   Publish a release to the devices of a site
   registry  Run a site's registry
   status    Show the status of devices
-  top       Show in the terminal what devices do, as they do it
+  top       Show a device or a site in the terminal, as it runs
   rollback  Roll back to the previous release
   activate  Activate a staged release
   cancel    Cancel a pending release

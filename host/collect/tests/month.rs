@@ -12,27 +12,27 @@
     reason = "tests"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "month/books.rs"]
+mod books;
+#[path = "month/replay.rs"]
+mod replay;
+
 use std::env;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_base::{Clock, VirtualClock, resident};
-use hotshoe_collect::{RECORDS, ReceivedBatch, Store};
-use hotshoe_outbox::{Host, Item, Limits, Options, Outbox, Priority, Record};
-use hotshoe_protocol::outbox::{
-    BATCH_FORMAT, Batch, BatchItem, LossItem, RecordItem, encode_payload,
-};
-use hotshoe_tests::{DEADLINE, until};
-use hotshoe_trust::Digest;
-use serde_json::Value;
+use hotshoe_outbox::{Host, Limits, Options, Outbox, Priority, Record};
+use hotshoe_tests::DEADLINE;
+
+use books::Books;
+use replay::{check_store, replay};
 
 /// What tells the process that is killed what to do: folder, hour to begin at, last hour, number of the start.
 const CHILD: [&str; 4] = [
@@ -237,122 +237,6 @@ fn check_retention(folder: &Path, now: u64) {
     }
 }
 
-/// What is known of the month.
-#[derive(Default)]
-struct Books {
-    /// The numbers of accepted records, by source and sequence.
-    accepted: BTreeMap<(usize, u64), u64>,
-    starts: u64,
-    cuts: u64,
-    kills: u64,
-    /// Of each day the bytes that were written, those of accepted payloads, and the starts.
-    days: Vec<(u64, u64, u64)>,
-}
-
-impl Books {
-    fn day(&mut self) -> &mut (u64, u64, u64) {
-        self.days.last_mut().unwrap()
-    }
-
-    /// Runs in this process; returns the hour at which it ended.
-    fn run(
-        &mut self,
-        folder: &Path,
-        faults: &Faults,
-        (hour, end): (u64, u64),
-        may_refuse: bool,
-    ) -> u64 {
-        self.starts += 1;
-        let (mut written, mut accepted) = ((0, 0), Vec::new());
-        let place = (hour, end, self.starts);
-        let ended = run(folder, faults, place, may_refuse, &mut |told| match told {
-            Told::Accepted(source, sequence, number) => accepted.push(((source, sequence), number)),
-            Told::Hour(bytes, payload) => written = (bytes, payload),
-        });
-        self.accepted.extend(accepted);
-        self.add(written);
-        ended
-    }
-
-    fn add(&mut self, (bytes, payload): (u64, u64)) {
-        let day = self.day();
-        day.0 += bytes;
-        day.1 += payload;
-        day.2 += 1;
-    }
-
-    /// Cuts the power once in each start of a day, each time one step of the disk later.
-    fn day_of_cuts(&mut self, folder: &Path, mut hour: u64, end: u64) {
-        while hour < end {
-            let cut = Faults::after(self.cuts);
-            hour = self.run(folder, &cut, (hour, end), false);
-            self.cuts += u64::from(hour < end);
-        }
-    }
-
-    /// Kills a process in a day, again and again.
-    fn day_of_kills(&mut self, folder: &Path, mut hour: u64, end: u64) {
-        while hour < end {
-            self.starts += 1;
-            let values = [
-                folder.display().to_string(),
-                hour.to_string(),
-                end.to_string(),
-                self.starts.to_string(),
-            ];
-            let mut child = Command::new(env::current_exe().unwrap())
-                .envs(CHILD.into_iter().zip(values))
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-            // From none to those of five hours. What comes after the kill was said before it.
-            let before_the_kill = usize::try_from(self.starts * 37 % 110).unwrap();
-            let mut said: Vec<String> = Vec::new();
-            while said.len() < before_the_kill
-                && let Some(line) = lines.next()
-            {
-                said.push(line.unwrap());
-            }
-            child.kill().unwrap();
-            let ended = child.wait().unwrap();
-            said.extend(lines.map_while(Result::ok));
-            // It may have reached the end of the day before.
-            self.kills += u64::from(ended.code().is_none());
-            let mut written = (0, 0);
-            for line in &said {
-                let words: Vec<u64> = line
-                    .split(' ')
-                    .filter_map(|word| word.parse().ok())
-                    .collect();
-                match words[..] {
-                    [source, sequence, number] => {
-                        let source = usize::try_from(source).unwrap();
-                        self.accepted.insert((source, sequence), number);
-                    }
-                    [bytes, payload] => {
-                        written = (bytes, payload);
-                        hour += 1;
-                    }
-                    // The line was not finished.
-                    _ => {}
-                }
-            }
-            self.add(written);
-            // The rest of the hour in which it was killed.
-            hour += 1;
-        }
-    }
-
-    /// Fills the disk for some hours of a day.
-    fn day_of_a_full_disk(&mut self, folder: &Path, hour: u64, end: u64) {
-        let faults = Faults::full_after(8);
-        let later = hour + (end - hour) / 4;
-        self.run(folder, &faults, (hour, later), true);
-        self.run(folder, &Faults::never(), (later, end), false);
-    }
-}
-
 /// The process that is killed: prints what it was told, each as a line.
 fn child(folder: &Path) {
     let number = |name: &str| -> u64 { env::var(name).unwrap().parse().unwrap() };
@@ -422,134 +306,4 @@ fn a_month_offline_loses_nothing_that_is_not_named() {
     let store = folder.path().join("collected");
     replay(&outbox, &store, books.starts + 1);
     check_store(&store, &books.accepted);
-}
-
-/// Sends all to a store, as a device does that has its network back; some acknowledgements are lost.
-fn replay(folder: &Path, store: &Path, start: u64) {
-    let (outbox, _time) = open(folder, Faults::never(), DAYS * 24, start).unwrap();
-    let mut lines = Store::jsonl(store, Disk::new(Faults::never())).unwrap();
-    let waiting = outbox.stats().records as u64;
-    let (mut batches, mut stored, mut duplicates) = (0_u64, 0, 0);
-    until("all is delivered", || {
-        loop {
-            let items = outbox.next_batch(256, 256 << 10).unwrap();
-            if items.is_empty() {
-                break;
-            }
-            let outcome = lines
-                .put(&received(&items, outbox.stats().instance))
-                .unwrap();
-            stored += outcome.stored;
-            duplicates += outcome.duplicates;
-            assert!(outcome.conflicts.is_empty());
-            batches += 1;
-            if batches % 5 == 0 {
-                // The acknowledgement is lost: the batch comes again.
-                continue;
-            }
-            for item in &items {
-                let (source, from, to) = item.range();
-                outbox.acknowledge(source, &[(from, to)]).unwrap();
-            }
-        }
-        let stats = outbox.stats();
-        stats.records == 0 && stats.losses == 0
-    });
-    assert_eq!(stored, waiting);
-    assert!(batches < 5 || duplicates > 0);
-}
-
-/// A batch as a collector reads it from the wire.
-fn received(items: &[Item], instance: u128) -> ReceivedBatch {
-    let items = items.iter().map(|item| match item {
-        Item::Record(record) => {
-            let (payload, payload_base64) = encode_payload(&record.payload);
-            BatchItem::Record(RecordItem {
-                source: record.id.source.to_string(),
-                epoch: record.id.epoch,
-                sequence: record.id.sequence,
-                digest: Digest::from_bytes(record.id.digest).hex(),
-                class: record.class.clone(),
-                priority: record.priority.name().to_owned(),
-                wall_ms: record.wall_ms,
-                payload,
-                payload_base64,
-            })
-        }
-        Item::Loss(loss) => BatchItem::Loss(LossItem {
-            source: loss.source.to_string(),
-            epoch: loss.epoch,
-            from: loss.from,
-            to: loss.to,
-            count: loss.count,
-            bytes: loss.bytes,
-            cause: loss.cause.name().to_owned(),
-        }),
-    });
-    let batch = Batch {
-        format: BATCH_FORMAT,
-        site: "lab".to_owned(),
-        device: "line-4".to_owned(),
-        instance: format!("{instance:032x}"),
-        session: "replay".to_owned(),
-        left: 0,
-        items: items.collect(),
-    };
-    let bytes = serde_json::to_vec(&batch).unwrap();
-    let batch: Batch = serde_json::from_slice(&bytes).unwrap();
-    ReceivedBatch::try_from(&batch).unwrap()
-}
-
-/// Checks that each accepted record is stored, once and as it was, or within a loss, and that each sequence is one or the other.
-fn check_store(store: &Path, accepted: &BTreeMap<(usize, u64), u64>) {
-    let text = fs::read_to_string(store.join(RECORDS)).unwrap();
-    let mut stored: BTreeMap<(usize, u64), u64> = BTreeMap::new();
-    let mut lost: BTreeMap<(usize, u64), String> = BTreeMap::new();
-    for line in text.lines() {
-        let line: Value = serde_json::from_str(line).unwrap();
-        let name = line["source"].as_str().unwrap();
-        let source = SOURCES.iter().position(|it| it.0 == name).unwrap();
-        let whole = |key: &str| line[key].as_u64().unwrap();
-        if line["kind"] == "record" {
-            let number = line["payload"]["number"].as_u64().unwrap();
-            let twice = stored.insert((source, whole("sequence")), number);
-            assert_eq!(twice, None, "{line}");
-        } else {
-            let cause = line["cause"].as_str().unwrap();
-            for sequence in whole("from")..=whole("to") {
-                lost.insert((source, sequence), cause.to_owned());
-            }
-        }
-    }
-    let mut causes = BTreeMap::new();
-    for (place, number) in accepted {
-        match (stored.get(place), lost.get(place)) {
-            (Some(found), None) => assert_eq!(found, number, "{place:?}"),
-            (None, Some(cause)) => {
-                *causes.entry(cause.as_str()).or_insert(0_u64) += 1;
-            }
-            (None, None) => panic!("{place:?} was accepted, and is neither stored nor lost"),
-            (Some(_), Some(_)) => panic!("{place:?} is stored and lost"),
-        }
-    }
-    println!("accepted and lost: {causes:?}");
-    // What was accepted was lost for its age or for space. Where losses are many, neighbours have the cause of the larger one.
-    let (needed, allowed) = (["evicted", "expired"], ["evicted", "expired", "disk_full"]);
-    assert!(
-        needed.iter().all(|it| causes.contains_key(it)),
-        "{causes:?}"
-    );
-    assert!(causes.keys().all(|it| allowed.contains(it)), "{causes:?}");
-    for source in 0..SOURCES.len() {
-        let of = |places: &mut dyn Iterator<Item = (usize, u64)>| -> BTreeSet<u64> {
-            let of_source = places.filter(|it| it.0 == source);
-            of_source.map(|it| it.1).collect()
-        };
-        let stored = of(&mut stored.keys().copied());
-        let lost = of(&mut lost.keys().copied());
-        assert!(stored.is_disjoint(&lost), "source {source}");
-        let all: Vec<u64> = stored.union(&lost).copied().collect();
-        let last = all.last().copied().unwrap_or_default();
-        assert_eq!(all, (1..=last).collect::<Vec<u64>>(), "source {source}");
-    }
 }

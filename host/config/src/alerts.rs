@@ -24,7 +24,7 @@ const MAX_DAYS: u64 = 3_660;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct AlertsConfig {
-    /// Time between two looks at the device, in milliseconds. Default: 1000.
+    /// Interval of the checks, in milliseconds. Default: 1000.
     pub period_ms: u64,
     /// How long a cause must last before its alert is raised, in seconds; offline and clock have their own. Default: 10.
     pub after_s: u64,
@@ -111,15 +111,9 @@ impl AlertsConfig {
         Duration::from_secs(self.window_s)
     }
 
-    /// Refuses values that are not valid.
-    ///
-    /// # Errors
-    /// [`ConfigError`], which names the key.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    fn check_times(&self) -> Result<(), ConfigError> {
         check_range("alerts.period-ms", self.period_ms, 100, 60_000)?;
         check_range("alerts.window-s", self.window_s, 1, MAX_WINDOW_S)?;
-        let samples = self.least_samples;
-        check_range("alerts.least-samples", samples, 1, MAX_SAMPLES)?;
         for (key, seconds) in [
             ("alerts.after-s", self.after_s),
             ("alerts.calm-s", self.calm_s),
@@ -128,6 +122,17 @@ impl AlertsConfig {
         ] {
             check_range(key, seconds, 0, MAX_TIME_S)?;
         }
+        Ok(())
+    }
+
+    /// Refuses values that are not valid.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.check_times()?;
+        let samples = self.least_samples;
+        check_range("alerts.least-samples", samples, 1, MAX_SAMPLES)?;
         // The higher, the worse.
         for (warning, critical, keys, least, most) in [
             (

@@ -17,10 +17,10 @@ const MAX_INTERVAL_S: u64 = 3_600;
 pub struct TelemetryConfig {
     /// The collector, such as `https://collector.example.org:4318`. `/v1/metrics` and `/v1/traces` follow. Required.
     pub endpoint: String,
-    /// The authority of the collector, in PEM. Default: those of the system.
+    /// The CA certificates for the collector, in PEM. Default: those of the system.
     #[serde(default)]
     pub ca: Option<PathBuf>,
-    /// A file with fields for the head of each request, one `name: value` a line, such as a token. Default: none.
+    /// A file with further headers of each request, such as a token: one `name: value` a line. Default: none.
     #[serde(default)]
     pub headers_file: Option<PathBuf>,
     /// The name of the secret with these fields, if there is no `headers-file`. Default: none.

@@ -270,16 +270,17 @@ impl Watcher {
     fn facts(&mut self, config: &Config, clock: &Clock) -> Facts {
         let now = self.alerts.now();
         let vitals = self.service.vitals();
-        let counts = SampleCounts {
-            processed: vitals.results + vitals.failed,
-            failed: vitals.failed.saturating_sub(vitals.deadline_misses),
-            late: vitals.deadline_misses,
-        };
+        let counts = SampleCounts::of(&vitals.counters, vitals.deadline_misses);
         let published_status = &self.alerts.published_status;
-        let drifts = published_status.drifts().into_iter();
+        let drifts = published_status.drifts();
+        let is_silent = |monitor: &String| !drifts.contains_key(monitor);
+        let drift_unknown = vitals.watched.into_iter().filter(is_silent).collect();
         Facts {
             time: now.time,
-            sensors: published_status.governor().map(|it| it.sensors),
+            sensors: config.governor.enabled.then(|| {
+                let governor = published_status.governor();
+                governor.map(|it| it.sensors).unwrap_or_default()
+            }),
             connect: config.zenoh.connect.clone(),
             peers: vitals.peers,
             outbox: vitals.outbox,
@@ -289,7 +290,9 @@ impl Watcher {
                 expires: Some(expires),
             }),
             certificates: self.certificates.of(config, clock),
+            drift_unknown,
             drift: drifts
+                .into_iter()
                 .map(|(monitor, found)| Drifting { monitor, found })
                 .collect(),
         }

@@ -71,7 +71,7 @@ pub use deploy::DeployError;
 pub use private_telemetry::PrivateTelemetryError;
 pub use serving::{
     Arrival, CallError, CallOutput, CallRelease, DrainReport, LocalClient, Output, OutputKind,
-    RecordsTrace, TracedEnd, TracedSample, Tracer, Viewer,
+    RecordsTrace, TracedEnd, TracedSample, Tracer, Viewer, new_span_id,
 };
 
 /// The least time that the deploy thread has to write what it knows when the daemon stops.

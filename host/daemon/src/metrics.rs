@@ -116,6 +116,11 @@ fn describe() {
         "hotshoe_alerts",
         "Alerts that last and are not silenced, by kind and severity."
     );
+    metrics::describe_gauge!(
+        "hotshoe_drift",
+        "What the last window of samples differs by from the baseline of the release, by value and statistic."
+    );
+    metrics::describe_gauge!("hotshoe_drifting", "1 while the device drifts.");
     metrics::describe_gauge!("hotshoe_queue_depth", "Samples that wait.");
     metrics::describe_gauge!("hotshoe_release_info", "1 for the release that serves.");
     metrics::describe_gauge!(

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hotshoe_base::disk::{Disk, Faults};
@@ -50,11 +50,13 @@ pub(crate) struct DurableOutputs {
     /// `None` once the daemon stops.
     answers: Mutex<Option<SyncSender<Waiting>>>,
     figures: Arc<Figures>,
+    clock: Clock,
 }
 
 /// An answer that waits for records.
 struct Waiting {
     tickets: Vec<Ticket>,
+    until: Instant,
     send: Box<dyn FnOnce() + Send>,
 }
 
@@ -87,8 +89,12 @@ impl DurableOutputs {
 
     /// Sends an answer once these records are durable, or lost, on another thread.
     pub(crate) fn after(&self, tickets: Vec<Ticket>, send: impl FnOnce() + Send + 'static) {
-        let send = Box::new(send);
-        let waiting = Waiting { tickets, send };
+        let waiting = Waiting {
+            tickets,
+            // From now on: answers that wait one after the other do not add up.
+            until: self.clock.deadline(LONGEST_ANSWER),
+            send: Box::new(send),
+        };
         let queued = match &*self.answers.lock() {
             Some(answers) => answers.try_send(waiting),
             None => Err(TrySendError::Disconnected(waiting)),
@@ -190,6 +196,7 @@ impl OutboxPart {
                 outputs: outputs(own),
                 answers: Mutex::new(answers),
                 figures,
+                clock: supervisor.clock().clone(),
             }),
             wake,
             ended,
@@ -270,11 +277,14 @@ fn answer(
     runs: std::sync::mpsc::Sender<Infallible>,
 ) -> Option<SyncSender<Waiting>> {
     let (sender, waiting) = sync_channel::<Waiting>(WAITING_ANSWERS);
-    let clock = supervisor.clock().clone();
     let started = supervisor.restarted("outbox-answers", move || {
         let _ = &runs;
-        while let Ok(Waiting { tickets, send }) = waiting.recv() {
-            let until = clock.deadline(LONGEST_ANSWER);
+        while let Ok(Waiting {
+            tickets,
+            until,
+            send,
+        }) = waiting.recv()
+        {
             for ticket in tickets {
                 if let Err(error) = ticket.wait(until) {
                     note(&error);

@@ -24,7 +24,9 @@ use uuid::Uuid;
 use self::error::RecordError;
 use self::recorded_sample::RecordedSample;
 
-pub use self::wire::{Counts, EndReason, FileHead, Next, NextItem, Opened, RefusalBody, Request};
+pub use self::wire::{
+    Counts, EndReason, FileHead, Next, NextItem, Opened, RecordWhy, RefusalBody, Request,
+};
 
 /// Most concurrent recordings. One that has ended is not counted.
 pub const MAX_SESSIONS: usize = 4;
@@ -58,6 +60,8 @@ struct Session {
     release: Digest,
     stage: RecordStage,
     kinds: BTreeSet<RecordKind>,
+    /// Which samples it takes. `None`: all of them.
+    why: Option<RecordWhy>,
     wanted: u64,
     counts: Counts,
     waiting: VecDeque<RecordedSample>,
@@ -134,9 +138,32 @@ impl Recorder {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// Offers a sample to all recordings, without blocking.
+    /// Offers a sample to all recordings that take every sample, without blocking.
     pub fn offer(
         &self,
+        release: Digest,
+        classifier: &Arc<Classifier>,
+        decision: Option<&Decision>,
+        seen: &Trace,
+    ) {
+        self.offer_as(None, release, classifier, decision, seen);
+    }
+
+    /// Offers a sample of a device that drifts to the recordings of such samples, without blocking.
+    pub(crate) fn offer_drifting(
+        &self,
+        release: Digest,
+        classifier: &Arc<Classifier>,
+        decision: &Decision,
+        seen: &Trace,
+    ) {
+        let why = Some(RecordWhy::Drift);
+        self.offer_as(why, release, classifier, Some(decision), seen);
+    }
+
+    fn offer_as(
+        &self,
+        why: Option<RecordWhy>,
         release: Digest,
         classifier: &Arc<Classifier>,
         decision: Option<&Decision>,
@@ -152,7 +179,13 @@ impl Recorder {
         let most = self.lock_config().buffer_bytes();
         for session in sessions.iter_mut().filter(|it| it.ended.is_none()) {
             if session.release != release {
-                session.ended = Some(EndReason::ReleaseChanged);
+                // A sample that is measured may be of a release that no longer serves.
+                if why.is_none() {
+                    session.ended = Some(EndReason::ReleaseChanged);
+                }
+                continue;
+            }
+            if session.why != why {
                 continue;
             }
             // Only the sample of the trace has masks.
@@ -205,8 +238,9 @@ impl Recorder {
                 stage,
                 without,
                 count,
+                why,
             } => {
-                let opened = self.open(stage, &without, count, serving)?;
+                let opened = self.open(stage, &without, count, why, serving)?;
                 Ok(Classifier::host(&opened))
             }
             // The actions in it were classified when they were recorded.
@@ -233,6 +267,7 @@ impl Recorder {
         stage: RecordStage,
         without: &BTreeSet<RecordKind>,
         count: u64,
+        why: Option<RecordWhy>,
         serving: Option<Served<'_>>,
     ) -> Result<Opened, RecordError> {
         let (release, classifier) = serving.ok_or(RecordError::NoRelease)?;
@@ -241,6 +276,12 @@ impl Recorder {
         let kinds = self.kinds(stage, without, release)?;
         for kind in &kinds {
             classifier.may_record(*kind).map_err(RecordError::Class)?;
+        }
+        if why == Some(RecordWhy::Drift) && release.drift.is_none() {
+            return Err(RecordError::NoDrift {
+                release: release.name.clone(),
+                generation: release.generation,
+            });
         }
         let now = self.clock.now();
         make_room(&mut sessions, now)?;
@@ -251,6 +292,7 @@ impl Recorder {
             release: release.digest(),
             stage,
             kinds,
+            why,
             wanted: count.clamp(1, MAX_RECORDED),
             counts: Counts::default(),
             waiting: VecDeque::new(),

@@ -24,8 +24,15 @@ const STARTING: &str = "starting";
 pub struct ServiceManager {
     is_there: bool,
     watchdog: Option<Duration>,
-    /// The last text of [`Self::status`].
-    status: Mutex<String>,
+    status: Mutex<Shown>,
+}
+
+/// The status that the service manager shows.
+#[derive(Debug, Default)]
+struct Shown {
+    text: String,
+    /// Whether the daemon drains: then the text stays.
+    is_last: bool,
 }
 
 /// Asks for more time until it is dropped.
@@ -65,7 +72,7 @@ impl ServiceManager {
 
     /// The daemon drains, which takes at most `deadline`.
     pub(crate) fn stopping(&self, deadline: Duration) {
-        self.set_status("draining");
+        self.show("draining", true);
         let more = extension(deadline.saturating_add(AFTER_DRAIN));
         self.send(&[NotifyState::Stopping, more]);
     }
@@ -77,19 +84,26 @@ impl ServiceManager {
         }
     }
 
-    /// Shows what the daemon does, in one line. The same text is sent once.
+    /// Shows what the daemon does, in one line, until it drains. The same text is sent once.
     pub(crate) fn set_status(&self, text: &str) {
+        self.show(text, false);
+    }
+
+    fn show(&self, text: &str, is_last: bool) {
         let line: String = text
             .chars()
             .map(|letter| if letter.is_control() { ' ' } else { letter })
             .collect();
-        let mut last = self.status.lock();
-        if *last == line {
+        // Locked until the text is sent, so that texts of two threads arrive in this order.
+        let mut shown = self.status.lock();
+        if shown.is_last || shown.text == line {
             return;
         }
-        last.clone_from(&line);
-        drop(last);
         self.send(&[NotifyState::Status(&line)]);
+        *shown = Shown {
+            text: line,
+            is_last,
+        };
     }
 
     /// Asks for more time for the start, in which components may be compiled, but for no more than `most`.
@@ -131,4 +145,18 @@ impl ServiceManager {
 fn extension(time: Duration) -> NotifyState<'static> {
     let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
     NotifyState::ExtendTimeoutUsec(micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_ends_late_does_not_replace_the_status_of_a_drain() {
+        let manager = ServiceManager::default();
+        manager.set_status("serves light 1");
+        manager.stopping(Duration::ZERO);
+        manager.set_status("serves light 1");
+        assert_eq!(manager.status.lock().text, "draining");
+    }
 }

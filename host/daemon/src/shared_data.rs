@@ -25,7 +25,7 @@ use crate::audit::AuditRecorder;
 use crate::command::{Command, CommandError, SharedDataAction};
 use crate::reload::RunningConfig;
 
-/// Most records in an hour of the site's writes to one value that nobody signed: any machine can send those.
+/// Most records in an hour of the site's unsigned writes to one value: any machine can send those.
 const MAX_UNSIGNED_RECORDS: u64 = 30;
 
 /// The shared values of this device.

@@ -67,3 +67,38 @@ fn processed_files_go_when_their_retention_is_over_also_after_a_time_without_pow
     watch.stop();
     watch.join();
 }
+
+#[test]
+fn processed_files_go_also_while_no_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let done = folder.path().join("done");
+    let (first, second) = (done.join("first"), done.join("second"));
+    fs::create_dir(&done).unwrap();
+    fs::write(&first, "first").unwrap();
+    let time = VirtualClock::at(SystemTime::now() + 25 * HOUR);
+    let failed_files = FailedFiles::open(data.path(), Arc::default());
+    failed_files.rest(true);
+    let config = WatchConfig {
+        folder: folder.path().to_owned(),
+        after: After::Move,
+    };
+    let watch = FolderWatch::start(
+        &config,
+        64,
+        Arc::clone(&failed_files),
+        &Supervisor::timed_by(time.clock()),
+        |_, _| panic!("no file is in the folder itself"),
+    )
+    .unwrap();
+    assert!(first.exists());
+    failed_files.keep_for(Some(24 * HOUR));
+    until("the first file is gone", || !first.exists());
+    // By this clock it is old, too.
+    fs::write(&second, "second").unwrap();
+    time.await_waiting(1);
+    time.advance(Duration::from_secs(10));
+    until("the second file is gone", || !second.exists());
+    watch.stop();
+    watch.join();
+}

@@ -6,17 +6,16 @@ use hotshoe_base::format::FileFormat;
 use hotshoe_trust::strict_json;
 use serde::{Deserialize, Serialize};
 
-use super::embedding::{Gaussian, MAX_DIMENSIONS};
+use super::embedding::Gaussian;
 use super::error::BaselineError;
-use super::measure::{MAX_LABEL_BYTES, MOST};
-use super::source::{MAX_SERIES, Source};
+use super::limits::{MAX_DIMENSIONS, MAX_SERIES, MAX_VALUES, MOST};
+use super::measure::MAX_LABEL_BYTES;
+use super::source::Source;
 
 /// Largest file of a baseline, in bytes: 16 MiB.
 pub const MAX_BASELINE_BYTES: u64 = 16 << 20;
 /// Fewest values of a source.
 pub const MIN_VALUES: u64 = 30;
-/// Most values that are kept of a source of numbers: evenly spaced ranks of more.
-pub const MAX_VALUES: usize = 1_000;
 /// Most labels that are told apart: the most frequent ones.
 pub const MAX_LABELS: usize = 32;
 /// Most samples that a baseline counts: 10^12.

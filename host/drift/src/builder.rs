@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::baseline::{
-    Baseline, BaselineSeries, Labels, MAX_LABELS, MAX_VALUES, MIN_VALUES, Numbers, Series,
-    least_vectors,
+    Baseline, BaselineSeries, Labels, MAX_LABELS, MIN_VALUES, Numbers, Series, least_vectors,
 };
 use super::embedding::Gaussian;
 use super::error::BaselineError;
+use super::limits::{MAX_SERIES, MAX_VALUES};
 use super::measure::{Measured, Value, rounded};
-use super::source::{MAX_SERIES, Source};
+use super::source::Source;
 
 /// Collects the values of samples, and makes a [`Baseline`] of them. It keeps all of them in memory until then.
 #[derive(Debug, Clone)]

@@ -3,11 +3,9 @@
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, FisherSnedecor};
 
-use super::measure::MOST;
+use super::limits::MOST;
 use super::rank::probability;
 
-/// Most dimensions of an embedding.
-pub const MAX_DIMENSIONS: usize = 256;
 /// Distances beyond this count as this. Its square is finite.
 const MOST_DISTANCE: f64 = 1e100;
 /// The least variance that a direction is taken to have.

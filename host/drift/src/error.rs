@@ -1,9 +1,7 @@
 use hotshoe_base::format::NewerFormat;
 use hotshoe_trust::strict_json::JsonError;
 
-use super::baseline::MAX_VALUES;
-use super::embedding::MAX_DIMENSIONS;
-use super::source::MAX_SERIES;
+use super::limits::{MAX_DIMENSIONS, MAX_SERIES, MAX_VALUES};
 
 /// Why a baseline cannot be made or read.
 #[derive(Debug, thiserror::Error)]

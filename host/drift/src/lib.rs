@@ -44,6 +44,7 @@ mod builder;
 mod embedding;
 mod error;
 mod kolmogorov_smirnov;
+mod limits;
 mod measure;
 mod monitor;
 mod page_hinkley;
@@ -55,19 +56,18 @@ mod verdict;
 mod watched;
 
 pub use baseline::{
-    Baseline, BaselineSeries, Embeddings, Labels, MAX_BASELINE_BYTES, MAX_LABELS, MAX_VALUES,
-    MIN_VALUES, Numbers, Series,
+    Baseline, BaselineSeries, Embeddings, Labels, MAX_BASELINE_BYTES, MAX_LABELS, MIN_VALUES,
+    Numbers, Series,
 };
 pub use builder::BaselineBuilder;
-pub use embedding::{Gaussian, MAX_DIMENSIONS};
+pub use embedding::Gaussian;
 pub use error::{BaselineError, MonitorError};
 pub use kolmogorov_smirnov::{KolmogorovSmirnov, kolmogorov_smirnov};
+pub use limits::{MAX_DIMENSIONS, MAX_SERIES, MAX_VALUES};
 pub use measure::{MAX_LABEL_BYTES, MAX_LABELS_OF_SAMPLE, Measured, Value, measure};
 pub use monitor::Monitor;
 pub use page_hinkley::PageHinkley;
 pub use psi::{BINS, Psi, cuts, psi};
-pub use source::{
-    MAX_SERIES, MAX_SOURCE_BYTES, SAMPLE, Source, SourceError, Take, TensorStatistic,
-};
+pub use source::{MAX_SOURCE_BYTES, SAMPLE, Source, SourceError, Take, TensorStatistic};
 pub use tensor::TensorStatistics;
 pub use verdict::{Finding, SeriesVerdict, StateChange, Test, Verdict};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hotshoe_trust::FieldPath;
 use serde_json::Value as Json;
 
-use super::embedding::MAX_DIMENSIONS;
+use super::limits::{MAX_DIMENSIONS, MOST};
 use super::source::{Source, Take, TensorStatistic};
 use super::tensor::TensorStatistics;
 
@@ -13,8 +13,6 @@ use super::tensor::TensorStatistics;
 pub const MAX_LABEL_BYTES: usize = 64;
 /// Most labels that one sample gives to a source; more are left out.
 pub const MAX_LABELS_OF_SAMPLE: usize = 256;
-/// Magnitudes beyond this are taken as this, so that no sum overflows.
-pub(crate) const MOST: f64 = 1e12;
 
 /// What a source has in one sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +31,9 @@ pub struct Measured(pub Vec<Option<Value>>);
 
 /// Measures one sample: its insight as JSON, before anything is left out of it for its class, and the inputs of models.
 ///
-/// `tensor` gets the name of a model ([`SAMPLE`](super::SAMPLE): the picture of the sample) and of its input (`None`: the first), and returns the statistics of that input in the first run of the
-/// model for this sample. It is called once for each model input, however many statistics are wanted.
+/// `tensor` gets the name of a model ([`SAMPLE`](super::SAMPLE): the picture of the sample) and of its input (`None`: the first). It returns the
+/// statistics of that input in the first run of the model for this sample. It is called once for each model input, however many statistics
+/// are wanted.
 pub fn measure<'a>(
     sources: impl IntoIterator<Item = &'a Source>,
     insight: &Json,

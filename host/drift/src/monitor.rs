@@ -122,6 +122,15 @@ impl Monitor {
         is_over.then(|| self.end_window(lasted))
     }
 
+    /// Begins its first window again, without drift.
+    pub fn restart(&mut self) {
+        (self.samples, self.start) = (0, None);
+        (self.is_drifting, self.in_a_row) = (false, 0);
+        for watched in &mut self.watched {
+            watched.clear(true);
+        }
+    }
+
     /// How rare a sample is in the baseline, by its rarest value: 0 for the most usual sample, near 1 for one beyond all of them. `None` for a
     /// sample without a value. What is rare is worth a label, whether the model was sure of it or not.
     pub fn rarity(&self, measured: &Measured) -> Option<f64> {

@@ -6,8 +6,6 @@ use std::str::FromStr;
 use hotshoe_trust::FieldPath;
 use serde::{Deserialize, Serialize};
 
-/// Most sources of a baseline.
-pub const MAX_SERIES: usize = 32;
 /// In the place of a model: the picture of the sample, with masks burned in.
 pub const SAMPLE: &str = "@sample";
 /// Longest text of a source, in bytes.

@@ -16,6 +16,18 @@ pub enum Test {
     Change,
 }
 
+impl Test {
+    /// Its stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Psi => "psi",
+            Self::Ks => "ks",
+            Self::Embedding => "embedding",
+            Self::Change => "change",
+        }
+    }
+}
+
 /// The result of one test.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Finding {

@@ -320,3 +320,32 @@ fn rare_samples_have_a_rarity_near_one() {
     assert_eq!(found.len(), 1);
     assert!(found[0].0.to_string() == "embedding(values)" && found[0].1 > 0.95);
 }
+
+#[test]
+fn a_monitor_that_restarts_knows_nothing_of_what_it_saw() {
+    let mut random = Random(7);
+    let baseline = baseline(&mut random, 500);
+    let rules = Drift {
+        window: 100,
+        ..Drift::new(())
+    };
+    let mut monitor = Monitor::new(&baseline, &rules).unwrap();
+    let shift = Shift {
+        score: 3.0,
+        ..Shift::default()
+    };
+    for _ in 0..150 {
+        monitor.add(&sample(&mut random, shift), Duration::ZERO);
+    }
+    assert!(monitor.is_drifting() && monitor.samples() == 50);
+    monitor.restart();
+    assert!(!monitor.is_drifting() && monitor.samples() == 0);
+    // It began in the middle of a window with large sums.
+    for number in 1..=100 {
+        let verdict = monitor.add(&sample(&mut random, Shift::default()), Duration::ZERO);
+        assert_eq!(
+            verdict.map(|it| it.drifted),
+            (number == 100).then_some(false)
+        );
+    }
+}

@@ -8,10 +8,11 @@
 //! given up so, because each keeps its thread and its memory.
 
 mod runs;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use self::state::{Busy, Gate, ModelQueue, Ready, Start, State, Work};
 pub use runs::Usage;
 pub(crate) use runs::{Outcome, Run, RunTracker};
 
@@ -27,144 +29,8 @@ use crate::RunError;
 use crate::backend::Stop;
 use crate::guard::guard;
 
-type Work = Box<dyn FnOnce() + Send>;
-
 /// How long after its deadline a run that has not ended is given up.
 const LOST_AFTER: Duration = Duration::from_secs(30);
-/// Most runs that are given up at once.
-const MAX_LOST: usize = 2;
-
-/// What starts when a slot is free.
-enum Start {
-    /// Work for a thread of the pool, and when its result is of no use any more.
-    Work(Work, Option<Instant>),
-    /// A waiting caller.
-    Caller(Arc<Gate>),
-}
-
-/// Blocks a caller until a slot is free.
-#[derive(Default)]
-struct Gate {
-    open: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Gate {
-    fn open(&self) {
-        *self.open.lock() = true;
-        self.opened.notify_one();
-    }
-
-    fn pass(&self) {
-        let mut open = self.open.lock();
-        self.opened.wait_while(&mut open, |open| !*open);
-    }
-}
-
-/// The queue and the limit of one model.
-struct ModelQueue {
-    most: usize,
-    taken: usize,
-    /// FIFO queue, each entry with its ticket.
-    queue: VecDeque<(u64, Start)>,
-}
-
-/// Work that has a slot.
-struct Ready {
-    model: u64,
-    ticket: u64,
-    deadline: Option<Instant>,
-    work: Work,
-}
-
-/// Work that a thread of the pool does.
-struct Busy {
-    model: u64,
-    deadline: Option<Instant>,
-    /// Whether its slot was given to another thread.
-    is_lost: bool,
-}
-
-#[derive(Default)]
-struct State {
-    models: BTreeMap<u64, ModelQueue>,
-    /// Models with queued work, in round-robin order.
-    order: VecDeque<u64>,
-    /// Occupied slots.
-    taken: usize,
-    ready: VecDeque<Ready>,
-    /// Work in progress, by its ticket.
-    busy: BTreeMap<u64, Busy>,
-    /// How much of it is lost.
-    lost: usize,
-    threads: usize,
-    idle: usize,
-    closed: bool,
-    last_id: u64,
-}
-
-impl State {
-    fn id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
-    }
-
-    /// Takes a slot for the first entry of the next model.
-    fn next(&mut self) -> Option<(u64, u64, Start)> {
-        let free = |id: &u64| self.models.get(id).is_some_and(|s| s.taken < s.most);
-        let position = self.order.iter().position(free)?;
-        let id = self.order.remove(position)?;
-        let model = self.models.get_mut(&id)?;
-        let (ticket, start) = model.queue.pop_front()?;
-        model.taken += 1;
-        self.taken += 1;
-        if !model.queue.is_empty() {
-            self.order.push_back(id);
-        }
-        Some((id, ticket, start))
-    }
-
-    /// Gives the slots of runs away that have not ended so long after their deadlines.
-    fn give_up(&mut self, after: Duration) {
-        let now = Instant::now();
-        for busy in self.busy.values_mut() {
-            let late = busy
-                .deadline
-                .map(|deadline| now.saturating_duration_since(deadline));
-            if busy.is_lost || self.lost >= MAX_LOST || late.is_none_or(|late| late <= after) {
-                continue;
-            }
-            busy.is_lost = true;
-            self.lost += 1;
-            self.taken -= 1;
-            if let Some(model) = self.models.get_mut(&busy.model) {
-                model.taken -= 1;
-            }
-            tracing::error!(
-                seconds = late.unwrap_or_default().as_secs(),
-                "a run of a model has not ended since its deadline; another thread takes its place"
-            );
-        }
-    }
-
-    /// Records the end of work, and frees its slot, unless another thread has it.
-    fn end(&mut self, ticket: u64, model: u64) {
-        let busy = self.busy.remove(&ticket);
-        if busy.is_some_and(|busy| busy.is_lost) {
-            self.lost -= 1;
-        } else {
-            self.leave(model);
-        }
-    }
-
-    fn leave(&mut self, id: u64) {
-        self.taken -= 1;
-        // The model may be gone, since an abandoned run outlives it.
-        if let Some(model) = self.models.get_mut(&id) {
-            model.taken -= 1;
-        }
-    }
-}
 
 struct Shared {
     slots: usize,

@@ -214,8 +214,8 @@ pub struct Collecting {
 }
 
 impl Client {
-    /// Announces a collector of the site, and takes batches of its devices, or of one of them. `each` is called on its own thread, one batch at a time, and
-    /// returns the acknowledgement, or the JSON of an error.
+    /// Announces a collector of the site, and takes batches of its devices, or of one of them. `each` is called on its own thread, one batch at a
+    /// time. It returns the acknowledgement, or the JSON of an error.
     ///
     /// # Errors
     /// [`LinkError::Key`], [`LinkError::Use`] and [`LinkError::Thread`].

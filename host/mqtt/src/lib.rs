@@ -1,6 +1,6 @@
-//! A publisher of MQTT 5 with QoS 1: what it says is published, the broker has acknowledged. No other crate depends on rumqttc.
+//! A publisher of MQTT 5 with QoS 1: it counts a message as published once the broker has acknowledged it. No other crate depends on rumqttc.
 //!
-//! A [`Session`] is one connection. It does not connect again, and keeps nothing: whoever has the messages opens another one, and publishes
+//! A [`Session`] is one connection. It does not connect again, and keeps no message: after an error, its caller opens another one, and publishes
 //! again what was not acknowledged. So messages keep their order, and some come twice.
 #![forbid(unsafe_code)]
 

@@ -10,7 +10,7 @@
 //! segment: header (format, instance, epoch, key of the checksums, number), the next sequence of each source, then what came
 //! frame:   magic, CRC-32, kind and priority, epoch, length, sequence, age, time of day, source, class, body
 //! kinds:   data (also with a sealed body, 0103) | loss (a range that will not come, and why) | acknowledgement (a range that the receiver has) | next sequence
-//! state:   identity, age, and of each source the next sequence, the acknowledged ranges and the losses
+//! state:   identity, age, and of each source the next sequence, the acknowledged ranges, the losses and the retention
 //! ```
 //!
 //! Frames can be read in any order: what is acknowledged stays so, and a loss replaces those within it. So a segment without undelivered

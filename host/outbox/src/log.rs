@@ -4,7 +4,7 @@ mod commit;
 mod retention;
 mod space;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -82,6 +82,8 @@ pub(crate) struct Log {
     pub(crate) in_commit: bool,
     /// Damaged bytes that were named, by segment.
     pub(crate) named_damage: BTreeMap<u64, u64>,
+    /// Segments that the state does not list any more, and that the disk did not remove.
+    pub(crate) unlisted: BTreeSet<u64>,
     /// Acknowledged ranges that are not on the disk.
     pub(crate) acknowledged: BTreeMap<u32, Ranges>,
     /// The identity is not on the disk.
@@ -94,7 +96,7 @@ pub(crate) struct Log {
     pub(crate) is_disk_full: bool,
     /// The record, by source and sequence, that could not be read, and how often.
     pub(crate) unreadable: Option<((u32, u64), u32)>,
-    /// The age at which it is looked next whether bytes are kept for too long. `None` where no source has a retention.
+    /// The age at which it is looked next whether bytes are kept for too long. `None` where no bytes have a retention.
     pub(crate) next_look_ms: Option<u64>,
     /// Bytes of the last commit, for the next one's buffer.
     pub(crate) buffer_bytes: usize,

@@ -212,8 +212,8 @@ impl Outbox {
         done
     }
 
-    /// Loses a record that is too large for every way to a receiver, so that it does not hold up those behind it. The loss is delivered. Nothing
-    /// changes if the record is not there any more.
+    /// Loses a record that is too large for every outlet, so that it does not hold up those behind it. The loss is delivered. Nothing changes if
+    /// the record is not there any more.
     ///
     /// # Errors
     /// [`AcknowledgeError::UnknownSource`].

@@ -103,6 +103,7 @@ pub(crate) fn open(
         last_segment,
         in_commit: false,
         named_damage: reading.damage,
+        unlisted: reading.unlisted,
         acknowledged: BTreeMap::new(),
         must_write_state,
         state_bytes: 0,

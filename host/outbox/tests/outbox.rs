@@ -1,4 +1,4 @@
-//! Order, bounds, losses, acknowledgements and time of an outbox.
+//! Order, bounds, losses and acknowledgements of an outbox.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,12 +16,12 @@ use hotshoe_base::VirtualClock;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_outbox::{
-    AcknowledgeError, AppendError, Host, Item, Limits, Options, Outbox, Position, Priority,
+    AcknowledgeError, AppendError, Item, Limits, Options, Outbox, Position, Priority,
 };
 
 use common::{
-    all, append, await_losses, bytes, end, limits, losses, normal, open, options, payloads, record,
-    segments, soon, soon_on,
+    all, append, await_losses, bytes, end, end_on, limits, losses, normal, open, options, payloads,
+    record, segments, soon, soon_on,
 };
 
 /// Appends one by one.
@@ -343,83 +343,6 @@ fn a_record_that_is_not_durable_in_time_is_late_and_may_still_arrive() {
     end_on(&outbox, &time);
     assert_eq!(outbox.offer(normal("c")).unwrap_err().name(), "closed");
     assert_eq!(payloads(&outbox), [b"a", b"b"]);
-}
-
-fn end_on(outbox: &Outbox, time: &VirtualClock) {
-    assert!(outbox.close(soon_on(&time.clock())));
-}
-
-#[test]
-fn records_expire_by_the_monotonic_time_and_not_by_a_clock_that_is_set() {
-    let folder = tempfile::tempdir().unwrap();
-    let day = Duration::from_secs(24 * 3600);
-    let start = SystemTime::UNIX_EPOCH + 20_000 * day;
-    let time = VirtualClock::at(start);
-    let on = |time: &VirtualClock, host: Host| {
-        let options = Options {
-            supervisor: Supervisor::timed_by(time.clock()),
-            host,
-            ..options(folder.path(), Faults::never())
-        };
-        Outbox::open(options).unwrap().0
-    };
-    let host = |boot: &str, uptime| Host {
-        machine: "machine".to_owned(),
-        boot: boot.to_owned(),
-        uptime,
-    };
-    let outbox = on(&time, host("one", day));
-    let until = || soon_on(&time.clock());
-    outbox.append(vec![normal("old")], until()).unwrap();
-    time.set_wall(start + 1000 * day);
-    outbox.append(vec![normal("jumped")], until()).unwrap();
-    assert_eq!(payloads(&outbox).len(), 2);
-    time.set_wall(start - 1000 * day);
-    assert_eq!(payloads(&outbox).len(), 2);
-    end_on(&outbox, &time);
-    drop(outbox);
-
-    // The program starts again in the same boot, with a clock that is far ahead: the uptime counts.
-    let time = VirtualClock::at(start + 5000 * day);
-    let outbox = on(&time, host("one", 2 * day));
-    assert_eq!(payloads(&outbox).len(), 2);
-    assert_eq!(outbox.stats().oldest, Some(day));
-    // The age is 30 days: 29 more are one too few.
-    time.advance(29 * day - Duration::from_secs(1));
-    assert_eq!(payloads(&outbox).len(), 2);
-    time.advance(Duration::from_secs(2));
-    assert_eq!(payloads(&outbox), Vec::<Vec<u8>>::new());
-    end_on(&outbox, &time);
-    let lost = ("camera".to_owned(), 1, 2, 2, "expired");
-    assert_eq!(losses(&outbox), [lost]);
-}
-
-#[test]
-fn a_month_off_counts_and_a_clock_that_went_back_does_not() {
-    let day = Duration::from_secs(24 * 3600);
-    let start = SystemTime::UNIX_EPOCH + 20_000 * day;
-    let left_after = |wall| {
-        let folder = tempfile::tempdir().unwrap();
-        for (boot, wall) in [("one", start), ("two", wall)] {
-            let time = VirtualClock::at(wall);
-            let mut options = Options {
-                supervisor: Supervisor::timed_by(time.clock()),
-                ..options(folder.path(), Faults::never())
-            };
-            options.host.boot = boot.to_owned();
-            let outbox = Outbox::open(options).unwrap().0;
-            if boot == "two" {
-                return payloads(&outbox).len();
-            }
-            let until = soon_on(&time.clock());
-            outbox.append(vec![normal("a")], until).unwrap();
-            end_on(&outbox, &time);
-        }
-        unreachable!()
-    };
-    assert_eq!(left_after(start + 31 * day), 0);
-    assert_eq!(left_after(start + 29 * day), 1);
-    assert_eq!(left_after(start - 1000 * day), 1);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! How long bytes are kept: by the retention of a source, also after a time without power, and until a source is erased.
+//! How long records and their bytes are kept: by the age of all, by the retention of a source, also after a time without power, and until a
+//! source is erased.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +20,7 @@ use hotshoe_base::{Clock, VirtualClock};
 use hotshoe_outbox::{Erased, Host, Options, Outbox, Priority, Record};
 use hotshoe_tests::until;
 
-use common::{limits, losses, payloads, record, soon_on};
+use common::{end_on, limits, losses, normal, options, payloads, record, soon_on};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -75,6 +76,79 @@ fn has(folder: &Path, payload: &str) -> bool {
 
 fn expired(source: &str) -> Vec<(String, u64, u64, u64, &'static str)> {
     vec![(source.to_owned(), 1, 1, 1, "expired")]
+}
+
+#[test]
+fn records_expire_by_the_monotonic_time_and_not_by_a_clock_that_is_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let day = Duration::from_secs(24 * 3600);
+    let start = SystemTime::UNIX_EPOCH + 20_000 * day;
+    let time = VirtualClock::at(start);
+    let on = |time: &VirtualClock, host: Host| {
+        let options = Options {
+            supervisor: Supervisor::timed_by(time.clock()),
+            host,
+            ..options(folder.path(), Faults::never())
+        };
+        Outbox::open(options).unwrap().0
+    };
+    let host = |boot: &str, uptime| Host {
+        machine: "machine".to_owned(),
+        boot: boot.to_owned(),
+        uptime,
+    };
+    let outbox = on(&time, host("one", day));
+    let until = || soon_on(&time.clock());
+    outbox.append(vec![normal("old")], until()).unwrap();
+    time.set_wall(start + 1000 * day);
+    outbox.append(vec![normal("jumped")], until()).unwrap();
+    assert_eq!(payloads(&outbox).len(), 2);
+    time.set_wall(start - 1000 * day);
+    assert_eq!(payloads(&outbox).len(), 2);
+    end_on(&outbox, &time);
+    drop(outbox);
+
+    // The program starts again in the same boot, with a clock that is far ahead: the uptime counts.
+    let time = VirtualClock::at(start + 5000 * day);
+    let outbox = on(&time, host("one", 2 * day));
+    assert_eq!(payloads(&outbox).len(), 2);
+    assert_eq!(outbox.stats().oldest, Some(day));
+    // The age is 30 days: 29 more are one too few.
+    time.advance(29 * day - Duration::from_secs(1));
+    assert_eq!(payloads(&outbox).len(), 2);
+    time.advance(Duration::from_secs(2));
+    assert_eq!(payloads(&outbox), Vec::<Vec<u8>>::new());
+    end_on(&outbox, &time);
+    let lost = ("camera".to_owned(), 1, 2, 2, "expired");
+    assert_eq!(losses(&outbox), [lost]);
+}
+
+#[test]
+fn a_month_off_counts_and_a_clock_that_went_back_does_not() {
+    let day = Duration::from_secs(24 * 3600);
+    let start = SystemTime::UNIX_EPOCH + 20_000 * day;
+    let left_after = |wall| {
+        let folder = tempfile::tempdir().unwrap();
+        for (boot, wall) in [("one", start), ("two", wall)] {
+            let time = VirtualClock::at(wall);
+            let mut options = Options {
+                supervisor: Supervisor::timed_by(time.clock()),
+                ..options(folder.path(), Faults::never())
+            };
+            options.host.boot = boot.to_owned();
+            let outbox = Outbox::open(options).unwrap().0;
+            if boot == "two" {
+                return payloads(&outbox).len();
+            }
+            let until = soon_on(&time.clock());
+            outbox.append(vec![normal("a")], until).unwrap();
+            end_on(&outbox, &time);
+        }
+        unreachable!()
+    };
+    assert_eq!(left_after(start + 31 * day), 0);
+    assert_eq!(left_after(start + 29 * day), 1);
+    assert_eq!(left_after(start - 1000 * day), 1);
 }
 
 #[test]
@@ -214,4 +288,29 @@ fn an_erasure_that_the_disk_refuses_says_so_and_can_be_repeated() {
     assert_eq!(outbox.erase("people").unwrap().records, 0);
     assert!(!has(folder.path(), "secret"));
     assert_eq!(losses(&outbox)[0].4, "erased");
+}
+
+/// Whatever step of the disk fails: an erasure that says that it is done has left no bytes, and one that is repeated is done.
+#[test]
+fn an_erasure_is_not_done_while_a_segment_is_left() {
+    const MOST_STEPS: u64 = 100;
+    for step in 0..MOST_STEPS {
+        let folder = tempfile::tempdir().unwrap();
+        let (outbox, _) = common::open(folder.path());
+        outbox
+            .append(vec![kept("people", "secret", None)], common::soon())
+            .unwrap();
+        common::end(outbox);
+        let faults = Faults::broken_after(step);
+        let (outbox, _) = Outbox::open(common::options(folder.path(), faults.clone())).unwrap();
+        if outbox.erase("people").is_ok() {
+            assert!(!has(folder.path(), "secret"), "step {step}");
+            assert!(step > 0, "no step was refused");
+            return;
+        }
+        faults.end();
+        outbox.erase("people").unwrap();
+        assert!(!has(folder.path(), "secret"), "step {step}");
+    }
+    panic!("{MOST_STEPS} steps are not enough");
 }

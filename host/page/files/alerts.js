@@ -22,15 +22,26 @@ export function alerts() {
   return { root, render };
 }
 
+function kindOf(alert) { return String(alert.kind).replaceAll("_", " "); }
+
+// The alerts that an operator must look at, in a few words and with the tone of the worst; null without one.
+export function loud(status) {
+  const found = (status.alerts ?? []).filter((alert) => Object.hasOwn(LOUD, alert.severity) && !alert.silenced_until);
+  if (!found.length) return null;
+  const text = found.map((alert) => `${alert.severity} ${kindOf(alert)}`).join(", ");
+  return { text, tone: found.some((alert) => alert.severity === "critical") ? "bad" : "warning" };
+}
+
 function row(status, alert, place) {
   const silenced = alert.silenced_until;
   return el("li", {},
-    el("strong", { class: silenced ? "muted" : LOUD[alert.severity] ?? "muted" }, safe(alert.severity, 20)), " ",
-    said(String(alert.kind).replaceAll("_", " "), 80), " (", said(alert.subject, 120), "): ", said(alert.text, 400),
-    el("span", { class: "muted" },
-      " since ", time(alert.since),
-      alert.count > 1 ? [", ", count(status, `/alerts/${place}/count`), " times"] : null,
-      silenced ? [", silenced until ", time(silenced)] : null));
+    el("strong", { class: silenced ? "muted" : LOUD[alert.severity] ?? "muted" }, safe(alert.severity, 20)),
+    el("div", {},
+      said(kindOf(alert), 80), " (", said(alert.subject, 120), "): ", said(alert.text, 400),
+      el("span", { class: "muted" },
+        " since ", time(alert.since),
+        alert.count > 1 ? [", ", count(status, `/alerts/${place}/count`), " times"] : null,
+        silenced ? [", silenced until ", time(silenced)] : null)));
 }
 
 function time(text) {

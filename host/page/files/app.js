@@ -24,7 +24,7 @@ function show() {
   const name = location.hash.slice(1);
   // The link over the navigation keeps the view.
   if (name === "main" && current) return;
-  current = views[name] ? name : "live";
+  current = Object.hasOwn(views, name) ? name : "live";
   main.replaceChildren(views[current].root);
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${current}`) link.setAttribute("aria-current", "page");
@@ -73,8 +73,8 @@ function sayState() {
   const lost = state === "lost";
   connection.className = `state ${lost ? "lost" : paused ? "paused" : state}`;
   const text = lost ? "Connection lost; trying again" : state === "connected" ? "Connected" : "Connecting";
-  const said = paused && !lost ? `Paused; ${heldOutputs.toLocaleString("en")} outputs since` : text;
-  if (connection.textContent !== said) connection.textContent = said;
+  const shown = paused && !lost ? `Paused; ${heldOutputs.toLocaleString("en")} outputs since` : text;
+  if (connection.textContent !== shown) connection.textContent = shown;
 }
 
 pause.addEventListener("click", () => {

@@ -67,9 +67,12 @@ export function chart({ title, unit, history, series, most = null, scale = 1 }) 
   if (!known.length) return null;
   const first = history.now - history.seconds;
   const largest = Math.max(...known.map((record) => record.values[index].most * scale));
+  const least = Math.min(...known.map((record) => record.values[index].median * scale));
   const top = most ?? roundUp(largest);
+  // Zero is in the picture, below it temperatures of a cold device.
+  const bottom = least < 0 ? -roundUp(-least) : 0;
   const x = (at) => LEFT + ((at - first) / history.seconds) * (WIDTH - LEFT);
-  const y = (value) => HEIGHT - BOTTOM - (Math.max(0, value * scale) / top) * (HEIGHT - BOTTOM - TOP);
+  const y = (value) => HEIGHT - BOTTOM - ((value * scale - bottom) / (top - bottom)) * (HEIGHT - BOTTOM - TOP);
   const middle = (record) => record.start + history.slot_s / 2;
   const points = (of) => known.map((record) => [record.start, x(middle(record)), y(of(record.values[index]))]);
 
@@ -85,9 +88,10 @@ export function chart({ title, unit, history, series, most = null, scale = 1 }) 
     picture.append(band);
   });
   for (const part of [0, 0.5, 1]) {
-    const line = y((part * top) / scale);
+    const value = bottom + part * (top - bottom);
+    const line = y(value / scale);
     picture.append(svg("line", { class: "grid-line", x1: LEFT, x2: WIDTH, y1: line, y2: line }));
-    picture.append(label(LEFT - 4, line + 4, number(part * top, 3), "end"));
+    picture.append(label(LEFT - 4, line + 4, number(value, 3), "end"));
   }
   for (const part of [0, 0.5, 1]) {
     const at = first + part * history.seconds;
@@ -96,7 +100,7 @@ export function chart({ title, unit, history, series, most = null, scale = 1 }) 
   picture.append(svg("path", { class: "most", d: path(points((value) => value.most), history.slot_s) }));
   picture.append(svg("path", { class: "median", d: path(points((value) => value.median), history.slot_s) }));
   for (const mark of history.marks) {
-        picture.append(svg("line", { class: isFault(mark.kind) ? "mark refused" : "mark", x1: x(mark.at), x2: x(mark.at), y1: TOP, y2: HEIGHT - BOTTOM }));
+    picture.append(svg("line", { class: isFault(mark.kind) ? "mark refused" : "mark", x1: x(mark.at), x2: x(mark.at), y1: TOP, y2: HEIGHT - BOTTOM }));
   }
   return figure({ title, unit, scale, known, index, middle, x, y, picture, history, summary });
 }

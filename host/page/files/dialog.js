@@ -17,9 +17,11 @@ export function ask(title, body, confirm) {
 }
 
 export async function askToken(wasRefused) {
-  const input = el("input", { type: "password", id: "token", autocomplete: "off", required: true });
+  // Other characters cannot be in a header: the request would fail before it is sent, each time.
+  const input = el("input", { type: "password", id: "token", autocomplete: "off", required: true,
+    pattern: "\\s*[\\x21-\\x7e]+\\s*", title: "A token has letters, digits and signs of ASCII, without spaces" });
   const body = [
-    el("p", {}, wasRefused ? "The token was refused." : "This page needs its token."),
+    el("p", {}, wasRefused ? "The page refused the token." : "The page asks for its token."),
     el("label", { for: "token" }, "Token"),
     input,
   ];

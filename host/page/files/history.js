@@ -1,7 +1,7 @@
 // The history of the device over an hour, a day or a month.
 
 import { el, said } from "./text.js";
-import { get } from "./stream.js";
+import { get, inTurn } from "./stream.js";
 import { BAND_COLOURS, chart, isFault, modes } from "./chart.js";
 
 const CHARTS = [
@@ -37,7 +37,7 @@ export function history() {
     load();
   }
 
-  async function load() {
+  const load = inTurn(async () => {
     loaded = performance.now();
     let answer;
     try {
@@ -55,7 +55,7 @@ export function history() {
       el("time", { datetime: new Date(mark.at * 1000).toISOString() }, new Date(mark.at * 1000).toLocaleString()),
       el("div", {}, el("strong", { class: isFault(mark.kind) ? "bad" : "" }, mark.kind.replaceAll("_", " ")), " ", said(mark.label, 200)))));
     if (!answer.marks.length) marks.replaceChildren(el("li", { class: "muted" }, "None in this time."));
-  }
+  });
 
   // A status arrives each second; a new record every 15 s.
   function status() {

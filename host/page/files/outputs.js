@@ -6,12 +6,13 @@ import { blob } from "./stream.js";
 
 const SHOWN = 6;
 const ENTRIES = 8;
-const PICTURES = 8;
+const WAITING = 4;
 const FIELDS = 20;
 const SVG = "http://www.w3.org/2000/svg";
 
 export function outputs() {
-  const pictures = new Map();
+  // Pictures by id whose insight has not come.
+  const waiting = new Map();
   let last = [];
   let missed = 0;
   // What the device left out: when this page was opened, and now.
@@ -34,26 +35,41 @@ export function outputs() {
     const isRoot = kind !== "action";
     if (same && same.entries.length < ENTRIES && !(isRoot && same.entries.some((it) => it.kind !== "action"))) {
       same.entries = isRoot ? [{ kind, value }, ...same.entries] : [...same.entries, { kind, value }];
-      same.node = card(same, pictures);
+      same.node = card(same);
     } else {
-      const sample = { id: value.id, source: value.source, entries: [{ kind, value }] };
-      sample.node = card(sample, pictures);
-      last = [sample, ...last].slice(0, SHOWN);
+      const sample = { id: value.id, source: value.source, picture: waiting.get(value.id), entries: [{ kind, value }] };
+      waiting.delete(value.id);
+      sample.node = card(sample);
+      last = [sample, ...last];
+      for (const { picture } of last.splice(SHOWN)) forget(picture);
     }
   }
 
+  // A picture comes before the outputs of its sample, which may come while it is fetched. A card that was there before is of another sample with
+  // this id.
   async function picture({ id, number }) {
+    const newest = () => last.find((it) => it.id === id);
+    const before = newest();
     const bytes = await blob(`api/picture/${number}`);
     if (!bytes) return;
-    pictures.set(id, URL.createObjectURL(bytes));
-    while (pictures.size > PICTURES) {
-      const [oldest, url] = pictures.entries().next().value;
-      URL.revokeObjectURL(url);
-      pictures.delete(oldest);
+    const url = URL.createObjectURL(bytes);
+    const sample = newest();
+    if (sample && sample !== before) {
+      forget(sample.picture);
+      sample.picture = url;
+      // Only its own card is drawn again: the others would flicker.
+      sample.node = card(sample);
+      render();
+      return;
     }
-    // Only its own card is drawn again: the others would flicker.
-    for (const sample of last) if (sample.id === id) sample.node = card(sample, pictures);
-    render();
+    forget(waiting.get(id));
+    waiting.delete(id);
+    waiting.set(id, url);
+    const [oldest] = waiting.keys();
+    if (waiting.size > WAITING) {
+      forget(waiting.get(oldest));
+      waiting.delete(oldest);
+    }
   }
 
   function leftOut(count) {
@@ -77,11 +93,14 @@ export function outputs() {
   return { root, heading, add, leftOut, skipped: (count) => { missed += count; say(); } };
 }
 
-function card({ id, source, entries }, pictures) {
+// Frees the memory of a picture.
+function forget(url) { if (url) URL.revokeObjectURL(url); }
+
+function card({ id, source, picture, entries }) {
   return el("article", { class: "panel" },
     el("h3", { class: "row title" }, source ? [said(source, 120), el("small", {}, said(id, 60))] : said(id, 60)),
     entries.map(({ kind, value }) => el("section", { class: kind },
-      kind === "insight" && pictures.has(id) ? framed(pictures.get(id), value.insight) : null,
+      kind === "insight" && picture ? framed(picture, value.insight) : null,
       el("span", { class: "kind" }, kind),
       value.too_large_bytes ? el("p", {}, `Too large to show: ${number(value.too_large_bytes, 0)} bytes`) : content(kind, value))));
 }

@@ -2,13 +2,16 @@
 
 import { el, list, said } from "./text.js";
 import { count } from "./figure.js";
-import { get, post } from "./stream.js";
+import { get, inTurn, post } from "./stream.js";
 import { ask } from "./dialog.js";
 import { gate } from "./gate.js";
 
 export function releases(onSteps) {
   const slots = el("div", { class: "grid" });
-  const orders = el("div", { class: "row orders" });
+  const rollBack = order("Roll back", "api/rollback");
+  const activate = order("Activate", "api/activate");
+  const noToken = el("p", { class: "muted", hidden: true }, "Orders need a token: set page.token-file.");
+  const orders = el("div", { class: "row orders" }, rollBack.button, activate.button, noToken);
   const outcome = el("p", { role: "status" });
   const changes = el("div", { class: "stack" });
   const from = el("select", { id: "from", onchange: () => compare() });
@@ -19,7 +22,7 @@ export function releases(onSteps) {
   let shown = "";
   let options = [];
 
-  async function load() {
+  const load = inTurn(async () => {
     let answer;
     try {
       answer = await get("api/releases");
@@ -30,7 +33,7 @@ export function releases(onSteps) {
     const serving = answer.release?.digest;
     onSteps(steps(answer.documents[serving]));
     render(answer);
-  }
+  });
 
   function render(answer) {
     const { live, previous, staged, trial } = answer.slots;
@@ -38,11 +41,10 @@ export function releases(onSteps) {
     slots.replaceChildren(...(there.length ? there.map(([place, slot]) => card(place, slot, answer)) : [el("p", { class: "empty" }, "No release is on this device.")]));
     const left = trial?.slot ?? live;
     const back = trial ? live : previous;
-    orders.replaceChildren(
-      order("Roll back", "api/rollback", left && (trial || back) ? left : null, answer.may_order, [
-        `The device leaves `, said(name(left), 120), back ? [" and serves ", said(name(back), 120)] : " and serves nothing", "."]),
-      order("Activate", "api/activate", staged, answer.may_order, ["The device tries ", said(name(staged), 120), "."]),
-      ...(answer.may_order ? [] : [el("p", { class: "muted" }, "Orders need a token: set page.token-file.")]));
+    rollBack.set(answer.may_order && (trial || back) ? left : null, [
+      "The device leaves ", said(name(left), 120), back ? [" and serves ", said(name(back), 120)] : " and serves nothing", "."]);
+    activate.set(answer.may_order ? staged : null, ["The device tries ", said(name(staged), 120), "."]);
+    noToken.hidden = answer.may_order;
     options = there.map(([place, slot]) => ({ value: slot.release, text: `${place}: ${name(slot)}` }));
     const key = JSON.stringify(options);
     if (key === shown) return;
@@ -74,13 +76,18 @@ export function releases(onSteps) {
     ]));
   }
 
-  function order(title, path, slot, mayOrder, explained) {
-    return el("button", { type: "button", disabled: !slot || !mayOrder, onclick: async () => {
+  // During a trial the releases come each second. A button that was made again each time would lose the focus, and a click.
+  function order(title, path) {
+    let slot = null;
+    let explained = [];
+    const button = el("button", { type: "button", disabled: true, onclick: async () => {
+      // What the user saw: others may come while the dialog is open.
+      const { release } = slot;
       if (!(await ask(`${title}?`, [el("p", {}, explained)], title))) return;
       outcome.className = "muted";
       outcome.textContent = `${title} \u2026`;
       try {
-        await post(path, { release: slot.release });
+        await post(path, { release });
         outcome.className = "good";
         outcome.textContent = `${title}: done`;
       } catch (error) {
@@ -89,9 +96,15 @@ export function releases(onSteps) {
       }
       load();
     } }, title);
+    function set(nextSlot, nextExplained) {
+      slot = nextSlot;
+      explained = nextExplained;
+      button.disabled = !slot;
+    }
+    return { button, set };
   }
 
-  async function compare() {
+  const compare = inTurn(async () => {
     if (!from.value || from.value === to.value) {
       changes.replaceChildren(el("p", { class: "empty" }, options.length > 1 ? "Choose two different releases." : "There is one release, so nothing to compare."));
       return;
@@ -102,7 +115,7 @@ export function releases(onSteps) {
     } catch (error) {
       changes.replaceChildren(el("p", { class: "bad" }, said(error.message, 300)));
     }
-  }
+  });
 
   return { root, load };
 }

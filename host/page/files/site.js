@@ -27,7 +27,7 @@ function show() {
   // The link over the navigation keeps the view.
   if (name === "main" && current) return;
   const device = name.startsWith("device/") ? decoded(name.slice(7)) : null;
-  current = device === null ? (views[name] ? name : "map") : "device";
+  current = device === null ? (Object.hasOwn(views, name) ? name : "map") : "device";
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${current}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -83,7 +83,7 @@ function sum() {
 }
 
 function onState(state) {
-  connection.className = state;
+  connection.className = `state ${state}`;
   connection.textContent = state === "connected" ? "Connected" : "Connection lost; trying again";
 }
 

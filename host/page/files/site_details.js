@@ -1,5 +1,6 @@
 // One device of the site: its whole status, asked from the device itself.
 
+import { alerts } from "./alerts.js";
 import { el, list, number, safe, said } from "./text.js";
 import { get } from "./stream.js";
 import { STATES, release, saidBy, stateOf } from "./site_devices.js";
@@ -12,9 +13,10 @@ const LONGEST_RAW = 200000;
 export function details(devices) {
   const title = el("h2");
   const outcome = el("p", { role: "status" });
+  const active = alerts();
   const parts = el("div", { class: "grid" });
   const raw = el("pre", { class: "raw", tabindex: "0", "aria-label": "Status as JSON" });
-  const root = el("section", {}, title, outcome, parts,
+  const root = el("section", {}, title, outcome, active.root, parts,
     el("details", {}, el("summary", {}, "The whole status, as hotshoe status --json has it"), raw));
   let device = null;
   let waiting = false;
@@ -24,6 +26,7 @@ export function details(devices) {
     device = name;
     asked = 0;
     title.replaceChildren(said(name, 200));
+    active.render({});
     parts.replaceChildren();
     raw.textContent = "";
     outcome.className = "muted";
@@ -60,6 +63,7 @@ export function details(devices) {
     const by = saidBy(row);
     const well = health(row);
     const { live, previous, staged, trial } = status.slots ?? {};
+    active.render(status);
     parts.replaceChildren(
       panel("State", [
         ["phase", el("span", { class: state.tone }, said(phase(row), 300))],

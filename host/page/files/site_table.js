@@ -1,5 +1,6 @@
 // The table of devices: 50 on a page, sorted by a column.
 
+import { loud } from "./alerts.js";
 import { el, ms, number, said } from "./text.js";
 import { STATES, compare, release, saidBy, stateOf } from "./site_devices.js";
 
@@ -129,8 +130,10 @@ export function phase(row) {
 export function health(row) {
   if (row.daemons > 1) return { text: `${row.daemons} daemons with this name`, tone: "bad" };
   if (row.broken?.length) return { text: `does not run: ${row.broken.join(", ")}`, tone: "bad" };
-  if (!row.health) return { text: "\u2013", tone: "muted" };
+  const alerts = loud(row);
+  if (!row.health) return alerts ?? { text: "\u2013", tone: "muted" };
   const { samples, errors, p95_us } = row.health;
   const late = p95_us === null || p95_us === undefined ? "" : `, p95 ${ms(p95_us)}`;
-  return { text: `${number(samples, 0)} samples, ${number(errors, 0)} errors${late}`, tone: errors ? "warning" : "" };
+  const counts = `${number(samples, 0)} samples, ${number(errors, 0)} errors${late}`;
+  return alerts ? { text: `${alerts.text}; ${counts}`, tone: alerts.tone } : { text: counts, tone: errors ? "warning" : "" };
 }

@@ -33,9 +33,33 @@ export async function post(path, body) {
   return answer(await request(path, options));
 }
 
+// What is at a path, or null.
 export async function blob(path) {
-  const response = await request(path);
-  return response.ok ? response.blob() : null;
+  try {
+    const response = await request(path);
+    return response.ok ? await response.blob() : null;
+  } catch {
+    return null;
+  }
+}
+
+// Runs `load` once more after its end if it was asked for meanwhile, so that no answer overtakes a later one.
+export function inTurn(load) {
+  let isWanted = false;
+  let isRunning = false;
+  return async () => {
+    isWanted = true;
+    if (isRunning) return;
+    isRunning = true;
+    try {
+      while (isWanted) {
+        isWanted = false;
+        await load();
+      }
+    } finally {
+      isRunning = false;
+    }
+  };
 }
 
 async function answer(response) {

@@ -1,6 +1,7 @@
 //! What changed between two releases, from their documents. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +13,8 @@ const MAX_CHANGES: usize = 2_000;
 const MAX_DEPTH: usize = 16;
 /// Longest text that is compared by lines, in bytes.
 const MAX_TEXT_BYTES: usize = 64 << 10;
+/// Longest time of a comparison of two texts, whose lines may all differ. After it, what is left counts as replaced.
+const MAX_TEXT_TIME: Duration = Duration::from_millis(200);
 
 /// All differences of two releases.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -191,7 +194,8 @@ fn is_long(before: &str, after: &str) -> bool {
 }
 
 fn lines(before: &str, after: &str) -> Vec<Line> {
-    let diff = TextDiff::from_lines(before, after);
+    let mut diff = TextDiff::configure();
+    let diff = diff.timeout(MAX_TEXT_TIME).diff_lines(before, after);
     let changes = diff.iter_all_changes();
     changes
         .map(|change| Line {

@@ -79,10 +79,14 @@ async fn status(State(page): State<Arc<Page>>) -> Response {
 async fn history(State(page): State<Arc<Page>>, uri: Uri) -> Answered {
     let span = Span::named(parameter(&uri, "span").unwrap_or("hour"));
     let span = span.ok_or(PageRequestError::Span)?;
-    let history = page.history.as_ref().ok_or(PageRequestError::NoHistory)?;
-    let history = history.lock();
-    let answer = history.answer(span, seconds(page.hub.client().clock()));
-    Ok(json_response(StatusCode::OK, &answer))
+    let history = page.history.clone().ok_or(PageRequestError::NoHistory)?;
+    let now = seconds(page.hub.client().clock());
+    // Its lock is also held while the file is written.
+    blocking(move || {
+        let history = history.lock();
+        Ok(json_response(StatusCode::OK, &history.answer(span, now)))
+    })
+    .await
 }
 
 async fn picture(State(page): State<Arc<Page>>, Path(number): Path<String>) -> Answered {

@@ -181,6 +181,12 @@ pub enum KnownKind {
     AlertRaised,
     /// An alert of the device has ended.
     AlertResolved,
+    /// Samples differ from the baseline of the serving release.
+    DriftBegan,
+    /// Samples no longer differ from the baseline of the serving release.
+    DriftEnded,
+    /// The serving release drifts, and the previous one cannot serve in its place.
+    DriftFallbackFailed,
 }
 
 /// What an event happened to.
@@ -329,7 +335,8 @@ impl KnownKind {
             | Self::NameConflictEnded
             | Self::ModeChanged
             | Self::GovernorRecovered
-            | Self::AlertResolved => Severity::Notice,
+            | Self::AlertResolved
+            | Self::DriftEnded => Severity::Notice,
             Self::ReleaseRefused
             | Self::ReleaseFailed
             | Self::ReleaseRolledBack
@@ -348,7 +355,9 @@ impl KnownKind {
             | Self::SensorFailed
             | Self::OutputFailed
             | Self::EgressRefused
-            | Self::AlertRaised => Severity::Warning,
+            | Self::AlertRaised
+            | Self::DriftBegan
+            | Self::DriftFallbackFailed => Severity::Warning,
             Self::PartRestarted
             | Self::PartDied
             | Self::CrashLoop
@@ -408,6 +417,11 @@ impl KnownKind {
             Self::EgressRefused => "the data contract keeps an output on the device",
             Self::AlertRaised => "an alert is raised",
             Self::AlertResolved => "an alert has ended",
+            Self::DriftBegan => "samples differ from the baseline of the release",
+            Self::DriftEnded => "samples no longer differ from the baseline of the release",
+            Self::DriftFallbackFailed => {
+                "the release drifts, and the previous one cannot serve in its place"
+            }
         }
     }
 }

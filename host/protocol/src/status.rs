@@ -1,5 +1,6 @@
 //! The status of a device, as JSON under its `status` key.
 
+mod drift;
 mod governor;
 mod outbox;
 mod telemetry;
@@ -11,6 +12,7 @@ use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
 use hotshoe_trust::{Digest, Release, SigningKey, Time, Verified};
 use serde::{Deserialize, Serialize};
 
+pub use drift::{DriftStatistic, DriftStatus, DriftValue};
 pub use governor::{
     GovernorFailure, GovernorStatus, ModeStatus, PlanItem, SensorFaultStatus, SensorStatus,
     ThermalStatus, WaitStatus,
@@ -120,6 +122,9 @@ pub struct Status {
     /// The sensors of the device and the plan in force. `None` without `governor.enabled`, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub governor: Option<GovernorStatus>,
+    /// Drift of the serving release from its baseline. `None` without `[drift]` in it, and from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftStatus>,
     /// The alerts that last, the most serious first, at most [`MAX_ALERTS`](crate::alert::MAX_ALERTS).
     #[serde(
         default,

@@ -134,36 +134,40 @@ fn hex<const N: usize>(text: Option<&[u8]>) -> Result<[u8; N], NoTraceParent> {
 pub fn read_attachment(bytes: &[u8]) -> (Option<&[u8]>, Option<TraceContext>) {
     let end = bytes.iter().position(|it| *it == b'\n');
     let divided = end.and_then(|at| Some((bytes.get(..at)?, bytes.get(at + 1..)?)));
-    let Some((id, lines)) = divided.filter(|(_, lines)| field_of(lines, PARENT).is_some()) else {
+    let is_context = |lines| field_of(lines, PARENT).or(field_of(lines, STATE)).is_some();
+    let Some((id, lines)) = divided.filter(|(_, lines)| is_context(lines)) else {
         return (Some(bytes), None);
     };
     let id = (!id.is_empty()).then_some(id);
     if lines.len() > MAX_CONTEXT_BYTES {
         return (id, None);
     }
-    let Ok(lines) = std::str::from_utf8(lines) else {
-        return (id, None);
-    };
-    let mut context: Option<TraceContext> = None;
+    (id, std::str::from_utf8(lines).ok().and_then(read_context))
+}
+
+/// Reads lines of fields, in any order. Only one `traceparent` may be there.
+fn read_context(lines: &str) -> Option<TraceContext> {
+    let (mut context, mut state) = (None, "");
     for line in lines.lines() {
         if let Some(value) = field_of(line.as_bytes(), PARENT) {
-            // A second one makes both of no use.
-            let parsed = context.is_none().then(|| value.trim().parse());
-            match parsed {
-                Some(Ok(parsed)) => context = Some(parsed),
-                _ => return (id, None),
+            let parsed: TraceContext = value.trim().parse().ok()?;
+            if context.replace(parsed).is_some() {
+                return None;
             }
-        } else if let (Some(value), Some(context)) =
-            (field_of(line.as_bytes(), STATE), &mut context)
-        {
-            let value = value.trim();
-            let is_plain = value.bytes().all(|it| (0x20..0x7f).contains(&it));
-            if is_plain && value.len() <= MAX_STATE_BYTES {
-                value.clone_into(&mut context.state);
-            }
+        } else if let Some(value) = field_of(line.as_bytes(), STATE) {
+            state = value.trim();
         }
     }
-    (id, context)
+    let is_plain = state.bytes().all(|it| (0x20..0x7f).contains(&it));
+    let state = if is_plain && state.len() <= MAX_STATE_BYTES {
+        state
+    } else {
+        ""
+    };
+    context.map(|context| TraceContext {
+        state: state.to_owned(),
+        ..context
+    })
 }
 
 /// The first line's value, if its field has this name.
@@ -269,7 +273,15 @@ mod tests {
         context.state = "vendor=1,other=2".to_owned();
         let text = attachment("a", Some(&context));
         assert!(text.ends_with("\ntracestate: vendor=1,other=2"), "{text}");
-        assert_eq!(read_attachment(text.as_bytes()).1, Some(context));
+        assert_eq!(read_attachment(text.as_bytes()).1, Some(context.clone()));
+        // Senders may write it first.
+        let before = format!(
+            "a\ntracestate: {}\ntraceparent: {PARENT_TEXT}",
+            context.state
+        );
+        let (id, read) = read_attachment(before.as_bytes());
+        assert_eq!((id, read), (Some(&b"a"[..]), Some(context)));
+        assert_eq!(read_attachment(b"a\ntracestate: b=1").0, Some(&b"a"[..]));
         let long = format!(
             "a\ntraceparent: {PARENT_TEXT}\ntracestate: {}",
             "x".repeat(513)

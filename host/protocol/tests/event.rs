@@ -141,6 +141,9 @@ fn the_names_are_stable() {
             "egress_refused",
             "alert_raised",
             "alert_resolved",
+            "drift_began",
+            "drift_ended",
+            "drift_fallback_failed",
         ]
     );
     assert_eq!(

@@ -93,7 +93,9 @@ impl Prepared {
         let started = parts.restarted(NAME, move || {
             // Moved into the closure, so that it is dropped with the thread.
             let _ = &runs;
-            let runtime = tokio::runtime::Builder::new_current_thread()
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                // The status asks Zenoh, which refuses to run below a current-thread runtime.
+                .worker_threads(1)
                 .enable_all()
                 .thread_name("hotshoe-telemetry")
                 .max_blocking_threads(1)

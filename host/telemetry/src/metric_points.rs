@@ -3,8 +3,10 @@
 //! A collector that translates their names for Prometheus gets those of the Prometheus endpoint: `hotshoe.samples.accepted` becomes
 //! `hotshoe_samples_accepted_total`.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use hotshoe_protocol::alert::AlertStatus;
 use hotshoe_protocol::status::{GovernorStatus, OutboxStatus, PartState, Status, TelemetryStatus};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -35,6 +37,7 @@ pub(crate) fn request(
     points.releases(status);
     points.models(status);
     points.process(status);
+    points.alerts(&status.alerts);
     if let Some(outbox) = &status.outbox {
         points.outbox(outbox);
     }
@@ -164,6 +167,20 @@ impl Points {
         self.gauge("hotshoe.dead_parts", "{part}", dead as u64);
     }
 
+    /// Those that are not silenced, as the Prometheus endpoint has them.
+    fn alerts(&mut self, alerts: &[AlertStatus]) {
+        let mut counts = BTreeMap::<_, u64>::new();
+        for alert in alerts.iter().filter(|it| it.silenced_until.is_none()) {
+            let pair = (alert.kind.name(), alert.severity.name());
+            *counts.entry(pair).or_default() += 1;
+        }
+        let points = counts.into_iter().map(|((kind, severity), count)| {
+            let labels = vec![text("kind", kind), text("severity", severity)];
+            (labels, Value::AsInt(int(count)))
+        });
+        self.gauges("hotshoe.alerts", "{alert}", points.collect());
+    }
+
     fn outbox(&mut self, outbox: &OutboxStatus) {
         self.gauge("hotshoe.outbox.records", "{record}", outbox.records);
         self.gauge("hotshoe.outbox", "By", outbox.disk_bytes);
@@ -259,9 +276,55 @@ impl Points {
 }
 
 /// Counts by one label.
-fn counted(label: &str, counts: &std::collections::BTreeMap<String, u64>) -> Vec<Labelled> {
+fn counted(label: &str, counts: &BTreeMap<String, u64>) -> Vec<Labelled> {
     let counts = counts.iter();
     counts
         .map(|(name, count)| (vec![text(label, name)], Value::AsInt(int(*count))))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn alerts_are_counted_by_kind_and_severity_without_silenced_ones() {
+        let alert = |subject: &str, kind: &str, silenced_until: Option<&str>| {
+            let alert = json!({
+                "kind": kind, "subject": subject, "severity": "warning", "text": "",
+                "since": "2026-11-30T00:00:00Z", "count": 1, "silenced_until": silenced_until,
+            });
+            serde_json::from_value(alert).unwrap()
+        };
+        let alerts: [AlertStatus; 4] = [
+            alert("site", "offline", None),
+            alert("outbox", "offline", None),
+            alert("device", "heat", None),
+            alert("data", "disk", Some("2026-12-01T00:00:00Z")),
+        ];
+        let mut points = Points {
+            started: 0,
+            now: 0,
+            metrics: Vec::new(),
+        };
+        points.alerts(&alerts);
+        let Some(Data::Gauge(gauge)) = &points.metrics.first().unwrap().data else {
+            panic!("{:?}", points.metrics);
+        };
+        let found = gauge.data_points.iter();
+        let found: Vec<_> = found
+            .map(|point| (point.attributes.clone(), point.value))
+            .collect();
+        let of = |kind, count| {
+            let labels = vec![text("kind", kind), text("severity", "warning")];
+            (labels, Some(Value::AsInt(count)))
+        };
+        assert_eq!(found, [of("heat", 1), of("offline", 2)]);
+        points.metrics.clear();
+        points.alerts(&[]);
+        assert!(points.metrics.is_empty());
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use hotshoe_daemon::{Arrival, TracedSample};
+use hotshoe_daemon::{Arrival, TracedSample, new_span_id};
 use hotshoe_protocol::trace_context::TraceContext;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -10,7 +10,6 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, SpanFlags, Status};
-use uuid::Uuid;
 
 use crate::points::{SCHEMA, nanos, scope, text, whole};
 
@@ -59,7 +58,7 @@ fn spans(sample: &TracedSample) -> Vec<Span> {
                 span
             }
             None => {
-                let id = new_id();
+                let id = new_span_id();
                 let mut span = child(context, own, &stage.name, next, time);
                 span.span_id = id.to_vec();
                 component = Some((id, stage.name.clone()));
@@ -138,7 +137,7 @@ fn child(
 ) -> Span {
     Span {
         trace_id: context.trace_id.to_vec(),
-        span_id: new_id().to_vec(),
+        span_id: new_span_id().to_vec(),
         trace_state: context.state.clone(),
         parent_span_id: parent.to_vec(),
         flags: u32::from(context.flags),
@@ -162,15 +161,6 @@ fn fail(span: &mut Span, reason: Option<&str>) {
 
 const fn bits(flags: SpanFlags) -> u32 {
     (flags as i32).cast_unsigned()
-}
-
-/// The id of a new span, which is not all zeros: a version 4 UUID has its version in it.
-fn new_id() -> [u8; 8] {
-    let mut id = [0; 8];
-    for (to, from) in id.iter_mut().zip(Uuid::new_v4().into_bytes()) {
-        *to = from;
-    }
-    id
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! `[drift]` of a release: what counts as drift from its baseline, and what happens then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    digest::Blob, limits::ReleaseLimits, release::Release, release_error::ReleaseError,
-    rules::within,
+    digest::Blob, limits::ReleaseLimits, mode::Mode, release_error::ReleaseError, rules::within,
 };
 
 /// The rules by which a device compares windows of samples with the baseline of its release. `B` is the baseline: a blob in a release, and the path
@@ -164,7 +163,7 @@ impl<B> Drift<B> {
 
 impl Drift {
     /// Refuses a baseline of another size, numbers that are out of range, and modes that are not there.
-    pub(crate) fn check(&self, release: &Release) -> Result<(), ReleaseError> {
+    pub(crate) fn check(&self, modes: &BTreeMap<String, Mode>) -> Result<(), ReleaseError> {
         let size = self.baseline.size;
         let what = "size of `baseline` of [drift]";
         within(what, size, 1, ReleaseLimits::BASELINE_BYTES)?;
@@ -197,7 +196,7 @@ impl Drift {
             (DriftAction::Mode, None) => {
                 Some("`action = \"mode\"` needs the name of a `mode`".to_owned())
             }
-            (DriftAction::Mode, Some(mode)) if !release.modes.contains_key(mode) => Some(format!(
+            (DriftAction::Mode, Some(mode)) if !modes.contains_key(mode) => Some(format!(
                 "the release has no mode `{mode}`; write one of [modes]"
             )),
             (DriftAction::Alert | DriftAction::Previous, Some(_)) => {

@@ -45,7 +45,7 @@ impl Release {
         self.check_governor()?;
         self.privacy.check()?;
         if let Some(drift) = &self.drift {
-            drift.check(self)?;
+            drift.check(&self.modes)?;
         }
         self.data_contract.check(|topic| {
             let mut components = self.components.values();

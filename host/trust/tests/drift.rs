@@ -71,8 +71,12 @@ fn numbers_that_are_out_of_range_are_refused() {
     assert_eq!(range(|it| it.p_value = 0.5), (of("p-value"), 0.5));
     assert!(range(|it| it.psi = f64::NAN).1.is_nan());
     let large = ReleaseLimits::BASELINE_BYTES + 1;
-    let (what, _) = range(|it| it.baseline.size = large);
-    assert_eq!(what, "size of `baseline` of [drift]");
+    let too_large = with(|it| it.baseline.size = large).validate();
+    assert!(matches!(
+        too_large,
+        Err(ReleaseError::Limit { what, value, .. })
+            if what == "size of `baseline` of [drift]" && value == large
+    ));
 }
 
 #[test]

@@ -1,8 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use hotshoe_config::Config;
 use hotshoe_daemon::command::{AlertsAction, Command};
 use hotshoe_daemon::control;
 use hotshoe_protocol::alert::{AlertKind, AlertList, AlertStatus, Silence};
@@ -11,7 +10,7 @@ use hotshoe_release::terminal::Terminal;
 use jiff::{Span, SpanRelativeTo};
 use strum::VariantArray as _;
 
-use crate::fleet::local::CONFIG;
+use crate::fleet::local::data_folder;
 
 /// List and silence the alerts of this device
 ///
@@ -139,16 +138,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             target,
         }) => (AlertsAction::Unsilence { kind, subject }, target),
     };
-    let data = match target.data {
-        Some(data) => data,
-        None => {
-            let path = target.config.as_deref().unwrap_or(Path::new(CONFIG));
-            let config = Config::load(path).with_context(|| {
-                format!("cannot use {}; give --data or --config", path.display())
-            })?;
-            config.data
-        }
-    };
+    let data = data_folder(target.data.as_deref(), target.config.as_deref())?;
     let answer = control::call(&data, &Command::Alerts { action })?;
     let list: AlertList = serde_json::from_value(answer).context(
         "the daemon's answer cannot be read; check that it has the same version as this program",

@@ -2,15 +2,13 @@ mod error;
 mod show;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use hotshoe_audit::FOLDER;
-use hotshoe_config::Config;
 use hotshoe_release::terminal::Terminal;
 
-use crate::fleet::local::CONFIG;
+use crate::fleet::local::data_folder;
 pub(crate) use error::AuditCommandError;
 
 /// Show and verify this device's audit log
@@ -57,16 +55,7 @@ struct LogArgs {
 impl LogArgs {
     /// The data folder. It must have an audit log.
     fn data(&self) -> anyhow::Result<PathBuf> {
-        let data = match &self.data {
-            Some(data) => data.clone(),
-            None => {
-                let path = self.config.as_deref().unwrap_or(Path::new(CONFIG));
-                let config = Config::load(path).with_context(|| {
-                    format!("cannot use {}; give --config or --data", path.display())
-                })?;
-                config.data
-            }
-        };
+        let data = data_folder(self.data.as_deref(), self.config.as_deref())?;
         if !data.join(FOLDER).is_dir() {
             return Err(AuditCommandError::NoLog { data }.into());
         }

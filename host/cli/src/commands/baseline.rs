@@ -4,6 +4,7 @@ mod sources;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use hotshoe_base::Clock;
 use hotshoe_daemon::serving::measured;
 use hotshoe_drift::{Baseline, BaselineBuilder, BaselineSeries, Source};
@@ -172,7 +173,10 @@ fn collect(
             Some(builder) => builder,
             none => {
                 let sources = sources::of(&insight, &trace);
-                none.insert(BaselineBuilder::new(sources)?)
+                let builder = BaselineBuilder::new(sources).context(
+                    "the first insight and its sample have nothing that is measured by default; name sources with --measure",
+                )?;
+                none.insert(builder)
             }
         };
         builder.add(&measured(builder.sources(), &insight, &trace, &clock));

@@ -1,8 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use hotshoe_config::Config;
 use hotshoe_daemon::command::{Command, DataAction};
 use hotshoe_daemon::control;
 use hotshoe_daemon::stored_data::{Erasure, StoredSource};
@@ -10,7 +9,7 @@ use hotshoe_release::logging;
 use hotshoe_release::terminal::{Terminal, size};
 use serde_json::{Value, json};
 
-use crate::fleet::local::CONFIG;
+use crate::fleet::local::data_folder;
 
 /// List and erase the outputs that this device keeps
 ///
@@ -94,16 +93,7 @@ const UNREADABLE: &str =
     "the daemon's answer cannot be read; check that it has the same version as this program";
 
 fn ask(target: &Target, action: DataAction) -> anyhow::Result<Value> {
-    let data = match &target.data {
-        Some(data) => data.clone(),
-        None => {
-            let path = target.config.as_deref().unwrap_or(Path::new(CONFIG));
-            let config = Config::load(path).with_context(|| {
-                format!("cannot use {}; give --data or --config", path.display())
-            })?;
-            config.data
-        }
-    };
+    let data = data_folder(target.data.as_deref(), target.config.as_deref())?;
     Ok(control::call(&data, &Command::Data { action })?)
 }
 

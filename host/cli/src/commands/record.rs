@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use hotshoe_daemon::media::extension;
-use hotshoe_daemon::recording::{Counts, EndReason, NextItem, Opened};
+use hotshoe_daemon::recording::{Counts, EndReason, NextItem, Opened, RecordWhy, Request};
 use hotshoe_link::Client;
 use hotshoe_sealing::{AtRest, DeviceKey};
 use hotshoe_store::{
@@ -35,6 +35,7 @@ pub(crate) use self::error::RecordError;
 #[command(after_help = "\
 Example:
   hotshoe record --site lab --device line-4 --stage pre --count 100 -o line-4 --connect tcp/192.0.2.7:7447
+  hotshoe record --site lab --device line-4 --stage sample --why drift --timeout 86400 -o to-label --connect tcp/192.0.2.7:7447
   hotshoe test . --recorded line-4
   hotshoe model compare detect.onnx detect-int8.onnx --inputs line-4/inputs/detect
 
@@ -65,6 +66,9 @@ pub(crate) struct Args {
     /// Number of samples
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=MAX_RECORDED))]
     count: u64,
+    /// Only these samples: drift, those that are rare in the baseline of the release, while the device drifts [default: all]
+    #[arg(long, value_name = "WHY", value_parser = why)]
+    why: Option<RecordWhy>,
     /// The folder to write
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
@@ -126,16 +130,13 @@ fn record<'a>(
     stop: &AtomicBool,
     terminal: &Terminal,
 ) -> anyhow::Result<Report<'a>> {
-    let without = args.without.iter().copied().collect();
-    let (mut session, opened) = Session::open(
-        client,
-        site,
-        &args.device,
-        most,
-        args.stage,
-        without,
-        args.count,
-    )?;
+    let request = Request::Open {
+        stage: args.stage,
+        without: args.without.iter().copied().collect(),
+        count: args.count,
+        why: args.why,
+    };
+    let (mut session, opened) = Session::open(client, site, &args.device, most, &request)?;
     let Opened {
         device,
         site: at,
@@ -251,6 +252,13 @@ fn stage(word: &str) -> Result<RecordStage, String> {
         .into_iter()
         .find(|it| it.to_string() == word);
     found.ok_or_else(|| "expected sample, pre, infer or post".to_owned())
+}
+
+fn why(word: &str) -> Result<RecordWhy, String> {
+    match word {
+        "drift" => Ok(RecordWhy::Drift),
+        _ => Err("expected drift".to_owned()),
+    }
 }
 
 fn kind(word: &str) -> Result<RecordKind, String> {

@@ -1,10 +1,9 @@
 mod remote;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use hotshoe_config::Config;
 use hotshoe_daemon::command::{Command, SharedDataAction};
 use hotshoe_daemon::control;
 use hotshoe_release::logging;
@@ -12,7 +11,7 @@ use hotshoe_release::terminal::Terminal;
 use hotshoe_shared_data::{Rule, Summary, View};
 use serde_json::{Value, json};
 
-use crate::fleet::local::CONFIG;
+use crate::fleet::local::data_folder;
 use crate::fleet::network::NetworkArgs;
 use remote::Remote;
 
@@ -207,16 +206,7 @@ fn value(text: &str) -> Value {
 }
 
 fn local(target: &Target, action: SharedDataAction) -> anyhow::Result<Outcome> {
-    let data = match &target.data {
-        Some(data) => data.clone(),
-        None => {
-            let path = target.config.as_deref().unwrap_or(Path::new(CONFIG));
-            let config = Config::load(path).with_context(|| {
-                format!("cannot use {}; give --data or --config", path.display())
-            })?;
-            config.data
-        }
-    };
+    let data = data_folder(target.data.as_deref(), target.config.as_deref())?;
     let is_list = matches!(action, SharedDataAction::List {});
     let answer = control::call(&data, &Command::SharedData { action })?;
     let unreadable = "the daemon's answer is not a shared value; check that it has the same version as this program";

@@ -41,11 +41,11 @@ pub(crate) use error::TopError;
 /// How often the screen is drawn without news, since it shows how old they are.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Show in the terminal what devices do, as they do it
+/// Show a device or a site in the terminal, as it runs
 ///
 /// For one device, given by its configuration or by --device, shows the pipeline with the rate, latency and errors of each stage, the
-/// models, sensors and modes, the releases and the last events. For a site, shows a table of all devices, and each of them. Every figure
-/// is one of `hotshoe status --json`. `?` lists the keys; it ends with `q`.
+/// models, sensors and modes, the alerts, the releases and the last events. For a site, shows a table of all devices, and each of them.
+/// Every figure but the rates is one of `hotshoe status --json`. `?` lists the keys; it ends with `q`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: the device on this machine

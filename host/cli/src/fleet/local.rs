@@ -23,6 +23,17 @@ pub(crate) struct LocalAnswer {
     pub running: bool,
 }
 
+/// The data folder of the device on this machine: `data`, or that of its configuration.
+pub(crate) fn data_folder(data: Option<&Path>, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(data) = data {
+        return Ok(data.to_owned());
+    }
+    let path = config.unwrap_or(Path::new(CONFIG));
+    let config = Config::load(path)
+        .with_context(|| format!("cannot use {}; give --data or --config", path.display()))?;
+    Ok(config.data)
+}
+
 /// Asks the device of a configuration.
 pub(crate) fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result<LocalAnswer> {
     let path = config.map_or(Path::new(CONFIG), PathBuf::as_path);

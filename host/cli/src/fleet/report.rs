@@ -1,6 +1,7 @@
 //! The status of one device, as text.
 
 pub(crate) mod alerts;
+mod drift;
 pub(crate) mod governor;
 pub(crate) mod outbox;
 mod telemetry;
@@ -105,6 +106,7 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         }
     }
     alerts::show(status, terminal)?;
+    drift::show(status, terminal)?;
     governor::show(status, terminal)?;
     outbox::show(status, terminal)?;
     telemetry::show(status, terminal)?;

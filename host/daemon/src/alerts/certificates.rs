@@ -59,6 +59,9 @@ fn named(config: &Config) -> Vec<(&'static str, PathBuf)> {
         add("outbox.mqtt.ca", mqtt.ca.as_ref());
         add("outbox.mqtt.certificate", mqtt.certificate.as_ref());
     }
+    if let Some(telemetry) = &config.telemetry {
+        add("telemetry.ca", telemetry.ca.as_ref());
+    }
     let oip = config.oip.as_ref().and_then(|it| it.tls.as_ref());
     let page = config.page.as_ref().and_then(|it| it.tls.as_ref());
     let metrics = config.metrics.as_ref().and_then(|it| it.tls.as_ref());
@@ -75,7 +78,7 @@ fn named(config: &Config) -> Vec<(&'static str, PathBuf)> {
     named
 }
 
-/// When the first certificate of a file expires. `None` if there is none, or it cannot be read: who uses the file says so.
+/// When the first certificate of a file expires. `None` if it has none, or cannot be read: the part that uses the file reports that.
 fn expiry(path: &Path) -> Option<Time> {
     let bytes = files::read_bytes(path, MAX_FILE_BYTES).ok()?;
     let pems = Pem::iter_from_buffer(&bytes).filter_map(Result::ok);
@@ -105,6 +108,20 @@ mod tests {
         assert_eq!(expiry(&issued.certificate), Some(end));
         assert_eq!(expiry(&issued.key), None);
         assert_eq!(expiry(&folder.path().join("missing.pem")), None);
+    }
+
+    #[test]
+    fn every_key_of_a_certificate_is_watched() {
+        let text = "site = \"lab\"\ndevice = \"line-4\"\n[telemetry]\nendpoint = \"https://collector\"\nca = \"ca.pem\"\n\
+            [metrics]\nlisten = \"127.0.0.1:9\"\ntls = { certificate = \"a.pem\", key = \"a.key\", client-ca = \"b.pem\" }\n";
+        let config = Config::parse(text, Path::new("/etc")).unwrap();
+        let keys: Vec<&str> = named(&config).into_iter().map(|(key, _)| key).collect();
+        let expected = [
+            "telemetry.ca",
+            "metrics.tls.certificate",
+            "metrics.tls.client-ca",
+        ];
+        assert_eq!(keys, expected);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct Drifting {
 pub struct Facts {
     /// By the device's clock.
     pub time: Time,
-    /// What the sensors say; `None` where nothing reads them.
+    /// What the sensors say, which is nothing before they are read first; `None` where nothing reads them.
     pub sensors: Option<SensorStatus>,
     /// The endpoints that the session is to be connected to.
     pub connect: Vec<String>,
@@ -63,6 +63,8 @@ pub struct Facts {
     pub certificates: Vec<Expiring>,
     /// What the monitors of drift say.
     pub drift: Vec<Drifting>,
+    /// Monitors of drift that have said nothing yet, for example after a start.
+    pub drift_unknown: Vec<String>,
 }
 
 /// Two thresholds and their margin.
@@ -142,74 +144,45 @@ pub fn findings(
     config: &AlertsConfig,
     lasts: impl Fn(AlertKind, &str) -> Option<AlertSeverity>,
 ) -> Vec<Finding> {
-    let mut found = vec![
-        about(AlertKind::Offline, "site", site(facts), offline(config)),
-        about(AlertKind::Offline, "outbox", outbox(facts), offline(config)),
-    ];
-    let sensors = facts.sensors.clone().unwrap_or_default();
-    let mut add = |kind, subject: &str, read: &dyn Fn(Option<AlertSeverity>) -> Reading, after| {
-        let reading = read(lasts(kind, subject));
-        found.push(about(kind, subject, reading, after));
-    };
     let after = config.after();
-    add(
-        AlertKind::Heat,
-        "device",
-        &|it| heat(&sensors, config, it),
-        after,
-    );
-    add(
-        AlertKind::Battery,
-        "device",
-        &|it| battery(&sensors, config, it),
-        after,
-    );
-    add(
-        AlertKind::Disk,
-        "data",
-        &|it| disk(&sensors, config, it),
-        after,
-    );
-    let clock_s = Duration::from_secs(config.clock_s);
-    add(AlertKind::Clock, "device", &|_| clock(&sensors), clock_s);
-    add(
-        AlertKind::ErrorSpike,
-        "samples",
-        &|it| errors(facts, config, it),
-        after,
-    );
-    add(
-        AlertKind::DeadlineMisses,
-        "samples",
-        &|it| late(facts, config, it),
-        after,
-    );
-    for drifting in &facts.drift {
-        add(
-            AlertKind::Drift,
-            &drifting.monitor,
-            &|_| drift(drifting),
-            after,
-        );
+    let offline = Duration::from_secs(config.offline_s);
+    let mut found = vec![
+        about(AlertKind::Offline, "site", site(facts), offline),
+        about(AlertKind::Offline, "outbox", outbox(facts), offline),
+    ];
+    // Without sensors there is no finding, so that an alert of an earlier configuration ends.
+    if let Some(sensors) = &facts.sensors {
+        let hot = heat(sensors, config, lasts(AlertKind::Heat, "device"));
+        let empty = battery(sensors, config, lasts(AlertKind::Battery, "device"));
+        let full = disk(sensors, config, lasts(AlertKind::Disk, "data"));
+        let clock_s = Duration::from_secs(config.clock_s);
+        found.extend([
+            about(AlertKind::Heat, "device", hot, after),
+            about(AlertKind::Battery, "device", empty, after),
+            about(AlertKind::Disk, "data", full, after),
+            about(AlertKind::Clock, "device", clock(sensors), clock_s),
+        ]);
     }
-    if let Some(release) = &facts.release {
-        let (kind, subject) = (AlertKind::ReleaseExpiry, release.subject.as_str());
-        add(
-            kind,
-            subject,
-            &|it| expiry(release, facts.time, config, it),
-            after,
-        );
-    }
-    for certificate in &facts.certificates {
-        let (kind, subject) = (AlertKind::CertificateExpiry, certificate.subject.as_str());
-        add(
-            kind,
-            subject,
-            &|it| expiry(certificate, facts.time, config, it),
-            after,
-        );
-    }
+    let failing = errors(facts, config, lasts(AlertKind::ErrorSpike, "samples"));
+    let late = late(facts, config, lasts(AlertKind::DeadlineMisses, "samples"));
+    found.extend([
+        about(AlertKind::ErrorSpike, "samples", failing, after),
+        about(AlertKind::DeadlineMisses, "samples", late, after),
+    ]);
+    let drifts = facts.drift.iter();
+    found.extend(drifts.map(|it| about(AlertKind::Drift, &it.monitor, drift(it), after)));
+    let unknown = facts.drift_unknown.iter();
+    found.extend(unknown.map(|it| about(AlertKind::Drift, it, Reading::Unknown, after)));
+    let releases = facts
+        .release
+        .iter()
+        .map(|it| (AlertKind::ReleaseExpiry, it));
+    let certificates = facts.certificates.iter();
+    let certificates = certificates.map(|it| (AlertKind::CertificateExpiry, it));
+    found.extend(releases.chain(certificates).map(|(kind, it)| {
+        let reading = expiry(it, facts.time, config, lasts(kind, &it.subject));
+        about(kind, &it.subject, reading, after)
+    }));
     found
 }
 
@@ -219,10 +192,6 @@ fn about(kind: AlertKind, subject: &str, reading: Reading, after: Duration) -> F
         reading,
         after,
     }
-}
-
-const fn offline(config: &AlertsConfig) -> Duration {
-    Duration::from_secs(config.offline_s)
 }
 
 fn warning(text: String) -> Reading {
@@ -396,181 +365,4 @@ const fn whole(number: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
-    use super::*;
-
-    const WARNING: Option<AlertSeverity> = Some(AlertSeverity::Warning);
-    const CRITICAL: Option<AlertSeverity> = Some(AlertSeverity::Critical);
-
-    fn facts() -> Facts {
-        Facts {
-            time: Time::UNIX_EPOCH,
-            sensors: None,
-            connect: Vec::new(),
-            peers: 0,
-            outbox: None,
-            samples: SampleCounts::default(),
-            release: None,
-            certificates: Vec::new(),
-            drift: Vec::new(),
-        }
-    }
-
-    /// What is found of a kind, with an alert of this severity that lasts.
-    fn found(facts: &Facts, kind: AlertKind, lasts: Option<AlertSeverity>) -> Reading {
-        let all = findings(facts, &AlertsConfig::default(), |_, _| lasts);
-        let mut all = all.into_iter().filter(|it| it.key.0 == kind);
-        all.find(|it| it.reading != Reading::Clear)
-            .map_or(Reading::Clear, |it| it.reading)
-    }
-
-    fn severity(reading: Reading) -> Option<AlertSeverity> {
-        match reading {
-            Reading::Raised { severity, text } => {
-                assert!(!text.is_empty());
-                Some(severity)
-            }
-            Reading::Clear => None,
-            Reading::Unknown => panic!("unknown"),
-        }
-    }
-
-    #[test]
-    fn a_value_within_the_margin_keeps_an_alert_and_raises_none() {
-        let heat = |celsius, lasts| {
-            let mut facts = facts();
-            facts.sensors = Some(SensorStatus {
-                hottest_celsius: Some(celsius),
-                ..SensorStatus::default()
-            });
-            severity(found(&facts, AlertKind::Heat, lasts))
-        };
-        assert_eq!(heat(84.9, None), None);
-        assert_eq!(heat(85.0, None), WARNING);
-        assert_eq!(heat(95.0, WARNING), CRITICAL);
-        assert_eq!(heat(90.0, CRITICAL), CRITICAL);
-        assert_eq!(heat(89.9, CRITICAL), WARNING);
-        assert_eq!(heat(80.0, WARNING), WARNING);
-        assert_eq!(heat(79.9, WARNING), None);
-    }
-
-    #[test]
-    fn charge_and_storage_are_bad_when_they_are_low_and_zero_is_never() {
-        let sensors = |percent: f64, mains, mib: u64| {
-            let mut facts = facts();
-            facts.sensors = Some(SensorStatus {
-                charge_ratio: Some(percent / 100.0),
-                mains,
-                storage_free_bytes: Some(mib << 20),
-                ..SensorStatus::default()
-            });
-            facts
-        };
-        let battery = |percent, mains, lasts| {
-            severity(found(
-                &sensors(percent, mains, 999),
-                AlertKind::Battery,
-                lasts,
-            ))
-        };
-        assert_eq!(battery(21.0, None, None), None);
-        assert_eq!(battery(20.0, Some(false), None), WARNING);
-        assert_eq!(battery(24.0, None, WARNING), WARNING);
-        assert_eq!(battery(26.0, None, WARNING), None);
-        assert_eq!(battery(9.0, None, WARNING), CRITICAL);
-        assert_eq!(battery(9.0, Some(true), CRITICAL), None);
-        let disk = |mib, lasts| severity(found(&sensors(50.0, None, mib), AlertKind::Disk, lasts));
-        assert_eq!(disk(257, None), None);
-        assert_eq!(disk(256, None), WARNING);
-        assert_eq!(disk(64, None), CRITICAL);
-        assert_eq!(disk(79, CRITICAL), CRITICAL);
-        assert_eq!(disk(80, CRITICAL), WARNING);
-        assert_eq!(disk(320, WARNING), None);
-        let never = AlertsConfig {
-            disk_warning_mib: 0,
-            disk_critical_mib: 0,
-            ..AlertsConfig::default()
-        };
-        let all = findings(&sensors(50.0, None, 0), &never, |_, _| None);
-        let of_disk = all.into_iter().find(|it| it.key.0 == AlertKind::Disk);
-        assert_eq!(of_disk.unwrap().reading, Reading::Clear);
-    }
-
-    #[test]
-    fn few_samples_raise_nothing_and_late_ones_are_no_errors() {
-        let samples = |processed, failed, late| {
-            let mut facts = facts();
-            facts.samples = SampleCounts {
-                processed,
-                failed,
-                late,
-            };
-            facts
-        };
-        let errors = |facts: &Facts, lasts| found(facts, AlertKind::ErrorSpike, lasts);
-        assert_eq!(errors(&samples(19, 19, 0), None), Reading::Unknown);
-        assert_eq!(errors(&samples(19, 0, 0), WARNING), Reading::Clear);
-        assert_eq!(severity(errors(&samples(20, 1, 19), None)), None);
-        assert_eq!(severity(errors(&samples(20, 2, 0), None)), WARNING);
-        assert_eq!(severity(errors(&samples(20, 10, 0), None)), CRITICAL);
-        // 8 % is within the margin of 10 %.
-        assert_eq!(severity(errors(&samples(100, 8, 0), WARNING)), WARNING);
-        assert_eq!(severity(errors(&samples(100, 7, 0), WARNING)), None);
-        let late = found(&samples(20, 0, 5), AlertKind::DeadlineMisses, None);
-        assert_eq!(severity(late), CRITICAL);
-    }
-
-    #[test]
-    fn what_expires_is_a_warning_then_critical_and_what_cannot_be_read_is_unknown() {
-        let release = |seconds: Option<i64>| {
-            let mut facts = facts();
-            facts.release = Some(Expiring {
-                subject: "light 1".to_owned(),
-                expires: seconds.map(|it| Time::from_second(it).unwrap()),
-            });
-            found(&facts, AlertKind::ReleaseExpiry, None)
-        };
-        let day = 86_400;
-        assert_eq!(severity(release(Some(31 * day))), None);
-        assert_eq!(severity(release(Some(30 * day))), WARNING);
-        assert_eq!(severity(release(Some(7 * day))), CRITICAL);
-        assert_eq!(severity(release(Some(-1))), CRITICAL);
-        assert_eq!(release(None), Reading::Unknown);
-    }
-
-    #[test]
-    fn only_a_device_that_is_to_connect_can_be_offline() {
-        let mut facts = facts();
-        assert_eq!(severity(found(&facts, AlertKind::Offline, None)), None);
-        facts.connect = vec!["tcp/192.0.2.1:7447".to_owned()];
-        assert_eq!(severity(found(&facts, AlertKind::Offline, None)), WARNING);
-        facts.peers = 1;
-        assert_eq!(severity(found(&facts, AlertKind::Offline, None)), None);
-        let mut outbox = OutboxStatus::default();
-        outbox.outlet.state = OutletState::Waiting;
-        facts.outbox = Some(outbox.clone());
-        assert_eq!(severity(found(&facts, AlertKind::Offline, None)), None);
-        outbox.records = 3;
-        facts.outbox = Some(outbox);
-        assert_eq!(severity(found(&facts, AlertKind::Offline, None)), WARNING);
-    }
-
-    #[test]
-    fn a_monitor_says_how_serious_its_drift_is() {
-        let mut facts = facts();
-        let text = "the population stability index is 0.31".to_owned();
-        facts.drift = vec![Drifting {
-            monitor: "scores".to_owned(),
-            found: Some((AlertSeverity::Critical, text.clone())),
-        }];
-        let severity = AlertSeverity::Critical;
-        let expected = Reading::Raised { severity, text };
-        assert_eq!(found(&facts, AlertKind::Drift, None), expected);
-        facts.drift = vec![Drifting {
-            monitor: "scores".to_owned(),
-            found: None,
-        }];
-        assert_eq!(found(&facts, AlertKind::Drift, None), Reading::Clear);
-    }
-}
+mod tests;

@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use hotshoe_engine::Fault;
+use hotshoe_protocol::status::Counters;
+
 /// Most counts that are kept: the window moves in sixtieths of its length.
 const SLOTS: u32 = 60;
 
@@ -11,10 +14,24 @@ const SLOTS: u32 = 60;
 pub struct SampleCounts {
     /// Samples that ended with a result or failed.
     pub processed: u64,
-    /// Samples that failed, without those that missed a deadline.
+    /// Samples that failed, without those that failed because of a deadline.
     pub failed: u64,
-    /// Samples on which a component missed its deadline.
+    /// Samples on which a component missed its deadline, also where that was tolerated.
     pub late: u64,
+}
+
+impl SampleCounts {
+    /// Those of a tally, and the samples on which a component missed its deadline.
+    pub fn of(counters: &Counters, late: u64) -> Self {
+        // Not `late`: a sample whose policy was late and tolerated has a result.
+        let failed_late = counters.faults.get(Fault::Deadline.name());
+        let failed_late = failed_late.copied().unwrap_or_default();
+        Self {
+            processed: counters.results + counters.failed,
+            failed: counters.failed.saturating_sub(failed_late),
+            late,
+        }
+    }
 }
 
 /// The counts of a window.
@@ -56,6 +73,22 @@ mod tests {
             failed,
             late: 0,
         }
+    }
+
+    #[test]
+    fn tolerated_deadlines_do_not_hide_failures() {
+        let counters = Counters {
+            results: 90,
+            failed: 10,
+            faults: [("deadline".to_owned(), 3), ("trap".to_owned(), 7)].into(),
+            ..Counters::default()
+        };
+        let expected = SampleCounts {
+            processed: 100,
+            failed: 7,
+            late: 50,
+        };
+        assert_eq!(SampleCounts::of(&counters, 50), expected);
     }
 
     #[test]

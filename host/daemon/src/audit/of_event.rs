@@ -84,7 +84,10 @@ const fn kind_of(kind: &Kind) -> Option<AuditKind> {
         | KnownKind::SensorFailed
         | KnownKind::OutputFailed
         | KnownKind::AlertRaised
-        | KnownKind::AlertResolved => return None,
+        | KnownKind::AlertResolved
+        | KnownKind::DriftBegan
+        | KnownKind::DriftEnded
+        | KnownKind::DriftFallbackFailed => return None,
     })
 }
 

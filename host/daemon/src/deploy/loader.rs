@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
 use hotshoe_base::chain;
 use hotshoe_config::{Config, InferenceConfig};
+use hotshoe_drift::{Baseline, BaselineError, MonitorError};
 use hotshoe_engine::{
     CompileInterrupt, CompileLimits, Engine, EngineOptions, KeptBack, MemoryChoice, PrepareError,
     SharedTexts, StateSnapshot,
@@ -20,7 +21,7 @@ use hotshoe_trust::{
 };
 
 use crate::deploy::error::DeployError;
-use crate::serving::ServingRelease;
+use crate::serving::{DriftWatch, ServingRelease};
 
 /// Least number of instances of the engine.
 const MIN_INSTANCES: usize = 64;
@@ -68,6 +69,15 @@ pub(super) enum LoadFailure {
     /// A component or model cannot be loaded.
     #[error("the release cannot serve on this device")]
     Load(#[source] LoadError),
+    /// Its baseline cannot be read back.
+    #[error("the baseline of the release cannot be read")]
+    BaselineFile(#[source] BlobError),
+    /// Its baseline is not valid.
+    #[error("the release cannot be watched for drift")]
+    Baseline(#[source] BaselineError),
+    /// Its baseline does not fit its `[drift]`.
+    #[error("the release cannot be watched for drift")]
+    Monitor(#[source] MonitorError),
     /// Its self-test fails.
     #[error("the release does not pass its own tests")]
     SelfTest(#[source] SelfTestError),
@@ -84,6 +94,9 @@ impl LoadFailure {
                 Some(blob) => blob.name(),
                 None => error.name(),
             },
+            Self::BaselineFile(error) => error.name(),
+            Self::Baseline(error) => error.name(),
+            Self::Monitor(error) => error.name(),
             Self::SelfTest(error) => error.name(),
         }
     }
@@ -101,6 +114,7 @@ impl LoadFailure {
         matches!(
             self,
             Self::Package(_)
+                | Self::BaselineFile(_)
                 | Self::Load(LoadError::Blob { .. } | LoadError::Damaged { .. })
                 | Self::SelfTest(SelfTestError::Blob(_))
         )
@@ -110,7 +124,7 @@ impl LoadFailure {
     fn is_lost(&self) -> bool {
         let blob = match self {
             Self::Load(LoadError::Damaged { .. }) => return true,
-            Self::Package(ReadError::Blob(error)) => Some(error),
+            Self::Package(ReadError::Blob(error)) | Self::BaselineFile(error) => Some(error),
             Self::Load(error) => blob_error(error),
             _ => None,
         };
@@ -250,7 +264,8 @@ impl Loader {
         let pipeline = self.pipeline(store, release)?;
         self.decide(store, &pipeline);
         enable_fallbacks(store, &pipeline);
-        Ok(ServingRelease::new(pipeline, self.clock.clone()))
+        let drift = self.drift(store, &pipeline)?;
+        Ok(ServingRelease::new(pipeline, drift, self.clock.clone()))
     }
 
     fn pipeline(
@@ -287,6 +302,25 @@ impl Loader {
             }
         }
         Ok(pipeline)
+    }
+
+    /// Makes what watches the samples of a release with `[drift]`.
+    fn drift(
+        &self,
+        store: &Store,
+        pipeline: &Pipeline,
+    ) -> Result<Option<Arc<DriftWatch>>, LoadFailure> {
+        let release = pipeline.release();
+        let Some(rules) = &release.drift else {
+            return Ok(None);
+        };
+        let file = store
+            .blob(&rules.baseline)
+            .map_err(LoadFailure::BaselineFile)?;
+        let baseline = Baseline::parse(&file).map_err(LoadFailure::Baseline)?;
+        let clock = self.clock.clone();
+        let watch = DriftWatch::new(release, &baseline, rules, clock);
+        Ok(Some(watch.map_err(LoadFailure::Monitor)?))
     }
 
     /// Selects the backends of the models.
@@ -388,7 +422,8 @@ impl Loader {
         backends.save();
         let reports = reports.map_err(LoadFailure::SelfTest)?;
         enable_fallbacks(store, &pipeline);
-        let served = ServingRelease::new(pipeline, self.clock.clone());
+        let drift = self.drift(store, &pipeline)?;
+        let served = ServingRelease::new(pipeline, drift, self.clock.clone());
         if let Some(serving) = serving {
             served.pipeline().warm_up_like(serving.pipeline());
         }

@@ -266,6 +266,7 @@ impl Reconciler {
         self.serving.drop_unused();
         if self.ledger.is_settled() {
             self.check_trial();
+            self.follow_drift();
             self.advance();
         }
         self.fetch_next_package();

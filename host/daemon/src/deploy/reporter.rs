@@ -276,6 +276,14 @@ impl Reporter {
         self.record(KnownKind::CrashLoop, subject, Some(cause), &details);
     }
 
+    /// Reports that the serving release drifts, and that the previous one cannot serve in its place.
+    pub(super) fn drift_fallback_failed(&self, error: &CommandError) {
+        let cause = EventCause::new(error.name(), super::chain(error));
+        let events = self.published_status.events();
+        let device = event::Subject::Device;
+        events.record(KnownKind::DriftFallbackFailed, device, Some(cause), &[]);
+    }
+
     /// Records an operator's command, and how it was refused.
     pub(super) fn command(&self, command: &Command, refused: Option<&CommandError>) {
         let Some(audit) = self.audit() else {

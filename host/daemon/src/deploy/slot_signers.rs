@@ -37,8 +37,8 @@ impl SlotSigners {
             (trial, ledger.trial.as_ref().map(|trial| &trial.slot)),
         ];
         let signers_of = |slot: &Slot| {
-            let verified = loader.verified(store, slot);
-            verified.map_or_else(|_| Vec::new(), |release| release.signers().to_vec())
+            let verified = loader.verified(store, slot).ok()?;
+            Some(verified.signers().to_vec())
         };
         let before = std::mem::take(&mut self.known);
         for (shown, slot) in pairs {
@@ -46,7 +46,10 @@ impl SlotSigners {
                 continue;
             };
             let known = before.get(&slot.release).cloned();
-            let signers = known.unwrap_or_else(|| signers_of(slot));
+            // What cannot be verified now is tried again with the next change: a read may have failed.
+            let Some(signers) = known.or_else(|| signers_of(slot)) else {
+                continue;
+            };
             shown.signers.clone_from(&signers);
             self.known.insert(slot.release, signers);
         }

@@ -180,18 +180,12 @@ impl StartRecord {
             crashes: self.crashes(live),
             counts,
         };
-        self.save(record);
+        self.save(&mut self.state.lock(), record);
     }
 
     /// Records that the daemon ends in order, or that it does not serve the live release. What was counted stays.
     pub(crate) fn end(&self) {
-        let record = self.state.lock().record.clone();
-        if let Some(record) = record.filter(|record| record.counts) {
-            self.save(Record {
-                counts: false,
-                ..record
-            });
-        }
+        self.count_no_more(|crashes| crashes);
     }
 
     /// Lets the end count that comes now, although it is in order: the process cannot go on.
@@ -202,22 +196,26 @@ impl StartRecord {
 
     /// Forgets what was counted once the daemon has run for long enough.
     pub(crate) fn check(&self) {
-        if self.clock.elapsed(self.began) < self.within {
-            return;
+        if self.clock.elapsed(self.began) >= self.within {
+            self.count_no_more(|_| 0);
         }
-        let record = self.state.lock().record.clone();
-        if let Some(record) = record.filter(|record| record.counts) {
-            self.save(Record {
-                crashes: 0,
+    }
+
+    /// Records that an end does not count from now on. One lock for reading and writing: [`Self::let_count`] may come meanwhile.
+    fn count_no_more(&self, crashes: impl FnOnce(u32) -> u32) {
+        let mut state = self.state.lock();
+        if let Some(record) = state.record.clone().filter(|record| record.counts) {
+            let record = Record {
+                crashes: crashes(record.crashes),
                 counts: false,
                 ..record
-            });
+            };
+            self.save(&mut state, record);
         }
     }
 
     /// Without room on the disk, nothing is counted: the daemon serves all the same.
-    fn save(&self, record: Record) {
-        let mut state = self.state.lock();
+    fn save(&self, state: &mut State, record: Record) {
         if !state.is_saved || state.record.as_ref() == Some(&record) {
             return;
         }

@@ -32,6 +32,8 @@ pub struct Decider {
     ladder: Ladder,
     own: DefaultPlan,
     thresholds: Thresholds,
+    /// What others wish, whoever makes the plan.
+    others: Vec<Wish>,
     failure: Option<Failure>,
     is_own: bool,
     changes: u64,
@@ -93,6 +95,11 @@ impl Decider {
         }
     }
 
+    /// Sets what others than the governor wish. The strictest of all wishes applies.
+    pub fn others_wish(&mut self, wishes: Vec<Wish>) {
+        self.others = wishes;
+    }
+
     /// One step. `called` is what the governor of the release returned, and `None` without one. The device's own plan is made each time, so
     /// that it knows the present when it stands in.
     pub fn step(
@@ -133,13 +140,15 @@ impl Decider {
                 own_plan
             }
         };
-        let wish = Wish {
+        let own = Wish {
             from: self.by().to_owned(),
             plan: allowed(plan, rules),
         };
+        let mut wishes = vec![own];
+        wishes.extend_from_slice(&self.others);
         let before = self.in_force().clone();
         let ladder = std::mem::take(&mut self.ladder);
-        let (ladder, decision) = ladder.step(&rules.limits, &rules.modes, &[wish], at);
+        let (ladder, decision) = ladder.step(&rules.limits, &rules.modes, &wishes, at);
         self.ladder = ladder;
         decided.waits = decision.waits;
         if decision.has_changed {

@@ -12,7 +12,7 @@ use hotshoe_infer::Backend;
 use hotshoe_pipeline::{Governor, ModeFigures};
 use hotshoe_protocol::status::{GovernorFailure, GovernorStatus, ModeStatus, WaitStatus};
 use hotshoe_senses::{
-    LadderLimits, Places, Plan, Reading, Rest, Sample, Sampler, SignedModes, Waiting,
+    Because, LadderLimits, Places, Plan, Reading, Rest, Sample, Sampler, SignedModes, Waiting, Wish,
 };
 use hotshoe_trust::{Digest, Release};
 
@@ -103,6 +103,23 @@ impl Serving {
             joules_per_sample: None,
         });
         modes.collect()
+    }
+
+    /// The mode that the release asks for while it drifts.
+    fn drift_wish(&self) -> Vec<Wish> {
+        let watch = self.loaded.as_ref().and_then(|it| it.drift());
+        let wished = watch.and_then(|watch| {
+            let (mode, reason) = watch.wished_mode()?;
+            // Naming the full mode is the same as naming none.
+            let is_full = self.full_mode.as_deref() == Some(mode);
+            let plan = Plan {
+                mode: (!is_full).then(|| Because::new(mode.to_owned(), &reason)),
+                ..Plan::default()
+            };
+            let from = "drift".to_owned();
+            Some(Wish { from, plan })
+        });
+        wished.into_iter().collect()
     }
 
     /// The mode in force by the name that governors know: the full one has a name, too.
@@ -248,6 +265,7 @@ impl Rounds {
         if let Some(Err(failure)) = &called {
             Reporter::count(failure);
         }
+        self.decider.others_wish(self.release.drift_wish());
         let decided = self.decider.step(&rules, called, &moment, sample.at);
         let component = self.release.governor.as_ref().map(Governor::name);
         let component = component.unwrap_or_default();

@@ -222,7 +222,7 @@ impl Delivery {
             }
             Some(error) => {
                 self.figures.refresh(&self.outbox.stats());
-                self.note_failure(&peer, error.name(), chain(&error));
+                self.note_failure(Some(&peer), error.name(), chain(&error));
                 // It would hold up all that is behind it.
                 matches!(error, MqttError::TooLarge { .. })
                     && items.get(taken).is_some_and(|item| self.give_up(item))
@@ -239,7 +239,7 @@ impl Delivery {
         self.outbox.give_up(source, sequence).is_ok()
     }
 
-    fn note_failure(&self, peer: &str, name: &str, cause: String) {
+    fn note_failure(&self, peer: Option<&str>, name: &str, cause: String) {
         if self.figures.set_failure(peer, name, cause.clone()) {
             tracing::warn!(name, cause, "a batch of the outbox was not delivered");
         }
@@ -250,7 +250,7 @@ impl Delivery {
         let items = match self.outbox.next_batch(BATCH_RECORDS, BATCH_BYTES) {
             Ok(items) => items,
             Err(error) => {
-                self.note_failure("", error.name(), chain(&error));
+                self.note_failure(None, error.name(), chain(&error));
                 return Err(());
             }
         };
@@ -288,7 +288,7 @@ impl Delivery {
                     self.preferred = Some(collector);
                     return true;
                 }
-                Err(error) => self.note_failure(&collector, error.name(), chain(&error)),
+                Err(error) => self.note_failure(peer, error.name(), chain(&error)),
             }
         }
         false

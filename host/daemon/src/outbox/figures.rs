@@ -50,13 +50,13 @@ impl Figures {
         };
     }
 
-    /// The other end did not take a batch. True if the last one failed otherwise, or not at all.
-    pub(super) fn set_failure(&self, peer: &str, name: &str, message: String) -> bool {
+    /// The other end did not take a batch, or none could be read (no `peer`). True if the last one failed otherwise, or not at all.
+    pub(super) fn set_failure(&self, peer: Option<&str>, name: &str, message: String) -> bool {
         let mut status = self.0.lock();
         let outlet = &mut status.outlet;
         let is_new = outlet.error.as_ref().is_none_or(|last| last.name != name);
         outlet.state = OutletState::Failing;
-        outlet.peer = Some(peer.to_owned());
+        outlet.peer = peer.map(str::to_owned);
         outlet.error = Some(OutboxError {
             name: name.to_owned(),
             message,

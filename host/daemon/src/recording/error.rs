@@ -47,6 +47,11 @@ pub(super) enum RecordError {
         stage: RecordStage,
         lacks: &'static str,
     },
+    #[error(
+        "release `{release}` generation {generation} has no [drift], so `--why drift` has nothing to record; leave out `--why`, or publish a \
+         release with a baseline (`hotshoe baseline`)"
+    )]
+    NoDrift { release: String, generation: u64 },
     #[error("this device already has {MAX_SESSIONS} recordings; wait until one ends")]
     Busy,
     #[error(
@@ -68,6 +73,7 @@ impl RecordError {
             Self::Device { .. } => "not_allowed_by_device",
             Self::Contract { .. } => "not_allowed_by_release",
             Self::Stage { .. } => "no_such_stage",
+            Self::NoDrift { .. } => "no_drift",
             Self::Busy => "busy",
             Self::Unknown => "no_such_recording",
             Self::Class(refused) => refused.name(),

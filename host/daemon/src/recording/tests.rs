@@ -24,6 +24,7 @@ fn session(id: &str, wanted: u64, kinds: &[RecordKind], now: Instant) -> Session
         release: Digest::of(b"release"),
         stage: RecordStage::Sample,
         kinds: kinds.iter().copied().collect(),
+        why: None,
         wanted,
         counts: Counts::default(),
         waiting: VecDeque::new(),

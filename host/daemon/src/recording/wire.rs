@@ -19,6 +19,9 @@ pub enum Request {
         without: BTreeSet<RecordKind>,
         /// Number of samples.
         count: u64,
+        /// Which samples. `None`: all of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<RecordWhy>,
     },
     /// Requests the sample after number `after`, which has arrived and can be dropped.
     Next {
@@ -45,6 +48,14 @@ pub enum Request {
         /// The recording.
         session: String,
     },
+}
+
+/// Why samples are recorded, if not all of them are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordWhy {
+    /// Samples that are rare in the baseline of the release, while the device drifts from it.
+    Drift,
 }
 
 /// The answer to [`Request::Open`].

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::serving::answer::ReplyTo;
 use crate::serving::tally::Settlement;
 
-/// How a sample came.
+/// How a sample arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// It was published.
@@ -72,7 +72,7 @@ pub struct TracedSample {
     pub id: String,
     /// Its key or path.
     pub source: String,
-    /// How it came.
+    /// How it arrived.
     pub arrival: Arrival,
     /// The name and generation of the release that processed it.
     pub release: Option<(String, u64)>,
@@ -97,7 +97,7 @@ pub struct Tracer {
     pub records: Box<RecordsTrace>,
     /// Gets a sample of a recorded trace.
     pub record: Box<dyn Fn(TracedSample) + Send + Sync>,
-    /// What became of them.
+    /// Counts of what was sent and dropped.
     pub status: Box<dyn Fn() -> TelemetryStatus + Send + Sync>,
 }
 
@@ -150,7 +150,7 @@ impl TraceTap {
 }
 
 /// The id of a new span, which is not all zeros.
-fn new_span_id() -> [u8; 8] {
+pub fn new_span_id() -> [u8; 8] {
     let mut id = [0; 8];
     // A version 4 UUID has random bits at both ends of its bytes, and its version between them.
     for (to, from) in id.iter_mut().zip(Uuid::new_v4().into_bytes()) {

@@ -36,6 +36,7 @@ use crate::outbox::DurableOutputs;
 use crate::private_telemetry::PrivateTelemetry;
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
+use crate::serving::drift_thread::DriftThread;
 use crate::serving::latency::Latency;
 use crate::serving::motion_gate::MotionGate;
 use crate::serving::queue::Queue;
@@ -89,7 +90,8 @@ pub struct Service {
     tally: Tally,
     latency: Latency,
     meter: ModelMeter,
-    recorder: Recorder,
+    recorder: Arc<Recorder>,
+    drift: DriftThread,
     hash_keys: HashKeys,
     /// For samples that no release processes.
     without_release: Classifier,
@@ -131,12 +133,12 @@ impl Service {
             .zenoh
             .max_message_bytes
             .saturating_sub(MESSAGE_OVERHEAD);
-        let recorder = Recorder::new(
+        let recorder = Arc::new(Recorder::new(
             config.record.clone(),
             config.identity(),
             most,
             clock.clone(),
-        );
+        ));
         let hash_keys = egress::hash_keys(&config.data_contract, link.key(), &clock);
         let no_contract = EffectiveContract::of(None, &config.data_contract);
         let watch = config.watch.as_ref();
@@ -147,8 +149,11 @@ impl Service {
         }
         if let Some(failed_files) = &failed_files {
             failed_files.serve(serving.as_ref().map(|served| served.release().digest()));
+            failed_files.keep_for(picture_retention(&no_contract));
             keep_for(failed_files, serving.as_deref());
         }
+        let drift = DriftThread::new(&recorder, &published_status, link.parts());
+        drift.follow(None, serving.as_deref());
         Arc::new(Self {
             queue: Queue::new(config.intake.queue).timed_by(clock.clone()),
             identity: config.identity(),
@@ -165,6 +170,7 @@ impl Service {
                 .with_slots_of(config.governor.period() * PERIODS_OF_A_SLOT),
             meter: ModelMeter::default(),
             recorder,
+            drift,
             without_release: Classifier::new(no_contract, None, hash_keys.clone()),
             hash_keys,
             kept_back,
@@ -209,6 +215,8 @@ impl Service {
                 digest: release.digest(),
             }
         });
+        self.drift
+            .follow(self.serving.load().as_deref(), next.as_deref());
         let started = self.clock.now();
         let before = self.serving.swap(next);
         let elapsed = self.clock.elapsed(started);
@@ -270,8 +278,11 @@ impl Service {
 /// Sets how long files of processed pictures may be kept. Without a release, what applied goes on.
 fn keep_for(failed_files: &FailedFiles, serving: Option<&ServingRelease>) {
     if let Some(serving) = serving {
-        let picture = serving.pipeline().contract().picture();
-        let retention = picture.class.retention;
-        failed_files.keep_for(retention.map(|it| Duration::from_secs(it.seconds())));
+        failed_files.keep_for(picture_retention(serving.pipeline().contract()));
     }
+}
+
+fn picture_retention(contract: &EffectiveContract) -> Option<Duration> {
+    let retention = contract.picture().class.retention;
+    retention.map(|it| Duration::from_secs(it.seconds()))
 }

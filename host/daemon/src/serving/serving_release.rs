@@ -11,6 +11,7 @@ use hotshoe_protocol::status::ComponentStatus;
 use hotshoe_trust::{Release, Verified};
 use parking_lot::Mutex;
 
+use crate::serving::drift_watch::DriftWatch;
 use crate::serving::observed::{Observer, SampleOutcome};
 
 /// A loaded release; the service swaps the pointer to it.
@@ -21,17 +22,23 @@ pub struct ServingRelease {
     /// Instantiated workers for the threads, so that the first samples after a swap do not wait.
     ready: Mutex<Vec<Worker>>,
     classifier: OnceLock<Arc<Classifier>>,
+    drift: Option<Arc<DriftWatch>>,
 }
 
 impl ServingRelease {
-    /// A release that has not served yet, with its pauses by `clock`.
-    pub fn new(pipeline: Arc<Pipeline>, clock: Clock) -> Arc<Self> {
+    /// A release that has not served yet, with its pauses by `clock`. `drift` is for a release with `[drift]`.
+    pub(crate) fn new(
+        pipeline: Arc<Pipeline>,
+        drift: Option<Arc<DriftWatch>>,
+        clock: Clock,
+    ) -> Arc<Self> {
         Arc::new(Self {
             pipeline,
             observer: Observer::timed_by(clock.clone()),
             back_offs: Arc::new(BackOffs::timed_by(clock)),
             ready: Mutex::default(),
             classifier: OnceLock::new(),
+            drift,
         })
     }
 
@@ -99,6 +106,11 @@ impl ServingRelease {
     /// The pauses of its components.
     pub fn back_offs(&self) -> &BackOffs {
         &self.back_offs
+    }
+
+    /// Watches its samples for drift from its baseline. `None` without `[drift]`.
+    pub(crate) const fn drift(&self) -> Option<&Arc<DriftWatch>> {
+        self.drift.as_ref()
     }
 
     /// Its counts.

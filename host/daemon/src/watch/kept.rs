@@ -5,9 +5,12 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use hotshoe_base::files;
+
 use crate::watched::{DONE, FAILED};
 
-/// Removes the files of the subfolders that were written `retention` or longer before `now`. Returns how many.
+/// Removes the files of the subfolders that were written `retention` or longer before `now`. One with a time after `now` gets that of `now`.
+/// Returns how many were removed.
 pub(super) fn remove_old(folder: &Path, retention: Duration, now: SystemTime) -> u64 {
     let mut removed = 0;
     for name in [DONE, FAILED] {
@@ -55,18 +58,20 @@ fn remove_entries(
 }
 
 fn remove_if_old(entry: &DirEntry, retention: Duration, now: SystemTime) -> io::Result<bool> {
-    let is_old = is_old(entry, retention, now)?;
+    let about = entry.metadata()?;
+    if !about.is_file() {
+        return Ok(false);
+    }
+    let Ok(age) = now.duration_since(about.modified()?) else {
+        // A clock was wrong. The file would be kept until that time and the retention after it.
+        files::open(&entry.path())?.set_modified(now)?;
+        return Ok(false);
+    };
+    let is_old = age >= retention;
     if is_old {
         fs::remove_file(entry.path())?;
     }
     Ok(is_old)
-}
-
-/// Whether it is a regular file of that age. One with a time in the future is not.
-fn is_old(entry: &DirEntry, retention: Duration, now: SystemTime) -> io::Result<bool> {
-    let about = entry.metadata()?;
-    let age = now.duration_since(about.modified()?);
-    Ok(about.is_file() && age.is_ok_and(|age| age >= retention))
 }
 
 #[cfg(test)]
@@ -88,5 +93,18 @@ mod tests {
         let later = SystemTime::now() + 11 * MINUTE;
         assert_eq!(remove_entries(entries.into_iter(), 10 * MINUTE, later), 2);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_from_the_future_is_kept_for_its_retention_from_now_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ahead");
+        fs::write(&path, "ahead").unwrap();
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        let now = written - 60 * MINUTE;
+        let removed_at = |now| remove_from(folder.path(), 10 * MINUTE, now).unwrap();
+        assert_eq!(removed_at(now), 0);
+        assert_eq!(removed_at(now + 9 * MINUTE), 0);
+        assert_eq!(removed_at(now + 11 * MINUTE), 1);
     }
 }

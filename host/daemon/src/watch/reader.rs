@@ -113,9 +113,15 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
         // After a restart of this thread, events were missed.
         self.missed.store(true, Ordering::Release);
         loop {
-            self.failed_files.folder().await_release(&self.stopped);
+            let folder = self.failed_files.folder();
+            let may_read = folder.await_release(&self.stopped, &self.clock, self.next_listing);
             if self.is_stopped() {
                 return;
+            }
+            if !may_read {
+                self.remove_old();
+                self.next_listing = self.clock.deadline(LISTING_PAUSE);
+                continue;
             }
             for path in self.failed_files.folder().take_dropped() {
                 self.seen.remove(&path);

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
 use hotshoe_protocol::status::WatchMode;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -62,12 +63,25 @@ impl FolderState {
         self.lock().dropped.insert(path);
     }
 
-    /// Waits until a release serves and the device does not rest, or until `stopped` is set and [`Self::wake`] called.
-    pub(crate) fn await_release(&self, stopped: &AtomicBool) {
+    /// Waits until a release serves and the device does not rest, or until `stopped` is set and [`Self::wake`] called. False at `until`, where
+    /// processed files have a retention.
+    pub(crate) fn await_release(
+        &self,
+        stopped: &AtomicBool,
+        clock: &Clock,
+        until: Instant,
+    ) -> bool {
         let mut state = self.lock();
         while (state.is_paused || state.is_resting) && !stopped.load(Ordering::Acquire) {
-            self.changed.wait(&mut state);
+            if state.retention.is_none() {
+                self.changed.wait(&mut state);
+            } else if clock.now() < until {
+                clock.wait_until(&self.changed, &mut state, until);
+            } else {
+                return false;
+            }
         }
+        true
     }
 
     /// Wakes the waiting reader.
@@ -92,6 +106,7 @@ impl FolderState {
     /// Sets how long processed files may be kept.
     pub(super) fn set_retention(&self, retention: Option<Duration>) {
         self.lock().retention = retention;
+        self.changed.notify_all();
     }
 
     /// How long processed files may be kept.

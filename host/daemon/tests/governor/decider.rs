@@ -6,7 +6,7 @@ use hotshoe_daemon::governor::convert;
 use hotshoe_daemon::governor::decider::{Decider, Rules};
 use hotshoe_engine::{self as engine, Drive, Failure, Fault, PlanAlert, Reasoned};
 use hotshoe_senses::{
-    Because, LadderLimits, Moment, Plan, Rate, Rest, Severity, SignedMode, SignedModes,
+    Because, LadderLimits, Moment, Plan, Rate, Rest, Severity, SignedMode, SignedModes, Wish,
 };
 
 fn modes(names: &[&str]) -> SignedModes {
@@ -241,4 +241,22 @@ fn an_interval_is_rounded_up_to_whole_milliseconds() {
         assert_eq!(rate.interval_ms, interval_ms, "{per_second}");
     }
     assert_eq!(convert::rate(hotshoe_trust::Rate::FULL), Rate::FULL);
+}
+
+#[test]
+fn the_strictest_of_the_plan_and_what_others_wish_applies() {
+    let (mut decider, rules) = (Decider::default(), rules());
+    decider.others_wish(vec![Wish {
+        from: "drift".to_owned(),
+        plan: of_mode("half"),
+    }]);
+    decider.step(&rules, Some(Ok(Plan::default())), &hot(40.0), at(0));
+    assert_eq!(mode(&decider), Some("half"));
+    decider.step(&rules, Some(Ok(of_mode("minimal"))), &hot(40.0), at(10));
+    assert_eq!(mode(&decider), Some("minimal"));
+    decider.others_wish(Vec::new());
+    decider.step(&rules, Some(Ok(Plan::default())), &hot(40.0), at(20));
+    assert_eq!(mode(&decider), Some("minimal"));
+    decider.step(&rules, Some(Ok(Plan::default())), &hot(40.0), at(50));
+    assert_eq!(mode(&decider), None);
 }

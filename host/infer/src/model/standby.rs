@@ -219,6 +219,7 @@ impl Model {
         reason: SwitchReason,
     ) {
         let to = standby.backend;
+        let has_failed = matches!(reason, SwitchReason::Failed(_));
         let most = session.at_once().or(self.options.model.max_runs);
         let mut loaded = self.loaded.write();
         let before = std::mem::replace(
@@ -228,9 +229,11 @@ impl Model {
                 other: None,
             },
         );
+        let from = before.serving.0;
+        // Before the lock is released: a status that shows the backend has its reason.
+        *self.switched.lock() = Some(BackendSwitch { from, to, reason });
         drop(loaded);
         self.lane.limit(most);
-        let from = before.serving.0;
         standby.backend = from;
         standby.is_chosen = !standby.is_chosen;
         // It may be of the backend that serves now.
@@ -238,9 +241,8 @@ impl Model {
         standby.not_before = None;
         standby.next_trial = None;
         standby.next_check = None;
-        if matches!(reason, SwitchReason::Failed(_)) {
+        if has_failed {
             standby.try_later();
         }
-        *self.switched.lock() = Some(BackendSwitch { from, to, reason });
     }
 }

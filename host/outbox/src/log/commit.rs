@@ -220,13 +220,16 @@ impl Log {
             };
             self.index.insert(it.source, it.sequence, live);
         }
+        if self.next_look_ms.is_none() {
+            self.next_look_ms = self.next_look(age_ms);
+        }
         self.written.commits += 1;
         self.written.last_commit = self.age.clock().elapsed(started);
         self.keep_reserve();
         Ok(())
     }
 
-    /// What an error of the disk is for those who append, and in a loss.
+    /// What an error of the disk is for the callers that append, and in a loss.
     fn named(&mut self, error: io::Error) -> (AppendError, LossCause) {
         let error = AppendError::of_disk(error);
         let cause = match error {

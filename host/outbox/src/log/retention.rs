@@ -95,9 +95,7 @@ impl Log {
         if self.next_look_ms.is_none_or(|at| now < at) {
             return;
         }
-        self.next_look_ms = self
-            .look_interval_ms()
-            .map(|interval| now.saturating_add(interval));
+        self.next_look_ms = self.next_look(now);
         let active = self.active.as_ref().map(|active| active.number);
         let due = self.due(now);
         if let Some(active) = active
@@ -116,6 +114,23 @@ impl Log {
                 );
             }
         }
+        if let Err(error) = self.remove_unlisted() {
+            tracing::warn!(%error, "a segment of the outbox is kept for longer than the retention allows");
+        }
+    }
+
+    /// When the next look is due. `None` without bytes that have a retention, so that an idle device is not woken.
+    pub(super) fn next_look(&self, now: u64) -> Option<u64> {
+        let interval = self.look_interval_ms()?;
+        let has_retention = |source: &u32| {
+            let of = self.index.source(*source);
+            of.is_some_and(|of| of.retention_ms.is_some())
+        };
+        let mut segments = self.index.segments.iter();
+        let has_bytes = segments.any(|(number, segment)| {
+            self.named_damage.contains_key(number) || segment.ages.keys().any(has_retention)
+        });
+        (has_bytes || !self.unlisted.is_empty()).then(|| now.saturating_add(interval))
     }
 
     /// The time between two looks; `None` where no source has a retention.
@@ -197,6 +212,7 @@ impl Log {
         }
         // The losses, where no segment had to go.
         self.write_state()?;
+        self.remove_unlisted()?;
         Ok(with.len())
     }
 

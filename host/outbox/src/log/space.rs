@@ -94,14 +94,26 @@ impl Log {
             self.index.segments.extend(removed);
             return Err(error);
         }
-        self.reader = None;
-        for (number, _) in removed {
-            // One that cannot be removed now is not in the state, so the next start removes it.
-            if let Err(error) = self.disk.remove(&segment_path(&self.folder, number)) {
-                tracing::warn!(number, %error, "cannot remove a segment of the outbox");
-            }
+        self.unlisted
+            .extend(removed.iter().map(|(number, _)| number));
+        if let Err(error) = self.remove_unlisted() {
+            tracing::warn!(%error, "cannot remove a segment of the outbox");
         }
         Ok(())
+    }
+
+    /// Removes the segments that the state does not list. What the disk refuses is tried again at each look of the retention, with the next
+    /// segments, and at the next start.
+    pub(super) fn remove_unlisted(&mut self) -> io::Result<()> {
+        self.reader = None;
+        let (disk, folder, mut result) = (&self.disk, &self.folder, Ok(()));
+        self.unlisted.retain(|&number| {
+            let removed = disk.remove(&segment_path(folder, number));
+            let is_left = removed.is_err();
+            result = std::mem::replace(&mut result, Ok(())).and(removed);
+            is_left
+        });
+        result
     }
 
     /// Writes the records of the segment with the fewest again, and removes it: false if no segment frees anything.

@@ -215,7 +215,7 @@ impl Shared {
         }
     }
 
-    /// Wakes who waits for something to send, and sets when the thread looks again by itself.
+    /// Wakes the callers that wait for something to send, and sets when the thread looks again by itself.
     pub(super) fn note_changes(&self, log: &Log) {
         let mut next = log.next_expiry();
         if log.has_unwritten() {

@@ -1,6 +1,6 @@
 //! Reads the segments of a folder into an index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub(super) struct Reading {
     pub(super) last: Option<(u64, u64)>,
     /// Damaged bytes, by segment.
     pub(super) damage: BTreeMap<u64, u64>,
+    /// Segments that the state does not list, and that cannot be removed.
+    pub(super) unlisted: BTreeSet<u64>,
     pub(super) recovery: Recovery,
 }
 
@@ -66,6 +68,7 @@ impl Reading {
             identity: None,
             last: None,
             damage: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
             recovery: Recovery::default(),
         }
     }
@@ -91,7 +94,9 @@ impl Reading {
         let mut used = last;
         for (&number, path) in segments {
             if state.is_some() && number <= before && !listed.contains(&number) {
-                let _ = disk.remove(path);
+                if disk.remove(path).is_err() {
+                    self.unlisted.insert(number);
+                }
                 continue;
             }
             match files::read_bytes(path, MAX_SEGMENT_BYTES) {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::Clock;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::supervisor::Supervisor;
+use hotshoe_base::{Clock, VirtualClock};
 use hotshoe_outbox::{Host, Item, Limits, Options, Outbox, Priority, Record, Recovery};
 use hotshoe_tests::DEADLINE;
 
@@ -47,6 +47,11 @@ pub(crate) fn open(folder: &Path) -> (Outbox, Recovery) {
 /// Ends an outbox, so that its folder can be opened again.
 pub(crate) fn end(outbox: Outbox) {
     assert!(outbox.close(soon()), "it did not end");
+}
+
+/// The same on another clock; what is there can still be read.
+pub(crate) fn end_on(outbox: &Outbox, time: &VirtualClock) {
+    assert!(outbox.close(soon_on(&time.clock())));
 }
 
 pub(crate) fn soon() -> Instant {

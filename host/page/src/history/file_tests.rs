@@ -95,6 +95,28 @@ fn a_record_that_is_older_than_the_ring_or_from_a_clock_ahead_is_not_shown() {
 }
 
 #[test]
+fn of_a_slot_that_a_restart_has_cut_in_two_the_longer_part_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history");
+    let part = |count: u32, rate: f32| Record {
+        count,
+        ..record(NOW, rate)
+    };
+    let mut history = open(&path);
+    history.add(Span::Month, part(900, 1.0));
+    history.flush().unwrap();
+    let mut history = open(&path);
+    history.add(Span::Month, part(540, 2.0));
+    assert_eq!(history.records(Span::Month, NOW), [&part(900, 1.0)]);
+    history.add(Span::Month, part(901, 3.0));
+    assert_eq!(history.records(Span::Month, NOW), [&part(901, 3.0)]);
+    // The same place, a month later.
+    let later = record(NOW + Span::Month.seconds(), 4.0);
+    history.add(Span::Month, later.clone());
+    assert_eq!(history.records(Span::Month, later.start), [&later]);
+}
+
+#[test]
 fn marks_that_do_not_fit_replace_the_oldest_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history");

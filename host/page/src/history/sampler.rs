@@ -129,8 +129,7 @@ impl Sampler {
                 .map(|it| it as f64 / MIB),
             sensors.and_then(|it| it.load),
             sensors.and_then(|it| it.processor_pressure_ratio),
-            // Nothing measures it yet.
-            None,
+            status.drift.as_ref().and_then(|it| it.ratio),
         ]
     }
 }

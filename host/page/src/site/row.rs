@@ -10,7 +10,7 @@ const MAX_FIELDS_BYTES: usize = 8 << 10;
 /// What a row has of a status, under the names there. `broken` lists the parts of the daemon that do not run.
 pub(super) fn fields(status: &Status) -> Value {
     let broken: Vec<&str> = status.broken().map(|part| part.name.as_str()).collect();
-    let fields = json!({
+    let mut fields = json!({
         "site": status.site,
         "device": status.device,
         "version": status.version,
@@ -26,6 +26,10 @@ pub(super) fn fields(status: &Status) -> Value {
         "counters": status.counters,
         "broken": broken,
     });
+    // As in the status, where they are missing if there are none.
+    if let (false, Value::Object(fields)) = (status.alerts.is_empty(), &mut fields) {
+        fields.insert("alerts".to_owned(), json!(status.alerts));
+    }
     let bytes = serde_json::to_vec(&fields).map_or(0, |bytes| bytes.len());
     if bytes <= MAX_FIELDS_BYTES {
         return fields;

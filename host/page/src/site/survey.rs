@@ -45,7 +45,7 @@ struct Round {
     took_ms: u64,
     /// Known devices.
     devices: usize,
-    /// Names that were left out, for lack of room or because they were too long.
+    /// Names that were left out since the question before, for lack of room or because they were too long.
     left_out: u64,
     /// Why the network could not be asked.
     error: Option<String>,
@@ -151,7 +151,7 @@ impl Survey {
     }
 
     fn ask_all(&self) {
-        self.table.lock().clear_pending();
+        self.table.lock().begin_round();
         let began = self.clock.now();
         let error = self
             .ask(None)

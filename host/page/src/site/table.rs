@@ -22,7 +22,7 @@ pub(super) struct Table {
     pending: BTreeSet<String>,
     changed: BTreeSet<String>,
     removed: BTreeSet<String>,
-    /// Names for which there was no room, or that were too long.
+    /// Names of this round for which there was no room, or that were too long.
     left_out: u64,
 }
 
@@ -48,7 +48,7 @@ impl Table {
         self.rows.contains_key(device)
     }
 
-    /// Names that were left out so far.
+    /// Names that were left out since [`Self::begin_round`].
     pub(super) const fn left_out(&self) -> u64 {
         self.left_out
     }
@@ -90,9 +90,10 @@ impl Table {
         taken
     }
 
-    /// Forgets whom to ask by name, before all are asked.
-    pub(super) fn clear_pending(&mut self) {
+    /// Forgets which devices to ask by name, and how many were left out, before all are asked.
+    pub(super) fn begin_round(&mut self) {
         self.pending.clear();
+        self.left_out = 0;
     }
 
     /// Takes the answers to a question to one device, or to all.
@@ -253,6 +254,11 @@ mod tests {
         }
         table.note("more", DeviceChange::Appeared);
         assert_eq!((table.has("more"), table.left_out()), (false, 1));
+        // It is one device, however often it is asked for.
+        table.begin_round();
+        assert_eq!(table.left_out(), 0);
+        table.note("more", DeviceChange::Appeared);
+        assert_eq!(table.left_out(), 1);
         table.note("d0007", DeviceChange::Gone);
         let _ = table.take_changes();
         table.note("more", DeviceChange::Appeared);

@@ -1,6 +1,5 @@
 //! The recorder's side of the recording protocol.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -8,8 +7,8 @@ use hotshoe_config::MESSAGE_OVERHEAD;
 use hotshoe_daemon::recording::{Counts, FileHead, Next, NextItem, Opened, Request};
 use hotshoe_link::Client;
 use hotshoe_link::OrderError;
-use hotshoe_store::{MAX_RECORDED_BYTES, RecordStage, RecordedPart};
-use hotshoe_trust::{Blob, RecordKind};
+use hotshoe_store::{MAX_RECORDED_BYTES, RecordedPart};
+use hotshoe_trust::Blob;
 use serde::de::DeserializeOwned;
 
 use super::RecordError;
@@ -36,15 +35,13 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Starts a recording.
+    /// Starts a recording by [`Request::Open`].
     pub(super) fn open(
         client: &'a Client,
         site: &'a str,
         device: &'a str,
         max_message: usize,
-        stage: RecordStage,
-        without: BTreeSet<RecordKind>,
-        count: u64,
+        request: &Request,
     ) -> anyhow::Result<(Self, Opened)> {
         let mut session = Self {
             client,
@@ -55,11 +52,7 @@ impl<'a> Session<'a> {
             after: 0,
             counts: Counts::default(),
         };
-        let opened: Opened = session.ask(&Request::Open {
-            stage,
-            without,
-            count,
-        })?;
+        let opened: Opened = session.ask(request)?;
         session.id.clone_from(&opened.session);
         Ok((session, opened))
     }

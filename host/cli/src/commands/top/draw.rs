@@ -110,6 +110,9 @@ fn body(frame: &mut Frame<'_>, area: Rect, app: &mut App, look: &Look) {
     }
     app.follows_mark = false;
     app.top = app.top.min(lines.len().saturating_sub(rows));
+    let widest = lines.iter().map(Line::width).max().unwrap_or_default();
+    let most = widest.saturating_sub(usize::from(area.width));
+    app.left = app.left.min(u16::try_from(most).unwrap_or(u16::MAX));
     let visible = lines.into_iter().skip(app.top).take(rows);
     let text: Vec<Line<'static>> = visible.collect();
     frame.render_widget(Paragraph::new(text).scroll((0, app.left)), area);

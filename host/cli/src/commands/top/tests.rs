@@ -5,18 +5,18 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hotshoe_protocol::status::Status;
-use hotshoe_trust::{Digest, Time, is_active};
+use hotshoe_trust::is_active;
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::app::{App, Connection, Next, View};
 use super::draw::{self, Look};
 use super::error::TopError;
-use super::fixture::status;
+use super::fixture::{busy, event, status, time};
 use super::keys::KEYS;
 use super::source::Snapshot;
 use crate::fleet::overview::{DeviceReport, Overview};
@@ -98,55 +98,6 @@ impl Scene {
     }
 }
 
-/// Noon of a day, and so many seconds.
-fn time(seconds: i64) -> Time {
-    Time::from_second(1_795_953_600 + seconds).unwrap()
-}
-
-fn slot(name: &str, generation: u64) -> Value {
-    json!({"release": Digest::of(name.as_bytes()), "name": name, "generation": generation, "installed": time(0)})
-}
-
-fn event(severity: &str, kind: &str, message: &str) -> Value {
-    json!({"format": 1, "severity": severity, "kind": kind, "subject": {"what": "thread", "name": "watch"},
-        "cause": {"name": "panic", "message": message}, "time": time(0), "sequence": 1})
-}
-
-/// A device that does everything that the views show.
-fn busy() -> Status {
-    let mut counters = serde_json::to_value(hotshoe_protocol::status::Counters::default()).unwrap();
-    counters["accepted"] = 20.into();
-    counters["results"] = 17.into();
-    counters["failed"] = 2.into();
-    counters["in_flight"] = 1.into();
-    counters["faults"] = json!({"trapped": 2});
-    counters["failed_at"] = json!({"read": 2});
-    status(json!({
-        "counters": counters,
-        "queue": {"len": 3, "capacity": 64, "policy": "drop-oldest"},
-        "release": {"name": "labels", "digest": Digest::of(b"labels"), "generation": 7, "signers": ["alice"]},
-        "slots": {"live": slot("labels", 6), "previous": slot("older", 5), "staged": null,
-            "trial": {"slot": slot("labels", 7), "tries_left": 2, "since": time(0), "samples": 4, "wanted_samples": 9,
-                "seconds": 5, "wanted_seconds": 30}},
-        "deploy": {"phase": "trial", "release": Digest::of(b"labels"), "name": "labels", "generation": 7, "fetched": 1,
-            "total": 1, "cause": null, "waiting": null},
-        "stages": [
-            {"name": "detect", "count": 18, "p50_us": 2_100, "p95_us": 3_200, "p99_us": 4_300},
-            {"name": "queue", "count": 20, "p50_us": 11, "p95_us": 22, "p99_us": 33},
-            {"name": "read", "count": 19, "p50_us": 900, "p95_us": 950, "p99_us": 960},
-            {"name": "total", "count": 19, "p50_us": 3_001, "p95_us": 4_002, "p99_us": 5_003},
-        ],
-        "models": [{"name": "detect", "variant": "int8", "backend": "tract", "provider": "cpu", "provider_notes": [],
-            "reason": "tract is faster: 2 ms and 3 ms", "threads": 1, "plans": 1, "plans_made": 1, "runs": 18, "failed": 0,
-            "abandoned": 1, "expired": 2, "in_flight": 0, "waiting": 0, "batches": 0,
-            "fallbacks": [{"variant": "fp32", "cause": "memory"}]}],
-        "governor": {"by": "default", "mode": "small", "mode_seconds": 12.0, "changes": 3,
-            "plan": {"mode": {"value": "small", "reason": "the hottest zone has 76.0 C"}},
-            "sensors": {"hottest_celsius": 76.04, "charge_ratio": 0.5, "mains": false}},
-        "events": [event("error", "part_died", "no reason")],
-    }))
-}
-
 #[test]
 fn the_pipeline_has_the_figures_of_the_status() {
     let mut scene = Scene::new(false, 100, 30);
@@ -211,7 +162,7 @@ fn the_other_views_show_sensors_releases_and_events() {
                 "update    labels generation 7: trial",
             ],
         ),
-        ('4', vec!["error ", "(panic: no reason)"]),
+        ('4', vec!["error ", "cannot restart (panic:"]),
     ] {
         assert_eq!(scene.key(KeyCode::Char(key)), Next::Show);
         let text = scene.text();
@@ -275,6 +226,21 @@ fn the_chosen_device_of_a_large_site_is_on_the_screen() {
         assert!(scene.text().contains(shown), "{shown}: {}", scene.text());
     }
     assert!(scene.text().contains("last rollback"), "the head is there");
+}
+
+#[test]
+fn columns_to_the_right_end_with_the_widest_line() {
+    let mut scene = Scene::new(false, 40, 30);
+    scene.answer(vec![busy()]);
+    let first = scene.text();
+    for _ in 0..100 {
+        scene.key(KeyCode::Right);
+    }
+    let last = scene.text();
+    assert!(last != first && last.contains("failed"), "{last}");
+    // A key to the left is seen at once.
+    scene.key(KeyCode::Left);
+    assert_ne!(scene.text(), last);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::lines::{Lines, Tone};
 use crate::fleet::overview::DeviceReport;
 use crate::fleet::report::{alerts, broken};
 
-/// Fills a lines with the view of the app.
+/// Adds the lines of the view of the app.
 pub(super) fn fill(app: &App, lines: &mut Lines) {
     if app.view == View::Site {
         return site::show(app, lines);
@@ -39,7 +39,7 @@ pub(super) fn fill(app: &App, lines: &mut Lines) {
     }
 }
 
-/// Words of `hotshoe status` without its colours: a lines has its own.
+/// Makes the words of `hotshoe status` without its colours: [`Lines`] has its own.
 fn words() -> Terminal {
     Terminal::new(true)
 }

@@ -101,6 +101,25 @@ impl Reconciler {
         Ok(command::rollback_answer(left, self.ledger.ledger()))
     }
 
+    /// Makes the previous release serve again if the serving one asks for that because it drifts. The one that is left is remembered as
+    /// rolled back, so that it is not started again by itself.
+    pub(super) fn follow_drift(&mut self) {
+        let watch = self.serving.current().and_then(|serving| serving.drift());
+        let Some(reasons) = watch.and_then(|watch| watch.take_fallback()) else {
+            return;
+        };
+        let message = format!("samples differ from the baseline of the release: {reasons}");
+        let cause = Cause::new("drift", message);
+        let ledger = self.ledger.ledger();
+        let serving = command::rollback_transition(ledger, &cause);
+        let done = serving
+            .map_err(CommandError::from)
+            .and_then(|(_, left)| self.roll_back_now(&left, cause));
+        if let Err(error) = done {
+            self.reporter.drift_fallback_failed(&error);
+        }
+    }
+
     /// Makes the previous release live again.
     fn restore_previous(&mut self, previous: &Slot, cause: Cause) -> Result<(), CommandError> {
         let served = self

@@ -1,11 +1,15 @@
 //! The samples that recordings get, and the requests of their receivers.
 
+use std::sync::Arc;
+
 use hotshoe_egress::Egress;
-use hotshoe_pipeline::{MaskedSample, Outcome, RunMode, SampleError, Trace, Worker};
+use hotshoe_pipeline::{Decision, MaskedSample, Outcome, RunMode, SampleError, Trace, Worker};
 use hotshoe_trust::RecordKind;
 
 use super::Service;
-use crate::serving::{Output, OutputKind, ServingRelease};
+use crate::in_force::InForce;
+use crate::serving::drift_thread::DriftSample;
+use crate::serving::{DriftWatch, Output, OutputKind, ServingRelease};
 
 impl Service {
     /// Runs the pipeline, and offers intermediate results to recordings and the sample to a viewer.
@@ -15,10 +19,17 @@ impl Service {
         masked: Result<MaskedSample<'_>, SampleError>,
         served: &ServingRelease,
         mode: &RunMode,
+        in_force: &InForce,
     ) -> Outcome {
         let is_viewed = self.output_tap.wants_picture() && self.may_view(served);
-        if !self.recorder.is_active() && !is_viewed {
-            return worker.process_masked(masked, &self.identity, mode);
+        let watch = served.drift().filter(|watch| watch.wants(in_force));
+        let is_traced = watch.is_some_and(|watch| watch.needs_trace());
+        if !self.recorder.is_active() && !is_viewed && !is_traced {
+            let outcome = worker.process_masked(masked, &self.identity, mode);
+            if let (Some(watch), Ok(decision)) = (watch, &outcome.result) {
+                self.measure(watch, served, decision, Trace::default());
+            }
+            return outcome;
         }
         let (outcome, seen) = worker.observe_masked(masked, &self.identity, mode);
         let decision = outcome.result.as_ref().ok();
@@ -30,7 +41,28 @@ impl Service {
         if is_viewed && decision.is_some() {
             self.show_picture(served, &seen);
         }
+        if let (Some(watch), Some(decision)) = (watch, decision) {
+            self.measure(watch, served, decision, seen);
+        }
         outcome
+    }
+
+    /// Lets the thread of drift measure a sample.
+    fn measure(
+        &self,
+        watch: &Arc<DriftWatch>,
+        served: &ServingRelease,
+        decision: &Decision,
+        seen: Trace,
+    ) {
+        self.drift.offer(DriftSample {
+            watch: Arc::clone(watch),
+            release: served.release().digest(),
+            classifier: Arc::clone(served.classifier(&self.hash_keys)),
+            decision: decision.clone(),
+            seen,
+            at: self.clock.now(),
+        });
     }
 
     /// Whether operator, signers and data contract all let samples be seen, as for a recording.

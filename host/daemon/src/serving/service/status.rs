@@ -88,6 +88,9 @@ impl Service {
             outbox: self.outbox.as_ref().map(|outbox| outbox.status()),
             telemetry: self.trace_tap.status(),
             governor: self.published_status.governor(),
+            drift: serving
+                .as_ref()
+                .and_then(|served| Some(served.drift()?.status())),
             alerts: self.published_status.alerts(),
             events: self.published_status.events().recent(),
         }

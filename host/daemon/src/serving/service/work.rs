@@ -92,7 +92,7 @@ impl Service {
         }
         let mode = in_force.mode.as_deref();
         let mode = served.pipeline().run_mode(mode, in_force.skip_variants);
-        let outcome = self.run_pipeline(ready, masked, served, &mode);
+        let outcome = self.run_pipeline(ready, masked, served, &mode, &in_force);
         let time = micros(self.clock.elapsed(started));
         // A release proves nothing by the samples that it leaves out.
         let ended = outcome.result.as_ref().err().map(|error| error.fault);

@@ -9,6 +9,7 @@ use super::super::lines::{Cell, Lines, Tone};
 use super::words;
 use crate::fleet::overview::{DeviceReport, HEAD, Overview, row};
 use crate::fleet::registries;
+use crate::fleet::report::alerts;
 
 pub(super) fn show(app: &App, lines: &mut Lines) {
     let devices = &app.snapshot.devices;
@@ -70,8 +71,9 @@ fn tone(overview: &Overview) -> Tone {
         None => Tone::Warning,
         Some(answer) if is_broken(answer) => Tone::Bad,
         Some(answer) => {
-            let health = answer.status.health;
-            Tone::warning_if(health.is_some_and(|health| health.errors > 0))
+            let status = &answer.status;
+            let has_errors = status.health.is_some_and(|health| health.errors > 0);
+            Tone::warning_if(has_errors || status.alerts.iter().any(alerts::is_loud))
         }
     }
 }
