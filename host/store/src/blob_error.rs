@@ -131,7 +131,8 @@ impl BlobError {
             Self::Missing { .. }
                 | Self::Damaged { .. }
                 | Self::Sealed {
-                    source: UnsealError::Damaged { .. },
+                    // The first bytes may be damaged, too.
+                    source: UnsealError::Damaged { .. } | UnsealError::NotSealed { .. },
                     ..
                 }
         )
