@@ -3,10 +3,13 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use hotshoe_base::Clock;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_config::Config;
+use hotshoe_differential_privacy::{Boot, Budget};
 use hotshoe_release::files::read_limited;
 use hotshoe_release::logging;
 use hotshoe_release::terminal::{Terminal, size};
@@ -61,7 +64,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Create(CreateArgs),
     /// Copy a backup to an empty data folder
     ///
-    /// Checks the digest of each file first. A device whose data folder has something is left as it is: `hotshoe reset --erase` empties it.
+    /// Checks the digest of each file first. A device whose data folder has something is left as it is: `hotshoe reset --erase` empties it. With
+    /// [private-telemetry], the budget of the day counts as spent.
     #[command(after_help = "\
 Example:
   hotshoe backup restore --from /media/backup/line-4 --config hotshoe.toml
@@ -211,6 +215,7 @@ fn restore(config: &Config, from: &Path) -> anyhow::Result<(usize, u64)> {
             path.display()
         );
     }
+    spend_budget(config)?;
     let disk = Disk::new(Faults::never());
     let mut bytes = 0;
     // The ledger last: a folder with blobs and without it does not open, and so a restore that broke off is found.
@@ -220,6 +225,22 @@ fn restore(config: &Config, from: &Path) -> anyhow::Result<(usize, u64)> {
         bytes += copy(&disk, &from.join(name), &data.join(name))?.1;
     }
     Ok((list.files.len(), bytes))
+}
+
+/// Spends the budget of the day: it is not known what the device has spent since the backup.
+fn spend_budget(config: &Config) -> anyhow::Result<()> {
+    let Some(figures) = &config.private_telemetry else {
+        return Ok(());
+    };
+    let limit = figures.epsilon()?;
+    // No start of the machine: only time from now on counts.
+    let boot = Boot {
+        id: String::new(),
+        uptime: Duration::ZERO,
+    };
+    let disk = Disk::new(Faults::never());
+    let mut budget = Budget::open(&config.data, disk, Clock::system(), boot, limit)?;
+    Ok(budget.spend(limit)?)
 }
 
 /// Locks the data folder.
