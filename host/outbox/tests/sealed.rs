@@ -67,7 +67,7 @@ fn a_segment_that_is_written_again_keeps_its_sealed_records() {
     for number in 0..200_u64 {
         let payload = format!("{number:>900}");
         append(&outbox, &[&payload]);
-        if number % 10 != 0 {
+        if number % 40 != 0 {
             let sequence = number + 1;
             outbox
                 .acknowledge("camera", &[(sequence, sequence)])
@@ -75,7 +75,7 @@ fn a_segment_that_is_written_again_keeps_its_sealed_records() {
         }
     }
     let expected: Vec<_> = (0..200)
-        .step_by(10)
+        .step_by(40)
         .map(|number| format!("{number:>900}").into_bytes())
         .collect();
     assert_eq!(payloads(&outbox), expected);

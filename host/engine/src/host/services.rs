@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hotshoe_infer::NamedModel;
+use hotshoe_sealing::SecretSource;
 use hotshoe_trust::{
     Allowed, EffectiveContract, MAX_TOPIC_BYTES, OutputName, PIPELINE, Upload, is_topic, printable,
 };
