@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::site::{Site, data_file, light, noise};
-use super::support::{Device, Workspace, failure, success};
+use super::support::{Device, Workspace, failure, hotshoe, success};
 
 /// The id of a sample, which its insight has.
 const ID: &str = "of-a-person-4711";
@@ -156,7 +156,17 @@ fn a_daemon_without_the_key_of_its_files_does_not_start_and_makes_no_other_one()
     assert!(!device.key.exists());
     let said = failure(["secret", "list", "--config", &config]);
     assert!(said.starts_with("sealing_key_missing"), "{said}");
+    let finding = || -> Value {
+        let output = hotshoe(["doctor", "--json", "--config", &config]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut findings = report["findings"].as_array().unwrap().iter();
+        let found = findings.find(|it| it["what"] == "encryption");
+        found.unwrap()["state"].clone()
+    };
+    assert_eq!(finding(), "fail");
     fs::rename(&aside, &device.key).unwrap();
+    // It is on the disk that it protects.
+    assert_eq!(finding(), "warn");
     let daemon = device.device.run();
     assert_eq!(daemon.status().release.map(|it| it.generation), Some(1));
 }

@@ -113,6 +113,11 @@ impl Store {
         Self::open_on(folder, faults, AtRest::plain())
     }
 
+    /// [`Self::open_at_rest`] for a look: blobs stay as they are.
+    pub fn open_unchanged(folder: &Path, at_rest: AtRest) -> Result<Self, OpenError> {
+        Self::open_on(folder, Faults::never(), at_rest)
+    }
+
     /// [`Self::open_at_rest`] with injected faults, for tests. Nothing is sealed that is there.
     #[doc(hidden)]
     pub fn open_on(folder: &Path, faults: Faults, at_rest: AtRest) -> Result<Self, OpenError> {
