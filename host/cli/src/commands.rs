@@ -2,6 +2,7 @@
 pub(crate) mod activate;
 pub(crate) mod alerts;
 pub(crate) mod audit;
+pub(crate) mod backup;
 #[cfg(feature = "full")]
 pub(crate) mod baseline;
 #[cfg(feature = "full")]
@@ -17,6 +18,8 @@ pub(crate) mod data;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod exec;
+#[cfg(feature = "full")]
+pub(crate) mod figures;
 pub(crate) mod history;
 #[cfg(feature = "full")]
 pub(crate) mod inspect;
@@ -40,9 +43,11 @@ pub(crate) mod push;
 pub(crate) mod record;
 #[cfg(feature = "full")]
 pub(crate) mod registry;
+pub(crate) mod reset;
 pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod sbom;
+pub(crate) mod secret;
 pub(crate) mod shared_data;
 #[cfg(feature = "full")]
 pub(crate) mod sign;
@@ -51,6 +56,7 @@ pub(crate) mod site;
 #[cfg(feature = "full")]
 pub(crate) mod soak;
 pub(crate) mod status;
+pub(crate) mod support;
 #[cfg(feature = "full")]
 pub(crate) mod test;
 pub(crate) mod top;
