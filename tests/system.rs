@@ -56,6 +56,8 @@ mod drift;
 mod egress;
 #[path = "system/empty_start.rs"]
 mod empty_start;
+#[path = "system/encryption.rs"]
+mod encryption;
 #[path = "system/faults.rs"]
 mod faults;
 #[path = "system/foreign.rs"]

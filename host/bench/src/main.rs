@@ -14,6 +14,7 @@ mod neighbours;
 mod outbox;
 mod page;
 mod pipeline;
+mod private;
 mod push;
 mod python;
 mod reference;
@@ -122,6 +123,8 @@ enum Name {
     Push,
     /// The outbox against a file with the same syncs and SQLite: records per second, latency, size, recovery, replay
     Outbox,
+    /// Encryption at rest and figures with noise: records per second, blobs, the start, the cost of a figure
+    Private,
     /// Sensors and plans: their cost, the time to a mode in force, a stream while modes change
     Governor,
     /// A simulated fleet of 10,000 devices: a whole rollout, a bad release, a reversal; memory and cost for each device
@@ -210,6 +213,10 @@ fn bench(args: &Cli, terminal: &Terminal) -> anyhow::Result<()> {
         Name::Outbox => {
             let (counts, rows) = outbox::measure(&root, args.quick)?;
             Report::new("outbox", counts, rows)
+        }
+        Name::Private => {
+            let (counts, rows) = private::measure(&environment()?, args.quick)?;
+            Report::new("private", counts, rows)
         }
         Name::Governor => {
             let (counts, rows) = governor::measure(&environment()?, args.quick, terminal)?;

@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_outbox::{Host, Limits, Options, Outbox, Priority, Record};
+use hotshoe_sealing::AtRest;
 
 use super::report::{Counts, Row, Unit};
 use super::timings::median;
@@ -42,7 +43,7 @@ struct Amounts {
 }
 
 /// The outbox as one of the sides.
-struct Ours {
+pub(crate) struct Ours {
     outbox: Outbox,
     source: Arc<str>,
     class: Arc<str>,
@@ -50,10 +51,20 @@ struct Ours {
 
 impl Ours {
     fn open(folder: &Path, limits: Limits) -> anyhow::Result<Self> {
+        Self::open_at_rest(folder, limits, AtRest::plain())
+    }
+
+    /// An outbox whose records may be sealed.
+    pub(crate) fn open_at_rest(
+        folder: &Path,
+        limits: Limits,
+        at_rest: AtRest,
+    ) -> anyhow::Result<Self> {
         let (outbox, _) = Outbox::open(Options {
             folder: folder.to_owned(),
             limits,
             disk: Disk::new(Faults::never()),
+            at_rest,
             supervisor: Supervisor::default(),
             host: Host::here(),
         })?;
@@ -74,7 +85,17 @@ impl Ours {
         }
     }
 
-    fn end(self) -> anyhow::Result<()> {
+    /// Records per second, appended for a time.
+    pub(crate) fn rate(
+        &mut self,
+        payload: &[u8],
+        batch: usize,
+        turn: Duration,
+    ) -> anyhow::Result<f64> {
+        rate(self, payload, batch, turn)
+    }
+
+    pub(crate) fn end(self) -> anyhow::Result<()> {
         ensure!(self.outbox.close(deadline()), "the outbox did not end");
         Ok(())
     }
@@ -93,7 +114,7 @@ fn deadline() -> Instant {
 }
 
 /// Limits that nothing of a measurement reaches.
-fn unbounded() -> Limits {
+pub(crate) fn unbounded() -> Limits {
     Limits {
         bytes: 8 << 30,
         records: 16 << 20,
@@ -308,7 +329,7 @@ fn recovery(folder: &Path, amounts: &Amounts, rows: &mut Vec<Row>) -> anyhow::Re
 }
 
 /// Bytes that no side can shrink.
-fn payload() -> Vec<u8> {
+pub(crate) fn payload() -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = || {
         state ^= state << 13;
@@ -320,7 +341,7 @@ fn payload() -> Vec<u8> {
 }
 
 /// The median of rates.
-fn middle(rates: &[f64]) -> f64 {
+pub(crate) fn middle(rates: &[f64]) -> f64 {
     let mut sorted = rates.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()

@@ -97,6 +97,34 @@ pub(crate) fn resident(setup: &BenchSetup<'_>, line: &[u8]) -> anyhow::Result<Op
     }))
 }
 
+/// The start of a daemon whose files are encrypted, against one whose files are not, alternately.
+pub(crate) fn encrypted(
+    setup: &BenchSetup<'_>,
+    line: &[u8],
+    rounds: usize,
+    target: f64,
+) -> anyhow::Result<Row> {
+    let plain = Device::install(setup, SMALL, line)?;
+    let key = setup.folder().join("sealing.key");
+    hotshoe_sealing::DeviceKey::create(&key)?;
+    let more = format!(
+        "[encryption]\nkey-file = {:?}\nrequired = true\n",
+        key.display().to_string()
+    );
+    let sealed = Device::install_with(setup, SMALL, line, ("encrypted", more))?;
+    let (ours, theirs) = alternate(rounds, || sealed.first_result(), || plain.first_result())?;
+    let name = "daemon: start to first result, encrypted";
+    let against = ("not encrypted", theirs.median(TOTAL)?);
+    let ours = ours.median(TOTAL)?;
+    Ok(Row::compared(
+        name,
+        Unit::Millis,
+        ours,
+        against,
+        Some(target),
+    ))
+}
+
 /// Loaded models by their names in the release.
 type Loaded = BTreeMap<&'static str, Arc<Model>>;
 /// A model's name and the shape of its input.
@@ -187,14 +215,27 @@ fn reader(models: &Loaded) -> anyhow::Result<NativeReader> {
 struct Device {
     folder: PathBuf,
     picture: Vec<u8>,
+    /// Further tables of its configuration.
+    more: String,
 }
 
 impl Device {
     fn install(setup: &BenchSetup<'_>, release: &str, picture: &[u8]) -> anyhow::Result<Self> {
+        Self::install_with(setup, release, picture, ("device", String::new()))
+    }
+
+    /// A device in a folder of its own, with further tables of the configuration.
+    fn install_with(
+        setup: &BenchSetup<'_>,
+        release: &str,
+        picture: &[u8],
+        (extension, more): (&str, String),
+    ) -> anyhow::Result<Self> {
         let release = setup.release(release)?;
         let device = Self {
-            folder: release.with_extension("device"),
+            folder: release.with_extension(extension),
             picture: picture.to_owned(),
+            more,
         };
         fs::create_dir_all(&device.folder)
             .with_context(|| format!("cannot create {}", device.folder.display()))?;
@@ -212,7 +253,8 @@ impl Device {
     fn configure(&self, endpoint: &str) -> anyhow::Result<Config> {
         let path = self.configuration();
         let text = format!(
-            "site = \"bench\"\ndevice = \"bench\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n[governor]\nenabled = false\n"
+            "site = \"bench\"\ndevice = \"bench\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n[governor]\nenabled = false\n{}",
+            self.more
         );
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         Config::load(&path).context("cannot load the bench's configuration")

@@ -2,6 +2,7 @@
 pub(crate) mod activate;
 pub(crate) mod alerts;
 pub(crate) mod audit;
+pub(crate) mod backup;
 #[cfg(feature = "full")]
 pub(crate) mod baseline;
 #[cfg(feature = "full")]
@@ -19,6 +20,8 @@ pub(crate) mod dev;
 pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod exec;
+#[cfg(feature = "full")]
+pub(crate) mod figures;
 pub(crate) mod history;
 #[cfg(feature = "full")]
 pub(crate) mod inspect;
@@ -42,11 +45,13 @@ pub(crate) mod push;
 pub(crate) mod record;
 #[cfg(feature = "full")]
 pub(crate) mod registry;
+pub(crate) mod reset;
 pub(crate) mod rollback;
 #[cfg(feature = "full")]
 pub(crate) mod rollout;
 pub(crate) mod run;
 pub(crate) mod sbom;
+pub(crate) mod secret;
 pub(crate) mod shared_data;
 #[cfg(feature = "full")]
 pub(crate) mod sign;
@@ -55,6 +60,7 @@ pub(crate) mod site;
 #[cfg(feature = "full")]
 pub(crate) mod soak;
 pub(crate) mod status;
+pub(crate) mod support;
 #[cfg(feature = "full")]
 pub(crate) mod test;
 pub(crate) mod top;

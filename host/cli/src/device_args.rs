@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use hotshoe_config::{
-    Config, DEFAULT_MAX_SAMPLE_BYTES, InferenceConfig, WorkersConfig, default_allowed,
+    Config, DEFAULT_MAX_SAMPLE_BYTES, EncryptionConfig, InferenceConfig, WorkersConfig,
+    default_allowed,
 };
 use hotshoe_engine::CompileLimits;
 use hotshoe_release::device::{Identity, trust_root};
@@ -58,6 +59,7 @@ impl DeviceArgs {
                 labels: self.label.iter().cloned().collect(),
             },
             data: None,
+            encryption: EncryptionConfig::default(),
             allow: default_allowed(),
             inference: InferenceConfig::default(),
             threads: WorkersConfig::default().threads,

@@ -31,13 +31,13 @@ mod watch;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use commands::{
-    activate, alerts, audit, cancel, completions, data, doctor, exec, history, install, power,
-    rollback, run, sbom, shared_data, status, top, trust, verify,
+    activate, alerts, audit, backup, cancel, completions, data, doctor, exec, history, install,
+    power, reset, rollback, run, sbom, secret, shared_data, status, support, top, trust, verify,
 };
 #[cfg(feature = "full")]
 use commands::{
-    baseline, build, call, collect, dev as dev_loop, devices, inspect, keygen, model, new, pack,
-    publish, pull, push, record, registry, rollout, sign, site, soak, test, wit, zenoh_acl,
+    baseline, build, call, collect, dev as dev_loop, devices, figures, inspect, keygen, model, new,
+    pack, publish, pull, push, record, registry, rollout, sign, site, soak, test, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -94,6 +94,10 @@ On a device:
   audit     Show and verify the audit log of this device
   data      List and erase the outputs that this device keeps
   alerts    List and silence the alerts of this device
+  secret    Set, list and remove the secrets of this device
+  support   Write a file for support, without secrets
+  backup    Copy what this device has to a folder, or back
+  reset     Erase what this device has: releases, models, records, secrets and keys
   doctor    Check whether this machine can run Hotshoe
   power     Estimate how long a battery lasts
   sbom      List what this program and the live release are made of
@@ -112,6 +116,7 @@ For a site:
   cancel    Cancel a pending release
   shared-data Read and write the values that a device and its site share
   collect   Collect what the devices of a site keep until it has arrived
+  figures   Add up the private figures of devices
   zenoh-acl Print Zenoh's access control for a site
 
 From a new key to a served release:
@@ -137,6 +142,10 @@ On this device:
   audit     Show and verify the audit log of this device
   data      List and erase the outputs that this device keeps
   alerts    List and silence the alerts of this device
+  secret    Set, list and remove the secrets of this device
+  support   Write a file for support, without secrets
+  backup    Copy what this device has to a folder, or back
+  reset     Erase what this device has: releases, models, records, secrets and keys
   doctor    Check whether this machine can run Hotshoe
   power     Estimate how long a battery lasts
   sbom      List what this program and the live release are made of
@@ -214,8 +223,14 @@ enum Command {
     SharedData(shared_data::Args),
     Data(data::Args),
     Alerts(alerts::Args),
+    Secret(secret::Args),
+    Support(support::Args),
+    Backup(backup::Args),
+    Reset(reset::Args),
     #[cfg(feature = "full")]
     Collect(collect::Args),
+    #[cfg(feature = "full")]
+    Figures(figures::Args),
     #[cfg(feature = "full")]
     ZenohAcl(zenoh_acl::Args),
     Sbom(sbom::Args),
@@ -257,6 +272,8 @@ impl Command {
             #[cfg(feature = "full")]
             Self::Collect(args) => collect::run(args, terminal),
             #[cfg(feature = "full")]
+            Self::Figures(args) => figures::run(&args, terminal),
+            #[cfg(feature = "full")]
             Self::Call(args) => call::run(args, terminal),
             #[cfg(feature = "full")]
             Self::Dev(args) => dev_loop::run(args, terminal),
@@ -290,6 +307,10 @@ impl Command {
             Self::SharedData(args) => shared_data::run(&args, terminal),
             Self::Data(args) => data::run(args, terminal),
             Self::Alerts(args) => alerts::run(args, terminal),
+            Self::Secret(args) => secret::run(args, terminal),
+            Self::Support(args) => support::run(&args, terminal),
+            Self::Backup(args) => backup::run(args, terminal),
+            Self::Reset(args) => reset::run(&args, terminal),
             #[cfg(feature = "full")]
             Self::ZenohAcl(args) => zenoh_acl::run(args, terminal),
             Self::Sbom(args) => sbom::run(&args, terminal),

@@ -108,6 +108,7 @@ impl Config {
                 .saturating_sub(MESSAGE_OVERHEAD),
             folders: self.folders.iter().map(folder).collect(),
             hosts: self.network.hosts.clone(),
+            secrets: self.secrets.allow.clone(),
             ca: self.network.ca.clone(),
             privacy: self.privacy.clone(),
             data: self.data_contract.clone(),

@@ -172,6 +172,43 @@ pub enum ConfigError {
         /// What is missing.
         needed: &'static str,
     },
+    /// A name that no secret can have.
+    #[error(
+        "`{key} = \"{name}\"` is not a name of a secret: use 1 to 64 lower-case letters, digits, hyphens and dots, with a letter first"
+    )]
+    SecretName {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        name: String,
+    },
+    /// A figure cannot be published.
+    #[error("`[private-telemetry.figures.{figure}]` is not valid")]
+    Figure {
+        /// Its name.
+        figure: String,
+        /// Why.
+        #[source]
+        source: hotshoe_differential_privacy::DefinitionError,
+    },
+    /// A key that a kind of figure requires.
+    #[error("`[private-telemetry.figures.{figure}]` needs `{key}` for its kind")]
+    FigureNeeds {
+        /// The figure.
+        figure: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// The budget of a day, in equal parts for each figure of each window, is too small or too large.
+    #[error(
+        "`private-telemetry.epsilon-per-day` does not divide among {figures} figures in windows of {window_s} s; raise it, take longer windows, or fewer figures"
+    )]
+    Epsilon {
+        /// Number of figures.
+        figures: usize,
+        /// `window-s`.
+        window_s: u64,
+    },
     /// A mask is not valid.
     #[error(transparent)]
     Privacy(#[from] hotshoe_trust::PrivacyError),

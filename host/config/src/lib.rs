@@ -17,6 +17,7 @@ mod change;
 mod compile;
 mod deploy;
 pub mod descriptors;
+mod encryption;
 mod error;
 mod front;
 mod governor;
@@ -27,6 +28,7 @@ mod metrics;
 mod oip;
 mod outbox;
 mod page;
+mod private_telemetry;
 mod record;
 mod session;
 mod telemetry;
@@ -38,6 +40,7 @@ pub use self::compile::CompileConfig;
 pub use self::deploy::{
     DeployConfig, KeepPrevious, MAX_FRESH_HOURS, MAX_QUOTA_MIB, Statements, Window, WindowError,
 };
+pub use self::encryption::{EncryptionConfig, SecretsConfig};
 pub use self::front::{FrontTls, MAX_CONNECTIONS};
 pub use self::governor::{GovernorConfig, GovernorOutput, MAX_OUTPUTS};
 pub use self::inference::{
@@ -51,6 +54,9 @@ pub use self::outbox::{
     OutboxZenohConfig,
 };
 pub use self::page::PageConfig;
+pub use self::private_telemetry::{
+    FIGURES_OUTPUT, FigureConfig, FigureKind, MAX_FIGURES, PrivateTelemetryConfig,
+};
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{
     LEAST_MESSAGE_BYTES, MAX_SESSIONS, MESSAGE_OVERHEAD, TlsConfig, ZenohConfig, ZenohMode,
@@ -134,6 +140,9 @@ pub struct Config {
     /// A collector of OpenTelemetry. Default: none.
     #[serde(default)]
     pub telemetry: Option<TelemetryConfig>,
+    /// Figures with differential privacy. Default: none.
+    #[serde(default)]
+    pub private_telemetry: Option<PrivateTelemetryConfig>,
     /// Upper bounds of the limits of any component. Default: none.
     #[serde(default)]
     pub limits: LimitBounds,
@@ -158,6 +167,12 @@ pub struct Config {
     /// Outputs that must arrive: they are kept on the disk until a collector has them.
     #[serde(default)]
     pub outbox: OutboxConfig,
+    /// Encryption of files.
+    #[serde(default)]
+    pub encryption: EncryptionConfig,
+    /// Where the secrets of the device are.
+    #[serde(default)]
+    pub secrets: SecretsConfig,
     /// The log on standard error.
     #[serde(default)]
     pub log: LogConfig,
@@ -358,6 +373,8 @@ impl Config {
         config.inference.resolve(folder);
         config.governor.resolve(folder);
         config.outbox.resolve(folder);
+        config.encryption.resolve(folder);
+        config.secrets.resolve(folder);
         access::resolve(&mut config, folder);
         if let Some(oip) = &mut config.oip {
             oip.resolve(folder);
@@ -409,6 +426,11 @@ impl Config {
         self.privacy.check()?;
         self.check_data_contract()?;
         self.outbox.check()?;
+        self.encryption.check()?;
+        self.secrets.check()?;
+        if let Some(figures) = &self.private_telemetry {
+            figures.check(&self.outbox)?;
+        }
         self.log.check()?;
         self.check_shared_data()?;
         access::check(self)?;

@@ -23,6 +23,9 @@ pub struct TelemetryConfig {
     /// A file with further headers of each request, such as a token: one `name: value` a line. Default: none.
     #[serde(default)]
     pub headers_file: Option<PathBuf>,
+    /// The name of the secret with these fields, if there is no `headers-file`. Default: none.
+    #[serde(default)]
+    pub headers_secret: Option<String>,
     /// Whether a collector on another machine may be used without TLS. Default: false.
     #[serde(default)]
     pub insecure: bool,
@@ -79,6 +82,14 @@ impl TelemetryConfig {
             return Err(ConfigError::Needs {
                 key: "telemetry.ca",
                 needed: "an `https` address in telemetry.endpoint",
+            });
+        }
+        if let Some(name) = &self.headers_secret
+            && !hotshoe_sealing::is_secret_name(name)
+        {
+            return Err(ConfigError::SecretName {
+                key: "telemetry.headers-secret",
+                name: name.clone(),
             });
         }
         super::check_range("telemetry.interval-s", self.interval_s, 1, MAX_INTERVAL_S)
@@ -161,6 +172,10 @@ mod tests {
             (
                 "endpoint = \"http://localhost\"\ninterval-s = 0",
                 "telemetry.interval-s",
+            ),
+            (
+                "endpoint = \"http://localhost\"\nheaders-secret = \"A/b\"",
+                "telemetry.headers-secret",
             ),
         ] {
             let error = parse(telemetry).unwrap_err();

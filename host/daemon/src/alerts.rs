@@ -23,6 +23,7 @@ use hotshoe_config::{ALERT_OUTPUT, Config};
 use hotshoe_egress::Classifier;
 use hotshoe_protocol::alert::{AlertKind, AlertList, AlertSeverity, AlertStatus, Silence};
 use hotshoe_protocol::event::{self, EventCause, KnownKind, Subject};
+use hotshoe_sealing::AtRest;
 use hotshoe_trust::{Time, time_of};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -64,12 +65,13 @@ impl Alerts {
     /// Reads what is kept in the locked data folder.
     pub(crate) fn open(
         config: &Config,
+        at_rest: &AtRest,
         published_status: &Arc<PublishedStatus>,
         outbox: Option<Arc<DurableOutputs>>,
         audit: Option<AuditRecorder>,
         clock: &Clock,
     ) -> Arc<Self> {
-        let file = KeptFile::open(&config.data);
+        let file = KeptFile::open(&config.data, at_rest.clone());
         let state = State {
             book: AlertBook::of(file.kept().clone()),
             file,

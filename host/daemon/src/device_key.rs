@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use hotshoe_base::files;
+use hotshoe_sealing::{AtRest, is_sealed};
 use hotshoe_trust::{KeyError, SigningKey};
 
 /// The secret key's file in the data folder: PKCS#8 in PEM, readable by its owner alone.
@@ -50,25 +51,33 @@ impl DeviceKeyError {
     }
 }
 
-/// Reads the device's key from its data folder, or generates one. The caller must have locked the folder.
+/// Reads the device's key from its data folder, or generates one. The caller must have locked the folder. Where files are sealed, it becomes so.
 ///
 /// # Errors
 /// [`DeviceKeyError`] names the file.
-pub fn open(data: &Path) -> Result<SigningKey, DeviceKeyError> {
+pub fn open(data: &Path, at_rest: &AtRest) -> Result<SigningKey, DeviceKeyError> {
     let path = data.join(SECRET);
     let unusable = |source| DeviceKeyError::Key {
         path: path.clone(),
         source,
     };
-    let key = match files::read_text(&path, MAX_KEY_BYTES) {
-        Ok(pem) => {
+    let sealed = |pem: &str| {
+        let bytes = at_rest.seal_bytes(SECRET, pem.as_bytes().to_vec());
+        bytes.and_then(|bytes| replace(&path, &bytes, OWNER_ONLY))
+    };
+    let key = match read(&path, at_rest) {
+        Ok((pem, was_sealed)) => {
             restrict_permissions(&path);
-            SigningKey::from_pem(&pem, None).map_err(unusable)?
+            let key = SigningKey::from_pem(&pem, None).map_err(unusable)?;
+            if at_rest.is_sealed() && !was_sealed {
+                sealed(&pem).map_err(failed(&path))?;
+            }
+            key
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = SigningKey::generate().map_err(unusable)?;
             let pem = key.to_pem(None).map_err(unusable)?;
-            replace(&path, pem.as_bytes(), OWNER_ONLY).map_err(failed(&path))?;
+            sealed(&pem).map_err(failed(&path))?;
             key
         }
         Err(source) => return Err(failed(&path)(source)),
@@ -79,6 +88,13 @@ pub fn open(data: &Path) -> Result<SigningKey, DeviceKeyError> {
         replace(&public, pem.as_bytes(), 0o644).map_err(failed(&public))?;
     }
     Ok(key)
+}
+
+/// The key's PEM, and whether it was sealed.
+fn read(path: &Path, at_rest: &AtRest) -> io::Result<(String, bool)> {
+    let bytes = files::read_bytes(path, MAX_KEY_BYTES)?;
+    let was_sealed = is_sealed(&bytes);
+    Ok((files::text(at_rest.open_bytes(SECRET, bytes)?)?, was_sealed))
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> DeviceKeyError {
@@ -140,18 +156,35 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Leftover of an interrupted start.
         fs::write(folder.path().join("device.part"), b"half a").unwrap();
-        let first = open(folder.path()).unwrap();
+        let first = open(folder.path(), &AtRest::plain()).unwrap();
         let path = folder.path().join(SECRET);
         let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(), OWNER_ONLY);
         assert!(!folder.path().join("device.part").exists());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::remove_file(folder.path().join(PUBLIC)).unwrap();
-        let second = open(folder.path()).unwrap();
+        let second = open(folder.path(), &AtRest::plain()).unwrap();
         assert_eq!(fingerprint(&first), fingerprint(&second));
         assert_eq!(mode(), OWNER_ONLY);
         let public = fs::read_to_string(folder.path().join(PUBLIC)).unwrap();
         assert_eq!(public, first.public_key().unwrap().to_pem());
+    }
+
+    #[test]
+    fn a_key_is_sealed_where_files_are_and_stays_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = open(folder.path(), &AtRest::plain()).unwrap();
+        let own = hotshoe_sealing::DeviceKey::create(&folder.path().join("own.key")).unwrap();
+        let at_rest = AtRest::sealed(own, false);
+        let path = folder.path().join(SECRET);
+        assert!(!is_sealed(&fs::read(&path).unwrap()));
+        for _ in 0..2 {
+            let key = open(folder.path(), &at_rest).unwrap();
+            assert_eq!(fingerprint(&key), fingerprint(&plain));
+            assert!(is_sealed(&fs::read(&path).unwrap()));
+        }
+        let error = open(folder.path(), &AtRest::plain()).unwrap_err();
+        assert_eq!(error.name(), "io");
     }
 
     #[test]
@@ -164,7 +197,7 @@ mod tests {
             "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
         ] {
             fs::write(&path, damaged).unwrap();
-            let error = open(folder.path()).unwrap_err();
+            let error = open(folder.path(), &AtRest::plain()).unwrap_err();
             assert_eq!(error.name(), "invalid_device_key");
             assert!(error.to_string().contains(SECRET), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), damaged);
@@ -175,7 +208,7 @@ mod tests {
     fn a_folder_that_cannot_be_written_is_named() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("device.part")).unwrap();
-        let error = open(folder.path()).unwrap_err();
+        let error = open(folder.path(), &AtRest::plain()).unwrap_err();
         assert_eq!(error.name(), "io");
     }
 }

@@ -23,6 +23,7 @@ pub mod media;
 mod memory;
 pub mod metrics;
 mod outbox;
+mod private_telemetry;
 pub mod recording;
 pub mod reload;
 pub mod service_manager;
@@ -47,6 +48,7 @@ use hotshoe_link::LinkError;
 use hotshoe_link::{HeadSubscription, Link, Orders, Serving};
 use hotshoe_protocol::event::{EventCause, KnownKind, Subject};
 use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
+use hotshoe_sealing::{AtRest, SealingKeyError};
 
 use crate::alerts::{Alerts, AlertsThread};
 use crate::audit::AuditPart;
@@ -57,6 +59,7 @@ use crate::governor::GovernorThread;
 use crate::liveness::{Liveness, Watched};
 use crate::metrics::{Endpoint, MetricsError};
 use crate::outbox::OutboxPart;
+use crate::private_telemetry::{PrivateTelemetry, PrivateTelemetryThread};
 use crate::reload::{Change, RunningConfig};
 use crate::service_manager::ServiceManager;
 use crate::serving::answer::ReplyTo;
@@ -66,6 +69,7 @@ use crate::stored_data::StoredData;
 use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
+pub use private_telemetry::PrivateTelemetryError;
 pub use serving::{
     Arrival, CallError, CallOutput, CallRelease, DrainReport, LocalClient, Output, OutputKind,
     RecordsTrace, TracedEnd, TracedSample, Tracer, Viewer, new_span_id,
@@ -80,6 +84,12 @@ pub enum StartError {
     /// The deployment cannot start.
     #[error(transparent)]
     Deploy(#[from] DeployError),
+    /// The key that the device's files are encrypted with cannot be used. The daemon never makes another one in its place.
+    #[error("cannot use the key of the device's files")]
+    Key(#[from] SealingKeyError),
+    /// The figures of `[private-telemetry]` cannot be measured.
+    #[error("cannot measure the figures of `[private-telemetry]`")]
+    PrivateTelemetry(#[from] PrivateTelemetryError),
     /// The Zenoh session cannot be set up.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -115,6 +125,7 @@ pub struct Daemon {
     watch: Option<FolderWatch>,
     governor: Option<GovernorThread>,
     alerts: Option<AlertsThread>,
+    private_telemetry: Option<PrivateTelemetryThread>,
     control: Option<Control>,
     deployment: Deployment,
     supervisor: Supervisor,
@@ -162,7 +173,10 @@ impl Daemon {
             .clone()
             .map(|metrics| crate::metrics::serve(metrics, &supervisor))
             .transpose()?;
-        let startup = StartupState::open(&config, supervisor.clock().clone())?;
+        let at_rest = config.encryption.open()?;
+        let figures = config.private_telemetry.as_ref();
+        let figures = figures.map(PrivateTelemetry::new).transpose()?;
+        let startup = StartupState::open(&config, at_rest.clone(), supervisor.clock().clone())?;
         let (serving, shared_texts) = (startup.serving(), startup.shared_texts());
         let (trust, starts) = (startup.trust(), startup.starts());
         crate::metrics::release(None, serving.as_deref().map(ServingRelease::release));
@@ -176,11 +190,11 @@ impl Daemon {
         );
         published_status.change(|view| view.memory = Some(memory));
         let link = Link::open_with(&config.zenoh, &config.site, &config.device, &supervisor)?;
-        let link = Arc::new(signing(link, &config));
-        let audit = open_audit(&config, &published_status, &link, &startup);
+        let link = Arc::new(signing(link, &config, &at_rest));
+        let audit = open_audit((&config, &at_rest), &published_status, &link, &startup);
         let running = RunningConfig::new(config.clone(), supervisor.clock().clone());
         // Stopped when it is dropped.
-        let outbox = OutboxPart::start(&config, Arc::clone(&trust), &link);
+        let outbox = OutboxPart::start(&config, &at_rest, Arc::clone(&trust), &link);
         let service = Service::new(
             Arc::clone(&running),
             serving,
@@ -189,6 +203,13 @@ impl Daemon {
             outbox.as_ref().map(OutboxPart::outputs),
             startup.kept_back(),
         );
+        // Ends when it is dropped.
+        let private_telemetry = figures.and_then(|figures| {
+            let figures = Arc::new(figures);
+            service.add_to(Arc::clone(&figures));
+            let outbox = outbox.as_ref().map(OutboxPart::outputs);
+            PrivateTelemetryThread::start(&config, &figures, outbox, &supervisor)
+        });
         let workers = service
             .spawn_workers()
             .map_err(|source| StartError::Workers {
@@ -210,6 +231,7 @@ impl Daemon {
         let recorder = audit.as_ref().map(|audit| audit.recorder().clone());
         let alerts = Alerts::open(
             &config,
+            &at_rest,
             &published_status,
             outbox.as_ref().map(OutboxPart::outputs),
             recorder.clone(),
@@ -230,7 +252,14 @@ impl Daemon {
         let heads = follow_heads(&config, &link);
         let stored_data =
             StoredData::new(outbox.as_ref().map(OutboxPart::outputs), recorder.clone());
-        let shared_data = SharedData::new(&config, &running, trust, &link, shared_texts, recorder);
+        let shared_data = SharedData::new(
+            (&config, &at_rest),
+            &running,
+            trust,
+            &link,
+            shared_texts,
+            recorder,
+        );
         let alerts_thread = AlertsThread::start(&alerts, &service, &running, &supervisor);
         let control = open_control(
             &config,
@@ -288,6 +317,7 @@ impl Daemon {
             watch,
             governor,
             alerts: alerts_thread,
+            private_telemetry,
             control,
             deployment,
             supervisor,
@@ -395,6 +425,7 @@ impl Daemon {
         if let Some(watch) = &self.watch {
             watch.stop();
         }
+        drop(self.private_telemetry);
         if let Some(alerts) = self.alerts {
             alerts.stop(LEAST_STOP);
         }
@@ -423,8 +454,8 @@ impl Daemon {
 }
 
 /// Adds the device's key to the session. Without a key the device serves all the same, unsigned.
-fn signing(link: Link, config: &Config) -> Link {
-    match device_key::open(&config.data) {
+fn signing(link: Link, config: &Config, at_rest: &AtRest) -> Link {
+    match device_key::open(&config.data, at_rest) {
         Ok(key) => link.signing(key),
         Err(error) => {
             let cause = chain(&error);
@@ -451,14 +482,14 @@ fn answer_requests(
 
 /// Starts the part that writes the audit log. The daemon also runs without it.
 fn open_audit(
-    config: &Config,
+    (config, at_rest): (&Config, &AtRest),
     published_status: &Arc<PublishedStatus>,
     link: &Arc<Link>,
     startup: &StartupState,
 ) -> Option<AuditPart> {
     let (site, device) = (config.site.clone(), config.device.clone());
     // Without a key, the session says so.
-    let key = device_key::open(&config.data).ok();
+    let key = device_key::open(&config.data, at_rest).ok();
     let signer = key.map(|key| Signer::new(key, site.clone(), device.clone()));
     let (shown, told) = (Arc::clone(published_status), Arc::clone(published_status));
     let (publisher, key) = (Arc::clone(link), link.key().and_then(KeyStatus::of));

@@ -27,6 +27,7 @@ use hotshoe_outbox::{
     SourceStats, Ticket,
 };
 use hotshoe_protocol::status::OutboxStatus;
+use hotshoe_sealing::AtRest;
 use hotshoe_trust::{DataPriority, NamedClass, TrustRoot};
 use parking_lot::Mutex;
 
@@ -155,6 +156,7 @@ impl OutboxPart {
     /// its status says why.
     pub(crate) fn start(
         config: &Config,
+        at_rest: &AtRest,
         trust: Arc<ArcSwap<TrustRoot>>,
         link: &Arc<Link>,
     ) -> Option<Self> {
@@ -164,7 +166,7 @@ impl OutboxPart {
             return None;
         }
         let figures = Arc::new(Figures::default());
-        let opened = open(config, supervisor).inspect_err(|error| {
+        let opened = open(config, at_rest, supervisor).inspect_err(|error| {
             figures.unusable(error);
             tracing::error!(
                 cause = chain(error),
@@ -180,7 +182,9 @@ impl OutboxPart {
         let (outbox, answers) = match opened {
             Ok(outbox) => {
                 let answers = answer(supervisor, thread_runs.clone());
-                let delivery = Delivery::new(config, &outbox, trust, link, &wake, &figures);
+                let secrets = config.secret_source(at_rest);
+                let delivery =
+                    Delivery::new((config, secrets), &outbox, trust, link, &wake, &figures);
                 deliver(supervisor, delivery, woken, thread_runs);
                 (Some(outbox), answers)
             }
@@ -229,10 +233,11 @@ impl Drop for OutboxPart {
     }
 }
 
-fn open(config: &Config, supervisor: &Supervisor) -> Result<Outbox, OpenError> {
+fn open(config: &Config, at_rest: &AtRest, supervisor: &Supervisor) -> Result<Outbox, OpenError> {
     let own = &config.outbox;
     let disk = Disk::new(Faults::never());
     let mut options = Options::new(config.data.join(FOLDER), disk, supervisor);
+    options.at_rest = at_rest.clone();
     options.limits = Limits {
         bytes: own.max_bytes,
         age: own.max_age(),

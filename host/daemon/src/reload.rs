@@ -84,6 +84,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         oip,
         page,
         telemetry: _,
+        private_telemetry: _,
         limits: _,
         governor,
         alerts,
@@ -95,6 +96,8 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         folders: _,
         network: _,
         shared_data: _,
+        encryption: _,
+        secrets: _,
         log,
     } = new.clone();
     Config {

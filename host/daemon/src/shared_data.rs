@@ -12,6 +12,7 @@ use hotshoe_base::{Clock, chain};
 use hotshoe_config::Config;
 use hotshoe_engine::SharedTexts;
 use hotshoe_link::Link;
+use hotshoe_sealing::AtRest;
 use hotshoe_shared_data::{
     Action, Answer, CheckedRequest, Definition, JsonText, MAX_VALUES, Replica, SharedDataError,
     SharedStore, StoreError, Summary, View, Writer, read_request,
@@ -33,6 +34,7 @@ pub(crate) struct SharedData {
     site: String,
     device: String,
     data: PathBuf,
+    at_rest: AtRest,
     /// `None` while the file cannot be read: the next request tries again.
     store: Mutex<Option<SharedStore>>,
     running: Arc<RunningConfig>,
@@ -48,7 +50,7 @@ pub(crate) struct SharedData {
 impl SharedData {
     /// Reads the file of the locked data folder. A device whose file cannot be read serves all the same.
     pub(crate) fn new(
-        config: &Config,
+        (config, at_rest): (&Config, &AtRest),
         running: &Arc<RunningConfig>,
         trust: Arc<ArcSwap<TrustRoot>>,
         link: &Arc<Link>,
@@ -60,6 +62,7 @@ impl SharedData {
             site: config.site.clone(),
             device: config.device.clone(),
             data: config.data.clone(),
+            at_rest: at_rest.clone(),
             store: Mutex::default(),
             running: Arc::clone(running),
             trust,
@@ -80,7 +83,8 @@ impl SharedData {
     fn open(&self) -> Result<SharedStore, StoreError> {
         let disk = Disk::new(Faults::never());
         let own = Writer::device(&self.device);
-        let (mut store, set_aside) = SharedStore::open(disk, &self.data, own)?;
+        let (mut store, set_aside) =
+            SharedStore::open_at_rest(disk, &self.at_rest, &self.data, own)?;
         if let Some(set_aside) = set_aside {
             let (name, cause) = (set_aside.name(), chain(&set_aside));
             tracing::error!(name, cause, "the site has to send the shared values again");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use hotshoe_differential_privacy::Figures;
 use hotshoe_engine::{Action, Insight};
 use hotshoe_trust::{
     DataClass, EffectiveContract, NamedClass, OutputName, RecordKind, Release, Retention, Upload,
@@ -13,8 +14,8 @@ use serde_json::Value;
 
 use crate::anonymise::anonymised;
 use crate::message::{
-    ActionMessage, ActionSummary, AnswerMessage, CustomMessage, ErrorMessage, InsightMessage,
-    InsightPart,
+    ActionMessage, ActionSummary, AnswerMessage, CustomMessage, ErrorMessage, FiguresMessage,
+    InsightMessage, InsightPart,
 };
 use crate::{Answer, HashKeys, Head, Refused};
 
@@ -26,6 +27,9 @@ const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
 /// The class of what the host itself says.
 const HOST: &str = "host";
+
+/// The class of figures with noise.
+const AGGREGATE: &str = "aggregate";
 
 /// What may leave the device: bytes, with the class that they belong to. Only a [`Classifier`] makes it.
 #[derive(Debug, Clone)]
@@ -253,6 +257,28 @@ impl Classifier {
     /// JSON that the host itself says, with nothing that a component made.
     pub fn host(body: &impl Serialize) -> Egress {
         json(&Arc::new(host()), body)
+    }
+
+    /// Whether insights may count for figures of many samples.
+    pub fn may_count(&self) -> bool {
+        self.insight.class.upload != Upload::Never
+    }
+
+    /// Figures of many samples, which have their noise: those of a window that ended at `until_ms`, in milliseconds since 1970, after `seconds`.
+    pub fn figures(until_ms: u64, seconds: u64, figures: &[Figures]) -> Egress {
+        let class = NamedClass {
+            name: AGGREGATE.to_owned(),
+            class: DataClass {
+                durable: true,
+                ..DataClass::default()
+            },
+        };
+        let message = FiguresMessage {
+            until_ms,
+            seconds,
+            figures,
+        };
+        json(&Arc::new(class), &message)
     }
 
     fn of_topic(&self, topic: &str) -> Arc<NamedClass> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hotshoe_differential_privacy::Figures;
 use hotshoe_engine::{Action, Insight, Sample};
 use hotshoe_protocol::outbox::encode_payload;
 use hotshoe_trust::{Digest, Release, Verified};
@@ -123,6 +124,17 @@ impl<'a> CustomMessage<'a> {
             payload_base64,
         }
     }
+}
+
+/// The figures of a window.
+#[derive(Debug, Serialize)]
+pub(crate) struct FiguresMessage<'a> {
+    /// The end of the window, in milliseconds since 1970.
+    pub(crate) until_ms: u64,
+    /// Its length in seconds.
+    pub(crate) seconds: u64,
+    /// The figures, with their noise.
+    pub(crate) figures: &'a [Figures],
 }
 
 /// The message under `output/error`, and the error reply to a query.

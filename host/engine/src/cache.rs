@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use hotshoe_base::format::{FileFormat, NewerFormat};
+use hotshoe_sealing::{AtRest, UnsealError};
 use hotshoe_trust::Digest;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
@@ -19,6 +20,9 @@ const MAGIC: &[u8] = b"hotshoe-code-1\n";
 const MAGIC_PREFIX: &[u8] = b"hotshoe-code-";
 /// The format of a file, whose version is in its magic bytes.
 const FORMAT: FileFormat = FileFormat::new(1, 1);
+
+/// What files are sealed as. Their contents have the digest of the code.
+const SEALED_AS: &str = "code";
 
 /// Why the cache could not be used. It is only a warning, since the component is compiled again.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,12 @@ pub(crate) enum CacheError {
     },
     #[error("{0} is damaged")]
     Damaged(PathBuf),
+    #[error("cannot decrypt {path}")]
+    Sealed {
+        path: PathBuf,
+        #[source]
+        source: UnsealError,
+    },
     #[error(transparent)]
     Newer(#[from] NewerFormat),
     #[error("{path} does not fit this build")]
@@ -46,11 +56,12 @@ pub(crate) enum CacheError {
 #[derive(Debug)]
 pub(crate) struct CodeCache {
     folder: PathBuf,
+    at_rest: AtRest,
 }
 
 impl CodeCache {
-    pub(crate) const fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    pub(crate) const fn new(folder: PathBuf, at_rest: AtRest) -> Self {
+        Self { folder, at_rest }
     }
 
     /// The code of this component for this engine; `None` if it is not in the cache.
@@ -68,6 +79,10 @@ impl CodeCache {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(source) => return Err(CacheError::Io { path, source }),
+        };
+        let bytes = match self.at_rest.open_bytes(SEALED_AS, bytes) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(CacheError::Sealed { path, source }),
         };
         FORMAT.check_magic(path.display(), &bytes, MAGIC_PREFIX)?;
         let Some((digest, code)) = bytes
@@ -105,9 +120,10 @@ impl CodeCache {
             tempfile::NamedTempFile::new_in(&self.folder).map_err(io_error(self.folder.clone()))?;
         let path = self.path(engine, component);
         // No fsync: a file that a power cut truncates does not match its digest, and is compiled again.
-        file.write_all(MAGIC)
-            .and_then(|()| file.write_all(code.digest()))
-            .and_then(|()| file.write_all(code.bytes()))
+        let contents = [MAGIC, code.digest(), code.bytes()].concat();
+        self.at_rest
+            .seal_bytes(SEALED_AS, contents)
+            .and_then(|bytes| file.write_all(&bytes))
             .and_then(|()| file.persist(&path).map_err(|error| error.error))
             .map(drop)
             .map_err(io_error(path))

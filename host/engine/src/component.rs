@@ -132,7 +132,9 @@ impl Engine {
         allowed.check(name, spec)?;
         let contract = EffectiveContract::of(Some(&**release), &allowed.data);
         let services = Services::new(name, spec, assets, allowed, &self.shared_texts)?;
-        let services = services.within(&contract, &self.kept_back);
+        let services = services
+            .with_secrets(spec, self.secrets.as_ref())
+            .within(&contract, &self.kept_back);
         let out_of_bounds = |what: bounds::OutOfBounds| PrepareError::Compile {
             component: name.to_owned(),
             source: what.into(),

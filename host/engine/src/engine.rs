@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use hotshoe_sealing::{AtRest, SecretSource};
 use hotshoe_trust::Limits;
 use parking_lot::Mutex;
 
@@ -27,6 +28,10 @@ const SOURCE_INSTANCES: u32 = 64;
 pub struct EngineOptions {
     /// Folder of compiled code; created if missing, with access for its owner only. `None`: components are compiled at each start.
     pub cache: Option<PathBuf>,
+    /// How the files of that folder are kept. Default: as they are.
+    pub at_rest: AtRest,
+    /// The secrets of the device. Default: none.
+    pub secrets: Option<SecretSource>,
     /// Most instances at once, over all components and workers. Default 64.
     pub instances: u32,
     /// Layout of linear memories in the address space. Default: the first mode of [`MemoryMode::ALL`] that fits.
@@ -39,6 +44,8 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             cache: None,
+            at_rest: AtRest::plain(),
+            secrets: None,
             instances: 64,
             memory: None,
             compile: CompileLimits::default(),
@@ -64,6 +71,7 @@ pub struct Engine {
     pub(crate) cache: Option<CodeCache>,
     pub(crate) compiler: Compiler,
     pub(crate) shared_texts: SharedTexts,
+    pub(crate) secrets: Option<SecretSource>,
     pub(crate) kept_back: KeptBack,
 }
 
@@ -107,9 +115,13 @@ impl Engine {
             engines: Mutex::new(BTreeMap::from([(key, started)])),
             memory,
             kept: InstanceBudget::new(SOURCE_INSTANCES),
-            cache: options.cache.clone().map(CodeCache::new),
+            cache: options
+                .cache
+                .clone()
+                .map(|folder| CodeCache::new(folder, options.at_rest.clone())),
             compiler: Compiler::new(options.compile)?,
             shared_texts: SharedTexts::default(),
+            secrets: options.secrets.clone(),
             kept_back: KeptBack::default(),
             options,
         })

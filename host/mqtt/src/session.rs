@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotshoe_base::files;
+use hotshoe_sealing::{SecretError, SecretSource};
 use parking_lot::Mutex;
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, PubAckReason,
@@ -28,7 +29,7 @@ const MESSAGE_OVERHEAD: usize = 5 + 2 + 2 + 1;
 const MAX_PASSWORD_BYTES: u64 = 65_535;
 
 /// Where the broker is, and who this client is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The host's name or address.
     pub host: String,
@@ -42,13 +43,15 @@ pub struct Settings {
     pub credentials: Option<Credentials>,
 }
 
-/// A user of the broker. The password is read from its file at each connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A user of the broker. The password is read at each connection.
+#[derive(Debug, Clone)]
 pub struct Credentials {
     /// The user's name.
     pub username: String,
     /// The file with the password; one line feed at its end does not count. Default: no password.
     pub password_file: Option<PathBuf>,
+    /// The secret with the password, and its name, in place of a file. Default: none.
+    pub password_secret: Option<(SecretSource, String)>,
 }
 
 /// The password in a file, without the end of its line.
@@ -100,6 +103,9 @@ pub enum MqttError {
         /// Why.
         source: io::Error,
     },
+    /// The secret with the password cannot be read.
+    #[error("cannot read the secret with the broker's password")]
+    Secret(#[from] SecretError),
     /// The system cannot start a thread.
     #[error("cannot start the thread of the connection")]
     Thread(#[source] io::Error),
@@ -156,6 +162,7 @@ impl MqttError {
         match self {
             Self::Tls(_) => "mqtt_tls",
             Self::Password { .. } => "mqtt_password",
+            Self::Secret(error) => error.name(),
             Self::Thread(_) => "thread",
             Self::Connect { .. } => "mqtt_unreachable",
             Self::Broken { .. } => "mqtt_broken",
@@ -322,11 +329,16 @@ fn options(settings: &Settings) -> Result<MqttOptions, MqttError> {
     if let Some(Credentials {
         username,
         password_file,
+        password_secret,
     }) = credentials
     {
-        match password_file {
-            Some(path) => options.set_credentials(username.clone(), password(path)?),
-            None => options.set_username(username.clone()),
+        match (password_file, password_secret) {
+            (Some(path), _) => options.set_credentials(username.clone(), password(path)?),
+            (None, Some((secrets, name))) => {
+                let password = secrets.get(name)?.expose().as_bytes().to_vec();
+                options.set_credentials(username.clone(), password)
+            }
+            (None, None) => options.set_username(username.clone()),
         };
     }
     if let Some(tls) = tls {

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hotshoe_base::format::NewerFormat;
+use hotshoe_sealing::UnsealError;
 
 /// Why an outbox cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
+    /// The key of its records cannot be read.
+    #[error("cannot open the key of the outbox")]
+    Key(#[from] UnsealError),
     /// The system cannot start its thread.
     #[error("cannot start the thread of the outbox")]
     Thread {
@@ -32,6 +36,7 @@ impl OpenError {
         match self {
             Self::Newer(error) => error.name(),
             Self::Io { .. } => "io",
+            Self::Key(error) => error.name(),
             Self::Thread { .. } => "thread",
         }
     }

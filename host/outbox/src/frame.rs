@@ -22,6 +22,15 @@ pub(crate) enum Kind {
     Ack,
     /// The next sequence of a source, at the beginning of a segment.
     Next,
+    /// Data whose body is sealed.
+    Sealed,
+}
+
+impl Kind {
+    /// Whether the frame is a record.
+    pub(crate) const fn is_data(self) -> bool {
+        matches!(self, Self::Data | Self::Sealed)
+    }
 }
 
 /// A frame of a segment.
@@ -100,7 +109,7 @@ impl<'a> Frame<'a> {
         let (kind, _) = parts(*bytes.get(6)?)?;
         let source = usize::from(*bytes.get(30)?);
         let name = bytes.get(FIXED_BYTES..FIXED_BYTES + source)?;
-        let is_data = kind == Kind::Data;
+        let is_data = kind.is_data();
         is_data.then_some((str::from_utf8(name).ok()?, number(bytes.get(12..18)?)))
     }
 
@@ -130,7 +139,7 @@ impl<'a> Frame<'a> {
             body,
         };
         let is_right = match kind {
-            Kind::Data | Kind::Next => true,
+            Kind::Data | Kind::Sealed | Kind::Next => true,
             Kind::Loss => frame.loss().is_some_and(|it| frame.is_range(it.to)),
             Kind::Ack => frame.acknowledged().is_some_and(|to| frame.is_range(to)),
         };
@@ -194,6 +203,7 @@ fn parts(byte: u8) -> Option<(Kind, Priority)> {
         1 => Kind::Loss,
         2 => Kind::Ack,
         3 => Kind::Next,
+        4 => Kind::Sealed,
         _ => return None,
     };
     Some((kind, *Priority::ALL.get(usize::from(byte & 0xf))?))

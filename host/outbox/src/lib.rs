@@ -9,7 +9,7 @@
 //! ```text
 //! segment: header (format, instance, epoch, key of the checksums, number), the next sequence of each source, then what came
 //! frame:   magic, CRC-32, kind and priority, epoch, length, sequence, age, time of day, source, class, body
-//! kinds:   data | loss (a range that will not come, and why) | acknowledgement (a range that the receiver has) | next sequence
+//! kinds:   data (also with a sealed body, 0103) | loss (a range that will not come, and why) | acknowledgement (a range that the receiver has) | next sequence
 //! state:   identity, age, and of each source the next sequence, the acknowledged ranges, the losses and the retention
 //! ```
 //!
@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod age;
+mod bodies;
 mod error;
 mod frame;
 mod host;

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use hotshoe_base::disk::Disk;
 
 use crate::age::Age;
+use crate::bodies::Bodies;
 use crate::error::{AcknowledgeError, DrainError};
-use crate::frame::{Frame, Kind};
+use crate::frame::Frame;
 use crate::host::Binding;
 use crate::index::{Index, Live};
 use crate::limits::Limits;
@@ -69,6 +70,7 @@ pub(crate) struct Log {
     pub(crate) folder: PathBuf,
     pub(crate) limits: Limits,
     pub(crate) age: Age,
+    pub(crate) bodies: Bodies,
     pub(crate) identity: Identity,
     pub(crate) bound_to: Binding,
     pub(crate) index: Index,
@@ -195,19 +197,20 @@ impl Log {
             return Ok(None);
         };
         let is_it =
-            frame.kind == Kind::Data && frame.sequence == sequence && frame.source == &*source.name;
-        Ok(is_it.then(|| Delivered {
+            frame.kind.is_data() && frame.sequence == sequence && frame.source == &*source.name;
+        let payload = self.bodies.payload(&frame).filter(|_| is_it);
+        Ok(payload.map(|payload| Delivered {
             id: RecordId {
                 instance: self.identity.instance,
                 epoch: frame.epoch,
                 source: Arc::clone(&source.name),
                 sequence,
-                digest: digest(frame.body),
+                digest: digest(&payload),
             },
             class: frame.class.to_owned(),
             priority: frame.priority,
             wall_ms: frame.wall_ms,
-            payload: frame.body.to_vec(),
+            payload,
         }))
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use hotshoe_base::disk::Disk;
 use hotshoe_base::supervisor::Supervisor;
+use hotshoe_sealing::AtRest;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{AcknowledgeError, AppendError, DrainError, EraseError, OpenError};
@@ -31,6 +32,8 @@ pub struct Options {
     pub limits: Limits,
     /// The disk.
     pub disk: Disk,
+    /// Whether records are sealed.
+    pub at_rest: AtRest,
     /// What starts its thread, and has its clock.
     pub supervisor: Supervisor,
     /// This machine.
@@ -44,6 +47,7 @@ impl Options {
             folder: folder.into(),
             limits: Limits::default(),
             disk,
+            at_rest: AtRest::plain(),
             supervisor: supervisor.clone(),
             host: Host::here(),
         }
@@ -116,14 +120,14 @@ impl Outbox {
         let clock = options.supervisor.clock().clone();
         let (log, recovery) = recovery::open(
             &options.folder,
-            limits.clone(),
-            options.disk,
+            limits,
+            (options.disk, &options.at_rest),
             clock.clone(),
             options.host,
         )?;
         let shared = Arc::new(Shared {
             clock,
-            limits,
+            limits: log.limits.clone(),
             queue: Mutex::default(),
             work: Condvar::new(),
             room: Condvar::new(),

@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 
 use hotshoe_base::Clock;
 use hotshoe_base::disk::{self, Disk};
+use hotshoe_sealing::AtRest;
 
 use crate::age::{Age, Stamp};
+use crate::bodies::Bodies;
 use crate::error::OpenError;
+use crate::frame::MAX_BODY_BYTES;
 use crate::host::Host;
 use crate::limits::Limits;
 use crate::log::{Active, Log, RESERVE, SEGMENT, STATE, Written, segment_path};
@@ -44,8 +47,8 @@ pub struct Recovery {
 /// Opens the log in a folder, which is created where it is missing.
 pub(crate) fn open(
     folder: &Path,
-    limits: Limits,
-    disk: Disk,
+    mut limits: Limits,
+    (disk, at_rest): (Disk, &AtRest),
     clock: Clock,
     host: Host,
 ) -> Result<(Log, Recovery), OpenError> {
@@ -56,6 +59,8 @@ pub(crate) fn open(
     disk.make_folder(folder).map_err(io(folder))?;
     // On a read-only disk the outbox still drains.
     let _ = disk.sweep(folder);
+    let bodies = Bodies::open(folder, at_rest, &disk)?;
+    limits.payload_bytes = limits.payload_bytes.min(MAX_BODY_BYTES - bodies.overhead());
     let path = folder.join(STATE);
     let found = State::read(&path).map_err(|error| match error {
         StateError::Newer(error) => OpenError::Newer(error),
@@ -89,6 +94,7 @@ pub(crate) fn open(
         folder: folder.to_owned(),
         limits,
         age,
+        bodies,
         identity,
         bound_to,
         index: reading.index,

@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use hotshoe_base::Clock;
 use hotshoe_protocol::status::SlotsStatus;
+use hotshoe_sealing::AtRest;
 use hotshoe_store::read_release;
 use hotshoe_trust::Digest;
 use parking_lot::Mutex;
@@ -36,6 +37,8 @@ pub(crate) struct Page {
     pub(crate) history: Option<Arc<Mutex<History>>>,
     /// The data folder.
     pub(crate) data: PathBuf,
+    /// How its files are kept.
+    pub(crate) at_rest: AtRest,
     /// Whether requests have a token, which orders need.
     pub(crate) has_token: Arc<AtomicBool>,
 }
@@ -97,12 +100,11 @@ async fn picture(State(page): State<Arc<Page>>, Path(number): Path<String>) -> A
 async fn releases(State(page): State<Arc<Page>>) -> Answered {
     let status = page.hub.client().status();
     let may_order = page.has_token.load(Ordering::Relaxed);
-    let data = page.data.clone();
     let (status, documents) = blocking(move || {
         let documents: BTreeMap<String, Value> = in_slots(&status.slots)
             .into_iter()
             .map(|release| {
-                let document = document(&data, release);
+                let document = document(&page, release);
                 let shown = document.unwrap_or_else(|error| json!({ "unreadable": error.name() }));
                 (release.to_string(), shown)
             })
@@ -133,8 +135,7 @@ async fn difference(State(page): State<Arc<Page>>, uri: Uri) -> Answered {
     if let Some(other) = [from, to].into_iter().find(|it| !there.contains(it)) {
         return Err(PageRequestError::NotInSlot(other));
     }
-    let data = page.data.clone();
-    let found = blocking(move || Ok(diff(&document(&data, from)?, &document(&data, to)?))).await?;
+    let found = blocking(move || Ok(diff(&document(&page, from)?, &document(&page, to)?))).await?;
     Ok(json_response(StatusCode::OK, &found))
 }
 
@@ -176,8 +177,8 @@ fn in_slots(slots: &SlotsStatus) -> Vec<Digest> {
     slots.chain(trial).map(|slot| slot.release).collect()
 }
 
-fn document(data: &std::path::Path, release: Digest) -> Result<Value, PageRequestError> {
-    let json = read_release(data, release)
+fn document(page: &Page, release: Digest) -> Result<Value, PageRequestError> {
+    let json = read_release(&page.data, &page.at_rest, release)
         .map_err(|source| PageRequestError::Release { release, source })?;
     serde_json::from_slice(&json).map_err(PageRequestError::Document)
 }

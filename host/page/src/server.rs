@@ -15,6 +15,7 @@ use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_config::{Config, PageConfig};
 use hotshoe_daemon::LocalClient;
 use hotshoe_http::{Answer, Body, BoxError, Front, Handler, Refusal, Renewal};
+use hotshoe_sealing::AtRest;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -42,6 +43,7 @@ const BLOCKING_THREADS: usize = 4;
 pub struct Bound {
     config: PageConfig,
     data: PathBuf,
+    at_rest: AtRest,
     bound: hotshoe_http::Bound,
     runtime: Runtime,
 }
@@ -103,6 +105,8 @@ impl Bound {
         Ok(Some(Self {
             config: page.clone(),
             data: config.data.clone(),
+            // The daemon itself reports a key that is missing.
+            at_rest: config.encryption.open().unwrap_or_default(),
             bound,
             runtime,
         }))
@@ -117,6 +121,7 @@ impl Bound {
             hub: Arc::clone(&hub),
             history: history.clone(),
             data: self.data,
+            at_rest: self.at_rest,
             has_token: Arc::clone(&has_token),
         });
         let entered = self.runtime.enter();

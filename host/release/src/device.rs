@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hotshoe_config::{Config, InferenceConfig};
+use hotshoe_config::{Config, EncryptionConfig, InferenceConfig};
 use hotshoe_engine::CompileLimits;
 use hotshoe_trust::{Allowed, Device, TrustRoot};
 
@@ -18,6 +18,8 @@ pub struct Identity {
     pub device: Device,
     /// The device's data folder, if a configuration names one.
     pub data: Option<PathBuf>,
+    /// The key that its files are encrypted with, if a configuration names one.
+    pub encryption: EncryptionConfig,
     /// What the device allows components.
     pub allow: Allowed,
     /// The configuration of inference.
@@ -37,6 +39,7 @@ impl Identity {
             trust,
             device: config.identity(),
             data: Some(config.data.clone()),
+            encryption: config.encryption.clone(),
             allow: config.allowed(),
             inference: config.inference.clone(),
             threads: config.workers.threads,

@@ -11,6 +11,7 @@ use hotshoe_delivery::PublishError;
 use hotshoe_engine::PrepareError;
 use hotshoe_link::LinkError;
 use hotshoe_pipeline::{LoadError, SelfTestError};
+use hotshoe_sealing::{SealingKeyError, SecretError, UnsealError};
 use hotshoe_store::{
     ApplyError, BlobError, CatalogueError, InstallError, LayoutError, LiveError, NotRecorded,
     OpenError, PackError, ReadError, RecordingError,
@@ -104,6 +105,9 @@ fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| find::<NotRecorded>(cause).map(|_| "not_recorded"))
         .or_else(|| find::<TooFewDescriptors>(cause).map(TooFewDescriptors::name))
         .or_else(|| find::<PeriodError>(cause).map(PeriodError::name))
+        .or_else(|| find::<SealingKeyError>(cause).map(SealingKeyError::name))
+        .or_else(|| find::<SecretError>(cause).map(SecretError::name))
+        .or_else(|| find::<UnsealError>(cause).map(UnsealError::name))
 }
 
 /// The stable name of an error of other machines, or of the network.

@@ -54,7 +54,7 @@ pub fn install(
     identity: &Identity,
     now: Time,
 ) -> anyhow::Result<Installed> {
-    let mut store = Store::open(data)
+    let mut store = Store::open_at_rest(data, identity.encryption.open()?)
         .with_context(|| format!("cannot use the data folder {}", data.display()))?;
     let previous = store.ledger().live.clone();
     let floor = store.ledger().floor();
@@ -105,7 +105,8 @@ fn check_loads(
     store: &Store,
     identity: &Identity,
 ) -> anyhow::Result<LoadCheck> {
-    let options = engine_options(identity.threads, identity.compile, Some(store.aot_dir()));
+    let mut options = engine_options(identity.threads, identity.compile, Some(store.aot_dir()));
+    options.at_rest = store.at_rest();
     let engine = Engine::new(options).context("cannot start the engine")?;
     let (allow, inference) = (&identity.allow, &identity.inference);
     let models = Models::new(inference.options());

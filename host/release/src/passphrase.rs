@@ -1,5 +1,6 @@
 //! Passphrases: from an environment variable for scripts, otherwise from the terminal, without echo.
 use anyhow::{Context, bail};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -30,6 +31,23 @@ pub fn for_existing(key: &Path) -> anyhow::Result<Zeroizing<String>> {
         None => ask(&format!("Passphrase for {}: ", key.display()))
             .with_context(|| format!("{} is encrypted; set {VARIABLE}", key.display())),
     }
+}
+
+/// A secret's value: from standard input, of at most `most` bytes, or asked for on a terminal. One line feed at its end does not count.
+pub fn secret(name: &str, most: usize) -> anyhow::Result<Zeroizing<String>> {
+    let input = io::stdin();
+    if input.is_terminal() {
+        return ask(&format!("Value of {name}: "));
+    }
+    let mut value = Zeroizing::new(String::new());
+    input
+        .take(most as u64 + 2)
+        .read_to_string(&mut value)
+        .context("cannot read the secret from standard input")?;
+    if value.ends_with('\n') {
+        value.pop();
+    }
+    Ok(value)
 }
 
 fn from_variable() -> anyhow::Result<Option<Zeroizing<String>>> {

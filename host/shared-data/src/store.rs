@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hotshoe_base::disk::Disk;
-use hotshoe_base::files;
 use hotshoe_base::format::FileFormat;
+use hotshoe_sealing::{AtRest, UnsealError};
 use hotshoe_trust::strict_json::{self, JsonError};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,7 @@ impl SetAside {
 #[derive(Debug)]
 pub struct SharedStore {
     disk: Disk,
+    at_rest: AtRest,
     path: PathBuf,
     replica: Replica,
 }
@@ -78,14 +79,30 @@ impl SharedStore {
         folder: &Path,
         own: Writer,
     ) -> Result<(Self, Option<SetAside>), StoreError> {
+        Self::open_at_rest(disk, &AtRest::plain(), folder, own)
+    }
+
+    /// [`Self::open`] on a device whose files may be sealed.
+    ///
+    /// # Errors
+    /// The same, and [`StoreError::Read`] for a file whose key is not there.
+    pub fn open_at_rest(
+        disk: Disk,
+        at_rest: &AtRest,
+        folder: &Path,
+        own: Writer,
+    ) -> Result<(Self, Option<SetAside>), StoreError> {
         let path = folder.join(FILE);
         let store = |replica| Self {
             disk: disk.clone(),
+            at_rest: at_rest.clone(),
             path: path.clone(),
             replica,
         };
-        let bytes = match files::read_bytes(&path, MAX_FILE_BYTES) {
+        let bytes = match at_rest.read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => bytes,
+            // Damage of a sealed file: what is left is not JSON.
+            Err(error) if is_damage(&error) => Vec::new(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok((store(Replica::new(own)), None));
             }
@@ -151,6 +168,13 @@ impl SharedStore {
             source,
         };
         let bytes = serde_json::to_vec(&written).map_err(|error| failed(error.into()))?;
-        self.disk.replace(&self.path, &bytes).map_err(failed)
+        self.at_rest
+            .replace(&self.disk, &self.path, &bytes)
+            .map_err(failed)
     }
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|it| it.downcast_ref());
+    matches!(cause, Some(UnsealError::Damaged { .. }))
 }

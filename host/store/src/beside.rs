@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hotshoe_sealing::AtRest;
 use hotshoe_trust::{MAX_TRUST_BYTES, Package};
 
 use crate::{
@@ -51,7 +52,7 @@ impl LiveError {
 ///
 /// # Errors
 /// [`LiveError`]
-pub fn read_live(folder: &Path) -> Result<Option<LiveRelease>, LiveError> {
+pub fn read_live(folder: &Path, at_rest: &AtRest) -> Result<Option<LiveRelease>, LiveError> {
     let path = folder.join("ledger.json");
     if !path.exists() {
         return Ok(None);
@@ -60,7 +61,7 @@ pub fn read_live(folder: &Path) -> Result<Option<LiveRelease>, LiveError> {
     let Some(slot) = ledger.live else {
         return Ok(None);
     };
-    let blobs = BlobStore::beside(folder);
+    let blobs = BlobStore::beside(folder, at_rest.clone());
     let package = package(&blobs, &slot)?;
     let trust = ledger
         .trust

@@ -7,6 +7,7 @@ use std::{
 };
 
 use hotshoe_base::files::{self, Folder, FolderError};
+use hotshoe_sealing::UnsealError;
 use hotshoe_trust::{Digest, IndexError};
 
 /// Why a blob could not be read or written.
@@ -71,6 +72,15 @@ pub enum BlobError {
         /// What the link says.
         target: PathBuf,
     },
+    /// It is encrypted, and its contents cannot be read.
+    #[error("cannot decrypt {}", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: UnsealError,
+    },
     /// No space is left.
     #[error("the disk is full: cannot write {}", path.display())]
     DiskFull {
@@ -98,7 +108,13 @@ impl BlobError {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Missing { .. } => "missing_blob",
-            Self::Damaged { .. } | Self::Size { .. } => "damaged_blob",
+            Self::Damaged { .. }
+            | Self::Size { .. }
+            | Self::Sealed {
+                source: UnsealError::Damaged { .. },
+                ..
+            } => "damaged_blob",
+            Self::Sealed { source, .. } => source.name(),
             Self::Index { .. } => "bad_index",
             Self::TooLarge { .. } => "too_large",
             Self::NotAFile { .. } => "not_a_file",
@@ -108,12 +124,29 @@ impl BlobError {
         }
     }
 
+    /// Whether bytes are missing, or are not those that were stored: they are to be fetched again.
+    pub const fn is_loss(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing { .. }
+                | Self::Damaged { .. }
+                | Self::Sealed {
+                    // The first bytes may be damaged, too.
+                    source: UnsealError::Damaged { .. } | UnsealError::NotSealed { .. },
+                    ..
+                }
+        )
+    }
+
     pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            action: "read",
-            path,
-            source,
+        move |source| match source.downcast() {
+            Ok(source) => Self::Sealed { path, source },
+            Err(source) => Self::Io {
+                action: "read",
+                path,
+                source,
+            },
         }
     }
 

@@ -12,7 +12,8 @@ use std::{
     },
 };
 
-use hotshoe_base::disk::{Disk, Faults, PART};
+use hotshoe_base::disk::{Disk, Faults, PART, files};
+use hotshoe_sealing::{AtRest, Contents, ContentsWriter, is_sealed_file};
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Hasher, IndexError, Release, ReleaseLimits};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -23,6 +24,8 @@ use crate::{
 
 /// Bytes read and hashed at a time: 1 MiB.
 const PIECE: usize = 1 << 20;
+/// What blobs are sealed as. Their digests say which one each is.
+const SEALED_AS: &str = "blob";
 /// The folder of blobs that were set aside.
 const DAMAGED: &str = "damaged";
 
@@ -35,6 +38,8 @@ pub struct BlobStore {
     /// blobs, so that an operator may link that to another disk.
     edge: PathBuf,
     disk: Disk,
+    /// How the blobs of a data folder are kept. `None` for a release folder, whose files are as they are.
+    at_rest: Option<AtRest>,
     shared: Arc<Shared>,
 }
 
@@ -74,12 +79,12 @@ impl BlobStore {
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let disk = Disk::new(Faults::never());
         let lock = lock(&disk, folder)?;
-        let store = Self::locked(folder, disk, lock);
+        let store = Self::locked(folder, disk, AtRest::plain(), lock);
         store.prepare().map_err(OpenError::Blobs)?;
         Ok(store)
     }
 
-    pub(crate) fn locked(root: &Path, disk: Disk, lock: File) -> Self {
+    pub(crate) fn locked(root: &Path, disk: Disk, at_rest: AtRest, lock: File) -> Self {
         let shared = Shared {
             _lock: Some(lock),
             ..Shared::default()
@@ -88,6 +93,7 @@ impl BlobStore {
             root: root.to_owned(),
             edge: blobs_in(root),
             disk,
+            at_rest: Some(at_rest),
             shared: Arc::new(shared),
         }
     }
@@ -98,14 +104,16 @@ impl BlobStore {
             root: root.to_owned(),
             edge: root.to_owned(),
             disk: Disk::shared(),
+            at_rest: None,
             shared: Arc::default(),
         }
     }
 
     /// The blobs of a data folder, for a reader beside the process that has it locked.
-    pub(crate) fn beside(root: &Path) -> Self {
+    pub(crate) fn beside(root: &Path, at_rest: AtRest) -> Self {
         Self {
             edge: blobs_in(root),
+            at_rest: Some(at_rest),
             ..Self::of_layout(root)
         }
     }
@@ -114,6 +122,7 @@ impl BlobStore {
     pub fn unlocked(&self) -> Self {
         Self {
             edge: self.edge.clone(),
+            at_rest: self.at_rest.clone(),
             ..Self::of_layout(&self.root)
         }
     }
@@ -139,6 +148,11 @@ impl BlobStore {
         &self.disk
     }
 
+    /// How new files of a data folder are written.
+    pub(crate) fn at_rest(&self) -> AtRest {
+        self.at_rest.clone().unwrap_or_default()
+    }
+
     pub(crate) fn arriving(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
         self.shared.arriving.lock()
     }
@@ -159,8 +173,8 @@ impl BlobStore {
     /// The size of a blob, without hashing it; `None` if it is missing.
     pub fn size(&self, digest: Digest) -> Option<u64> {
         let path = self.path(digest);
-        let opened = open_below(&self.edge, &path).ok()?;
-        Some(opened.size)
+        let (_, size) = self.open_contents(digest, &path).ok()?;
+        Some(size)
     }
 
     /// Whether a blob exists with the right size, without hashing it.
@@ -169,9 +183,9 @@ impl BlobStore {
     }
 
     /// Opens a blob and checks its size.
-    pub(crate) fn open_sized(&self, blob: &Blob) -> Result<File, BlobError> {
+    pub(crate) fn open_sized(&self, blob: &Blob) -> Result<Contents, BlobError> {
         let path = self.path(blob.digest);
-        let OpenFile { file, size, .. } = self.open_any(blob.digest, &path)?;
+        let (contents, size) = self.open_contents(blob.digest, &path)?;
         if size != blob.size {
             return Err(BlobError::Size {
                 digest: blob.digest,
@@ -179,7 +193,19 @@ impl BlobStore {
                 expected: blob.size,
             });
         }
-        Ok(file)
+        Ok(contents)
+    }
+
+    /// The contents of a blob, and their size.
+    fn open_contents(&self, digest: Digest, path: &Path) -> Result<(Contents, u64), BlobError> {
+        let OpenFile { file, size, .. } = self.open_any(digest, path)?;
+        let Some(at_rest) = &self.at_rest else {
+            return Ok((Contents::Plain(file), size));
+        };
+        let contents = at_rest.open(file, SEALED_AS).map_err(io::Error::from);
+        let contents = contents.map_err(BlobError::read(path))?;
+        let size = contents.size().map_err(BlobError::read(path))?;
+        Ok((contents, size))
     }
 
     fn open_any<'a>(&self, digest: Digest, path: &'a Path) -> Result<OpenFile<'a>, BlobError> {
@@ -201,7 +227,16 @@ impl BlobStore {
     /// Reads a blob whose size is not known, of at most `limit` bytes, and checks its digest.
     pub fn read_any(&self, digest: Digest, limit: u64) -> Result<Vec<u8>, BlobError> {
         let path = self.path(digest);
-        let bytes = self.open_any(digest, &path)?.read(limit)?;
+        let (contents, size) = self.open_contents(digest, &path)?;
+        let mut bytes = Vec::new();
+        // The file may grow while it is read, so the reader is limited too.
+        contents
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(BlobError::read(&path))?;
+        if size > limit || bytes.len() as u64 > limit {
+            return Err(BlobError::TooLarge { path, limit });
+        }
         match Digest::of(&bytes) {
             found if found == digest => Ok(bytes),
             found => {
@@ -404,18 +439,55 @@ impl BlobStore {
         part: &Path,
     ) -> Result<Blob, BlobError> {
         let write = || BlobError::write(part);
-        let mut file = self.disk.create(part).map_err(write())?;
+        let mut writer = self.create(part)?;
         let found = pieces(reader, source, limit, |piece| {
-            self.disk.write(&mut file, piece).map_err(write())
+            writer.write(piece).map_err(write())
         })?;
         if let Some(expected) = expected {
             same(expected, &found)?;
         }
+        let file = writer.finish().map_err(write())?;
         self.disk
             .finish(&file, part, &self.path(found.digest))
             .map_err(write())?;
         self.note_proven(found.digest);
         Ok(found)
+    }
+
+    /// Begins a file with the contents of a blob.
+    pub(crate) fn create(&self, part: &Path) -> Result<ContentsWriter, BlobError> {
+        let at_rest = self.at_rest();
+        let file = self.disk.create(part);
+        file.and_then(|file| at_rest.writer(&self.disk, file, SEALED_AS))
+            .map_err(BlobError::write(part))
+    }
+
+    /// Seals the blobs of a data folder that are not, where files are sealed. A damaged one stays as it is, for the check of its release to find.
+    /// Returns how many were sealed.
+    pub(crate) fn seal_plain(&self) -> Result<usize, BlobError> {
+        let mut sealed = 0;
+        if !self.at_rest().is_sealed() {
+            return Ok(sealed);
+        }
+        let folder = self.folder();
+        for path in files(&folder).map_err(BlobError::read(&folder))? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let digest = name.and_then(|name| format!("sha256:{name}").parse::<Digest>().ok());
+            let Some(digest) = digest else {
+                continue;
+            };
+            let OpenFile { mut file, size, .. } = self.open_any(digest, &path)?;
+            if is_sealed_file(&file).map_err(BlobError::read(&path))? {
+                continue;
+            }
+            match self.write(&mut file, &path, size, Some(&Blob { digest, size })) {
+                Ok(_) => sealed += 1,
+                Err(error) if error.is_loss() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.remove_finished_parts()?;
+        Ok(sealed)
     }
 }
 

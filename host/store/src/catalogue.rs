@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     io,
-    os::unix::fs::FileExt as _,
     sync::{Arc, mpsc::SyncSender},
 };
 

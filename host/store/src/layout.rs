@@ -210,7 +210,12 @@ impl Layout {
 
     /// Opens a blob, and checks its size.
     pub fn open_blob(&self, blob: &Blob) -> Result<File, LayoutError> {
-        self.blobs.open_sized(blob).map_err(self.blob())
+        let opened = self.blobs.open_sized(blob);
+        let opened = opened.and_then(|contents| {
+            let path = self.blobs.path(blob.digest);
+            contents.into_plain().map_err(BlobError::read(&path))
+        });
+        opened.map_err(self.blob())
     }
 
     /// Hashes a blob incrementally, and checks its size and digest.

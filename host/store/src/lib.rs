@@ -36,7 +36,7 @@ pub use illegal_transition::IllegalTransition;
 pub use layout::{Layout, LayoutError, Referrer};
 pub use layout_builder::LayoutBuilder;
 pub use ledger::{Event, FailedRelease, FloorEntry, Ledger, LedgerError, Slot, Trial, TrustEntry};
-pub use open::OpenError;
+pub use open::{LOCK_FILE, OpenError, lock_folder};
 pub use pack::{ModelFile, PackError, PackModel, Packed, RecordedError, pack, pack_changed};
 pub use partial::{Partial, PartialError};
 pub use phase::{Cause, Phase};

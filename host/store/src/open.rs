@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hotshoe_base::disk::Disk;
+use hotshoe_base::disk::{Disk, Faults};
 
 use crate::{blob_error::BlobError, ledger::LedgerError};
 
@@ -66,6 +66,17 @@ fn who(holder: Option<u32>) -> String {
     )
 }
 
+/// The lock of a data folder.
+pub const LOCK_FILE: &str = "lock";
+
+/// Locks a data folder against other processes until the file is dropped, without opening what is in it. Creates the folder if it is missing.
+///
+/// # Errors
+/// [`OpenError::InUse`] and [`OpenError::Io`].
+pub fn lock_folder(folder: &Path) -> Result<File, OpenError> {
+    lock(&Disk::new(Faults::never()), folder)
+}
+
 /// Creates the folder if it is missing, locks it, and writes this process's id into the lock file for error messages of others.
 pub(crate) fn lock(disk: &Disk, folder: &Path) -> Result<File, OpenError> {
     let io = |path: &Path| {
@@ -73,7 +84,7 @@ pub(crate) fn lock(disk: &Disk, folder: &Path) -> Result<File, OpenError> {
         |source| OpenError::Io { path, source }
     };
     disk.make_folder(folder).map_err(io(folder))?;
-    let path = folder.join("lock");
+    let path = folder.join(LOCK_FILE);
     let mut file = disk.open(&path).map_err(io(&path))?;
     match file.try_lock() {
         Ok(()) => {}

@@ -1,14 +1,16 @@
 //! A blob that is received in chunks, from several sources at once. It survives a restart.
 
+mod chunks;
+
 use std::{
     fs::File,
     io,
-    os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use hotshoe_base::disk::Disk;
+use hotshoe_base::disk::{Disk, files};
+use hotshoe_sealing::RecordKey;
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Hasher};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -16,6 +18,8 @@ use crate::{blob_error::BlobError, blobs::BlobStore};
 
 /// Most earlier chunks that one [`Partial::put`] adds to the hash of the whole blob, in addition to its own.
 const CATCH_UP: usize = 2;
+/// The file in the folder of partial blobs with the key of their chunks, which is sealed.
+const KEY: &str = "chunk.key";
 /// Bytes between two syncs: 16 MiB.
 const SYNC_EVERY: u64 = 16 << 20;
 
@@ -92,6 +96,8 @@ pub struct Partial {
     blob: Blob,
     chunks: Vec<(u64, Blob)>,
     have: Vec<AtomicBool>,
+    /// Each chunk is sealed with it, if files are.
+    key: Option<RecordKey>,
     file: File,
     path: PathBuf,
     prefix: Mutex<Prefix>,
@@ -138,6 +144,10 @@ impl BlobStore {
             .make_folder(&folder)
             .and_then(|()| disk.open(&path))
             .map_err(BlobError::write(&path))?;
+        let key_path = folder.join(KEY);
+        let key = RecordKey::open(&self.at_rest(), disk, &key_path)
+            .map_err(io::Error::from)
+            .map_err(BlobError::read(&key_path))?;
         let partial = Partial {
             store: self.clone(),
             blob,
@@ -147,6 +157,7 @@ impl BlobStore {
                 .iter()
                 .map(|_| AtomicBool::new(false))
                 .collect(),
+            key,
             file,
             path,
             prefix: Mutex::default(),
@@ -157,6 +168,20 @@ impl BlobStore {
             partial.look().map_err(BlobError::read(&partial.path))?;
         }
         Ok(partial)
+    }
+
+    /// Removes the chunks of blobs that are complete, which a power cut left.
+    pub(crate) fn remove_finished_parts(&self) -> Result<(), BlobError> {
+        let folder = self.parts_folder();
+        for path in files(&folder).map_err(BlobError::read(&folder))? {
+            let name = path.file_name().unwrap_or_default();
+            if self.folder().join(name).exists() {
+                self.disk()
+                    .remove(&path)
+                    .map_err(BlobError::remove(&path))?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn parts_folder(&self) -> PathBuf {
@@ -211,9 +236,7 @@ impl Partial {
         if self.has(index) {
             return Ok(());
         }
-        self.store
-            .disk()
-            .write_at(&self.file, bytes, offset)
+        self.write(index, offset, bytes)
             .map_err(BlobError::write(&self.path))?;
         self.mark(index);
         self.hash_along(index, bytes)?;
@@ -226,8 +249,8 @@ impl Partial {
         if !self.has(index) {
             return Ok(None);
         }
-        let bytes = self.bytes(offset, &chunk);
-        Ok(Some(bytes.map_err(BlobError::read(&self.path))?))
+        let bytes = self.bytes(index, offset, &chunk);
+        Ok(bytes.map_err(BlobError::read(&self.path))?)
     }
 
     /// Syncs the blob, hashes it, and moves it to its final path. If the index is wrong, the received bytes are removed. Calling it
@@ -259,8 +282,12 @@ impl Partial {
                 found,
             });
         }
-        disk.rename(&self.path, &self.store.path(digest))
-            .map_err(write())?;
+        if self.key.is_some() {
+            self.seal_whole()?;
+        } else {
+            disk.rename(&self.path, &self.store.path(digest))
+                .map_err(write())?;
+        }
         self.store.note_proven(digest);
         self.store.arriving().remove(&digest);
         prefix.finished = true;
@@ -275,13 +302,6 @@ impl Partial {
         })
     }
 
-    fn bytes(&self, offset: u64, chunk: &Blob) -> io::Result<Vec<u8>> {
-        // At most `MAX_CHUNK_BYTES`, which parsing the index checks.
-        let mut bytes = vec![0; usize::try_from(chunk.size).map_err(io::Error::other)?];
-        self.file.read_exact_at(&mut bytes, offset)?;
-        Ok(bytes)
-    }
-
     fn mark(&self, index: usize) {
         if let Some(have) = self.have.get(index) {
             have.store(true, Ordering::Release);
@@ -294,10 +314,11 @@ impl Partial {
 
     fn size_file(&self, disk: &Disk) -> Result<(), BlobError> {
         let metadata = self.file.metadata().map_err(BlobError::read(&self.path))?;
-        if metadata.len() == self.blob.size {
+        let (bytes, _) = self.place(self.chunks.len(), self.blob.size);
+        if metadata.len() == bytes {
             return Ok(());
         }
-        disk.set_len(&self.file, self.blob.size)
+        disk.set_len(&self.file, bytes)
             .map_err(BlobError::write(&self.path))
     }
 
@@ -305,7 +326,9 @@ impl Partial {
     fn look(&self) -> io::Result<()> {
         let mut prefix = self.prefix();
         for (index, (offset, chunk)) in self.chunks.iter().enumerate() {
-            let bytes = self.bytes(*offset, chunk)?;
+            let Some(bytes) = self.bytes(index, *offset, chunk)? else {
+                continue;
+            };
             if Digest::of(&bytes) == chunk.digest {
                 self.mark(index);
                 prefix.take(index, &bytes);
@@ -344,7 +367,8 @@ impl Partial {
             if !self.has(index) {
                 break;
             }
-            prefix.take(index, &self.bytes(*offset, chunk)?);
+            let bytes = self.bytes(index, *offset, chunk)?;
+            prefix.take(index, &bytes.ok_or(io::ErrorKind::InvalidData)?);
         }
         Ok(())
     }

@@ -10,14 +10,16 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use hotshoe_base::format::FileFormat;
+use hotshoe_sealing::{AtRest, sealed_bytes};
 use hotshoe_trust::{Blob, Digest, strict_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::blob_error::read_below;
+use crate::blob_error::{BlobError, read_below};
 
 pub use error::RecordingError;
 pub use replay::{NotRecorded, Replay};
@@ -170,6 +172,7 @@ struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
     folder: PathBuf,
+    at_rest: AtRest,
     /// The metadata.
     pub head: RecordingHead,
     /// The samples, in order of arrival.
@@ -187,12 +190,20 @@ impl Recording {
     /// # Errors
     /// [`RecordingError`]
     pub fn open(folder: &Path) -> Result<Self, RecordingError> {
+        Self::open_at_rest(folder, &AtRest::plain())
+    }
+
+    /// [`Self::open`], with files that may be sealed.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_at_rest(folder: &Path, at_rest: &AtRest) -> Result<Self, RecordingError> {
         let path = folder.join(RECORDING_FILE);
-        let bytes =
-            read_below(folder, &path, MANIFEST_BYTES).map_err(|source| RecordingError::Read {
-                folder: folder.to_owned(),
-                source,
-            })?;
+        let read = read(at_rest, folder, &path, MANIFEST_BYTES);
+        let bytes = read.map_err(|source| RecordingError::Read {
+            folder: folder.to_owned(),
+            source,
+        })?;
         FORMAT.check_json(path.display(), &bytes)?;
         let Manifest { head, entries } =
             strict_json::parse(&bytes, MANIFEST_BYTES).map_err(|source| RecordingError::Json {
@@ -215,6 +226,7 @@ impl Recording {
         }
         Ok(Self {
             folder: folder.to_owned(),
+            at_rest: at_rest.clone(),
             head,
             entries,
         })
@@ -260,15 +272,59 @@ impl Recording {
         Ok(())
     }
 
+    /// Copies it to a folder without a recording, with files that are not sealed. Returns how many.
+    ///
+    /// # Errors
+    /// [`RecordingError`]
+    pub fn copy_plain(&self, to: &Path) -> Result<usize, RecordingError> {
+        if Self::is_at(to) {
+            return Err(RecordingError::Exists {
+                folder: to.to_owned(),
+            });
+        }
+        let mut copied = 0;
+        for (file, blob) in self.entries.iter().flat_map(|entry| &entry.files) {
+            writer::write_plain(&to.join(file), &self.checked(file, *blob)?)?;
+            copied += 1;
+        }
+        // Last: a folder without it is not a recording.
+        let manifest = Manifest {
+            head: self.head.clone(),
+            entries: self.entries.clone(),
+        };
+        let path = to.join(RECORDING_FILE);
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|source| RecordingError::Json {
+            path: path.clone(),
+            source: source.into(),
+        })?;
+        writer::write_plain(&path, &text)?;
+        Ok(copied)
+    }
+
     fn checked(&self, file: &str, blob: Blob) -> Result<Vec<u8>, RecordingError> {
         let path = self.folder.join(file);
-        let bytes = read_below(&self.folder, &path, MAX_RECORDED_BYTES)
+        let bytes = read(&self.at_rest, &self.folder, &path, MAX_RECORDED_BYTES)
             .map_err(|source| RecordingError::File(Box::new(source)))?;
         if Blob::of(&bytes) == blob {
             return Ok(bytes);
         }
         Err(RecordingError::Damaged { path })
     }
+}
+
+/// The contents of a file below a folder.
+fn read(at_rest: &AtRest, folder: &Path, path: &Path, limit: u64) -> Result<Vec<u8>, BlobError> {
+    let bytes = read_below(folder, path, sealed_bytes(limit))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let bytes = at_rest.open_bytes(&name, bytes).map_err(io::Error::from);
+    let bytes = bytes.map_err(BlobError::read(path))?;
+    if bytes.len() as u64 > limit {
+        return Err(BlobError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        });
+    }
+    Ok(bytes)
 }
 
 /// Whether a relative path stays within its folder.

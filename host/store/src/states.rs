@@ -8,11 +8,7 @@ use std::{
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_trust::Digest;
 
-use crate::{
-    blob_error::{BlobError, read_file},
-    blobs::BlobStore,
-    store::Store,
-};
+use crate::{blob_error::BlobError, blobs::BlobStore, store::Store};
 
 /// Largest state file of a release: 128 MiB, more than the sum of all `state-kib` in base64.
 pub const MAX_STATE_BYTES: u64 = 128 << 20;
@@ -47,17 +43,25 @@ impl Store {
         }
         let disk = blobs.disk();
         disk.make_folder(&blobs.state_folder())
-            .and_then(|()| disk.replace(&path, bytes))
+            .and_then(|()| blobs.at_rest().replace(disk, &path, bytes))
             .map_err(BlobError::write(&path))
     }
 
     /// The saved state of `release`, if there is one.
     pub fn load_state(&self, release: Digest) -> Result<Option<Vec<u8>>, BlobError> {
-        match read_file(&self.blobs().state_path(release), MAX_STATE_BYTES) {
-            Err(BlobError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(None)
-            }
-            other => other.map(Some),
+        let blobs = self.blobs();
+        let path = blobs.state_path(release);
+        match blobs.at_rest().read(&path, MAX_STATE_BYTES) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => Ok(None),
+                io::ErrorKind::InvalidInput => Err(BlobError::NotAFile { path }),
+                io::ErrorKind::FileTooLarge => Err(BlobError::TooLarge {
+                    path,
+                    limit: MAX_STATE_BYTES,
+                }),
+                _ => Err(BlobError::read(&path)(error)),
+            },
         }
     }
 

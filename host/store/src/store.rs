@@ -15,6 +15,7 @@
 use std::path::{Path, PathBuf};
 
 use hotshoe_base::disk::{Disk, Faults};
+use hotshoe_sealing::AtRest;
 use hotshoe_trust::{
     Blob, Digest, Package, Release, ReleaseLimits, Time, Verified, manifest::Manifest,
 };
@@ -99,12 +100,30 @@ impl Store {
         Self::open_with(folder, Faults::never())
     }
 
+    /// Opens the data folder of a device whose files may be sealed. Blobs that are not sealed yet become so.
+    pub fn open_at_rest(folder: &Path, at_rest: AtRest) -> Result<Self, OpenError> {
+        let store = Self::open_on(folder, Faults::never(), at_rest)?;
+        store.blobs.seal_plain().map_err(OpenError::Blobs)?;
+        Ok(store)
+    }
+
     /// [`Self::open`] with injected faults, for tests.
     #[doc(hidden)]
     pub fn open_with(folder: &Path, faults: Faults) -> Result<Self, OpenError> {
+        Self::open_on(folder, faults, AtRest::plain())
+    }
+
+    /// [`Self::open_at_rest`] for a look: blobs stay as they are.
+    pub fn open_unchanged(folder: &Path, at_rest: AtRest) -> Result<Self, OpenError> {
+        Self::open_on(folder, Faults::never(), at_rest)
+    }
+
+    /// [`Self::open_at_rest`] with injected faults, for tests. Nothing is sealed that is there.
+    #[doc(hidden)]
+    pub fn open_on(folder: &Path, faults: Faults, at_rest: AtRest) -> Result<Self, OpenError> {
         let disk = Disk::new(faults);
         let lock = lock(&disk, folder)?;
-        let blobs = BlobStore::locked(folder, disk.clone(), lock);
+        let blobs = BlobStore::locked(folder, disk.clone(), at_rest, lock);
         for swept in [folder, &blobs.state_folder()] {
             disk.sweep(swept).map_err(|source| OpenError::Io {
                 path: swept.to_owned(),
@@ -141,6 +160,11 @@ impl Store {
     /// The folder of compiled code. The engine creates it, with access for its owner only.
     pub fn aot_dir(&self) -> &Path {
         &self.aot
+    }
+
+    /// How its files are kept.
+    pub fn at_rest(&self) -> AtRest {
+        self.blobs.at_rest()
     }
 
     /// The ledger.
@@ -241,8 +265,12 @@ pub(crate) fn package(blobs: &BlobStore, slot: &Slot) -> Result<Package, ReadErr
 ///
 /// # Errors
 /// [`ReadError`]
-pub fn read_release(folder: &Path, manifest: Digest) -> Result<Vec<u8>, ReadError> {
-    let blobs = BlobStore::beside(folder);
+pub fn read_release(
+    folder: &Path,
+    at_rest: &AtRest,
+    manifest: Digest,
+) -> Result<Vec<u8>, ReadError> {
+    let blobs = BlobStore::beside(folder, at_rest.clone());
     let manifest = blobs.read_any(manifest, ReleaseLimits::MANIFEST_BYTES)?;
     let config = Manifest::parse(&manifest)?.config;
     Ok(blobs.read_any(config.digest, ReleaseLimits::CONFIG_BYTES)?)

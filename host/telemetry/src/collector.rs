@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hotshoe_base::files;
 use hotshoe_config::TelemetryConfig;
+use hotshoe_sealing::Secret;
 use prost::Message;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
@@ -43,7 +44,10 @@ impl Collector {
     ///
     /// # Errors
     /// [`TelemetryError`]
-    pub(crate) fn new(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
+    pub(crate) fn new(
+        config: &TelemetryConfig,
+        secret: Option<&Secret>,
+    ) -> Result<Self, TelemetryError> {
         let client = Client::builder()
             .connect_timeout(CONNECT)
             .timeout(REQUEST)
@@ -59,7 +63,14 @@ impl Collector {
             None if !is_tls => client.tls_backend_preconfigured(tls(RootCertStore::empty())?),
             None => client,
         };
-        let headers = config.headers_file.as_deref().map(headers).transpose()?;
+        let headers = match (config.headers_file.as_deref(), secret) {
+            (Some(path), _) => Some(headers(path)?),
+            (None, Some(secret)) => {
+                let name = config.headers_secret.as_deref().unwrap_or_default();
+                Some(parsed(secret.expose().as_bytes(), Path::new(name))?)
+            }
+            (None, None) => None,
+        };
         Ok(Self {
             http: client
                 .build()
@@ -140,9 +151,13 @@ fn tls(roots: RootCertStore) -> Result<rustls::ClientConfig, TelemetryError> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Reads `name: value`, one a line. Empty lines and those that begin with `#` are left out.
+/// Reads a file of headers.
 fn headers(path: &Path) -> Result<HeaderMap, TelemetryError> {
-    let bytes = read("telemetry.headers-file", path)?;
+    parsed(&read("telemetry.headers-file", path)?, path)
+}
+
+/// Parses `name: value`, one a line. Empty lines and those that begin with `#` are left out.
+fn parsed(bytes: &[u8], path: &Path) -> Result<HeaderMap, TelemetryError> {
     let mut headers = HeaderMap::new();
     for (index, line) in bytes.split(|it| *it == b'\n').enumerate() {
         let line = line.trim_ascii();

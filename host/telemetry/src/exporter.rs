@@ -55,12 +55,16 @@ impl Prepared {
     /// # Errors
     /// [`TelemetryError`] names what is wrong.
     pub fn new(config: &Config) -> Result<Option<Self>, TelemetryError> {
-        let Some(config) = &config.telemetry else {
+        let Some(telemetry) = &config.telemetry else {
             return Ok(None);
         };
+        let secret = match &telemetry.headers_secret {
+            Some(name) => Some(config.secret(&config.encryption.open()?, name)?),
+            None => None,
+        };
         Ok(Some(Self {
-            config: config.clone(),
-            collector: Collector::new(config)?,
+            config: telemetry.clone(),
+            collector: Collector::new(telemetry, secret.as_ref())?,
         }))
     }
 

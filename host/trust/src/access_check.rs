@@ -8,7 +8,7 @@ use crate::{
     rules::{require_grants, within},
 };
 
-/// Checks the folders, hosts, topics and shared values that a component of a release states.
+/// Checks the folders, hosts, topics, shared values and secrets that a component of a release states.
 pub(crate) fn check_access(name: &str, component: &Component) -> Result<(), ReleaseError> {
     let has = |grant| component.grants.contains(&grant);
     let reaches = has(Grant::WasiSockets) || has(Grant::WasiHttp);
@@ -21,6 +21,11 @@ pub(crate) fn check_access(name: &str, component: &Component) -> Result<(), Rele
         (
             component.shared_data.is_empty() || has(Grant::Config),
             "shared-data",
+            "`config`",
+        ),
+        (
+            component.secrets.is_empty() || has(Grant::Config),
+            "secrets",
             "`config`",
         ),
         (
@@ -49,6 +54,7 @@ pub(crate) fn check_access(name: &str, component: &Component) -> Result<(), Rele
             component.shared_data.len(),
             ReleaseLimits::SHARED_DATA,
         ),
+        ("secrets", component.secrets.len(), ReleaseLimits::SECRETS),
     ] {
         let what = format!("the number of {what} of component `{name}`");
         within(&what, count as u64, 0, most)?;

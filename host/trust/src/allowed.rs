@@ -29,6 +29,8 @@ pub struct Allowed {
     pub folders: BTreeMap<String, Folder>,
     /// Hosts that components may connect to. Default: none.
     pub hosts: BTreeSet<HostPort>,
+    /// The names of secrets that components may read. Default: none.
+    pub secrets: BTreeSet<String>,
     /// A PEM file of certificates that HTTPS trusts in addition to the web's. Default: none.
     pub ca: Option<PathBuf>,
     /// Upper bounds of the limits of a component. Default: those of its release.
@@ -56,6 +58,7 @@ impl Default for Allowed {
             message_bytes: (8 << 20) - (16 << 10),
             folders: BTreeMap::new(),
             hosts: BTreeSet::new(),
+            secrets: BTreeSet::new(),
             ca: None,
             limits: LimitBounds::default(),
             privacy: Privacy::default(),
@@ -90,6 +93,13 @@ impl Allowed {
                 component: component(),
                 host: host.clone(),
                 line: list_line("hosts", self.hosts.union(&spec.hosts)),
+            });
+        }
+        if let Some(secret) = spec.secrets.difference(&self.secrets).next() {
+            return Err(CapabilityError::SecretNotAllowed {
+                component: component(),
+                secret: secret.clone(),
+                line: list_line("allow", self.secrets.union(&spec.secrets)),
             });
         }
         if let Some((limit, asked, most)) = self.limits.exceeded(&spec.limits) {

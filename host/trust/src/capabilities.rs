@@ -124,7 +124,7 @@ fn is_whole_world(imports: &[&str]) -> bool {
 pub struct Capability {
     /// Such as `log`, `folder /models (read)`, `host api.example.org:443` or `topic count`.
     pub name: String,
-    /// The imported interfaces that use it. Empty where none does, and for folders, hosts and topics, which no import shows.
+    /// The imported interfaces that use it. Empty where none does, and for folders, hosts, topics and secrets, which no import shows.
     pub imports: Vec<String>,
     /// Whether the release grants it; `None` without a release.
     pub granted: Option<bool>,
@@ -148,7 +148,7 @@ pub struct Missing {
 /// All capabilities of one component.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
-    /// Grants in their order, then folders, hosts and topics.
+    /// Grants in their order, then folders, hosts, topics and secrets.
     pub rows: Vec<Capability>,
     /// Imports that no grant allows: this host does not serve them.
     pub unknown: Vec<String>,
@@ -240,7 +240,7 @@ fn row(
     }
 }
 
-/// Folders, hosts and topics that the release states.
+/// Folders, hosts, topics and secrets that the release states.
 fn access_rows(spec: &Component, allowed: Option<&Allowed>) -> Vec<Capability> {
     let row = |name: String, allows: Option<bool>, table: String, line: String| Capability {
         name,
@@ -289,6 +289,17 @@ fn access_rows(spec: &Component, allowed: Option<&Allowed>) -> Vec<Capability> {
             name,
             allows,
             "[output]".to_owned(),
+            line.unwrap_or_default(),
+        ));
+    }
+    for secret in &spec.secrets {
+        let allows = allowed.map(|allowed| allowed.secrets.contains(secret));
+        let line = allowed.map(|it| list_line("allow", it.secrets.union(&spec.secrets)));
+        let name = format!("secret {secret}");
+        rows.push(row(
+            name,
+            allows,
+            "[secrets]".to_owned(),
             line.unwrap_or_default(),
         ));
     }

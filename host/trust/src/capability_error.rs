@@ -72,6 +72,18 @@ pub enum CapabilityError {
         /// The line of `hotshoe.toml`.
         line: String,
     },
+    /// The operator does not allow a secret that the release lists.
+    #[error(
+        "component `{component}` wants to read the secret `{secret}`, which this device does not allow; if you trust the signer with it, write in hotshoe.toml\n\n[secrets]\n{line}\n"
+    )]
+    SecretNotAllowed {
+        /// Its name in the release.
+        component: String,
+        /// The secret's name.
+        secret: String,
+        /// The line of `hotshoe.toml`.
+        line: String,
+    },
     /// The release gives the component more than the operator does.
     #[error(
         "the release gives component `{component}` the limit {limit} = {asked}, and this device allows at most {most}; lower it in release.toml, or write in hotshoe.toml\n\n[limits]\n{limit} = {asked}\n"
@@ -120,6 +132,7 @@ impl CapabilityError {
             Self::NotAllowed { .. } => "not_allowed",
             Self::TopicNotAllowed { .. } => "topic_not_allowed",
             Self::HostNotAllowed { .. } => "host_not_allowed",
+            Self::SecretNotAllowed { .. } => "secret_not_allowed",
             Self::LimitTooHigh { .. } => "limit_too_high",
             Self::FolderNotMapped { .. } => "folder_not_mapped",
             Self::FolderReadOnly { .. } => "folder_read_only",
@@ -137,6 +150,7 @@ impl CapabilityError {
                 | "not_allowed"
                 | "topic_not_allowed"
                 | "host_not_allowed"
+                | "secret_not_allowed"
                 | "limit_too_high"
                 | "folder_not_mapped"
                 | "folder_read_only"

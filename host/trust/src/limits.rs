@@ -56,6 +56,8 @@ impl ReleaseLimits {
     pub const TOPICS: u64 = 64;
     /// Shared values of one component: 64.
     pub const SHARED_DATA: u64 = 64;
+    /// Secrets of one component: 16.
+    pub const SECRETS: u64 = 16;
     /// Steps of the pipeline: 64.
     pub const STEPS: u64 = 64;
     /// Self-tests: 64.

@@ -156,6 +156,9 @@ pub struct Component {
     /// The device's shared values that it reads through the `config` import, as `shared-data.NAME`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub shared_data: BTreeSet<String>,
+    /// The device's secrets that it reads through the `config` import, as `secret.NAME`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<String>,
 }
 
 /// The `state-version` of a component that does not give one.

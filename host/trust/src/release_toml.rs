@@ -247,6 +247,9 @@ pub struct ComponentToml {
     /// The device's shared values that it reads through the `config` import, as `shared-data.NAME`. Default: none.
     #[serde(default)]
     pub shared_data: BTreeSet<String>,
+    /// The device's secrets that it reads through the `config` import, as `secret.NAME`. Default: none.
+    #[serde(default)]
+    pub secrets: BTreeSet<String>,
 }
 
 /// A `[data.NAME]` table.
@@ -432,6 +435,7 @@ impl ReleaseToml {
                 hosts: c.hosts.clone(),
                 topics: c.topics.clone(),
                 shared_data: c.shared_data.clone(),
+                secrets: c.secrets.clone(),
             };
             components.insert(name.clone(), component);
         }

@@ -1,3 +1,4 @@
+mod encryption;
 mod engine;
 mod installed;
 mod limits;
@@ -133,6 +134,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     if let Some(config) = &config {
         findings.push(trust(&config.trust));
         findings.push(network::network(config));
+        findings.push(encryption::encryption(config));
         let is_used = data(config, &mut findings);
         findings.extend(ports::ports(config, is_used));
     }
@@ -295,7 +297,9 @@ fn data(config: &Config, findings: &mut Vec<Finding>) -> bool {
     findings.push(space(folder));
     let (mut floor, mut is_used) = (None, false);
     if folder.join("ledger.json").exists() {
-        match Store::open(folder) {
+        // A key that cannot be read is a finding of the files that need it.
+        let at_rest = config.encryption.open().unwrap_or_default();
+        match Store::open_unchanged(folder, at_rest) {
             Ok(store) => {
                 let ledger = store.ledger();
                 floor = ledger.clock_floor;

@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use hotshoe_daemon::media::extension;
 use hotshoe_daemon::recording::{Counts, EndReason, NextItem, Opened, RecordWhy, Request};
 use hotshoe_link::Client;
+use hotshoe_sealing::{AtRest, DeviceKey};
 use hotshoe_store::{
     MAX_RECORDED, RECORDING_FILE, RecordStage, RecordingError, RecordingHead, RecordingWriter,
 };
@@ -71,6 +72,9 @@ pub(crate) struct Args {
     /// The folder to write
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
+    /// Encrypt the recording with the key in this file; `hotshoe secret decrypt` makes a copy that other commands read
+    #[arg(long, value_name = "FILE")]
+    encrypt_with: Option<PathBuf>,
     /// Timeout in seconds; keep what was recorded [default: none]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -96,6 +100,8 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         let folder = args.out;
         return Err(RecordingError::Exists { folder }.into());
     }
+    let key = args.encrypt_with.as_deref().map(DeviceKey::read);
+    let at_rest = key.transpose()?.map(|key| AtRest::sealed(key, true));
     let (zenoh, site) = args
         .network
         .site(args.site.as_deref(), args.config.as_deref(), None)?;
@@ -104,7 +110,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     signals::on_first(move |_| stopped.store(true, Ordering::Relaxed))?;
     let client = Client::open(&zenoh).with_context(|| args.network.cannot_open())?;
     let most = zenoh.max_message_bytes;
-    let recorded = record(&args, &client, &site, most, &stop, terminal);
+    let recorded = record(&args, at_rest, &client, &site, most, &stop, terminal);
     client.close();
     let report = recorded?;
     if terminal.json {
@@ -117,6 +123,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 
 fn record<'a>(
     args: &'a Args,
+    at_rest: Option<AtRest>,
     client: &Client,
     site: &str,
     most: usize,
@@ -141,7 +148,8 @@ fn record<'a>(
         RecordError::OtherDevice { device, site: at }
     );
     let head = RecordingHead::new(at, device, release, args.stage);
-    let mut writer = RecordingWriter::create(&args.out, head)?;
+    let at_rest = at_rest.unwrap_or_default();
+    let mut writer = RecordingWriter::create_at_rest(&args.out, head, at_rest)?;
     let taken = take(args, &mut session, &mut writer, stop, terminal);
     // Keep what has arrived, even after an error.
     let finished = writer.finish();

@@ -46,7 +46,8 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         );
     }
     if let Some(config) = configuration(args.config.as_deref())? {
-        let live = read_live(&config.data)
+        let at_rest = config.encryption.open()?;
+        let live = read_live(&config.data, &at_rest)
             .with_context(|| format!("cannot read {}", config.data.display()))?;
         match live {
             Some(live) => release::add(&mut bom, &live, &config)?,

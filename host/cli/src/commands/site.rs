@@ -1,6 +1,7 @@
 mod add;
 mod authority;
 mod init;
+mod remove;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,7 +28,8 @@ const ACL: &str = "acl.json";
 #[command(after_help = "\
 Example:
   hotshoe site init --site lab --out lab --server 192.0.2.7
-  hotshoe site add --site-dir lab --device line-4")]
+  hotshoe site add --site-dir lab --device line-4
+  hotshoe site remove --site-dir lab --device line-4")]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
@@ -37,12 +39,14 @@ pub(crate) struct Args {
 enum Action {
     Init(init::Args),
     Add(add::Args),
+    Remove(remove::Args),
 }
 
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Init(args) => init::run(args, terminal),
         Action::Add(args) => add::run(args, terminal),
+        Action::Remove(args) => remove::run(args, terminal),
     }
 }
 

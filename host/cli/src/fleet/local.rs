@@ -55,7 +55,7 @@ pub(crate) fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result
         }
         Err(error @ ControlError::NotRunning { .. }) if !config.data.exists() => Err(error.into()),
         Err(ControlError::NotRunning { .. }) => {
-            let mut store = Store::open(&config.data)
+            let mut store = Store::open_at_rest(&config.data, config.encryption.open()?)
                 .with_context(|| format!("cannot use the data folder {}", config.data.display()))?;
             let now = Time::now();
             let value = offline(&mut store, command, now);

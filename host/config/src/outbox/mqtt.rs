@@ -39,6 +39,9 @@ pub struct OutboxMqttConfig {
     /// The file with its password; a line feed at its end does not count. It is read at each connection. Default: none.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
+    /// The name of the secret that is its password, if there is no `password-file`. It is read at each connection. Default: none.
+    #[serde(default)]
+    pub password_secret: Option<String>,
     /// Whether a broker on another machine may be used without TLS. Default: false.
     #[serde(default)]
     pub insecure: bool,
@@ -123,6 +126,17 @@ impl OutboxMqttConfig {
         if self.password_file.is_some() && self.username.is_none() {
             return needs("outbox.mqtt.password-file", "outbox.mqtt.username");
         }
+        if let Some(name) = &self.password_secret {
+            if self.username.is_none() {
+                return needs("outbox.mqtt.password-secret", "outbox.mqtt.username");
+            }
+            if !hotshoe_sealing::is_secret_name(name) {
+                return Err(ConfigError::SecretName {
+                    key: "outbox.mqtt.password-secret",
+                    name: name.clone(),
+                });
+            }
+        }
         let prefix = &self.topic_prefix;
         let fits = (1..=MAX_PREFIX_BYTES).contains(&prefix.len())
             && !prefix.starts_with('$')
@@ -193,6 +207,14 @@ mod tests {
             (
                 "url = \"mqtt://localhost\"\npassword-file = \"a\"",
                 "outbox.mqtt.username",
+            ),
+            (
+                "url = \"mqtt://localhost\"\npassword-secret = \"a\"",
+                "outbox.mqtt.username",
+            ),
+            (
+                "url = \"mqtt://localhost\"\nusername = \"u\"\npassword-secret = \"A/b\"",
+                "A/b",
             ),
         ] {
             let error = parse(mqtt).unwrap_err();

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hotshoe_base::chain;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::format::{FileFormat, NewerFormat};
-use hotshoe_base::{chain, files};
+use hotshoe_sealing::AtRest;
 use serde::{Deserialize, Serialize};
 
 use super::book::Kept;
@@ -38,6 +39,7 @@ enum ReadError {
 #[derive(Debug)]
 pub(super) struct KeptFile {
     path: PathBuf,
+    at_rest: AtRest,
     /// False if a newer version wrote it: it stays as it is.
     is_saved: bool,
     /// What it has.
@@ -46,9 +48,9 @@ pub(super) struct KeptFile {
 
 impl KeptFile {
     /// Reads it. One that cannot be read is as if it were not there.
-    pub(super) fn open(data: &Path) -> Self {
+    pub(super) fn open(data: &Path, at_rest: AtRest) -> Self {
         let path = data.join(FILE);
-        let read = read(&path);
+        let read = read(&path, &at_rest);
         let is_saved = !matches!(read, Err(ReadError::Newer(_)));
         let kept = read.unwrap_or_else(|error| {
             tracing::warn!(
@@ -59,6 +61,7 @@ impl KeptFile {
         });
         Self {
             path,
+            at_rest,
             is_saved,
             kept,
         }
@@ -86,15 +89,16 @@ impl KeptFile {
                 kept: kept.clone(),
             };
             let bytes = serde_json::to_vec(&record)?;
-            Disk::new(Faults::never()).replace(&self.path, &bytes)?;
+            let disk = Disk::new(Faults::never());
+            self.at_rest.replace(&disk, &self.path, &bytes)?;
         }
         self.kept = kept;
         Ok(())
     }
 }
 
-fn read(path: &Path) -> Result<Kept, ReadError> {
-    let bytes = match files::read_bytes(path, MAX_FILE_BYTES) {
+fn read(path: &Path, at_rest: &AtRest) -> Result<Kept, ReadError> {
+    let bytes = match at_rest.read(path, MAX_FILE_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
         other => other?,
     };
@@ -127,10 +131,13 @@ mod tests {
     #[test]
     fn what_was_saved_is_there_at_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = KeptFile::open(folder.path());
+        let mut file = KeptFile::open(folder.path(), AtRest::plain());
         assert_eq!(file.kept(), &Kept::default());
         file.save(kept()).unwrap();
-        assert_eq!(KeptFile::open(folder.path()).kept(), &kept());
+        assert_eq!(
+            KeptFile::open(folder.path(), AtRest::plain()).kept(),
+            &kept()
+        );
     }
 
     #[test]
@@ -138,13 +145,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         fs::write(&path, "{").unwrap();
-        let mut file = KeptFile::open(folder.path());
+        let mut file = KeptFile::open(folder.path(), AtRest::plain());
         assert_eq!(file.kept(), &Kept::default());
         file.save(kept()).unwrap();
-        assert_eq!(KeptFile::open(folder.path()).kept(), &kept());
+        assert_eq!(
+            KeptFile::open(folder.path(), AtRest::plain()).kept(),
+            &kept()
+        );
         let newer = "{\"format\": 2, \"more\": true}";
         fs::write(&path, newer).unwrap();
-        let mut file = KeptFile::open(folder.path());
+        let mut file = KeptFile::open(folder.path(), AtRest::plain());
         file.save(kept()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), newer);
     }

@@ -14,6 +14,7 @@ use hotshoe_engine::{
 };
 use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, LoadError, Pipeline, SelfTestError};
+use hotshoe_sealing::AtRest;
 use hotshoe_store::{BlobError, Cause, ReadError, Slot, Store, Transition};
 use hotshoe_trust::{
     Allowed, Device, Floor, Package, Release, Time, TrustRoot, Verified, VerifyError,
@@ -127,16 +128,13 @@ impl LoadFailure {
             Self::Load(error) => blob_error(error),
             _ => None,
         };
-        matches!(
-            blob,
-            Some(
-                BlobError::Missing { .. }
-                    | BlobError::Damaged { .. }
-                    | BlobError::Size { .. }
-                    | BlobError::TooLarge { .. }
-                    | BlobError::NotAFile { .. }
-            )
-        )
+        blob.is_some_and(|error| {
+            let is_other_file = matches!(
+                error,
+                BlobError::Size { .. } | BlobError::TooLarge { .. } | BlobError::NotAFile { .. }
+            );
+            is_other_file || error.is_loss()
+        })
     }
 
     /// The cause for the ledger and events.
@@ -160,14 +158,16 @@ impl Loader {
     /// Sets up the engine, with its cache of compiled code in `aot`.
     pub(super) fn new(
         config: &Config,
-        aot: &Path,
+        (aot, at_rest): (&Path, AtRest),
         trust: TrustRoot,
         clock: Clock,
     ) -> Result<Self, DeployError> {
         let version = env!("CARGO_PKG_VERSION");
         let host = version.parse().map_err(|_| DeployError::Version(version))?;
         let threads = config.workers.threads;
-        let options = engine_options(threads, config.compile.limits(), Some(aot));
+        let mut options = engine_options(threads, config.compile.limits(), Some(aot));
+        options.secrets = Some(config.secret_source(&at_rest));
+        options.at_rest = at_rest;
         let engine = Engine::new(options).map_err(DeployError::Engine)?;
         Ok(Self {
             clock,

@@ -8,6 +8,7 @@ use hotshoe_base::Clock;
 use hotshoe_base::disk::wider_mode;
 use hotshoe_config::{Config, KeepPrevious};
 use hotshoe_engine::{CompileInterrupt, KeptBack, MemoryChoice, SharedTexts};
+use hotshoe_sealing::AtRest;
 use hotshoe_store::{ApplyError, Cause, Slot, Store, Transition};
 use hotshoe_trust::TrustRoot;
 
@@ -56,11 +57,16 @@ impl StartupState {
     ///
     /// # Errors
     /// [`DeployError`] says what to do.
-    pub fn open(config: &Config, clock: Clock) -> Result<Self, DeployError> {
-        let store = Store::open(&config.data).map_err(DeployError::Store)?;
+    pub fn open(config: &Config, at_rest: AtRest, clock: Clock) -> Result<Self, DeployError> {
+        let store = Store::open_at_rest(&config.data, at_rest).map_err(DeployError::Store)?;
         warn_of_modes(config);
         let trust = keyring::open(config, &store)?;
-        let loader = Loader::new(config, store.aot_dir(), trust, clock.clone())?;
+        let loader = Loader::new(
+            config,
+            (store.aot_dir(), store.at_rest()),
+            trust,
+            clock.clone(),
+        )?;
         let starts = StartRecord::open(&config.data, &config.deploy, clock.clone());
         let mut startup = Self {
             clock,

@@ -17,6 +17,7 @@ use hotshoe_protocol::outbox::{
     encode_payload,
 };
 use hotshoe_protocol::status::OutletState;
+use hotshoe_sealing::SecretSource;
 use hotshoe_trust::TrustRoot;
 use uuid::Uuid;
 
@@ -92,7 +93,7 @@ impl BatchError {
 
 impl Delivery {
     pub(super) fn new(
-        config: &Config,
+        (config, secrets): (&Config, SecretSource),
         outbox: &Outbox,
         trust: Arc<ArcSwap<TrustRoot>>,
         link: &Arc<Link>,
@@ -110,7 +111,7 @@ impl Delivery {
             device: config.device.clone(),
             session: Uuid::new_v4().simple().to_string(),
             is_enabled: config.outbox.zenoh.enabled,
-            mqtt: Mqtt::of(config),
+            mqtt: Mqtt::of(config, secrets),
             statements: config.deploy.statements,
             outbox: outbox.clone(),
             trust,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hotshoe_config::Config;
 use hotshoe_mqtt::{Credentials, Message, MqttError, Session, Settings, TlsFiles};
 use hotshoe_protocol::outbox::{Batch, BatchItem, LossItem, RecordItem};
+use hotshoe_sealing::SecretSource;
 use serde::Serialize;
 
 /// Time to connect.
@@ -39,7 +40,7 @@ pub(super) struct Mqtt {
 
 impl Mqtt {
     /// The configured broker.
-    pub(super) fn of(config: &Config) -> Option<Self> {
+    pub(super) fn of(config: &Config, secrets: SecretSource) -> Option<Self> {
         let own = config.outbox.mqtt.as_ref()?;
         let url = own.parsed()?;
         let tls = own.ca.clone().filter(|_| url.is_tls).map(|ca| TlsFiles {
@@ -49,6 +50,7 @@ impl Mqtt {
         let credentials = own.username.clone().map(|username| Credentials {
             username,
             password_file: own.password_file.clone(),
+            password_secret: own.password_secret.clone().map(|name| (secrets, name)),
         });
         let (site, device) = (&config.site, &config.device);
         let client_id = own.client_id.clone();

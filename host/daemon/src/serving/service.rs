@@ -15,9 +15,9 @@ mod worker_pool;
 mod worker_slot;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -33,6 +33,7 @@ use parking_lot::Mutex;
 use crate::in_force::InForce;
 use crate::metrics::ModelMeter;
 use crate::outbox::DurableOutputs;
+use crate::private_telemetry::PrivateTelemetry;
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
 use crate::serving::drift_thread::DriftThread;
@@ -96,6 +97,8 @@ pub struct Service {
     without_release: Classifier,
     kept_back: KeptBack,
     output_tap: OutputTap,
+    /// Set once, if the device has figures.
+    private_telemetry: OnceLock<Arc<PrivateTelemetry>>,
     trace_tap: TraceTap,
     /// `Some` if outputs are durable.
     outbox: Option<Arc<DurableOutputs>>,
@@ -172,6 +175,7 @@ impl Service {
             hash_keys,
             kept_back,
             output_tap: OutputTap::default(),
+            private_telemetry: OnceLock::new(),
             trace_tap: TraceTap::default(),
             outbox,
             failed_files,
@@ -181,6 +185,13 @@ impl Service {
             worker_ends: Mutex::default(),
             stuck: AtomicUsize::default(),
         })
+    }
+
+    /// Adds the results of samples to these figures from now on.
+    pub(crate) fn add_to(&self, figures: Arc<PrivateTelemetry>) {
+        if self.private_telemetry.set(figures).is_err() {
+            tracing::warn!("this daemon has figures already");
+        }
     }
 
     /// Swaps the serving release. Returns the old one, so that no worker drops it, and the duration of the swap of the pointer. Samples

@@ -98,7 +98,7 @@ impl RegistryWorker {
         match self.blobs.check(&Blob { digest, size }) {
             // A size that differs now is that of a file that has just arrived.
             Ok(()) | Err(BlobError::Size { .. }) => None,
-            Err(error @ (BlobError::Missing { .. } | BlobError::Damaged { .. })) => Some(error),
+            Err(error) if error.is_loss() => Some(error),
             Err(error) => {
                 let error = hotshoe_base::chain(&error);
                 tracing::warn!(%digest, error, "cannot check a stored blob");

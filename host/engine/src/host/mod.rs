@@ -5,6 +5,7 @@ mod infer;
 mod lists;
 pub(crate) mod nn;
 pub(crate) mod samples;
+mod secrets;
 pub(crate) mod services;
 mod state;
 pub(crate) mod tensors;

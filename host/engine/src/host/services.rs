@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hotshoe_infer::NamedModel;
+use hotshoe_sealing::SecretSource;
 use hotshoe_trust::{
     Allowed, EffectiveContract, MAX_TOPIC_BYTES, OutputName, PIPELINE, Upload, is_topic, printable,
 };
@@ -15,6 +16,7 @@ use wasmtime::component::Linker;
 
 use super::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use super::bindings::hotshoe::pipeline::{clock, config, log, metrics};
+use super::secrets::ComponentSecrets;
 use super::{State, error, wasi};
 use crate::assets::ComponentAssets;
 use crate::fault::{ErrorCode as FaultCode, Failure, Fault};
@@ -29,6 +31,8 @@ use crate::shared_texts::SharedTexts;
 const MAX_METRICS: usize = 32;
 /// Prefix of the keys of shared values.
 const SHARED_DATA: &str = "shared-data.";
+/// Prefix of the keys of secrets.
+const SECRET: &str = "secret.";
 /// Longest name of a metric, in bytes.
 const MAX_METRIC_NAME_BYTES: usize = 64;
 
@@ -39,6 +43,7 @@ pub(crate) struct Services {
     /// The shared values that it may read.
     shared_data: BTreeSet<String>,
     shared_texts: SharedTexts,
+    secrets: ComponentSecrets,
     data: BTreeMap<String, Arc<[u8]>>,
     models: BTreeMap<String, Arc<NamedModel>>,
     log: Mutex<LogBudget>,
@@ -71,6 +76,7 @@ impl Services {
             config: spec.config.clone(),
             shared_data: spec.shared_data.clone(),
             shared_texts: shared_texts.clone(),
+            secrets: ComponentSecrets::new(spec.secrets.clone(), None),
             data: select(name, "data file", &spec.data, &assets.data)?,
             models: select(name, "model", &spec.models, &assets.models)?,
             log: Mutex::new(LogBudget::new(spec.limits.log_lines)),
@@ -84,6 +90,16 @@ impl Services {
             kept_metrics: None,
             kept_back: KeptBack::default(),
         })
+    }
+
+    /// Lets it read the secrets of a device that its release lists.
+    pub(crate) fn with_secrets(
+        mut self,
+        spec: &hotshoe_trust::Component,
+        source: Option<&SecretSource>,
+    ) -> Self {
+        self.secrets = ComponentSecrets::new(spec.secrets.clone(), source.cloned());
+        self
     }
 
     /// Keeps its log lines and metrics on the device where this contract says so. Their texts and names are its own, so that only what
@@ -107,8 +123,12 @@ impl Services {
         &self.component
     }
 
-    /// A setting of the release, or a shared value of the device.
+    /// A setting of the release, or a shared value or a secret of the device.
     fn setting(&self, key: &str) -> Option<String> {
+        let secret = key.strip_prefix(SECRET);
+        if let Some(value) = secret.and_then(|name| self.secrets.get(&self.component, name)) {
+            return Some(value);
+        }
         match key.strip_prefix(SHARED_DATA) {
             Some(name) if self.shared_data.contains(name) => self.shared_texts.get(name),
             _ => self.config.get(key).cloned(),
@@ -279,7 +299,7 @@ impl Services {
             return;
         }
         // Escaped, so that it is one line, cannot look like a line of the daemon, and cannot control a terminal.
-        let message = printable(&clip(message), &[]);
+        let message = printable(&clip(self.secrets.hidden_in(message)), &[]);
         match level {
             log::Level::Trace => tracing::trace!(target: "component", component, "{message}"),
             log::Level::Debug => tracing::debug!(target: "component", component, "{message}"),

@@ -35,6 +35,7 @@ fn state(tensor_mib: u32) -> State {
         hosts: Default::default(),
         topics: Default::default(),
         shared_data: ["threshold".to_owned()].into(),
+        secrets: Default::default(),
     };
     let shared_texts = SharedTexts::default();
     for name in ["threshold", "other"] {

@@ -98,7 +98,8 @@ impl Log {
         if self.must_write_state {
             self.write_state()?;
         }
-        self.reclaim(batch.iter().map(|record| bytes_of(record)).sum())?;
+        let bytes = batch.iter().map(|record| self.bytes_of(record)).sum();
+        self.reclaim(bytes)?;
         if !comes && !self.has_unwritten() {
             return Ok(());
         }
@@ -121,7 +122,7 @@ impl Log {
                 }));
                 continue;
             };
-            let size = bytes_of(record);
+            let size = self.bytes_of(record);
             if !self.make_room(bytes + size, planned.len() + 1, record.priority, evicted) {
                 let len = record.payload.len() as u64;
                 self.lose_next(&record.source, 1, len, LossCause::Evicted);
@@ -175,16 +176,19 @@ impl Log {
                 continue;
             };
             let start = buffer.len();
+            let epoch = self.identity.epoch;
+            let place = (epoch, it.sequence);
+            let (kind, body) = self.bodies.body(&record.source, place, &record.payload)?;
             let frame = Frame {
-                kind: Kind::Data,
+                kind,
                 priority: record.priority,
-                epoch: self.identity.epoch,
+                epoch,
                 sequence: it.sequence,
                 age_ms,
                 wall_ms,
                 source: &record.source,
                 class: &record.class,
-                body: &record.payload,
+                body: &body,
             };
             frame.write(self.identity.key, &mut buffer);
             offsets.push((it, record, start, buffer.len() - start));
@@ -381,11 +385,12 @@ impl Log {
         });
         Ok(())
     }
-}
 
-/// Bytes of a record in a segment.
-fn bytes_of(record: &Record) -> u64 {
-    size(&record.source, &record.class, record.payload.len()) as u64
+    /// Bytes of a record in a segment.
+    fn bytes_of(&self, record: &Record) -> u64 {
+        let body = record.payload.len() + self.bodies.overhead();
+        size(&record.source, &record.class, body) as u64
+    }
 }
 
 /// Offsets and sizes within a segment, which is far smaller than 4 GiB.

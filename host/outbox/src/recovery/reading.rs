@@ -8,6 +8,7 @@ use hotshoe_base::disk::Disk;
 use hotshoe_base::files;
 use uuid::Uuid;
 
+use crate::bodies::payload_bytes;
 use crate::error::OpenError;
 use crate::frame::{Frame, Kind};
 use crate::host::Binding;
@@ -169,12 +170,12 @@ impl Reading {
         }
         let last = match frame.kind {
             Kind::Next => frame.sequence - 1,
-            Kind::Data => {
+            Kind::Data | Kind::Sealed => {
                 let live = Live {
                     segment: number,
                     offset: narrow(offset as u64),
                     size: narrow(length as u64),
-                    payload: narrow(frame.body.len() as u64),
+                    payload: narrow(payload_bytes(frame)),
                     age_ms: frame.age_ms,
                     priority: frame.priority,
                     epoch: frame.epoch,

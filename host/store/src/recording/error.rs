@@ -80,6 +80,10 @@ impl RecordingError {
                 source: BlobError::LinkLeadsOut { .. },
                 ..
             } => "link_leads_out",
+            Self::Read {
+                source: source @ BlobError::Sealed { .. },
+                ..
+            } => source.name(),
             Self::Read { .. } => "no_recording",
             Self::Json { .. } | Self::Format { .. } | Self::TooMany { .. } | Self::Path { .. } => {
                 "invalid_recording"

@@ -2,6 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hotshoe_base::disk::Disk;
+use hotshoe_sealing::AtRest;
 use hotshoe_trust::Blob;
 
 use super::{Manifest, RECORDING_FILE, RecordedEntry, RecordedPart, RecordingError, RecordingHead};
@@ -15,6 +16,7 @@ const NEW_PART: usize = 16;
 #[derive(Debug)]
 pub struct RecordingWriter {
     folder: PathBuf,
+    at_rest: AtRest,
     manifest: Manifest,
     /// Entries that `recording.json` has.
     saved: usize,
@@ -26,6 +28,18 @@ impl RecordingWriter {
     /// # Errors
     /// [`RecordingError::Exists`], [`RecordingError::Write`].
     pub fn create(folder: &Path, head: RecordingHead) -> Result<Self, RecordingError> {
+        Self::create_at_rest(folder, head, AtRest::plain())
+    }
+
+    /// [`Self::create`], with files that may be sealed.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn create_at_rest(
+        folder: &Path,
+        head: RecordingHead,
+        at_rest: AtRest,
+    ) -> Result<Self, RecordingError> {
         if folder.join(RECORDING_FILE).exists() {
             return Err(RecordingError::Exists {
                 folder: folder.to_owned(),
@@ -34,6 +48,7 @@ impl RecordingWriter {
         make(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
+            at_rest,
             manifest: Manifest {
                 head,
                 entries: Vec::new(),
@@ -78,7 +93,7 @@ impl RecordingWriter {
                 again += 1;
                 name = format!("{}/{number:04}-{again}.{ending}", folder.display());
             }
-            write(&self.folder.join(&name), bytes)?;
+            write(&self.at_rest, &self.folder.join(&name), bytes)?;
             entry.files.insert(name, Blob::of(bytes));
         }
         self.manifest.entries.push(entry);
@@ -112,7 +127,7 @@ impl RecordingWriter {
                 path: path.clone(),
                 source: source.into(),
             })?;
-        write(&path, &text)
+        write(&self.at_rest, &path, &text)
     }
 }
 
@@ -122,10 +137,16 @@ fn make(folder: &Path) -> Result<(), RecordingError> {
         .map_err(|source| RecordingError::Write(Box::new(source)))
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), RecordingError> {
+fn write(at_rest: &AtRest, path: &Path, bytes: &[u8]) -> Result<(), RecordingError> {
     // People hand recordings on.
-    Disk::shared()
-        .replace(path, bytes)
+    at_rest
+        .replace(&Disk::shared(), path, bytes)
         .map_err(BlobError::write(path))
         .map_err(|source| RecordingError::Write(Box::new(source)))
+}
+
+/// Writes a file that is not sealed, in a folder that may be missing.
+pub(super) fn write_plain(path: &Path, bytes: &[u8]) -> Result<(), RecordingError> {
+    make(hotshoe_base::disk::parent(path))?;
+    write(&AtRest::plain(), path, bytes)
 }

@@ -31,6 +31,7 @@ pub(crate) fn release() -> Release {
         hosts: [].into(),
         topics: [].into(),
         shared_data: [].into(),
+        secrets: [].into(),
     };
     let mut read = component(b"stage wasm", World::Stage);
     read.grants

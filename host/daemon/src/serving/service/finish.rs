@@ -66,6 +66,9 @@ impl Service {
             return;
         };
         let classifier = self.classifier(Some(served));
+        if let Some(figures) = self.private_telemetry.get() {
+            figures.take(classifier, &decision.insight, stages, &job.sample.source);
+        }
         let head = Head::of(&job.sample, Some(served.release()));
         let insight = decision.published().then_some(&decision.insight);
         let mut durable = Vec::new();

@@ -1,0 +1,175 @@
+//! `[encryption]` and `[secrets]`: what a stolen disk does not show.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use hotshoe_base::disk::Disk;
+use hotshoe_sealing::{
+    AtRest, DeviceKey, SealingKeyError, Secret, SecretError, SecretSource, is_secret_name,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::Config;
+use crate::error::ConfigError;
+
+/// Longest `keyring`, in bytes.
+const MAX_KEYRING_BYTES: usize = 128;
+
+/// `[encryption]`: the key that wraps the keys of files. Without `key-file` and `keyring`, files are not encrypted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct EncryptionConfig {
+    /// The file with the device's key, which should not be on the disk that it protects: a credential of systemd, or a removable disk.
+    /// `hotshoe secret key` makes one. Default: none.
+    pub key_file: Option<PathBuf>,
+    /// The description of the device's key in the kernel's keyring, if there is no `key-file`. Default: none.
+    pub keyring: Option<String>,
+    /// Whether files that are not encrypted are refused. Set it once the device has run with a key for as long as it keeps data: otherwise who
+    /// can write the disk can replace an encrypted file by one that is not. Default: false.
+    pub required: bool,
+}
+
+/// `[secrets]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct SecretsConfig {
+    /// A folder with a file for each secret, by name, such as `/run/credentials/hotshoe.service`. It comes before those that `hotshoe secret`
+    /// stores, which need `[encryption]`. Default: none.
+    pub folder: Option<PathBuf>,
+    /// The names of secrets that components may read, if their release lists them. Default: none.
+    pub allow: BTreeSet<String>,
+}
+
+impl EncryptionConfig {
+    /// How files are kept. Reads the key.
+    ///
+    /// # Errors
+    /// [`SealingKeyError`]
+    pub fn open(&self) -> Result<AtRest, SealingKeyError> {
+        let key = match (&self.key_file, &self.keyring) {
+            (Some(path), _) => DeviceKey::read(path)?,
+            (None, Some(name)) => DeviceKey::from_keyring(name)?,
+            (None, None) => return Ok(AtRest::plain()),
+        };
+        Ok(AtRest::sealed(key, self.required))
+    }
+
+    pub(crate) fn resolve(&mut self, folder: &Path) {
+        if let Some(file) = &mut self.key_file {
+            *file = folder.join(&*file);
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(name) = &self.keyring {
+            let bytes = name.len() as u64;
+            super::check_range(
+                "number of bytes of encryption.keyring",
+                bytes,
+                1,
+                MAX_KEYRING_BYTES as u64,
+            )?;
+        }
+        if self.required && self.key_file.is_none() && self.keyring.is_none() {
+            return Err(ConfigError::Needs {
+                key: "encryption.required",
+                needed: "encryption.key-file",
+            });
+        }
+        Ok(())
+    }
+}
+
+impl SecretsConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let bad = self.allow.iter().find(|name| !is_secret_name(name));
+        bad.map_or(Ok(()), |name| {
+            Err(ConfigError::SecretName {
+                key: "secrets.allow",
+                name: name.clone(),
+            })
+        })
+    }
+
+    pub(crate) fn resolve(&mut self, folder: &Path) {
+        if let Some(secrets) = &mut self.folder {
+            *secrets = folder.join(&*secrets);
+        }
+    }
+}
+
+impl Config {
+    /// Where the secrets of the device are.
+    pub fn secret_source(&self, at_rest: &AtRest) -> SecretSource {
+        SecretSource::new(
+            self.secrets.folder.clone(),
+            self.data.clone(),
+            at_rest.clone(),
+        )
+    }
+
+    /// The secret with a name, which a key of the configuration gives.
+    ///
+    /// # Errors
+    /// [`SecretError`]
+    pub fn secret(&self, at_rest: &AtRest, name: &str) -> Result<Secret, SecretError> {
+        self.secret_source(at_rest).get(name)
+    }
+
+    /// Opens the secrets that `hotshoe secret` stores.
+    ///
+    /// # Errors
+    /// [`SecretError`]; [`SecretError::NoKey`] without `[encryption]`.
+    pub fn stored_secrets(
+        &self,
+        at_rest: &AtRest,
+        disk: Disk,
+    ) -> Result<hotshoe_sealing::Secrets, SecretError> {
+        let key = at_rest.key().ok_or(SecretError::NoKey)?;
+        hotshoe_sealing::Secrets::open(&self.data, disk, key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::path::Path;
+
+    use crate::Config;
+
+    fn parse(more: &str) -> Result<Config, String> {
+        let text = format!("site = \"lab\"\ndevice = \"line-4\"\n{more}");
+        Config::parse(&text, Path::new("/etc")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn files_are_not_encrypted_without_a_key() {
+        let config = parse("").unwrap();
+        assert!(!config.encryption.open().unwrap().is_sealed());
+    }
+
+    #[test]
+    fn a_key_is_in_a_file_beside_the_configuration_or_in_the_keyring() {
+        let config =
+            parse("[encryption]\nkey-file = \"seal.key\"\n[secrets]\nfolder = \"secrets\"")
+                .unwrap();
+        let file = config.encryption.key_file.clone().unwrap();
+        assert_eq!(file, Path::new("/etc/seal.key"));
+        assert_eq!(config.secrets.folder.unwrap(), Path::new("/etc/secrets"));
+        let error = config.encryption.open().unwrap_err();
+        assert_eq!(error.name(), "sealing_key_missing");
+        let config = parse("[encryption]\nkeyring = \"hotshoe\"\nrequired = true").unwrap();
+        assert_eq!(config.encryption.keyring.unwrap(), "hotshoe");
+    }
+
+    #[test]
+    fn no_key_where_one_is_required_is_refused() {
+        for (encryption, named) in [
+            ("required = true", "encryption.key-file"),
+            ("keyring = \"\"", "encryption.keyring"),
+        ] {
+            let error = parse(&format!("[encryption]\n{encryption}")).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}
