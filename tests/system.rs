@@ -138,6 +138,10 @@ mod registry;
 mod replay;
 #[path = "system/restart.rs"]
 mod restart;
+#[path = "system/rollout.rs"]
+mod rollout;
+#[path = "system/rollout_attacks.rs"]
+mod rollout_attacks;
 #[path = "system/rot.rs"]
 mod rot;
 #[path = "system/secure_site.rs"]

@@ -15,6 +15,7 @@ pub mod device_key;
 pub mod ending;
 pub mod events;
 pub mod governor;
+mod hardware;
 pub mod in_force;
 mod liveness;
 pub mod log;
