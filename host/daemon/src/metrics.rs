@@ -11,6 +11,7 @@ use hotshoe_trust::{Digest, Release, Verified};
 use parking_lot::Mutex;
 
 pub use endpoint::{Endpoint, MetricsError, check, serve};
+pub(crate) use endpoint::start;
 
 fn describe() {
     metrics::describe_counter!("hotshoe_samples_accepted_total", "Samples that arrived.");
