@@ -140,6 +140,10 @@ mod replay;
 mod restart;
 #[path = "system/rot.rs"]
 mod rot;
+#[path = "system/sealed_files.rs"]
+mod sealed_files;
+#[path = "system/secrets.rs"]
+mod secrets;
 #[path = "system/secure_site.rs"]
 mod secure_site;
 #[path = "system/segments.rs"]

@@ -10,8 +10,8 @@ use hotshoe_store::Phase;
 use hotshoe_trust::{Digest, Release, Verified};
 use parking_lot::Mutex;
 
-pub use endpoint::{Endpoint, MetricsError, check, serve};
 pub(crate) use endpoint::start;
+pub use endpoint::{Endpoint, MetricsError, check, serve};
 
 fn describe() {
     metrics::describe_counter!("hotshoe_samples_accepted_total", "Samples that arrived.");

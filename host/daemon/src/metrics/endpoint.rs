@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, MetricsConfig};
-use hotshoe_http::{
-    Answer, Body, Bound, Front, FrontError, Handler, Options, Refusal, Renewal,
-};
+use hotshoe_http::{Answer, Body, Bound, Front, FrontError, Handler, Options, Refusal, Renewal};
 use http_body_util::{BodyExt, Full};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
@@ -128,7 +126,10 @@ pub fn check(config: &Config) -> Result<(), MetricsError> {
 ///
 /// # Errors
 /// [`MetricsError`]
-pub(crate) fn start(config: &Config, supervisor: &Supervisor) -> Result<Option<Endpoint>, MetricsError> {
+pub(crate) fn start(
+    config: &Config,
+    supervisor: &Supervisor,
+) -> Result<Option<Endpoint>, MetricsError> {
     let Some(metrics) = &config.metrics else {
         return Ok(None);
     };
