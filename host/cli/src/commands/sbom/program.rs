@@ -137,7 +137,7 @@ fn reference(package: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
     use hotshoe_trust::Time;
     use serde_json::json;

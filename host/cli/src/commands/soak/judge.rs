@@ -33,6 +33,9 @@ pub(super) struct Verdict {
     pub(super) found: String,
 }
 
+/// What is compared: its name, its value at a point, the factor and the amount by which it may grow.
+type Compared = (&'static str, fn(&Point) -> Option<f64>, f64, f64);
+
 /// Judges a soak under load.
 pub(super) fn load(report: &LoadReport) -> Vec<Verdict> {
     let counts = &report.counts;
@@ -73,7 +76,7 @@ pub(super) fn load(report: &LoadReport) -> Vec<Verdict> {
         return verdicts;
     }
     verdicts.push(memory(second));
-    let compared: [(&str, fn(&Point) -> Option<f64>, f64, f64); 5] = [
+    let compared: [Compared; 5] = [
         (
             "file handles",
             |it| Some(it.handles as f64),
