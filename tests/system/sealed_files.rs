@@ -253,6 +253,10 @@ fn a_changed_bit_in_any_encrypted_file_is_noticed_and_in_any_other_one_is_surviv
         let started = start.settled(&data);
         let log = start.log();
         assert!(!log.contains("panicked"), "{}: {log}", name.display());
+        match &started {
+            Started::Runs(status) => assert!(status.is_object(), "{status}"),
+            Started::Refused(cause) => assert!(!cause.is_empty(), "{log}"),
+        }
         if is_sealed && !of_secrets {
             let is_noticed = matches!(started, Started::Refused(_))
                 || ["damaged", "not used", "cannot be read", "cannot be used"]
