@@ -159,10 +159,7 @@ fn a_secret_that_a_component_reads_is_in_no_log_status_metric_error_recording_or
     let bundle = workspace.path("support.json").display().to_string();
     success(["support", "--config", &config, "--out", &bundle]);
 
-    let ask = |arguments: &[&str]| {
-        let all = arguments.iter().chain(&["--config", &config, "--json"]);
-        success(all.copied())
-    };
+    let ask = |arguments: &[&str]| success([arguments, &["--config", &config, "--json"]].concat());
     let log = daemon.log();
     assert!(log.contains(&format!("the stage read {MARK}")), "{log}");
     let texts = [
