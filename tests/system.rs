@@ -144,6 +144,10 @@ mod rollout;
 mod rollout_attacks;
 #[path = "system/rot.rs"]
 mod rot;
+#[path = "system/sealed_files.rs"]
+mod sealed_files;
+#[path = "system/secrets.rs"]
+mod secrets;
 #[path = "system/secure_site.rs"]
 mod secure_site;
 #[path = "system/segments.rs"]
