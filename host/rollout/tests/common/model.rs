@@ -301,7 +301,8 @@ impl Model {
     /// A tick in which all that is alive works, and all that was said arrives.
     pub(crate) fn fair_tick(&mut self, world: &World) {
         self.apply(world, Event::Tick);
-        for hearing in self.hearings() {
+        let hearings: Vec<Event> = self.hearings().collect();
+        for hearing in hearings {
             self.apply(world, hearing);
         }
         let is_old = false;
@@ -353,7 +354,7 @@ impl ModelDevice {
         };
         self.phase = match judge(&world.plan, &self.control, &self.placement, &situation) {
             Wanted::Begin => {
-                self.check_begin(world, now_s);
+                self.check_begin(now_s);
                 Phase::Fetching
             }
             Wanted::GoOn => match self.phase {
@@ -379,7 +380,7 @@ impl ModelDevice {
     }
 
     /// What must be true whenever a device begins.
-    fn check_begin(&self, world: &World, now_s: u64) {
+    fn check_begin(&self, now_s: u64) {
         let stage = self.placement.stage;
         assert!(stage <= self.control.stage(), "it begins before its stage");
         assert!(matches!(self.control.directive(), Directive::Run));
