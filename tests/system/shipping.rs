@@ -1,8 +1,11 @@
 //! `hotshoe doctor --before-shipping`, and `hotshoe soak`.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Workspace, failure, hotshoe, success};
@@ -146,7 +149,7 @@ fn a_soak_swaps_rolls_back_and_counts_every_sample() {
     let count = |of: &str| report["counts"][of].as_u64().unwrap();
     assert_eq!(
         (count("sent"), count("unanswered")),
-        (count("results") + count("failed"), 0),
+        (count("results") + count("skipped") + count("failed"), 0),
         "{report}"
     );
     assert_eq!(report["add_up"], true);
@@ -161,6 +164,33 @@ fn a_soak_swaps_rolls_back_and_counts_every_sample() {
         points.len() >= 2 && points[0]["handles"].as_u64() > Some(3),
         "{report}"
     );
+}
+
+#[test]
+fn a_signal_ends_a_soak_which_judges_what_there_is_and_leaves_nothing() {
+    let workspace = Workspace::new();
+    let (release, sample) = quick(&workspace);
+    let temporary = workspace.path("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let mut soak = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
+        .args(["soak", &release, "--sample", &sample, "--minutes", "30"])
+        .arg("--json")
+        .env("TMPDIR", &temporary)
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut notes = BufReader::new(soak.stderr.take().unwrap()).lines();
+    let note = notes.next().unwrap().unwrap();
+    assert!(note.contains("samples per second at most"), "{note}");
+    let pid = i32::try_from(soak.id()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::INT).unwrap();
+    let output = soak.wait_with_output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["verdicts"].is_array(), "{report}");
+    assert!(report["seconds"].as_f64() < Some(30.0 * 60.0), "{report}");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
 }
 
 #[test]

@@ -15,6 +15,24 @@ use serde_json::Value;
 /// The default configuration file.
 pub(crate) const CONFIG: &str = "hotshoe.toml";
 
+/// The options that name the data folder of the device on this machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LocalArgs {
+    /// The data folder of the device [default: that of --config]
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    data: Option<PathBuf>,
+    /// The device's configuration [default: hotshoe.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl LocalArgs {
+    /// The data folder, from `--data`, or the configuration.
+    pub(crate) fn data_folder(&self) -> anyhow::Result<PathBuf> {
+        data_folder(self.data.as_deref(), self.config.as_deref())
+    }
+}
+
 /// An answer, and whether a daemon gave it.
 pub(crate) struct LocalAnswer {
     /// The answer.
