@@ -249,11 +249,8 @@ fn a_baseline_is_packed_and_signed_and_one_that_no_device_can_use_is_refused() {
     let refused = |text_of: String| {
         fs::write(&toml, text_of).unwrap();
         let said = failure(["pack", &text(&toml), "--out", &out]);
-        let said: Json = serde_json::from_str(&said).unwrap();
-        said["error"]["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        let (name, _) = said.split_once(':').unwrap();
+        name.to_owned()
     };
     assert_eq!(
         refused(with("watch = [\"count(lines)\"]")),

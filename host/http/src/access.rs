@@ -24,7 +24,7 @@ pub enum Refusal {
     )]
     Foreign,
     /// A web page sent it.
-    #[error("without a token or client certificates, requests from web pages are refused")]
+    #[error("without a token or client certificates, requests from other web pages are refused")]
     WebPage,
 }
 
@@ -63,7 +63,8 @@ impl Access {
         if self.open && self.local && !is_local(request.uri(), headers) {
             return Err(Refusal::Foreign);
         }
-        if self.open && headers.contains_key(ORIGIN) {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        if self.open && origins.any(|origin| !(self.local && is_own(origin, request))) {
             return Err(Refusal::WebPage);
         }
         Ok(())
@@ -89,6 +90,22 @@ fn is_local(uri: &Uri, headers: &HeaderMap) -> bool {
         .chain(authority)
         .peekable();
     names.peek().is_some() && names.all(is_loopback_name)
+}
+
+/// Whether an origin is the one that the request is sent to: a browser names it for the scripts of a page. The host is known to be a loopback
+/// name.
+fn is_own<B>(origin: &HeaderValue, request: &Request<B>) -> bool {
+    let origin = origin.as_bytes();
+    let host = origin
+        .strip_prefix(b"http://")
+        .or_else(|| origin.strip_prefix(b"https://"));
+    let authority = request.uri().authority();
+    let mut sent_to = request.headers().get_all(HOST).iter();
+    let sent_to = match authority {
+        Some(authority) => Some(authority.as_str().as_bytes()),
+        None => sent_to.next().map(HeaderValue::as_bytes),
+    };
+    host.is_some() && host == sent_to
 }
 
 fn is_loopback_name(authority: &str) -> bool {
@@ -182,6 +199,29 @@ mod tests {
         }
         let page = request("/", &[("host", "localhost"), ("origin", "null")]);
         assert_eq!(rules.check(&page), Err(Refusal::WebPage));
+        // The scripts of a page that this endpoint serves.
+        let of = |origin| request("/", &[("host", "localhost:8080"), ("origin", origin)]);
+        assert_eq!(rules.check(&of("http://localhost:8080")), Ok(()));
+        assert_eq!(rules.check(&of("https://localhost:8080")), Ok(()));
+        for foreign in [
+            "http://localhost:8081",
+            "http://localhost",
+            "http://page.example",
+            "localhost:8080",
+            "",
+        ] {
+            assert_eq!(
+                rules.check(&of(foreign)),
+                Err(Refusal::WebPage),
+                "{foreign}"
+            );
+        }
+        let two = [
+            ("host", "localhost:8080"),
+            ("origin", "http://localhost:8080"),
+            ("origin", "http://page.example"),
+        ];
+        assert_eq!(rules.check(&request("/", &two)), Err(Refusal::WebPage));
     }
 
     #[test]
@@ -228,5 +268,11 @@ mod tests {
             ],
         );
         assert_eq!(rules.check(&page), Err(Refusal::WebPage));
+        // The name may be the page's own, resolved to this device.
+        let own = request(
+            "/",
+            &[("host", "page.example"), ("origin", "http://page.example")],
+        );
+        assert_eq!(rules.check(&own), Err(Refusal::WebPage));
     }
 }

@@ -190,12 +190,11 @@ fn frames_of(cipher: &Cipher, name: &str, bytes: &[u8]) -> Result<LogContents, U
     }
 }
 
-/// The contents and the size of the frame at the start of `bytes`; `None` if it does not end there.
-fn open_frame(
-    cipher: &Cipher,
-    number: u64,
-    bytes: &[u8],
-) -> Result<Option<(Zeroizing<Vec<u8>>, usize)>, Forged> {
+/// The contents of a frame, and its size.
+type OpenedFrame = (Zeroizing<Vec<u8>>, usize);
+
+/// The frame at the start of `bytes`; `None` if it does not end there.
+fn open_frame(cipher: &Cipher, number: u64, bytes: &[u8]) -> Result<Option<OpenedFrame>, Forged> {
     let number = number.to_le_bytes();
     let Some((salt, rest)) = bytes.split_first_chunk::<SALT_BYTES>() else {
         return Ok(None);

@@ -20,6 +20,7 @@ mod data_contract;
 mod delivery_check;
 mod digest;
 mod drift;
+mod drift_check;
 mod effective_contract;
 mod floor;
 mod health;

@@ -118,10 +118,15 @@ fn add_all(mut lines: impl BufRead, sums: &mut Vec<Figures>) -> anyhow::Result<(
         let Ok(record) = serde_json::from_slice::<Value>(&line) else {
             bail!("line {number} is not JSON");
         };
-        if record["source"] != FIGURES_OUTPUT || record["payload"].is_null() {
+        if record.get("source").and_then(Value::as_str) != Some(FIGURES_OUTPUT) {
             continue;
         }
-        let figures: Vec<Figures> = serde_json::from_value(record["payload"]["figures"].clone())
+        // A line without a payload is of a loss.
+        let Some(payload) = record.get("payload").filter(|it| !it.is_null()) else {
+            continue;
+        };
+        let figures = payload.get("figures").cloned().unwrap_or_default();
+        let figures: Vec<Figures> = serde_json::from_value(figures)
             .with_context(|| format!("line {number} has no valid figures"))?;
         for figures in figures {
             let same = sums

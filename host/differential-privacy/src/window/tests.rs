@@ -38,12 +38,11 @@ fn window(definition: &Definition, records: &[(u8, i64)]) -> Window {
     window
 }
 
+/// Whether the cells of figures are such that an event is seen.
+type Event<'a> = &'a dyn Fn(&[i64]) -> bool;
+
 /// The greatest loss in `events`, less [`Z`] standard deviations: ln of how much more often an event is seen with one data set.
-fn loss(
-    definition: &Definition,
-    [left, right]: [&[(u8, i64)]; 2],
-    events: &[&dyn Fn(&[i64]) -> bool],
-) -> f64 {
+fn loss(definition: &Definition, [left, right]: [&[(u8, i64)]; 2], events: &[Event<'_>]) -> f64 {
     let mut noise = seeded(11);
     let mut counted = |records: &[(u8, i64)]| -> Vec<f64> {
         let mut counts = vec![0.0; events.len()];
@@ -78,15 +77,15 @@ fn a_count_hides_a_contributor_with_all_its_records() {
     let with = [(0, 0), (1, 0), (1, 0), (1, 0), (1, 0), (1, 0)];
     let without = [(0, 0)];
     let definition = definition(Kind::Count, 3, 600_000);
-    let events: Vec<Box<dyn Fn(&[i64]) -> bool>> = (-3..=8)
-        .flat_map(|k: i64| -> [Box<dyn Fn(&[i64]) -> bool>; 2] {
-            [
-                Box::new(move |cells: &[i64]| cells.iter().all(|cell| *cell >= k)),
-                Box::new(move |cells: &[i64]| cells.iter().all(|cell| *cell <= k)),
-            ]
-        })
+    let at_least: Vec<_> = (-3..=8)
+        .map(|k: i64| move |cells: &[i64]| cells.iter().all(|cell| *cell >= k))
         .collect();
-    let events: Vec<&dyn Fn(&[i64]) -> bool> = events.iter().map(|event| &**event).collect();
+    let at_most: Vec<_> = (-3..=8)
+        .map(|k: i64| move |cells: &[i64]| cells.iter().all(|cell| *cell <= k))
+        .collect();
+    let at_least = at_least.iter().map(|event| event as Event<'_>);
+    let at_most = at_most.iter().map(|event| event as Event<'_>);
+    let events: Vec<_> = at_least.chain(at_most).collect();
     is_tight(loss(&definition, [&with, &without], &events), 0.6);
 }
 
