@@ -211,6 +211,8 @@ fn a_key_of_another_tpm_is_told_from_a_missing_tpm_and_a_missing_file() {
         assert_eq!(error.name(), "tpm_unavailable", "{tpm}");
         assert!(error.to_string().contains(tpm), "{error}");
     }
+    let error = DeviceKey::from_tpm(&device.sealed(), "device:/dev/no-such-tpm").unwrap_err();
+    assert!(error.to_string().contains("No such file"), "{error}");
     let error = DeviceKey::from_tpm(&device.sealed(), "/dev/tpmrm0").unwrap_err();
     assert_eq!(error.name(), "invalid_tpm_address");
     fs::remove_file(device.sealed()).unwrap();

@@ -1,6 +1,7 @@
 //! A sealed object of a TPM, and its file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::Path;
 use std::str::FromStr as _;
 
@@ -136,7 +137,7 @@ impl Tpm {
         })?;
         let context = Context::new(name).map_err(|error| TpmError::Unavailable {
             tpm: address.to_owned(),
-            reason: error.to_string(),
+            reason: device_error(address).unwrap_or_else(|| error.to_string()),
         })?;
         Ok(Self { context })
     }
@@ -246,6 +247,13 @@ impl Tpm {
             )?
             .ok_or(Error::WrapperError(WrapperErrorKind::WrongValueFromTpm))
     }
+}
+
+/// Why a device cannot be opened, which tpm2-tss does not tell.
+fn device_error(address: &str) -> Option<String> {
+    let path = address.strip_prefix("device:")?;
+    let error = File::options().read(true).write(true).open(path).err()?;
+    Some(error.to_string())
 }
 
 /// The template of the TCG for a storage key on the curve P-256.
