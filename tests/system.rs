@@ -138,8 +138,16 @@ mod registry;
 mod replay;
 #[path = "system/restart.rs"]
 mod restart;
+#[path = "system/rollout.rs"]
+mod rollout;
+#[path = "system/rollout_attacks.rs"]
+mod rollout_attacks;
 #[path = "system/rot.rs"]
 mod rot;
+#[path = "system/sealed_files.rs"]
+mod sealed_files;
+#[path = "system/secrets.rs"]
+mod secrets;
 #[path = "system/secure_site.rs"]
 mod secure_site;
 #[path = "system/segments.rs"]

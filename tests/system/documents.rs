@@ -487,6 +487,7 @@ fn every_command_and_option_of_a_document_exists() {
                 "data",
                 "model",
                 "power",
+                "rollout",
                 "shared-data",
                 "site",
                 "trust",

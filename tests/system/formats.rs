@@ -86,6 +86,7 @@ fn the_table_of_formats_has_what_the_code_writes_and_reads() {
         ("page-history", "page/src/history/file.rs"),
         ("aot/*.code", "engine/src/cache.rs"),
         ("registry.json", "delivery/src/registry/record.rs"),
+        ("rollouts.json", "delivery/src/rollout_file.rs"),
         ("recording.json", "store/src/recording.rs"),
     ] {
         let source = fs::read_to_string(root.join("host").join(source)).unwrap();

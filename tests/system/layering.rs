@@ -65,7 +65,7 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
 }
 
 /// The host's crates from bottom to top: each may use those above it in this list, and no others.
-const LAYERS: [&str; 33] = [
+const LAYERS: [&str; 35] = [
     "hotshoe-base",
     "hotshoe-differential-privacy",
     "hotshoe-sealing",
@@ -73,6 +73,7 @@ const LAYERS: [&str; 33] = [
     "hotshoe-trust",
     "hotshoe-shared-data",
     "hotshoe-store",
+    "hotshoe-rollout",
     "hotshoe-audit",
     "hotshoe-vision",
     "hotshoe-infer",
@@ -96,6 +97,7 @@ const LAYERS: [&str; 33] = [
     "hotshoe-author",
     "hotshoe-release",
     "label-reader",
+    "hotshoe-simulator",
     "hotshoe-bench",
     "hotshoe-demo",
     "hotshoe",

@@ -4,6 +4,7 @@
 mod calls;
 mod delivery;
 mod first_result;
+mod fleet;
 mod governor;
 mod infer;
 mod languages;
@@ -126,19 +127,19 @@ enum Name {
     Private,
     /// Sensors and plans: their cost, the time to a mode in force, a stream while modes change
     Governor,
+    /// A simulated fleet of 10,000 devices: a whole rollout, a bad release, a reversal; memory and cost for each device
+    Fleet,
     /// The templates in every language: size, builds, loading, instances, calls, memory
     Languages,
 }
 
 /// The Open Inference Protocol of the daemon, to measure calls over it.
 const OIP: Endpoint<Bound, Server> = Endpoint {
-    bind: |config| Ok(config.oip.as_ref().map(Bound::bind).transpose()?),
+    bind: |config| Ok(Bound::bind(config)?),
     serve: Bound::serve,
     renew: |server, config| {
-        let renewal = config.oip.as_ref().map(|oip| server.renew(oip));
-        Ok(renewal
-            .transpose()?
-            .map(|it| -> Renew { Box::new(|| it.apply()) }))
+        let renewal = server.renew(config)?;
+        Ok(renewal.map(|it| -> Renew { Box::new(|| it.apply()) }))
     },
     close: Server::close,
     join: Server::join,
@@ -218,6 +219,10 @@ fn bench(args: &Cli, terminal: &Terminal) -> anyhow::Result<()> {
         Name::Governor => {
             let (counts, rows) = governor::measure(&environment()?, args.quick, terminal)?;
             Report::new("governor", counts, rows)
+        }
+        Name::Fleet => {
+            let (counts, rows) = fleet::measure(args.quick)?;
+            Report::new("fleet", counts, rows)
         }
         Name::Languages => {
             let outcome = languages::measure(&root, args.yes, args.quick, terminal)?;

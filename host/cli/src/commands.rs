@@ -16,6 +16,8 @@ pub(crate) mod completions;
 pub(crate) mod data;
 #[cfg(feature = "full")]
 pub(crate) mod dev;
+#[cfg(feature = "full")]
+pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 #[cfg(feature = "full")]
@@ -45,6 +47,8 @@ pub(crate) mod record;
 pub(crate) mod registry;
 pub(crate) mod reset;
 pub(crate) mod rollback;
+#[cfg(feature = "full")]
+pub(crate) mod rollout;
 pub(crate) mod run;
 pub(crate) mod sbom;
 pub(crate) mod secret;

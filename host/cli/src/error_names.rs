@@ -14,6 +14,7 @@ use hotshoe_link::device_list::DeviceListError;
 use hotshoe_oip::OipError;
 use hotshoe_page::PageError;
 use hotshoe_release::exit::find;
+use hotshoe_rollout::RolloutError;
 use hotshoe_shared_data::{SharedDataError, StoreError};
 use hotshoe_telemetry::TelemetryError;
 
@@ -45,6 +46,7 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<ControlError>(cause).map(ControlError::name))
         .or_else(|| find::<DeviceListError>(cause).map(DeviceListError::name))
         .or_else(|| find::<OrderError>(cause).map(OrderError::name))
+        .or_else(|| find::<RolloutError>(cause).map(RolloutError::name))
         .or_else(|| find::<RegistryError>(cause).and_then(registry_name))
 }
 

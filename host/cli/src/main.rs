@@ -36,8 +36,8 @@ use commands::{
 };
 #[cfg(feature = "full")]
 use commands::{
-    baseline, build, call, collect, dev as dev_loop, figures, inspect, keygen, model, new, pack,
-    publish, pull, push, record, registry, sign, site, soak, test, wit, zenoh_acl,
+    baseline, build, call, collect, dev as dev_loop, devices, figures, inspect, keygen, model, new,
+    pack, publish, pull, push, record, registry, rollout, sign, site, soak, test, wit, zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -106,8 +106,10 @@ On a device:
 For a site:
   site      Set up a site with certificates, access rules and keys
   publish   Publish a release to the devices of a site
+  rollout   Roll a release out through many sites in stages
   registry  Run a site's registry
   status    Show the status of devices
+  devices   List the devices of one or many sites
   top       Show a device or a site in the terminal, as it runs
   rollback  Roll back to the previous release
   activate  Activate a staged release
@@ -206,10 +208,14 @@ enum Command {
     #[cfg(feature = "full")]
     Publish(publish::Args),
     #[cfg(feature = "full")]
+    Rollout(Box<rollout::Args>),
+    #[cfg(feature = "full")]
     Site(site::Args),
     #[cfg(feature = "full")]
     Registry(registry::Args),
     Status(status::Args),
+    #[cfg(feature = "full")]
+    Devices(devices::Args),
     Top(top::Args),
     Rollback(rollback::Args),
     Activate(activate::Args),
@@ -286,10 +292,14 @@ impl Command {
             #[cfg(feature = "full")]
             Self::Publish(args) => publish::run(args, terminal),
             #[cfg(feature = "full")]
+            Self::Rollout(args) => rollout::run(*args, terminal),
+            #[cfg(feature = "full")]
             Self::Site(args) => site::run(&args, terminal),
             #[cfg(feature = "full")]
             Self::Registry(args) => registry::run(args, terminal),
             Self::Status(args) => status::run(args, terminal),
+            #[cfg(feature = "full")]
+            Self::Devices(args) => devices::run(args, terminal),
             Self::Top(args) => top::run(args, terminal),
             Self::Rollback(args) => rollback::run(args, terminal),
             Self::Activate(args) => activate::run(args, terminal),

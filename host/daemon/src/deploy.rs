@@ -12,6 +12,7 @@
 //! | `Admission` | the received, refused, cancelled and executed statements; the queue of packages |
 //! | `Transfers` | the two fetches |
 //! | `Trial`, `Measurement` | probation and shadow; the figures of modes |
+//! | `DeviceRollouts` | the rollouts that the device is a member of, and its reports |
 //! | `PendingRelease` | the release before its trial; `Candidate::step` (pure) returns the next step |
 //! | `Loader` | engine, models, trusted keys |
 
@@ -31,6 +32,7 @@ mod peer_monitor;
 mod pending_release;
 mod reconciler;
 mod reporter;
+mod rollouts;
 mod serving;
 mod slot_signers;
 mod start_record;
@@ -86,12 +88,7 @@ pub struct Deployment {
     ended: Receiver<Infallible>,
     interrupt: Option<CompileInterrupt>,
     steps: Arc<AtomicU64>,
-    _watches: (
-        NoticeSubscription,
-        NoticeSubscription,
-        Orders,
-        Option<Sharing>,
-    ),
+    _watches: ([NoticeSubscription; 3], Orders, Option<Sharing>),
 }
 
 /// Sends an operator's commands to the deploy thread.
@@ -227,15 +224,7 @@ fn watches(
     sender: &SyncSender<Message>,
     clock: &Clock,
     shared: Option<Catalogue>,
-) -> Result<
-    (
-        NoticeSubscription,
-        NoticeSubscription,
-        Orders,
-        Option<Sharing>,
-    ),
-    LinkError,
-> {
+) -> Result<([NoticeSubscription; 3], Orders, Option<Sharing>), LinkError> {
     // The callbacks have threads of their own, so they may block. They ignore errors: the deploy thread may have ended.
     let statements = sender.clone();
     let desired = link.desired(move |desired| {
@@ -244,6 +233,10 @@ fn watches(
     let updates = sender.clone();
     let trust = link.trust_updates(move |bytes| {
         let _ = updates.send(Message::Trust(bytes));
+    })?;
+    let stated = sender.clone();
+    let rollouts = link.rollouts(move |bytes| {
+        let _ = stated.send(Message::Rollout(bytes));
     })?;
     let (asked, clock) = (sender.clone(), clock.clone());
     let orders = link.orders(move |bytes| {
@@ -254,7 +247,7 @@ fn watches(
             .map_err(|error| json(&error.to_json()))
     })?;
     let sharing = shared.map(|catalogue| link.share(catalogue)).transpose()?;
-    Ok((desired, trust, orders, sharing))
+    Ok(([desired, trust, rollouts], orders, sharing))
 }
 
 /// Sends a message to the deploy thread, and waits for the answer.

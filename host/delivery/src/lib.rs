@@ -14,6 +14,7 @@ mod neighbours;
 mod plan;
 mod publisher;
 pub mod registry;
+mod rollout_file;
 mod run;
 mod source_discovery;
 mod source_reputation;
@@ -32,6 +33,7 @@ pub use fetch::Fetcher;
 pub use heads::{HeadLimits, keep_heads};
 pub use plan::{Availability, Batch, BatchEnd, Bounds, Plan, Want};
 pub use publisher::{PublishError, Publisher};
+pub use rollout_file::{RolloutFile, StoredRollouts};
 pub use wait::FetchWait;
 
 /// The largest object that is transferred in one piece, in bytes: 4 MiB. A larger blob needs an index of chunks.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hotshoe_config::ZenohConfig;
 use hotshoe_link::{Client, LinkError, Notice, NoticeResponder, RawNotice, Sharing, Site};
+use hotshoe_protocol::rollout::StatedRollout;
 use hotshoe_protocol::wire::PUBLISHER;
 use hotshoe_store::{Catalogue, CatalogueError, Layout, SharedRelease};
 use parking_lot::Mutex;
@@ -44,7 +45,8 @@ pub struct Publisher {
     catalogue: Catalogue,
     desired: PublishedMessages,
     trust: PublishedMessages,
-    _answering: [NoticeResponder; 2],
+    rollouts: PublishedMessages,
+    _answering: [NoticeResponder; 3],
     sharing: Option<Sharing>,
 }
 
@@ -57,9 +59,11 @@ impl Publisher {
         let site = Site::open(config, site)?;
         let id = uuid::Uuid::new_v4().simple().to_string();
         let (desired, trust) = (PublishedMessages::default(), PublishedMessages::default());
+        let rollouts = PublishedMessages::default();
         let answering = [
             answer(&site, Notice::Desired, &desired)?,
             answer(&site, Notice::Trust, &trust)?,
+            answer(&site, Notice::Rollout, &rollouts)?,
         ];
         Ok(Self {
             client: Client::of(&site, config.max_message_bytes),
@@ -68,6 +72,7 @@ impl Publisher {
             catalogue: Catalogue::new(),
             desired,
             trust,
+            rollouts,
             _answering: answering,
             sharing: None,
         })
@@ -104,6 +109,15 @@ impl Publisher {
     /// [`LinkError`].
     pub fn update_trust(&self, update: Vec<u8>) -> Result<(), LinkError> {
         publish(&self.site, Notice::Trust, &self.trust, "", update)
+    }
+
+    /// Publishes a rollout of the release `name`, and answers later queries with it.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub fn publish_rollout(&self, name: &str, stated: &StatedRollout) -> Result<(), LinkError> {
+        let bytes = stated.to_bytes();
+        publish(&self.site, Notice::Rollout, &self.rollouts, name, bytes)
     }
 
     /// Its name as a source.

@@ -7,6 +7,8 @@ mod integrity;
 mod kept;
 mod rebuild;
 mod record;
+mod rollouts;
+mod signing_key;
 mod work;
 
 use std::collections::BTreeSet;
@@ -28,10 +30,12 @@ use hotshoe_config::{
 };
 use hotshoe_link::{
     HeadSubscription, LinkError, NameRelay, Notice, NoticeResponder, NoticeSubscription,
-    OtherRegistries, RawNotice, RegistryAnnouncement, Sharing, Site,
+    OtherRegistries, PastResponder, RawNotice, RegistryAnnouncement, ReportSubscription, Sharing,
+    Site,
 };
 use hotshoe_protocol::registry::RegistryStatus;
 use hotshoe_protocol::wire::REGISTRY;
+use hotshoe_rollout::Summary;
 use hotshoe_store::{BlobStore, Catalogue, OpenError};
 use hotshoe_trust::toml_file::{self, TomlError};
 use hotshoe_trust::{Digest, MAX_TRUST_BYTES, TrustError, TrustRoot, TrustUpdate, rotate, time_of};
@@ -42,6 +46,7 @@ use uuid::Uuid;
 use crate::{DeliveryConfig, Fetcher, HeadLimits, keep_heads};
 use integrity::WAITING_REPORTS;
 use record::Record;
+use rollouts::RolloutBook;
 use work::{RegistryWorker, State};
 
 pub use record::StoredRelease;
@@ -77,8 +82,8 @@ pub struct RegistryConfig {
     /// Bandwidth limit of fetches in bytes per second. Default: no limit.
     #[serde(default)]
     pub max_bytes_per_second: Option<u64>,
-    /// The folder of the devices' public keys, one `NAME.pub` for each device. The page checks with them who said what. Default: none, and
-    /// what devices say is only claimed.
+    /// The folder of the devices' public keys, one `NAME.pub` for each device. The page and counts of rollouts check with them who said what.
+    /// Default: none, and what devices say is only claimed.
     #[serde(default)]
     pub device_keys: Option<PathBuf>,
     /// The page that shows the devices of the site. Default: none.
@@ -225,13 +230,16 @@ fn read_text(path: &Path, most: u64) -> Result<String, RegistryError> {
 pub struct Registry {
     site: Site,
     work: Arc<RegistryWorker>,
-    watches: [NoticeSubscription; 2],
-    answering: [NoticeResponder; 2],
+    watches: [NoticeSubscription; 3],
+    answering: [NoticeResponder; 3],
+    reports: ReportSubscription,
+    past: PastResponder,
+    rollouts: Arc<RolloutBook>,
     sharing: Sharing,
     announcement: RegistryAnnouncement,
     names: NameRelay,
     heads: HeadSubscription,
-    threads: [JoinHandle<()>; 2],
+    threads: [JoinHandle<()>; 3],
     supervisor: Supervisor,
     fetcher: Arc<Fetcher>,
     config: Mutex<RegistryConfig>,
@@ -336,9 +344,22 @@ impl Registry {
         };
         let fetcher = Fetcher::of(&site, &source, work.catalogue.clone(), delivery)?;
         let fetcher = Arc::new(fetcher);
+        let list = rollouts::device_list(config.device_keys.as_deref());
+        let names = (config.site.as_str(), config.name.as_str());
+        let book = RolloutBook::open(
+            &config.data,
+            names,
+            &work.trust(),
+            list,
+            supervisor.clock().clone(),
+        );
+        let book = Arc::new(book);
+        book.want_releases(&work);
+        let stated = Arc::clone(&book);
         let answering = [
             answer(&site, Notice::Desired, &work)?,
             answer(&site, Notice::Trust, &work)?,
+            site.answer(Notice::Rollout, move || stated.stated())?,
         ];
         let sharing = site.share(&source, work.catalogue.clone())?;
         let asked = Arc::clone(&work);
@@ -348,12 +369,22 @@ impl Registry {
             })?;
         let names = site.relay_names()?;
         let (on_trust, on_desired) = (Arc::clone(&work), Arc::clone(&work));
+        let (checked, on_stated) = (Arc::clone(&book), (Arc::clone(&book), Arc::clone(&work)));
         let watches = [
             site.watch(Notice::Trust, move |said| {
-                on_trust.on_trust_update(&said.bytes)
+                if on_trust.on_trust_update(&said.bytes) {
+                    checked.verify_again(&on_trust.trust());
+                }
             })?,
             site.watch(Notice::Desired, move |said| on_desired.on_statement(&said))?,
+            site.watch(Notice::Rollout, move |said| {
+                let (book, work) = &on_stated;
+                book.on_stated(&said, work);
+            })?,
         ];
+        let asked = Arc::clone(&book);
+        let past = site.answer_past_rollouts(&config.name, move || asked.past())?;
+        let (counting, reports) = count_devices(&site, &book, config, &supervisor)?;
         let heads = keep_heads(&config.data, HeadLimits::REGISTRY, None, &site, &supervisor)?;
         let checker = Arc::clone(&work);
         let check = supervisor
@@ -379,7 +410,10 @@ impl Registry {
             announcement,
             names,
             heads,
-            threads: [thread, check],
+            threads: [thread, check, counting],
+            reports,
+            past,
+            rollouts: book,
             supervisor,
             fetcher,
             config: Mutex::new(config.clone()),
@@ -433,6 +467,12 @@ impl Registry {
         self.work.status()
     }
 
+    /// What says which rollouts there are, with the devices of this site. It may outlive the registry.
+    pub fn rollouts(&self) -> impl Fn() -> Vec<Summary> + Send + Sync + use<> {
+        let book = Arc::clone(&self.rollouts);
+        move || book.summaries()
+    }
+
     /// Number of stored blobs that were found damaged and set aside.
     pub fn damaged(&self) -> u64 {
         self.work.damaged.load(Ordering::Relaxed)
@@ -464,6 +504,8 @@ impl Registry {
         if config.max_bytes_per_second != running.max_bytes_per_second {
             self.fetcher.limit(config.max_bytes_per_second);
         }
+        self.rollouts
+            .set_list(rollouts::device_list(config.device_keys.as_deref()));
         *running = config;
         Ok(reloaded)
     }
@@ -478,6 +520,8 @@ impl Registry {
         self.supervisor.close();
         self.work.close();
         drop(self.watches);
+        // The thread that counts ends with the last sender of reports.
+        drop((self.reports, self.past));
         for thread in self.threads {
             let _ = thread.join();
         }
@@ -485,6 +529,26 @@ impl Registry {
         drop((self.names, self.heads));
         self.site.close();
     }
+}
+
+/// Starts the thread that takes the reports of devices and publishes their count.
+fn count_devices(
+    site: &Site,
+    book: &Arc<RolloutBook>,
+    config: &RegistryConfig,
+    supervisor: &Supervisor,
+) -> Result<(JoinHandle<()>, ReportSubscription), LinkError> {
+    let counts = site.announce_counts(&config.name, signing_key::open(&config.data))?;
+    let (sender, reported) = rollouts::channel();
+    let book = Arc::clone(book);
+    let thread = supervisor
+        .restarted("rollouts", move || {
+            book.run(&reported, &counts);
+            Ok(())
+        })
+        .map_err(|source| LinkError::Thread { source })?;
+    let reports = site.follow_rollout_reports(move |said| rollouts::hand_on(&sender, said))?;
+    Ok((thread, reports))
 }
 
 fn quota_bytes(config: &RegistryConfig) -> u64 {
@@ -533,6 +597,8 @@ fn answer(
                 let updates = state.record.updates.iter();
                 updates.map(|update| desired("", update)).collect()
             }
+            // The rollouts have a record of their own.
+            Notice::Rollout => Vec::new(),
         }
     })
 }

@@ -67,6 +67,9 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
         key("@source/*"),
         key("@desired/*"),
         key("@trust"),
+        key("@rollout/*"),
+        key("@rollout-count/*"),
+        key("@rollout-past/*"),
         key("@registry/*"),
         key("@registry/*/*"),
         key("@outbox/*"),
@@ -97,6 +100,7 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
             &[
                 key("@desired/*"),
                 key("@trust"),
+                key("@rollout/*"),
                 key("@objects/*/*"),
                 key("@source/*"),
             ],

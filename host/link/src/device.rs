@@ -69,6 +69,18 @@ impl Link {
         self.site.watch(Notice::Trust, move |said| each(said.bytes))
     }
 
+    /// Subscribes to the site's rollouts: plans and statements about them.
+    ///
+    /// # Errors
+    /// [`LinkError::Use`] and [`LinkError::Thread`].
+    pub fn rollouts(
+        &self,
+        mut each: impl FnMut(Vec<u8>) + Send + 'static,
+    ) -> Result<NoticeSubscription, LinkError> {
+        self.site
+            .watch(Notice::Rollout, move |said| each(said.bytes))
+    }
+
     /// Serves the objects of `catalogue` to neighbours until the [`Sharing`] is dropped.
     ///
     /// # Errors

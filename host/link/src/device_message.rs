@@ -128,6 +128,12 @@ fn signature(attachment: &ZBytes) -> Option<Vec<u8>> {
 }
 
 impl<T> DeviceMessage<T> {
+    /// The same message of another sender of the site, such as a registry.
+    pub(super) fn of(mut self, sender: String) -> Self {
+        self.device = sender;
+        self
+    }
+
     /// The digest of the bytes that travelled.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.body)

@@ -3,7 +3,8 @@
 //! A device's keys begin with `hotshoe/<site>/<device>/`: `input/**` takes samples; `output/insight`, `output/action` and
 //! `output/error` publish their results, `output/custom/<topic>` the messages of policies, and `event` the progress of a release;
 //! `status`, `order`, `record` and `shared-data` answer queries, and `shared-data/<name>` publishes changes; `alive` is a liveliness token, and `alive/<session>` that of one session, which `same-name/<session>` repeats. Keys of the whole site have a part that begins with
-//! `@`, which no wildcard of a device's keys matches: see [`Site`]. Batches of an outbox go to `@outbox/<collector>/<device>`.
+//! `@`, which no wildcard of a device's keys matches: see [`Site`]. Batches of an outbox go to `@outbox/<collector>/<device>`, a device's
+//! reports about rollouts to its key `rollout`, and the counts of a registry to `@rollout-count/<registry>`.
 #![forbid(unsafe_code)]
 
 pub mod acl;
@@ -23,6 +24,7 @@ mod outbox;
 mod outgoing;
 mod pending;
 mod registry;
+mod rollout;
 mod same_name;
 mod send_queue;
 mod settings;
@@ -68,6 +70,10 @@ pub use outbox::{Collecting, Collectors, DeliverError};
 pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
 pub use pending::{MAX_PENDING, RawNotice};
 pub use registry::{OtherRegistries, RegistryAnnouncement};
+pub use rollout::{
+    CountAnnouncement, CountSubscription, PastResponder, ReportSubscription, SignedCount,
+    StatedSubscription,
+};
 pub use same_name::NameRelay;
 pub use send_queue::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use shared_data::SharedDataWatch;

@@ -58,6 +58,8 @@ pub enum Notice {
     Desired,
     /// A new `trust.toml`.
     Trust,
+    /// A rollout, under the name of its release.
+    Rollout,
 }
 
 impl Site {
@@ -258,6 +260,7 @@ impl Notice {
         match self {
             Self::Desired => format!("@desired/{name}"),
             Self::Trust => "@trust".to_owned(),
+            Self::Rollout => format!("@rollout/{name}"),
         }
     }
 }
@@ -334,7 +337,7 @@ impl Inbox {
     fn take(&self, notice: Notice, sender: Option<u128>, sample: &Sample) {
         let mut heard = self.lock();
         let name = match notice {
-            Notice::Desired => last_part(sample.key_expr()).unwrap_or_default(),
+            Notice::Desired | Notice::Rollout => last_part(sample.key_expr()).unwrap_or_default(),
             // Numbered, to keep all versions in order: each needs the one before it.
             Notice::Trust => {
                 heard.updates += 1;

@@ -8,6 +8,7 @@ import { legend } from "./site_legend.js";
 import { map } from "./site_map.js";
 import { table } from "./site_table.js";
 import { details } from "./site_details.js";
+import { rollouts } from "./site_rollouts.js";
 
 const main = document.getElementById("main");
 const connection = document.getElementById("connection");
@@ -15,7 +16,7 @@ const devices = new Devices();
 const summary = el("p", { id: "summary", class: "muted" });
 const notes = el("p", { class: "warning", hidden: true });
 const filter = legend(devices, draw);
-const views = { map: map(open), table: table(open) };
+const views = { map: map(open), table: table(open), rollouts: rollouts() };
 const one = details(devices);
 let current = null;
 let drawing = false;
@@ -32,7 +33,8 @@ function show() {
     if (link.hash === `#${current}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (device === null) main.replaceChildren(summary, notes, filter.root, views[current].root);
+  if (current === "rollouts") main.replaceChildren(views.rollouts.root);
+  else if (device === null) main.replaceChildren(summary, notes, filter.root, views[current].root);
   else main.replaceChildren(one.root);
   if (device !== null) one.show(device);
   draw();

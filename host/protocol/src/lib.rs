@@ -6,6 +6,7 @@ pub mod event;
 pub mod have;
 pub mod outbox;
 pub mod registry;
+pub mod rollout;
 pub mod status;
 pub mod trace_context;
 pub mod wire;

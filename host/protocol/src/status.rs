@@ -41,6 +41,9 @@ pub struct Status {
     pub key: Option<KeyStatus>,
     /// The labels that releases may select the device by.
     pub labels: BTreeMap<String, String>,
+    /// What it runs on. `None` from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<HardwareStatus>,
     /// The serving release: the trial during its probation, otherwise the live one. `None` before the first release.
     pub release: Option<ReleaseStatus>,
     /// Why no release serves although one was live. `None` while a release serves, and before the first one.
@@ -50,6 +53,9 @@ pub struct Status {
     pub slots: SlotsStatus,
     /// The current or last deployment.
     pub deploy: DeployStatus,
+    /// The rollouts that the device is a member of, by the name of the release, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<RolloutStatus>,
     /// The last rollback in the history, not counting trials that another release replaced.
     pub last_rollback: Option<RollbackStatus>,
     /// Observations of the serving release since it began to serve.
@@ -155,6 +161,37 @@ impl Status {
         let parts = self.parts.iter();
         parts.filter(|part| part.state != PartState::Running)
     }
+}
+
+/// A rollout on one of its devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutStatus {
+    /// The name of the release.
+    pub name: String,
+    /// Its generation.
+    pub generation: u64,
+    /// The digest of the plan.
+    pub rollout: Digest,
+    /// Its number.
+    pub number: u64,
+    /// The stage in which the device takes the release; none if it keeps the one before it.
+    pub stage: Option<u32>,
+    /// The state that the device reports, such as `waiting`.
+    pub state: String,
+    /// The stable name of the cause, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+/// The hardware of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HardwareStatus {
+    /// Its class: the board by its device tree, else the architecture. Devices of one class are alike for a rollout.
+    pub class: String,
+    /// The architecture of its processor.
+    pub architecture: String,
+    /// Its cores.
+    pub cores: usize,
 }
 
 /// Log lines that were not written since the start.

@@ -30,6 +30,6 @@ pub use secrets::{
     MAX_SECRET_BYTES, MAX_SECRET_NAME_BYTES, MAX_SECRETS, SECRETS_FILE, Secret, Secrets,
     is_secret_name,
 };
-pub use source::{SecretPlace, SecretSource};
+pub use source::{NamedSecret, SecretPlace, SecretSource};
 pub use tpm::{DEFAULT_TPM, MAX_PCR, TpmError};
 pub use whole::{CHUNK_BYTES, SealWriter, SealedFile, seal, unseal};

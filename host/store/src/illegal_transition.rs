@@ -102,6 +102,9 @@ pub enum IllegalTransition {
         /// The floor.
         floor: u64,
     },
+    /// No failure of this release is remembered.
+    #[error("no failure of this release of `{0}` is remembered here")]
+    NotFailed(String),
     /// A version of the trusted keys that is not newer.
     #[error("version {version} of the trusted keys does not follow version {current}")]
     OldTrust {
@@ -137,6 +140,7 @@ impl IllegalTransition {
             Self::NotAFailure(_) => "not_a_failure",
             Self::NoSuchName(_) => "no_such_name",
             Self::NotLower { .. } => "not_lower",
+            Self::NotFailed(_) => "not_failed",
             Self::OldTrust { .. } => "old_trust",
             Self::Replayed { .. } => "replayed",
         }

@@ -69,6 +69,15 @@ pub enum Transition {
     /// The live release is damaged on disk, and the previous one cannot serve either: the damaged one is dropped. It is not
     /// remembered as failed, so that it can be delivered again.
     DropLive(Cause),
+    /// The remembered failure of one release is forgotten, so that it can be delivered again. Floors stay.
+    Forgive {
+        /// The release's name.
+        name: String,
+        /// The digest of its manifest.
+        release: Digest,
+        /// By whom.
+        cause: Cause,
+    },
     /// An operator lowers a floor: older generations of a name are accepted again, and a failure of that name at or above the new
     /// floor is forgotten.
     LowerFloor {
@@ -144,6 +153,11 @@ impl Ledger {
                 let damaged = next.live.take().ok_or(IllegalTransition::NothingLive)?;
                 next.record(&damaged, Phase::Failed, Some(cause), now);
             }
+            Transition::Forgive {
+                name,
+                release,
+                cause,
+            } => next.forgive_release(name, *release, cause, now)?,
             Transition::LowerFloor { name, generation } => {
                 next.lower_floor(name, *generation, now)?;
             }
@@ -307,6 +321,30 @@ impl Ledger {
         let back = back.ok_or(IllegalTransition::NothingPrevious)?;
         self.record(&damaged, Phase::Failed, Some(cause), now);
         self.serve_again(back, cause, now);
+        Ok(())
+    }
+
+    fn forgive_release(
+        &mut self,
+        name: &str,
+        release: Digest,
+        cause: &Cause,
+        now: Time,
+    ) -> Result<(), IllegalTransition> {
+        let failed = self.failed.get(name);
+        let failed = failed.filter(|failed| failed.release == release);
+        let generation = failed
+            .ok_or_else(|| IllegalTransition::NotFailed(name.to_owned()))?
+            .generation;
+        self.failed.remove(name);
+        self.push(Event {
+            at: now,
+            release: Some(release),
+            name: name.to_owned(),
+            generation,
+            phase: Phase::Absent,
+            cause: Some(cause.clone().bounded()),
+        });
         Ok(())
     }
 

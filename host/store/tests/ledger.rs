@@ -404,6 +404,11 @@ fn any_transition() -> impl Strategy<Value = Transition> {
         1 => Just(Transition::GoBack(cause())),
         1 => Just(Transition::Recover(cause())),
         1 => Just(Transition::DropLive(cause())),
+        1 => slots().prop_map(|slot| Transition::Forgive {
+            name: slot.name,
+            release: slot.release,
+            cause: cause(),
+        }),
         1 => slots().prop_map(|slot| Transition::LowerFloor {
             name: slot.name,
             generation: slot.generation,
@@ -467,7 +472,10 @@ fn assert_follows(before: &Ledger, transition: &Transition, after: &Ledger) {
             .failed
             .get(name)
             .is_some_and(|now| now.generation >= failed.generation);
-        let local = matches!(transition, Transition::Install(..) | Transition::GoBack(_));
+        let local = matches!(
+            transition,
+            Transition::Install(..) | Transition::GoBack(_) | Transition::Forgive { .. }
+        );
         let newer = after
             .live
             .as_ref()

@@ -31,6 +31,10 @@ pub enum PayloadKind {
     Audit,
     /// A batch of the outbox. The context is empty: records have their identity.
     Outbox,
+    /// A device's report about a rollout. The context is empty: reports are numbered.
+    RolloutReport,
+    /// A registry's count of its devices. The context is empty: counts are numbered.
+    RolloutCount,
 }
 
 impl PayloadKind {
@@ -43,6 +47,8 @@ impl PayloadKind {
             Self::SharedData => "application/vnd.hotshoe.shared-data+json",
             Self::Audit => "application/vnd.hotshoe.audit-head",
             Self::Outbox => "application/vnd.hotshoe.outbox+json",
+            Self::RolloutReport => "application/vnd.hotshoe.rollout-report+json",
+            Self::RolloutCount => "application/vnd.hotshoe.rollout-count+json",
         }
     }
 }

@@ -80,6 +80,13 @@ pub enum Order {
         /// Its name.
         name: String,
     },
+    /// Forget that the release failed, so that it is tried again.
+    Retry {
+        /// The digest of its manifest.
+        release: Digest,
+        /// Its name.
+        name: String,
+    },
     /// Roll back to the previous release.
     Rollback {
         /// The digest of the manifest of the release to roll back.
@@ -96,6 +103,7 @@ impl Order {
             Self::Deploy { release, .. }
             | Self::Activate { release, .. }
             | Self::Cancel { release, .. }
+            | Self::Retry { release, .. }
             | Self::Rollback { release, .. } => *release,
         }
     }
@@ -106,16 +114,18 @@ impl Order {
             Self::Deploy { name, .. }
             | Self::Activate { name, .. }
             | Self::Cancel { name, .. }
+            | Self::Retry { name, .. }
             | Self::Rollback { name, .. } => name,
         }
     }
 
-    /// `deploy`, `activate`, `cancel` or `rollback`.
+    /// `deploy`, `activate`, `cancel`, `retry` or `rollback`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
             Self::Activate { .. } => "activate",
             Self::Cancel { .. } => "cancel",
+            Self::Retry { .. } => "retry",
             Self::Rollback { .. } => "rollback",
         }
     }

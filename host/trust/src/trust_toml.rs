@@ -12,6 +12,7 @@
 //! releases = ["ocr", "demo-*"]          # globs of the release names that this key may sign
 //! rotates = false                       # may sign the next trust.toml; default: whether `releases` has "*"
 //! shared-data = ["settings-*"]          # globs of the shared values that this key may write; default: all if `releases` has "*"
+//! rollouts = ["ocr"]                    # globs of the releases whose rollouts this key may also advance, pause and abort; default: none
 //! public-key = """
 //! -----BEGIN PUBLIC KEY-----
 //! ...
@@ -65,7 +66,7 @@ pub enum TrustError {
         /// How many keys there are.
         keys: usize,
     },
-    /// A key that may not sign anything, not even the next `trust.toml` or a shared value.
+    /// A key that may not sign anything, not even the next `trust.toml`, a shared value or a step of a rollout.
     #[error("key `{name}` may not sign any release; list names or globs in its `releases`")]
     NoReleases {
         /// The key's name.
@@ -121,6 +122,8 @@ struct KeyToml {
     releases: Vec<String>,
     rotates: Option<bool>,
     shared_data: Option<Vec<String>>,
+    #[serde(default)]
+    rollouts: Vec<String>,
     public_key: String,
 }
 
@@ -132,6 +135,7 @@ pub struct TrustedKey {
     releases: Vec<GlobMatcher>,
     rotates: bool,
     shared_data: Vec<GlobMatcher>,
+    rollouts: Vec<GlobMatcher>,
 }
 
 /// The name of the throw-away key that `hotshoe dev` makes: only a device in development mode trusts it.
@@ -156,6 +160,11 @@ impl TrustedKey {
     /// Whether it may write the shared value of this name on devices.
     pub fn may_write_shared(&self, name: &str) -> bool {
         self.shared_data.iter().any(|glob| glob.is_match(name))
+    }
+
+    /// Whether it may advance, pause and abort rollouts of releases of this name. A key that may sign a release may.
+    pub fn may_control_rollout(&self, release: &str) -> bool {
+        self.may_sign(release) || self.rollouts.iter().any(|glob| glob.is_match(release))
     }
 
     /// Whether its signature counts for the next `trust.toml`. A key for some releases must not gain access to others
@@ -203,7 +212,8 @@ impl TrustRoot {
             let shared_data = entry
                 .shared_data
                 .unwrap_or_else(|| has_all.then(|| "*".to_owned()).into_iter().collect());
-            if entry.releases.is_empty() && shared_data.is_empty() && !rotates {
+            let is_of_rollouts = !entry.rollouts.is_empty();
+            if entry.releases.is_empty() && shared_data.is_empty() && !rotates && !is_of_rollouts {
                 return Err(TrustError::NoReleases { name });
             }
             let glob = |pattern: String| match Glob::new(&pattern) {
@@ -220,12 +230,14 @@ impl TrustRoot {
             };
             let releases = globs(entry.releases)?;
             let shared_data = globs(shared_data)?;
+            let rollouts = globs(entry.rollouts)?;
             keys.push(TrustedKey {
                 name,
                 key,
                 releases,
                 rotates,
                 shared_data,
+                rollouts,
             });
         }
         if threshold > keys.len() {

@@ -221,13 +221,14 @@ fn a_clock_set_back_follows_nothing() {
 #[test]
 fn every_order_reads_back() {
     let (release, name) = (Digest::of(b"manifest"), "ocr".to_owned());
-    let (n1, n2) = (name.clone(), name.clone());
+    let (n1, n2, n3) = (name.clone(), name.clone(), name.clone());
     let trust = trust(1, &[&key()]);
     for (order, kind) in [
         (statement().order, "deploy"),
         (Order::Activate { release, name }, "activate"),
         (Order::Cancel { release, name: n1 }, "cancel"),
         (Order::Rollback { release, name: n2 }, "rollback"),
+        (Order::Retry { release, name: n3 }, "retry"),
     ] {
         let statement = Statement {
             order,

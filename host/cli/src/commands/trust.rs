@@ -37,6 +37,7 @@ trust.toml:
   [keys.alice]
   scheme = \"ecdsa-p256-sha256\"   # or \"ed25519\"
   releases = [\"*\"]               # the names of releases that this key may sign; * matches anything
+  rollouts = [\"labels\"]          # releases whose rollouts this key may also advance, pause and abort; default: none
   rotates = true                   # whether it counts for the next version; default: if it may sign \"*\"
   public-key = \"\"\"...\"\"\"")]
 pub(crate) struct Args {

@@ -90,6 +90,7 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     }
     show_release(status, terminal)?;
     show_slots(status, terminal)?;
+    show_rollouts(status, terminal)?;
     terminal.print(format!("trust     version {}", status.trust_version))?;
     let counters = &status.counters;
     terminal.print(format!("queue     {}", queue(status)))?;
@@ -123,6 +124,22 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     }
     let rows = status.stages.iter().map(stage);
     terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us", "p99 us"], rows))
+}
+
+fn show_rollouts(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    for it in &status.rollouts {
+        let stage = match it.stage {
+            Some(stage) => format!("stage {stage}"),
+            None => "keeps the release before it".to_owned(),
+        };
+        let cause = it.cause.as_ref();
+        let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
+        terminal.print(format!(
+            "rollout   {} generation {}: {stage}, {}{cause}",
+            it.name, it.generation, it.state
+        ))?;
+    }
+    Ok(())
 }
 
 /// `0 of 64, block when full, 2 workers`

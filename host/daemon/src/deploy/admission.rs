@@ -120,6 +120,17 @@ impl Admission {
         }
     }
 
+    /// Whether the device follows a statement that is newer than one that counts from then.
+    pub(super) fn is_displaced(&self, issued: Time, ledger: &Ledger) -> bool {
+        self.followed(ledger)
+            .is_some_and(|followed| issued < followed)
+    }
+
+    /// Whether the package of a release waits to be fetched, or is being fetched.
+    pub(super) fn is_waiting(&self, release: Digest) -> bool {
+        self.packages.has(release)
+    }
+
     /// Refuses an order that was carried out already, also before a restart, or that is older than one.
     pub(super) fn check_order(&self, issued: Time, ledger: &Ledger) -> Result<(), CommandError> {
         let last = ledger.statement_seen.get(ORDERS);

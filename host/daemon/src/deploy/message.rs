@@ -14,6 +14,8 @@ use crate::command::{Command, CommandError};
 pub(super) enum Message {
     /// A statement of what the site should run.
     Statement(Vec<u8>),
+    /// What is stated about a rollout.
+    Rollout(Vec<u8>),
     /// An order to this device.
     Order(Vec<u8>, Reply),
     /// A command of the operator.

@@ -167,6 +167,12 @@ impl PackageQueue {
             .filter(move |pending| pending.due <= now)
     }
 
+    /// Whether a statement about this release waits, or its package is being fetched.
+    pub(super) fn has(&self, release: Digest) -> bool {
+        let mut waiting = self.statements.values();
+        waiting.any(|pending| pending.wanted.subject.release == release)
+    }
+
     /// The release of the newest statement.
     pub(super) fn newest(&self) -> Option<Digest> {
         let newest = self

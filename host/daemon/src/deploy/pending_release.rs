@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hotshoe_delivery::Cancel;
-use hotshoe_store::{Slot, Store};
+use hotshoe_store::{Phase, Slot, Store};
 use hotshoe_trust::{Digest, Release, Time, Verified};
 
 use crate::deploy::candidate::{Candidate, CandidateState, Facts, Outcome, Step};
@@ -127,6 +127,18 @@ impl PendingRelease {
     /// Marks it for activation.
     pub(super) const fn order_activation(&mut self) {
         self.wanted.activate = true;
+    }
+
+    /// Its phase.
+    pub(super) fn phase(&self) -> Phase {
+        match self.candidate.state() {
+            CandidateState::Due(_) | CandidateState::Fetched => Phase::Verified,
+            CandidateState::Fetching { .. } => Phase::Fetching,
+            CandidateState::Staged(_) => Phase::Staged,
+            CandidateState::Proven => Phase::SelfTested,
+            CandidateState::Shadow => Phase::Shadow,
+            CandidateState::Ended => Phase::Absent,
+        }
     }
 
     /// Whether it has passed its self-test and waits for its trial.

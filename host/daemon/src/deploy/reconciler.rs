@@ -5,6 +5,7 @@
 //! the network: at most one thread fetches a package, and one fetches blobs.
 
 mod orders;
+mod rollouts;
 mod statements;
 mod steps;
 mod trials;
@@ -35,6 +36,7 @@ use crate::deploy::name_monitor::NameMonitor;
 use crate::deploy::peer_monitor::PeerMonitor;
 use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::{Reporter, Subject};
+use crate::deploy::rollouts::DeviceRollouts;
 use crate::deploy::serving::Serving;
 use crate::deploy::slot_signers::SlotSigners;
 use crate::deploy::startup::StartupState;
@@ -62,6 +64,7 @@ pub(super) struct Reconciler {
     serving: Serving,
     admission: Admission,
     transfers: Transfers,
+    rollouts: DeviceRollouts,
     pending: Option<PendingRelease>,
     trial: Trial,
     measurement: Measurement,
@@ -100,10 +103,18 @@ impl Reconciler {
             parts.clone(),
             with.sender,
         );
+        let config = with.running.config();
+        let rollouts = DeviceRollouts::open(
+            &config.data,
+            &startup.loader.trust(),
+            startup.loader.device(),
+            wall_time(&clock),
+        );
         let mut reconciler = Self {
+            rollouts,
             started: clock.now(),
             measurement: Measurement::new(parts.clone()),
-            config: with.running.config(),
+            config,
             running: with.running,
             parts,
             reporter,
@@ -207,6 +218,7 @@ impl Reconciler {
     fn take(&mut self, message: Message) {
         match message {
             Message::Statement(bytes) => self.on_statement(&bytes),
+            Message::Rollout(bytes) => self.on_rollout(&bytes),
             // The caller was told to try again. If this were carried out too, the retry of a rollback would undo it.
             Message::Order(_, reply) | Message::Command(_, reply)
                 if reply.until <= self.clock.now() =>
@@ -240,7 +252,7 @@ impl Reconciler {
     fn is_urgent(&self, message: &Message, stated: &mut Option<Instant>) -> bool {
         match message {
             Message::Package(..) | Message::Blobs(..) => true,
-            Message::Statement(_) => {
+            Message::Statement(_) | Message::Rollout(_) => {
                 let last = stated.replace(self.clock.now());
                 last.is_none_or(|last| self.clock.elapsed(last) >= TICK)
             }
@@ -269,6 +281,7 @@ impl Reconciler {
             self.follow_drift();
             self.advance();
         }
+        self.follow_rollouts();
         self.fetch_next_package();
         if let Some(serving) = self.serving.current() {
             self.loader

@@ -10,7 +10,9 @@ use hotshoe_delivery::FetchWait;
 use hotshoe_egress::Classifier;
 use hotshoe_link::Link;
 use hotshoe_protocol::event::{self, EventCause, KnownKind};
+use hotshoe_protocol::rollout::DeviceReport;
 use hotshoe_protocol::status::{DeployEvent, WaitReason};
+use hotshoe_rollout::SignedPlan;
 use hotshoe_store::{Cause, Phase, Slot};
 use hotshoe_trust::{Digest, NewTrust, Order};
 use parking_lot::Mutex;
@@ -305,6 +307,34 @@ impl Reporter {
             let entry = entry.with("order", order.kind());
             audit.record(entry.with("release", order.release().to_string()));
         }
+    }
+
+    /// Records a change of a rollout that this device is a member of.
+    pub(super) fn rollout_stated(&self, plan: &SignedPlan, step: &str, stage: u32) {
+        let digest = plan.digest().to_string();
+        tracing::info!(
+            name = plan.name,
+            rollout = digest,
+            step,
+            stage,
+            "a rollout has changed"
+        );
+        if let Some(audit) = self.audit() {
+            let by = Actor::Deployer { keys: Vec::new() };
+            let entry = audit.entry(AuditKind::Order).by(by);
+            let entry = entry.with("order", format!("rollout-{step}"));
+            let entry = entry.with("stage", stage.to_string());
+            let entry = entry.with("rollout", digest);
+            audit.record(entry.with("release", plan.release.to_string()));
+        }
+    }
+
+    /// Publishes the state of the device in a rollout; whether it is on its way.
+    pub(super) fn rollout_report(&self, said: &DeviceReport) -> bool {
+        self.link
+            .publish_rollout_report(said)
+            .inspect_err(|error| tracing::debug!(%error, "cannot publish a report"))
+            .is_ok()
     }
 
     /// Records that the trusted keys were replaced, and which keys of both versions signed that.

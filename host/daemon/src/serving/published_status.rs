@@ -9,7 +9,9 @@ use hotshoe_audit::SignedHead;
 use hotshoe_base::Clock;
 use hotshoe_engine::MemoryChoice;
 use hotshoe_protocol::alert::{AlertSeverity, AlertStatus};
-use hotshoe_protocol::status::{DeployStatus, GovernorStatus, RollbackStatus, SlotsStatus};
+use hotshoe_protocol::status::{
+    DeployStatus, GovernorStatus, RollbackStatus, RolloutStatus, SlotsStatus,
+};
 use hotshoe_store::Cause;
 use parking_lot::Mutex;
 
@@ -49,6 +51,8 @@ pub struct DeployView {
     pub statement_heard: Option<Instant>,
     /// The release that is being deployed, or the last one that was.
     pub deploy: DeployStatus,
+    /// The rollouts that the device is a member of.
+    pub rollouts: Vec<RolloutStatus>,
     /// The last release that was rolled back.
     pub last_rollback: Option<RollbackStatus>,
     /// The version of the trusted keys.

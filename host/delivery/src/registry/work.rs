@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use hotshoe_base::{Clock, chain};
 use hotshoe_link::{Notice, OtherRegistries, RawNotice, Site};
 use hotshoe_protocol::registry::{KeptState, RegistryStatus};
+use hotshoe_rollout::Plan;
 use hotshoe_store::{BlobError, BlobStore, Catalogue, CatalogueError, Cause, ReadError};
 use hotshoe_trust::{
     Blob, Digest, Envelope, Order, Release, Signatures, StatementTimes, Time, TrustRoot,
@@ -232,15 +233,40 @@ impl RegistryWorker {
         state.jobs.push(job);
     }
 
-    fn refuse(&self, what: &str, why: &str) {
+    /// The trusted keys.
+    pub(super) fn trust(&self) -> TrustRoot {
+        self.lock().trust.clone()
+    }
+
+    /// Queues the release of a plan, which the threshold signed.
+    pub(super) fn want_release(&self, plan: &Plan) {
+        let mut state = self.lock();
+        let is_stored = state.holds(plan.release);
+        let (name, generation) = (&plan.name, plan.generation);
+        state.kept.hear(name, generation, plan.release, is_stored);
+        let job = Job {
+            release: plan.release,
+            bundles: plan.bundles.clone(),
+            signed: true,
+            issued: plan.issued,
+            tries: 0,
+            not_before: self.clock.now(),
+        };
+        self.enqueue(&mut state, job);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn refuse(&self, what: &str, why: &str) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(what, why, "refused a statement or release");
     }
 
-    /// Applies a new version of `trust.toml` if it follows the current one.
-    pub(super) fn on_trust_update(&self, bytes: &[u8]) {
+    /// Applies a new version of `trust.toml` if it follows the current one; whether it does.
+    pub(super) fn on_trust_update(&self, bytes: &[u8]) -> bool {
         let Ok(update) = TrustUpdate::parse(bytes) else {
-            return self.refuse("trust.toml", "malformed");
+            self.refuse("trust.toml", "malformed");
+            return false;
         };
         let mut state = self.lock();
         match rotate(&state.trust, &update) {
@@ -250,9 +276,13 @@ impl RegistryWorker {
                 let text = String::from_utf8_lossy(bytes).into_owned();
                 state.record.update_trust(text);
                 self.save(&state).unwrap_or_else(|error| not_saved(&error));
+                true
             }
-            // Known versions arrive again and again.
-            Err(error) => tracing::debug!(%error, "ignored a version of trust.toml"),
+            Err(error) => {
+                // Known versions arrive again and again.
+                tracing::debug!(%error, "ignored a version of trust.toml");
+                false
+            }
         }
     }
 

@@ -11,6 +11,7 @@ mod fetch;
 mod hostile;
 mod plan;
 mod registry;
+mod rollouts;
 mod rot;
 mod statements;
 mod support;

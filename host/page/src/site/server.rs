@@ -11,6 +11,7 @@ use hotshoe_config::{MAX_MESSAGE_BYTES, PageConfig};
 use hotshoe_http::{Front, Renewal};
 use hotshoe_link::device_list::DeviceList;
 use hotshoe_link::{Client, DeviceChanges, Site};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
@@ -37,6 +38,8 @@ pub struct SiteSource {
     pub registry: String,
     /// The public keys of the devices. Without them every answer is claimed.
     pub list: Option<DeviceList>,
+    /// The rollouts that the registry knows, as JSON.
+    pub rollouts: Box<dyn Fn() -> Value + Send + Sync>,
     /// Where the thread that asks the devices is registered.
     pub supervisor: Supervisor,
 }
@@ -73,7 +76,7 @@ impl SiteBound {
     /// # Errors
     /// [`PageError`] names what is wrong and what to do.
     pub fn bind(page: &PageConfig) -> Result<Self, PageError> {
-        let (runtime, bound) = bind(page)?;
+        let (runtime, bound) = bind(page, &page.front(None))?;
         Ok(Self { bound, runtime })
     }
 
@@ -86,6 +89,7 @@ impl SiteBound {
             site,
             registry,
             list,
+            rollouts,
             supervisor,
         } = source;
         let (wake, woken) = sync_channel(1);
@@ -107,7 +111,10 @@ impl SiteBound {
             })
             .map_err(PageError::Threads)?;
         let entered = self.runtime.enter();
-        let handler = PageHandler::new(router(Arc::clone(&survey)), assets::SITE);
+        let handler = PageHandler::new(
+            router(Arc::clone(&survey), Arc::from(rollouts)),
+            assets::SITE,
+        );
         let front = self.bound.serve(Arc::new(handler));
         drop(entered);
         tracing::info!(address = front.url(), "serving the page of the site");
@@ -143,7 +150,7 @@ impl SiteServer {
         list: Option<DeviceList>,
     ) -> Result<SiteRenewal, PageError> {
         Ok(SiteRenewal {
-            front: self.front.renew(&config.front())?,
+            front: self.front.renew(&config.front(None))?,
             survey: Arc::clone(&self.survey),
             list,
         })

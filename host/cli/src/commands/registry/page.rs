@@ -34,10 +34,12 @@ impl BoundPage {
         config: &RegistryConfig,
         registry: &Registry,
     ) -> anyhow::Result<SiteServer> {
+        let rollouts = registry.rollouts();
         let source = SiteSource {
             site: registry.site_session().clone(),
             registry: config.name.clone(),
             list: self.list,
+            rollouts: Box::new(move || serde_json::to_value(rollouts()).unwrap_or_default()),
             supervisor: registry.parts().clone(),
         };
         self.bound.serve(source).context("cannot serve the page")

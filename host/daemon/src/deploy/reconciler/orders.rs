@@ -44,6 +44,7 @@ impl Reconciler {
             Order::Activate { release, .. } => self.activate_release(*release),
             Order::Cancel { release, .. } => self.cancel_release(Some(*release), BY_DEPLOYER),
             Order::Rollback { release, .. } => self.roll_back_release(*release),
+            Order::Retry { release, name } => self.forgive_release(name, *release, &signers),
             Order::Deploy { .. } => Err(refuse(
                 "not_an_order",
                 "this is a statement and not an order",
@@ -70,9 +71,10 @@ impl Reconciler {
             Command::Activate => self.activate_now(),
             Command::Cancel => self.cancel_release(None, BY_OPERATOR),
             // They go to the owners of the data.
-            Command::SharedData { .. } | Command::Data { .. } | Command::Alerts { .. } => {
-                Err(CommandError::Busy)
-            }
+            Command::SharedData { .. }
+            | Command::Data { .. }
+            | Command::Alerts { .. }
+            | Command::Secret { .. } => Err(CommandError::Busy),
             Command::TrustFloor { name, generation } => self.lower_floor(name, *generation),
             // The control socket answers `Status` itself.
             Command::Status | Command::History => Ok(command::history(self.ledger.ledger())),
@@ -121,7 +123,11 @@ impl Reconciler {
     }
 
     /// Makes the previous release live again.
-    fn restore_previous(&mut self, previous: &Slot, cause: Cause) -> Result<(), CommandError> {
+    pub(super) fn restore_previous(
+        &mut self,
+        previous: &Slot,
+        cause: Cause,
+    ) -> Result<(), CommandError> {
         let served = self
             .loader
             .load_slot(self.ledger.store(), previous)
@@ -174,6 +180,27 @@ impl Reconciler {
         self.activate_now()
     }
 
+    /// Forgets that a release failed. A failure is not forgotten on the word of an unsigned order.
+    fn forgive_release(
+        &mut self,
+        name: &str,
+        release: Digest,
+        signers: &[String],
+    ) -> Result<Value, CommandError> {
+        if signers.is_empty() {
+            let message = "only a signed order forgives a failure; sign it with `--key KEY`";
+            return Err(refuse("unsigned_statement", message));
+        }
+        self.ledger.apply(&Transition::Forgive {
+            name: name.to_owned(),
+            release,
+            cause: ordered(BY_DEPLOYER),
+        })?;
+        self.admission.forget_refusals();
+        self.rollouts.forgive(release);
+        Ok(json!({"release": release}))
+    }
+
     /// Marks the pending release for activation. The answer says what it still waits for.
     fn activate_now(&mut self) -> Result<Value, CommandError> {
         let pending = self.pending.as_mut().ok_or(CommandError::NothingStaged)?;
@@ -190,7 +217,11 @@ impl Reconciler {
     }
 
     /// Cancels the pending release or the named one. Its statement does not bring it back.
-    fn cancel_release(&mut self, release: Option<Digest>, by: &str) -> Result<Value, CommandError> {
+    pub(super) fn cancel_release(
+        &mut self,
+        release: Option<Digest>,
+        by: &str,
+    ) -> Result<Value, CommandError> {
         let pending = self.pending.as_ref().map(PendingRelease::wanted);
         let pending = pending.map(|wanted| (wanted.subject.release, wanted.issued));
         let on_its_way = pending.map(|(release, _)| release);

@@ -108,11 +108,15 @@ impl Reconciler {
         statement::parse(bytes, &self.config, device, &trust, ledger, self.time())
     }
 
-    fn want(&mut self, wanted: &WantedRelease) {
+    /// Wants a release. Returns why it is not followed, where the ledger does not say that.
+    pub(super) fn want(&mut self, wanted: &WantedRelease) -> Option<&'static str> {
         let candidate = self.pending.as_ref().map(PendingRelease::wanted);
         match self.admission.want(wanted, self.ledger.ledger(), candidate) {
             Decision::Done => {}
-            Decision::Ignore(reason) => self.reporter.ignored(reason),
+            Decision::Ignore(reason) => {
+                self.reporter.ignored(reason);
+                return Some(reason);
+            }
             Decision::Refuse(cause) => {
                 self.reporter
                     .refused(&wanted.subject, Phase::Refused, cause);
@@ -120,6 +124,7 @@ impl Reconciler {
             Decision::Superseded => {
                 self.reporter.ignored("superseded");
                 self.displaced(&wanted.subject, wanted.issued);
+                return Some("superseded");
             }
             Decision::Update => {
                 if let Some(pending) = &mut self.pending {
@@ -139,6 +144,7 @@ impl Reconciler {
                 }
             }
         }
+        None
     }
 
     /// Fetches the next package, if none is being fetched.
@@ -196,11 +202,16 @@ impl Reconciler {
             }
             PackageDecision::NotValidNow(cause) => self.reporter.retry(&wanted.subject, cause),
             PackageDecision::Refuse(cause) => {
+                self.rollouts.refused(wanted.subject.release, &cause.name);
                 self.reporter
                     .refused(&wanted.subject, Phase::Refused, cause);
             }
-            PackageDecision::RefusedBefore => {}
+            PackageDecision::RefusedBefore => {
+                self.rollouts
+                    .refused(wanted.subject.release, "refused_before");
+            }
             PackageDecision::Superseded => {
+                self.rollouts.refused(wanted.subject.release, "superseded");
                 self.reporter.ignored("superseded");
                 self.displaced(&wanted.subject, wanted.issued);
             }
@@ -242,6 +253,9 @@ impl Reconciler {
         self.reporter.trust_replaced(&new);
         self.loader.replace_trust(new.root);
         self.admission.forget_refusals();
+        let trust = self.loader.trust();
+        self.rollouts.verify_again(&trust, self.loader.device());
+        self.show_rollouts();
         self.recheck();
     }
 

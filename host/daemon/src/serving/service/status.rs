@@ -4,6 +4,7 @@ use hotshoe_protocol::status::{KeyStatus, QueueStatus, ReleaseStatus, STATUS_FOR
 use hotshoe_trust::Time;
 
 use super::Service;
+use crate::hardware::hardware;
 
 impl Service {
     /// Why no release serves. `None` if one does.
@@ -40,10 +41,12 @@ impl Service {
             device: self.identity.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             labels: self.identity.labels.clone(),
+            hardware: Some(hardware().clone()),
             release: serving.as_ref().map(|s| ReleaseStatus::of(s.release())),
             cannot_serve: view.cannot_serve.filter(|_| serving.is_none()),
             slots: view.slots,
             deploy: view.deploy,
+            rollouts: view.rollouts,
             last_rollback: view.last_rollback,
             health: health.map(|seen| seen.all),
             trust_version: view.trust_version,

@@ -1,0 +1,300 @@
+//! Rollouts: a plan becomes an ordinary wanted release, and what the device does is reported by the phase of that release.
+
+use hotshoe_protocol::rollout::DeviceReport;
+use hotshoe_protocol::status::RolloutStatus;
+use hotshoe_rollout::{
+    Deferral, Directive, Health, Observed, Plan, Situation, State, Wanted, judge, project,
+};
+use hotshoe_store::{Cause, Phase};
+
+use super::Reconciler;
+use crate::command::CommandError;
+use crate::deploy::package_queue::WantedRelease;
+use crate::deploy::pending_release::PendingRelease;
+use crate::deploy::reporter::Subject;
+use crate::deploy::rollouts::{Member, REVERSAL_PAUSE, health};
+use crate::deploy::serving::Serving;
+use crate::hardware::hardware;
+
+/// Most rollouts in the status.
+const MAX_SHOWN: usize = 16;
+/// The message of what an abort or a reversal ends.
+const BY_ROLLOUT: &str = "by the rollout";
+
+impl Reconciler {
+    /// Handles what is stated about a rollout.
+    pub(super) fn on_rollout(&mut self, bytes: &[u8]) {
+        let (trust, now) = (self.loader.trust(), self.time());
+        let device = self.loader.device();
+        let heard = self.rollouts.hear(bytes, &trust, device, now);
+        let received = match heard {
+            Ok(Some(received)) => received,
+            Ok(None) => return,
+            Err(error) => return self.reporter.ignored(error.name()),
+        };
+        if let Some((rollout, _)) = self.rollouts.get(&received.name) {
+            let step = match rollout.control().directive() {
+                Directive::Run => "run",
+                Directive::Pause(_) => "pause",
+                Directive::Abort(_) => "abort",
+                Directive::Reverse(_) => "reverse",
+            };
+            let stage = rollout.control().stage();
+            self.reporter.rollout_stated(rollout.plan(), step, stage);
+        }
+        self.follow_rollouts();
+    }
+
+    /// Does what each rollout wants of this device now, and reports it.
+    pub(super) fn follow_rollouts(&mut self) {
+        let mut is_changed = false;
+        for name in self.rollouts.names() {
+            let Some((wanted, phase)) = self.judge_rollout(&name) else {
+                continue;
+            };
+            match wanted {
+                Wanted::Begin => self.begin_rollout(&name),
+                Wanted::Cancel => self.cancel_rollout(&name, phase),
+                Wanted::GoBack => self.reverse_rollout(&name),
+                Wanted::CannotGoBack => {
+                    if let Some((_, member)) = self.rollouts.get_mut(&name) {
+                        member.cannot_go_back = Some(("no_previous".to_owned(), None));
+                    }
+                }
+                Wanted::Nothing | Wanted::Wait { .. } | Wanted::GoOn => {}
+            }
+            is_changed |= self.report_rollout(&name);
+        }
+        if is_changed {
+            self.show_rollouts();
+        }
+    }
+
+    /// Shows the rollouts in the status.
+    pub(super) fn show_rollouts(&mut self) {
+        let deferral = self.deferral();
+        let names = self.rollouts.names();
+        let known = names.iter().filter_map(|name| self.rollouts.get(name));
+        let shown = known.take(MAX_SHOWN).map(|(rollout, member)| {
+            let plan = rollout.plan();
+            let (state, cause) = self.stated(plan, member, deferral);
+            RolloutStatus {
+                name: plan.name.clone(),
+                generation: plan.generation,
+                rollout: plan.digest(),
+                number: plan.rollout,
+                stage: member.placement.takes_at(plan),
+                state: state.as_str().to_owned(),
+                cause: Some(cause).filter(|cause| !cause.is_empty()),
+            }
+        });
+        let shown: Vec<RolloutStatus> = shown.collect();
+        self.reporter
+            .published_status()
+            .change(|view| view.rollouts = shown);
+    }
+
+    /// The state of the device in a rollout, with the stable name of the cause.
+    fn stated(&self, plan: &Plan, member: &Member, deferral: Option<Deferral>) -> (State, String) {
+        let (phase, cause) = self.progress(plan, member);
+        match (project(phase, deferral), deferral) {
+            (State::Deferred, Some(deferral)) => (State::Deferred, deferral.as_str().to_owned()),
+            (state, _) => (state, cause),
+        }
+    }
+
+    fn judge_rollout(&mut self, name: &str) -> Option<(Wanted, Phase)> {
+        let deferral = self.deferral();
+        let (rollout, member) = self.rollouts.get(name)?;
+        let plan = rollout.plan();
+        let (phase, _) = self.progress(plan, member);
+        let previous = self.ledger.ledger().previous.as_ref();
+        let situation = Situation {
+            phase,
+            deferral,
+            has_previous: previous.is_some_and(|slot| slot.release == plan.previous),
+            now: self.time(),
+        };
+        let wanted = judge(plan, rollout.control(), &member.placement, &situation);
+        Some((wanted, phase))
+    }
+
+    /// The phase of the plan's release on this device, and the stable name of the cause.
+    fn progress(&self, plan: &Plan, member: &Member) -> (Phase, String) {
+        let ledger = self.ledger.ledger();
+        let trial = ledger.trial.as_ref().map(|trial| trial.slot.release);
+        let live = ledger.live.as_ref().map(|slot| slot.release);
+        let none = String::new;
+        if trial == Some(plan.release) {
+            return (Phase::Trial, none());
+        }
+        if live == Some(plan.release) {
+            let cannot = member.cannot_go_back.as_ref();
+            let cause = cannot.map_or_else(none, |(cause, _)| cause.clone());
+            return (Phase::Live, cause);
+        }
+        let is_it = |pending: &&PendingRelease| pending.digest() == plan.release;
+        if let Some(pending) = self.pending.as_ref().filter(is_it) {
+            return (pending.phase(), none());
+        }
+        if let Some(failed) = ledger.remembers(&plan.name, plan.generation, plan.release) {
+            return if failed.release == plan.release {
+                (failed.phase, failed.cause.name.clone())
+            } else {
+                (Phase::Refused, "failed_before".to_owned())
+            };
+        }
+        if self.admission.is_waiting(plan.release) {
+            return (Phase::Fetching, none());
+        }
+        let ended = member.ended.clone();
+        ended.unwrap_or_else(|| (Phase::Absent, none()))
+    }
+
+    /// Why the device puts a new release off.
+    fn deferral(&mut self) -> Option<Deferral> {
+        let is_open = self.config.deploy.may_activate(self.time());
+        let (reporter, alerts) = (&self.reporter, &self.config.alerts);
+        self.rollouts.deferral(self.clock.now(), || {
+            if !is_open {
+                return Some(Deferral::Window);
+            }
+            let sensors = reporter.published_status().governor()?.sensors;
+            let percent = sensors.charge_ratio? * 100.0;
+            let low = u32::try_from(alerts.battery_warning_percent).unwrap_or(u32::MAX);
+            let is_low = percent <= f64::from(low) && sensors.mains != Some(true);
+            is_low.then_some(Deferral::Battery)
+        })
+    }
+
+    /// Wants the release of the plan, as a statement that deploys and activates it does.
+    fn begin_rollout(&mut self, name: &str) {
+        let Some((rollout, _)) = self.rollouts.get(name) else {
+            return;
+        };
+        let plan = rollout.plan();
+        let (issued, now) = (plan.issued, self.time());
+        let mut wanted = WantedRelease {
+            subject: Subject {
+                release: plan.release,
+                name: plan.name.clone(),
+                generation: plan.generation,
+                statement: Some(plan.digest()),
+            },
+            bundles: plan.bundles.clone(),
+            activate: true,
+            issued,
+            signed: true,
+        };
+        wanted.issued = self.admission.counts_from(issued, now);
+        let is_older = self
+            .admission
+            .is_displaced(wanted.issued, self.ledger.ledger());
+        let refused = match is_older {
+            // Another deployer's statement is newer than the plan.
+            true => Some("superseded"),
+            false => self.want(&wanted),
+        };
+        let baseline = counted(&self.serving);
+        if let Some((_, member)) = self.rollouts.get_mut(name) {
+            member.baseline = baseline;
+            if let Some(cause) = refused {
+                member.ended = Some((Phase::Refused, cause.to_owned()));
+            }
+        }
+    }
+
+    /// Cancels the release of a rollout that ended, or rolls back its trial.
+    fn cancel_rollout(&mut self, name: &str, phase: Phase) {
+        let Some((rollout, _)) = self.rollouts.get(name) else {
+            return;
+        };
+        let release = rollout.plan().release;
+        if phase == Phase::Trial {
+            if self.trial.is_running() {
+                self.roll_back(Cause::new("rollout_ended", BY_ROLLOUT));
+            }
+            return;
+        }
+        if let Err(error) = self.cancel_release(Some(release), BY_ROLLOUT) {
+            tracing::debug!(%error, "the release of a rollout cannot be cancelled");
+        }
+    }
+
+    /// Goes back to the previous release of the plan. The threshold signed that, so that the floor does not matter; it stays.
+    fn reverse_rollout(&mut self, name: &str) {
+        let now = self.clock.now();
+        let Some((rollout, member)) = self.rollouts.get(name) else {
+            return;
+        };
+        let waits = member.cannot_go_back.as_ref().and_then(|(_, until)| *until);
+        // A trial of another release, or a transition that is not written, ends first.
+        let is_busy = self.trial.is_running() || !self.ledger.is_settled();
+        if is_busy || waits.is_some_and(|until| now < until) {
+            return;
+        }
+        let plan = rollout.plan();
+        let previous = self.ledger.ledger().previous.clone();
+        let Some(previous) = previous.filter(|slot| slot.release == plan.previous) else {
+            return;
+        };
+        let message = format!("rollout {} is reversed", plan.digest());
+        let cause = Cause::new("rollout_reversed", message);
+        let done = self.restore_previous(&previous, cause);
+        if let Err(error) = &done {
+            tracing::error!(
+                cause = crate::deploy::chain(error),
+                "the device cannot go back to the previous release; will try again"
+            );
+        }
+        if let Some((_, member)) = self.rollouts.get_mut(name) {
+            let failed = done
+                .err()
+                .map(|error: CommandError| error.name().to_owned());
+            member.cannot_go_back = failed.map(|cause| (cause, Some(now + REVERSAL_PAUSE)));
+        }
+    }
+
+    /// Reports the state of the device in a rollout, if that is due; whether it was.
+    fn report_rollout(&mut self, name: &str) -> bool {
+        let deferral = self.deferral();
+        let Some((rollout, member)) = self.rollouts.get(name) else {
+            return false;
+        };
+        let (state, cause) = self.stated(rollout.plan(), member, deferral);
+        let (now, serving) = (self.time(), &self.serving);
+        let Some((rollout, member)) = self.rollouts.get_mut(name) else {
+            return false;
+        };
+        let baseline = &member.baseline;
+        let observe = || Observed {
+            health: match state {
+                State::Trial | State::Confirmed => counted(serving),
+                _ => Health::default(),
+            },
+            baseline: baseline.clone(),
+            ..Observed::of(state, &cause)
+        };
+        let (plan, reporting) = (rollout.plan(), &mut member.reporting);
+        let Some(report) = reporting.due(plan, state, &cause, now, observe) else {
+            return false;
+        };
+        let class = hardware().class.clone();
+        let labels = self.loader.device().labels.clone();
+        let said = DeviceReport::new(class, report).labelled(labels);
+        let is_sent = self.reporter.rollout_report(&said);
+        let member = self.rollouts.get_mut(name).filter(|_| !is_sent);
+        if let Some((_, member)) = member {
+            member.reporting.repeat();
+        }
+        true
+    }
+}
+
+/// How the serving release serves in the mode in force.
+fn counted(serving: &Serving) -> Health {
+    let Some(current) = serving.current() else {
+        return Health::default();
+    };
+    health(&current.observer().seen().of(&serving.in_force()))
+}

@@ -1,0 +1,35 @@
+//! What the device's hardware is, for its status and for counts of rollouts.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::thread::available_parallelism;
+
+use hotshoe_base::files;
+use hotshoe_protocol::status::HardwareStatus;
+
+/// Where the kernel names the board of a device with a device tree.
+const BOARD: &str = "/proc/device-tree/model";
+/// Longest name of a board, in bytes.
+const MAX_BOARD_BYTES: u64 = 256;
+
+/// The hardware, which is looked at once.
+pub(crate) fn hardware() -> &'static HardwareStatus {
+    static HARDWARE: OnceLock<HardwareStatus> = OnceLock::new();
+    HARDWARE.get_or_init(|| HardwareStatus {
+        class: class(),
+        architecture: std::env::consts::ARCH.to_owned(),
+        cores: available_parallelism().map_or(1, usize::from),
+    })
+}
+
+/// The board by its device tree, else the architecture of the processor.
+fn class() -> String {
+    let board = files::read_bytes(Path::new(BOARD), MAX_BOARD_BYTES).unwrap_or_default();
+    let board = String::from_utf8_lossy(&board);
+    let board = board.trim_matches(|c: char| c == '\0' || c.is_whitespace());
+    if board.is_empty() {
+        std::env::consts::ARCH.to_owned()
+    } else {
+        board.to_owned()
+    }
+}

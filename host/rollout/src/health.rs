@@ -1,0 +1,44 @@
+//! How a release served, in figures that merge.
+
+use serde::{Deserialize, Serialize};
+
+use crate::quantiles::Quantiles;
+
+/// How one release served in one mode.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Health {
+    /// Number of samples.
+    pub samples: u64,
+    /// Number that ended with an error.
+    pub errors: u64,
+    /// Number on which a component trapped.
+    pub traps: u64,
+    /// Latency in milliseconds.
+    pub latency_ms: Quantiles,
+    /// Energy of one inference, in millijoules.
+    pub energy_mj: Quantiles,
+    /// Distance of the insights from those of the previous release, 0 to 1,000.
+    pub drift_permille: Quantiles,
+}
+
+impl Health {
+    /// Adds the figures of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.samples = self.samples.saturating_add(other.samples);
+        self.errors = self.errors.saturating_add(other.errors);
+        self.traps = self.traps.saturating_add(other.traps);
+        self.latency_ms.merge(&other.latency_ms);
+        self.energy_mj.merge(&other.energy_mj);
+        self.drift_permille.merge(&other.drift_permille);
+    }
+
+    /// Whether the figures fit each other.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.errors <= self.samples
+            && self.traps <= self.samples
+            && [&self.latency_ms, &self.energy_mj, &self.drift_permille]
+                .into_iter()
+                .all(Quantiles::is_valid)
+    }
+}

@@ -1,0 +1,33 @@
+//! What is counted, and why a simulation cannot go on.
+
+use hotshoe_rollout::RolloutError;
+use hotshoe_trust::{KeyError, TrustError};
+
+/// Why a simulation cannot go on: a defect of the simulation or of `rollout`.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// A key could not be made.
+    #[error("cannot make the keys of the simulation")]
+    Key(#[from] KeyError),
+    /// The trusted keys are not valid.
+    #[error("the trusted keys of the simulation are not valid")]
+    Trust(#[from] TrustError),
+    /// A plan, a statement or a count was refused.
+    #[error("a message of the simulation was refused")]
+    Rollout(#[from] RolloutError),
+}
+
+/// What was counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Events of the simulation.
+    pub events: u64,
+    /// Counts that registries sent.
+    pub counts: u64,
+    /// Counts that differed from the one before them.
+    pub changed_counts: u64,
+    /// Statements that controllers sent to registries.
+    pub statements: u64,
+    /// Reports that devices sent.
+    pub reports: u64,
+}

@@ -1,0 +1,23 @@
+//! A fleet in one process: simulated devices, registries and controllers, over a simulated network, under a virtual clock.
+//!
+//! What they decide is decided by the functions of `rollout` that the daemon, the registry and `hotshoe rollout` call. What is simulated is
+//! the network (loss, delay, dark sites), and how long a device fetches, tests and swaps. Everything follows from a seed.
+//!
+//! A device takes what its registry has verified, and verifies nothing itself: ten thousand devices would check the same signatures.
+#![forbid(unsafe_code)]
+
+mod controller;
+mod device;
+mod event;
+mod figures;
+mod observed;
+mod planned;
+mod random;
+mod settings;
+mod site;
+mod world;
+
+pub use figures::{Figures, SimulationError};
+pub use planned::plan;
+pub use settings::{Faults, Network, Settings};
+pub use world::World;
