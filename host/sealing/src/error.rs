@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::tpm::TpmError;
+
 /// Why the device's key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SealingKeyError {
@@ -45,6 +47,9 @@ pub enum SealingKeyError {
         /// What the kernel says.
         reason: String,
     },
+    /// The TPM does not give it.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
     /// The file cannot be read or written, or there are no random numbers.
     #[error("cannot use the key {}", path.display())]
     Io {
@@ -65,6 +70,7 @@ impl SealingKeyError {
             Self::Mode { .. } => "sealing_key_mode",
             Self::Malformed { .. } => "sealing_key_malformed",
             Self::NotInKeyring { .. } => "sealing_key_not_in_keyring",
+            Self::Tpm(error) => error.name(),
             Self::Io { .. } => "sealing_key_io",
         }
     }

@@ -14,6 +14,7 @@ mod log;
 mod record_key;
 mod secrets;
 mod source;
+mod tpm;
 mod whole;
 
 pub use at_rest::{AtRest, Contents, ContentsWriter, SealedReader, sealed_bytes};
@@ -30,4 +31,5 @@ pub use secrets::{
     is_secret_name,
 };
 pub use source::{NamedSecret, SecretPlace, SecretSource};
+pub use tpm::{DEFAULT_TPM, MAX_PCR, TpmError};
 pub use whole::{CHUNK_BYTES, SealWriter, SealedFile, seal, unseal};

@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
 
 fn kept(config: &Config) -> Key {
     let encryption = &config.encryption;
-    if encryption.key_file.is_some() || encryption.keyring.is_some() {
+    if encryption.file().is_some() || encryption.keyring.is_some() {
         Key::Kept
     } else {
         Key::None
@@ -120,7 +120,7 @@ fn kept(config: &Config) -> Key {
 
 /// Overwrites the file of the key, and removes it.
 fn erase_key(config: &Config) -> anyhow::Result<Key> {
-    let Some(path) = &config.encryption.key_file else {
+    let Some(path) = config.encryption.file() else {
         return Ok(kept(config));
     };
     if !path.exists() {

@@ -34,6 +34,8 @@ const SHOWN: &[&str] = &[
     "client-ca",
     "access-control",
     "key-file",
+    "tpm-file",
+    "tpm",
     "keyring",
     "token-file",
     "password-file",
