@@ -225,15 +225,13 @@ impl Model {
         events
     }
 
-    fn hearings(&self) -> impl Iterator<Item = Event> {
+    fn hearings(&self) -> Vec<Event> {
         let nodes = self.devices.len() + self.sites.len() + self.controllers.len();
-        let pairs = self.said.iter().flat_map(move |statement| {
-            (0..nodes).map(move |node| Event::Hear {
-                statement: *statement,
-                node,
-            })
-        });
-        pairs.collect::<Vec<_>>().into_iter()
+        let to_all = |statement: &usize| {
+            let statement = *statement;
+            (0..nodes).map(move |node| Event::Hear { statement, node })
+        };
+        self.said.iter().flat_map(to_all).collect()
     }
 
     pub(crate) fn apply(&mut self, world: &World, event: Event) {
@@ -353,7 +351,7 @@ impl ModelDevice {
         };
         self.phase = match judge(&world.plan, &self.control, &self.placement, &situation) {
             Wanted::Begin => {
-                self.check_begin(world, now_s);
+                self.check_begin(now_s);
                 Phase::Fetching
             }
             Wanted::GoOn => match self.phase {
@@ -379,7 +377,7 @@ impl ModelDevice {
     }
 
     /// What must be true whenever a device begins.
-    fn check_begin(&self, world: &World, now_s: u64) {
+    fn check_begin(&self, now_s: u64) {
         let stage = self.placement.stage;
         assert!(stage <= self.control.stage(), "it begins before its stage");
         assert!(matches!(self.control.directive(), Directive::Run));
