@@ -23,6 +23,7 @@ mod front;
 mod governor;
 mod inference;
 mod log;
+mod loopback;
 mod metrics;
 mod oip;
 mod outbox;
