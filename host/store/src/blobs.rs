@@ -169,7 +169,7 @@ impl BlobStore {
     }
 
     /// Opens a blob and checks its size.
-    pub(crate) fn open_sized(&self, blob: &Blob) -> Result<File, BlobError> {
+    pub fn open_sized(&self, blob: &Blob) -> Result<File, BlobError> {
         let path = self.path(blob.digest);
         let OpenFile { file, size, .. } = self.open_any(blob.digest, &path)?;
         if size != blob.size {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use hotshoe_base::chain;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::files::read_bytes;
 use hotshoe_base::format::{FileFormat, NewerFormat};
@@ -11,7 +12,7 @@ use hotshoe_trust::{Blob, Digest, Hasher};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::slots::{Happened, Installed, SlotName, Slots, Wanted};
+use crate::slots::{Choice, Happened, Installed, SlotName, Slots, Trial, Wanted};
 
 /// Largest program, in bytes.
 pub const MAX_PROGRAM_BYTES: u64 = hotshoe_trust::ReleaseLimits::PROGRAM_BYTES;
@@ -66,6 +67,17 @@ impl FolderError {
     }
 }
 
+/// A program that is about to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its slot; `None` for the program that the supervisor was given.
+    pub installed: Option<Installed>,
+    /// Its trial, if it is not confirmed.
+    pub trial: Option<Trial>,
+}
+
 /// The contents of `confirmed.json`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,27 +122,19 @@ impl HostFolder {
         Ok(self.read("slots.json")?.unwrap_or_default())
     }
 
-    /// Replaces the record. Only the supervisor does.
-    ///
-    /// # Errors
-    /// [`FolderError::Io`]; after a power cut the folder has the old record or the new one.
-    pub fn record(&self, slots: &Slots) -> Result<(), FolderError> {
-        self.write("slots.json", slots)
-    }
-
     /// Copies a program into a slot, and checks its bytes. The daemon does, and not into the live slot.
     ///
     /// # Errors
     /// [`FolderError::Damaged`] if `from` has other bytes, and [`FolderError::Io`].
     pub fn put(
         &self,
-        from: &Path,
+        from: impl io::Read,
         slot: SlotName,
         program: Blob,
     ) -> Result<Installed, FolderError> {
         let path = self.path.join(slot.file());
         let part = self.path.join(format!("{slot}.part"));
-        let mut source = File::open(from).map_err(at(from))?.take(program.size + 1);
+        let mut source = from.take(program.size.saturating_add(1));
         let copied = || -> io::Result<bool> {
             let mut file = self.disk.create(&part)?;
             let (mut hasher, mut piece) = (Hasher::new(), vec![0; PIECE]);
@@ -153,9 +157,7 @@ impl HostFolder {
         }();
         match copied {
             Ok(true) => Ok(Installed { slot, program }),
-            Ok(false) => Err(FolderError::Damaged {
-                path: from.to_owned(),
-            }),
+            Ok(false) => Err(FolderError::Damaged { path }),
             Err(source) => {
                 // The disk may be full. What cannot be removed now is replaced by the next program.
                 let _ = self.disk.remove(&part);
@@ -197,7 +199,7 @@ impl HostFolder {
             next = next.after(Happened::Wanted(wanted));
         }
         if next != slots {
-            self.record(&next)?;
+            self.write("slots.json", &next)?;
         }
         Ok(next)
     }
@@ -214,6 +216,53 @@ impl HostFolder {
         } else {
             Err(FolderError::Damaged { path })
         }
+    }
+
+    /// The program that is started next, after its bytes were hashed; `None` for the one that the supervisor was given. A start of a trial
+    /// is counted. Only the supervisor calls this. `say` gets what goes wrong on the way.
+    ///
+    /// # Errors
+    /// [`FolderError`] if the record cannot be read or written.
+    pub fn next(&self, say: &dyn Fn(&str)) -> Result<Option<Program>, FolderError> {
+        let mut slots = self.take()?;
+        loop {
+            if slots.is_used_up() {
+                say("the new program ended as often as is allowed; going back");
+                slots = self.change(Happened::GaveUp("died_in_trial"))?;
+            }
+            let (installed, trial) = match slots.choice() {
+                Choice::Given => return Ok(None),
+                Choice::Confirmed(installed) => (installed, None),
+                Choice::Trial(trial) => (trial.installed, Some(trial)),
+            };
+            let path = match self.checked(&installed) {
+                Ok(path) => path,
+                Err(error) => {
+                    say(&chain(&error));
+                    slots = self.change(Happened::Damaged(installed.slot))?;
+                    continue;
+                }
+            };
+            if trial.is_some() {
+                // Before it is started: a power cut must count as well.
+                self.change(Happened::Started)?;
+            }
+            return Ok(Some(Program {
+                path,
+                installed: Some(installed),
+                trial,
+            }));
+        }
+    }
+
+    /// Records that something happened. Only the supervisor does.
+    ///
+    /// # Errors
+    /// [`FolderError`]
+    pub fn change(&self, happened: Happened) -> Result<Slots, FolderError> {
+        let next = self.slots()?.after(happened);
+        self.write("slots.json", &next)?;
+        Ok(next)
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, FolderError> {

@@ -15,6 +15,6 @@ mod folder;
 mod run;
 mod slots;
 
-pub use folder::{FolderError, HostFolder, MAX_PROGRAM_BYTES};
+pub use folder::{FolderError, HostFolder, MAX_PROGRAM_BYTES, Program};
 pub use run::{FOLDER_VARIABLE, PROGRAM_VARIABLE, RESTART, run};
 pub use slots::{Choice, Failed, Happened, Installed, SlotName, Slots, Trial, Wanted};

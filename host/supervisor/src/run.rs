@@ -1,17 +1,16 @@
 //! The supervisor: starts the daemon's program, waits for its end, for a confirmation or for a signal, and decides what runs next.
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use hotshoe_base::Clock;
-use hotshoe_trust::Digest;
+use hotshoe_base::{Clock, chain};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::folder::{FolderError, HostFolder};
-use crate::slots::{Choice, Happened, Slots, Trial};
+use crate::folder::{HostFolder, Program};
+use crate::slots::{Happened, Trial};
 
 /// The exit code of a daemon that asks to be started again, from the slots as they are then.
 pub const RESTART: u8 = 86;
@@ -69,13 +68,6 @@ struct Supervisor<'a> {
     clock: &'a Clock,
 }
 
-/// A program that is about to be started.
-struct Next {
-    path: PathBuf,
-    digest: Option<Digest>,
-    trial: Option<Trial>,
-}
-
 impl Supervisor<'_> {
     fn run(&self) -> io::Result<u8> {
         loop {
@@ -85,7 +77,7 @@ impl Supervisor<'_> {
                 Ok(child) => child,
                 Err(error) => {
                     say(&format!("cannot start {}: {error}", next.path.display()));
-                    if next.digest.is_none() {
+                    if next.installed.is_none() {
                         return Err(error);
                     }
                     self.cannot_start(&next);
@@ -108,97 +100,48 @@ impl Supervisor<'_> {
     }
 
     /// What is started next. Where the slots cannot be used, it is the program that the supervisor was given.
-    fn next(&self) -> Next {
-        let given = || Next {
+    fn next(&self) -> Program {
+        let next = HostFolder::open(self.data).and_then(|folder| folder.next(&say));
+        let next = next.unwrap_or_else(|error| {
+            say(&chain(&error));
+            None
+        });
+        next.unwrap_or_else(|| Program {
             path: self.program.to_owned(),
-            digest: None,
+            installed: None,
             trial: None,
-        };
-        self.from_slots().unwrap_or_else(|error| {
-            say(&format!("{}; starting {}", hotshoe_base::chain(&error), self.program.display()));
-            given()
         })
     }
 
-    fn from_slots(&self) -> Result<Next, FolderError> {
-        let folder = HostFolder::open(self.data)?;
-        let mut slots = folder.take()?;
-        loop {
-            if slots.is_used_up() {
-                say("the new program ended as often as is allowed; going back");
-                slots = change(&folder, &slots, Happened::GaveUp("died_in_trial"))?;
-            }
-            let (installed, trial) = match slots.choice() {
-                Choice::Given => {
-                    return Ok(Next {
-                        path: self.program.to_owned(),
-                        digest: None,
-                        trial: None,
-                    });
-                }
-                Choice::Confirmed(installed) => (installed, None),
-                Choice::Trial(trial) => (trial.installed, Some(trial)),
-            };
-            match folder.checked(&installed) {
-                Ok(path) => {
-                    if trial.is_some() {
-                        // Before it is started: a power cut must count as well.
-                        change(&folder, &slots, Happened::Started)?;
-                    }
-                    return Ok(Next {
-                        path,
-                        digest: Some(installed.program.digest),
-                        trial,
-                    });
-                }
-                Err(error) => {
-                    say(&hotshoe_base::chain(&error));
-                    slots = change(&folder, &slots, Happened::Damaged(installed.slot))?;
-                }
-            }
-        }
-    }
-
-    fn start(&self, next: &Next) -> io::Result<Child> {
+    fn start(&self, next: &Program) -> io::Result<Child> {
         let mut command = Command::new(&next.path);
         command
             .args(self.arguments)
             .env(FOLDER_VARIABLE, self.data)
             // It has the process id of the supervisor.
             .env_remove("WATCHDOG_PID");
-        match next.digest {
-            Some(digest) => command.env(PROGRAM_VARIABLE, digest.to_string()),
+        match next.installed {
+            Some(it) => command.env(PROGRAM_VARIABLE, it.program.digest.to_string()),
             None => command.env_remove(PROGRAM_VARIABLE),
         };
         command.spawn()
     }
 
     /// A program from a slot that cannot be started: it is not for this machine, or the folder does not allow programs.
-    fn cannot_start(&self, next: &Next) {
-        let happened = |slots: &Slots| match (next.trial, slots.live) {
-            (Some(_), _) => Some(Happened::GaveUp("cannot_start")),
-            (None, Some(live)) => Some(Happened::Damaged(live.slot)),
-            (None, None) => slots.previous.map(|it| Happened::Damaged(it.slot)),
+    fn cannot_start(&self, next: &Program) {
+        let Some(installed) = next.installed else {
+            return;
         };
-        let changed = HostFolder::open(self.data).and_then(|folder| {
-            let slots = folder.slots()?;
-            match happened(&slots) {
-                Some(happened) => change(&folder, &slots, happened).map(drop),
-                None => Ok(()),
-            }
+        self.record(match next.trial {
+            Some(_) => Happened::GaveUp("cannot_start"),
+            None => Happened::Damaged(installed.slot),
         });
-        if let Err(error) = changed {
-            say(&hotshoe_base::chain(&error));
-        }
     }
 
     fn record(&self, happened: Happened) {
-        let changed = HostFolder::open(self.data).and_then(|folder| {
-            let slots = folder.slots()?;
-            change(&folder, &slots, happened)
-        });
+        let changed = HostFolder::open(self.data).and_then(|folder| folder.change(happened));
         if let Err(error) = changed {
-            say(&hotshoe_base::chain(&error));
+            say(&chain(&error));
         }
     }
 
@@ -266,12 +209,6 @@ impl Supervisor<'_> {
             }
         }
     }
-}
-
-fn change(folder: &HostFolder, slots: &Slots, happened: Happened) -> Result<Slots, FolderError> {
-    let next = slots.after(happened);
-    folder.record(&next)?;
-    Ok(next)
 }
 
 fn send(child: &Child, signal: Signal) {

@@ -40,7 +40,12 @@ impl Reconciler {
         signers: Vec<String>,
     ) -> Result<Value, CommandError> {
         self.admission.check_order(issued, self.ledger.ledger())?;
+        let of_kind = match signers.is_empty() && matches!(order, Order::Retry { .. }) {
+            true => None,
+            false => self.order_kind(order),
+        };
         let answer = match order {
+            _ if of_kind.is_some() => of_kind.unwrap_or(Err(CommandError::Busy)),
             Order::Activate { release, .. } => self.activate_release(*release),
             Order::Cancel { release, .. } => self.cancel_release(Some(*release), BY_DEPLOYER),
             Order::Rollback { release, .. } => self.roll_back_release(*release),
