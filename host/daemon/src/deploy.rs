@@ -70,7 +70,7 @@ use reporter::Reporter;
 pub(crate) use hotshoe_base::chain;
 
 pub use error::{DeployError, StoredTrustError};
-pub use fleet_config::load_config;
+pub use fleet_config::{FleetConfigError, InstalledKeys, installed_keys, load_config, releases_of};
 pub use keyring::MAX_TRUST_BYTES;
 pub use loader::engine_options;
 pub(crate) use start_record::StartRecord;

@@ -78,11 +78,12 @@ pub struct Program {
     pub trial: Option<Trial>,
 }
 
-/// The contents of `confirmed.json`.
+/// The contents of `verdict.json`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Confirmed {
+struct Verdict {
     number: u64,
+    is_good: bool,
 }
 
 /// The folder `host` in a data folder.
@@ -180,7 +181,17 @@ impl HostFolder {
     /// # Errors
     /// [`FolderError::Io`]
     pub fn confirm(&self, number: u64) -> Result<(), FolderError> {
-        self.write("confirmed.json", &Confirmed { number })
+        let is_good = true;
+        self.write("verdict.json", &Verdict { number, is_good })
+    }
+
+    /// Says that the trial of this order is not good: the supervisor goes back at the next start.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`]
+    pub fn refuse(&self, number: u64) -> Result<(), FolderError> {
+        let is_good = false;
+        self.write("verdict.json", &Verdict { number, is_good })
     }
 
     /// Takes what the daemon ordered and confirmed into the record. Only the supervisor does. An order or a word that cannot be read
@@ -192,8 +203,11 @@ impl HostFolder {
         let slots = self.slots()?;
         let mut next = slots.clone();
         // Before the order, which may be a later one.
-        if let Ok(Some(Confirmed { number })) = self.read("confirmed.json") {
-            next = next.after(Happened::Confirmed(number));
+        if let Ok(Some(Verdict { number, is_good })) = self.read("verdict.json") {
+            next = next.after(match is_good {
+                true => Happened::Confirmed(number),
+                false => Happened::Refused(number),
+            });
         }
         if let Ok(Some(wanted)) = self.read("wanted.json") {
             next = next.after(Happened::Wanted(wanted));

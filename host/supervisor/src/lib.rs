@@ -4,7 +4,7 @@
 //! host/a, host/b        programs
 //! host/slots.json       which of them is live, on trial or failed; the supervisor's
 //! host/wanted.json      the program that is to be tried next; the daemon's
-//! host/confirmed.json   the trial that is good; the daemon's
+//! host/verdict.json     whether the trial is good; the daemon's
 //! ```
 //!
 //! [`Slots`] is pure. Each file has one writer, and is replaced whole, so that a power cut at any step leaves the old program or the new

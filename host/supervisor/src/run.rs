@@ -89,7 +89,9 @@ impl Supervisor<'_> {
                 Ended::NotConfirmed => self.record(Happened::GaveUp("not_confirmed")),
                 Ended::Exit(status) if status.code() == Some(RESTART.into()) => {}
                 Ended::Exit(status) if is_trial && self.is_on_trial() => {
-                    say(&format!("the new program ended before it was confirmed: {status}"));
+                    say(&format!(
+                        "the new program ended before it was confirmed: {status}"
+                    ));
                     if self.pause()? {
                         return Ok(code(status));
                     }

@@ -100,6 +100,8 @@ pub enum Happened {
     Started,
     /// The daemon says that the trial of this order is good.
     Confirmed(u64),
+    /// The daemon says that the trial of this order is not good.
+    Refused(u64),
     /// The trial was given up, with this stable name.
     GaveUp(&'static str),
     /// The program in a slot is not what was put there.
@@ -175,15 +177,14 @@ impl Slots {
                     next.previous = next.live.replace(trial.installed);
                 }
             }
+            Happened::Refused(number) if number == self.taken => next.give_up("refused"),
+            Happened::Refused(_) => {}
             Happened::GaveUp(cause) => next.give_up(cause),
             Happened::Damaged(slot) => {
                 let is_there = |it: &mut Installed| it.slot == slot;
                 next.live.take_if(is_there);
                 next.previous.take_if(is_there);
-                if next
-                    .trial
-                    .is_some_and(|trial| trial.installed.slot == slot)
-                {
+                if next.trial.is_some_and(|trial| trial.installed.slot == slot) {
                     next.give_up("damaged");
                 }
             }

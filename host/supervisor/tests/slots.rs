@@ -142,6 +142,17 @@ fn a_program_that_is_not_confirmed_is_left_after_its_starts_and_taken_again_by_a
 }
 
 #[test]
+fn a_program_that_the_daemon_refuses_is_left_at_the_next_start() {
+    let data = begun(true);
+    let folder = HostFolder::open(data.path()).unwrap();
+    let number = order(&folder, NEW).unwrap();
+    assert_eq!(start(&folder).unwrap().as_deref(), Some(NEW));
+    folder.refuse(number).unwrap();
+    assert_eq!(start(&folder).unwrap().as_deref(), Some(OLD));
+    assert_eq!(folder.slots().unwrap().failed.unwrap().cause, "refused");
+}
+
+#[test]
 fn a_damaged_program_is_never_started() {
     let data = begun(true);
     let folder = HostFolder::open(data.path()).unwrap();
@@ -179,7 +190,7 @@ fn an_unusable_record_is_named_and_orders_that_cannot_be_read_are_left_out() {
     let data = begun(true);
     let folder = HostFolder::open(data.path()).unwrap();
     fs::write(data.path().join("host/wanted.json"), "{").unwrap();
-    fs::write(data.path().join("host/confirmed.json"), "[]").unwrap();
+    fs::write(data.path().join("host/verdict.json"), "[]").unwrap();
     assert_eq!(start(&folder).unwrap().as_deref(), Some(OLD));
     let record = data.path().join("host/slots.json");
     fs::write(&record, "{").unwrap();
@@ -190,21 +201,23 @@ fn an_unusable_record_is_named_and_orders_that_cannot_be_read_are_left_out() {
 
 fn happened() -> impl Strategy<Value = Happened> {
     let slot = || prop_oneof![Just(SlotName::A), Just(SlotName::B)];
-    let wanted = (0..4_u64, slot(), 0..3_u32, 0..3_u8).prop_map(|(number, slot, starts, program)| {
-        Happened::Wanted(Wanted {
-            number,
-            installed: Installed {
-                slot,
-                program: Blob::of(&[program]),
-            },
-            starts,
-            deadline_s: 1,
-        })
-    });
+    let wanted =
+        (0..4_u64, slot(), 0..3_u32, 0..3_u8).prop_map(|(number, slot, starts, program)| {
+            Happened::Wanted(Wanted {
+                number,
+                installed: Installed {
+                    slot,
+                    program: Blob::of(&[program]),
+                },
+                starts,
+                deadline_s: 1,
+            })
+        });
     prop_oneof![
         wanted,
         Just(Happened::Started),
         (0..4_u64).prop_map(Happened::Confirmed),
+        (0..4_u64).prop_map(Happened::Refused),
         Just(Happened::GaveUp("not_confirmed")),
         slot().prop_map(Happened::Damaged),
     ]

@@ -37,8 +37,10 @@ fn error(text: &str, bytes: usize) -> ReleaseError {
 }
 
 const HEAD: &str = "generation = 1\nexpires-in = \"1d\"\n";
-const CONFIG: &str = "[data.\"hotshoe.toml\"]\nfile = \"fleet.toml\"\nmedia-type = \"text/plain\"\n";
-const HOST: &str = "[data.x86_64-linux]\nfile = \"hotshoe\"\nmedia-type = \"application/octet-stream\"\n";
+const CONFIG: &str =
+    "[data.\"hotshoe.toml\"]\nfile = \"fleet.toml\"\nmedia-type = \"text/plain\"\n";
+const HOST: &str =
+    "[data.x86_64-linux]\nfile = \"hotshoe\"\nmedia-type = \"application/octet-stream\"\n";
 
 #[test]
 fn the_name_of_a_release_says_its_kind() {

@@ -23,7 +23,8 @@ fn fleet(text: &str) -> FleetConfig {
 #[test]
 fn a_release_sets_what_the_device_leaves_open_and_a_key_of_the_device_wins() {
     let own = local("[intake]\nqueue = 4\n");
-    let fleet = fleet("[intake]\nqueue = 9\nwhen-full = \"drop-oldest\"\n[log]\nfilter = \"warn\"\n");
+    let fleet =
+        fleet("[intake]\nqueue = 9\nwhen-full = \"drop-oldest\"\n[log]\nfilter = \"warn\"\n");
     let config = own.with(&fleet).unwrap();
     assert_eq!(config.intake.queue, 4);
     assert_eq!(config.intake.when_full, WhenFull::DropOldest);

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use hotshoe_base::{Clock, chain};
 use hotshoe_config::{Config, ConfigError, FleetConfig, FleetError, LocalConfig};
-use hotshoe_store::{ApplyError, BlobError, Cause, OpenError, ReadError, Slot, Store, Transition};
+use hotshoe_store::{
+    ApplyError, BlobError, Cause, LedgerError, OpenError, ReadError, Slot, Store, Transition,
+    read_blob, read_ledger, read_release,
+};
 use hotshoe_trust::{Release, ReleaseKind, Verified, VerifyError, verify_installed};
 
 use crate::deploy::{DeployError, keyring, wall_time};
@@ -39,6 +42,9 @@ pub enum FleetConfigError {
     /// The version of this host cannot be read.
     #[error("the version of this host is not valid")]
     Version,
+    /// The ledger of its releases cannot be read.
+    #[error("the ledger of the `config` releases cannot be read")]
+    Slots(#[source] LedgerError),
     /// The ledger of its releases cannot be written.
     #[error("the start with the `config` release cannot be recorded")]
     Ledger(#[source] ApplyError),
@@ -56,13 +62,14 @@ impl FleetConfigError {
             Self::Text => "config_refused",
             Self::Fleet(error) => error.name(),
             Self::Version => "wrong_host_version",
+            Self::Slots(error) => error.name(),
             Self::Ledger(error) => error.name(),
         }
     }
 }
 
 /// The folder of the releases of a kind, in a data folder. Each has slots, floors and blobs of its own.
-pub(crate) fn releases_of(data: &Path, kind: ReleaseKind) -> PathBuf {
+pub fn releases_of(data: &Path, kind: ReleaseKind) -> PathBuf {
     data.join("releases").join(kind.to_string())
 }
 
@@ -122,8 +129,7 @@ fn try_again(
     clock: &Clock,
 ) -> Result<Config, Cause> {
     if tries_left == 0 {
-        let message =
-            "the daemon ended before it confirmed the release, as often as is allowed";
+        let message = "the daemon ended before it confirmed the release, as often as is allowed";
         return Err(Cause::new(DIED_IN_PROBATION, message));
     }
     let mut config = || -> Result<Config, FleetConfigError> {
@@ -145,11 +151,58 @@ fn verified_keys(
     let main = Store::open(&config.data).map_err(FleetConfigError::Store)?;
     let trust = keyring::open(config, &main);
     let trust = trust.map_err(|error| FleetConfigError::Trust(Box::new(error)))?;
-    let package = store.read_package(slot).map_err(FleetConfigError::Package)?;
+    let package = store
+        .read_package(slot)
+        .map_err(FleetConfigError::Package)?;
     let host = env!("CARGO_PKG_VERSION").parse();
     let host = host.map_err(|_| FleetConfigError::Version)?;
     let release = verify_installed(&package, &trust, slot.release, &config.identity(), &host);
     keys_of(store, &release.map_err(FleetConfigError::Verify)?)
+}
+
+/// The `config` release that a device has.
+#[derive(Debug)]
+pub struct InstalledKeys {
+    /// Its keys.
+    pub fleet: FleetConfig,
+    /// Its slot.
+    pub slot: Slot,
+    /// Whether it is not confirmed yet.
+    pub is_trial: bool,
+}
+
+/// The `config` release that is on trial or live in a data folder, also while a daemon runs. Its signatures are not verified here: the
+/// daemon did that before it put the release into its slot.
+///
+/// # Errors
+/// [`FleetConfigError`] says what cannot be read.
+pub fn installed_keys(data: &Path) -> Result<Option<InstalledKeys>, FleetConfigError> {
+    let folder = releases_of(data, ReleaseKind::Config);
+    let ledger = match read_ledger(&folder) {
+        Err(LedgerError::Missing { .. }) => return Ok(None),
+        ledger => ledger.map_err(FleetConfigError::Slots)?,
+    };
+    let trial = ledger.trial.map(|trial| trial.slot);
+    let is_trial = trial.is_some();
+    let Some(slot) = trial.or(ledger.live) else {
+        return Ok(None);
+    };
+    let document = read_release(&folder, slot.release).map_err(FleetConfigError::Package)?;
+    let release: Option<Release> = serde_json::from_slice(&document).ok();
+    let file = release.and_then(|it| it.data.get(ReleaseKind::CONFIG_FILE).cloned());
+    let file = file.ok_or(FleetConfigError::Text)?;
+    let text = read_blob(&folder, &file.blob).map_err(FleetConfigError::Blob)?;
+    let fleet = parsed(text)?;
+    Ok(Some(InstalledKeys {
+        fleet,
+        slot,
+        is_trial,
+    }))
+}
+
+fn parsed(text: Vec<u8>) -> Result<FleetConfig, FleetConfigError> {
+    let text = String::from_utf8(text).map_err(|_| FleetConfigError::Text)?;
+    Ok(FleetConfig::parse(&text)?)
 }
 
 /// The keys that a verified release sets.
@@ -160,6 +213,5 @@ pub(crate) fn keys_of(
     let file = release.data.get(ReleaseKind::CONFIG_FILE);
     let file = file.ok_or(FleetConfigError::Text)?;
     let text = store.blob(&file.blob).map_err(FleetConfigError::Blob)?;
-    let text = String::from_utf8(text).map_err(|_| FleetConfigError::Text)?;
-    Ok(FleetConfig::parse(&text)?)
+    parsed(text)
 }

@@ -90,8 +90,8 @@ impl ConfigEffect {
         is_trial: bool,
     ) -> Result<(), Fault> {
         let fleet = keys_of(store, release);
-        let fleet = fleet
-            .map_err(|error| Fault::Release(Cause::new(error.name(), chain(&error))))?;
+        let fleet =
+            fleet.map_err(|error| Fault::Release(Cause::new(error.name(), chain(&error))))?;
         self.running.set_fleet(Some(Arc::new(fleet)));
         if is_trial {
             self.stage = Stage::InEffect;

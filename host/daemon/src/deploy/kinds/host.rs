@@ -69,15 +69,15 @@ impl HostEffect {
         release: &Verified<Release>,
     ) -> Result<(), Fault> {
         if !is_supervised() {
-            let message = "start the daemon by `hotshoe-supervisor`, so that its program can be replaced";
+            let message =
+                "start the daemon by `hotshoe-supervisor`, so that its program can be replaced";
             return Err(Fault::Later(Cause::new("no_supervisor", message)));
         }
         let program = program_of(release)?;
         let folder = HostFolder::open(&self.data).map_err(later)?;
         let slots = folder.slots().map_err(later)?;
         let file = store.blobs().open_sized(&program);
-        let file = file
-            .map_err(|error| Fault::Damage(Cause::new(error.name(), chain(&error))))?;
+        let file = file.map_err(|error| Fault::Damage(Cause::new(error.name(), chain(&error))))?;
         let installed = folder.put(file, slots.free(), program).map_err(later)?;
         let path = folder.checked(&installed).map_err(later)?;
         let said = version_of(&path, &Clock::system());
@@ -135,7 +135,9 @@ impl HostEffect {
         let folder = HostFolder::open(&self.data).map_err(later)?;
         let slots = folder.slots().map_err(later)?;
         let digest = program.digest;
-        let is_known = slots.trial.is_some_and(|it| it.installed.program == program)
+        let is_known = slots
+            .trial
+            .is_some_and(|it| it.installed.program == program)
             || slots.live.is_some_and(|it| it.program == program)
             || slots.failed.is_some_and(|it| it.program == digest);
         if self.program == Some(digest) || is_known {
@@ -183,10 +185,19 @@ impl HostEffect {
 
     pub(super) fn end_trial(&mut self) {
         let is_own = self.trial.take().map(|it| it.digest) == self.program;
-        if is_own && self.program.is_some() && is_supervised() {
-            // Without a confirmation, the supervisor starts the program before it in the end.
-            self.running.requests().make(Request::Restart);
+        if !is_own || self.program.is_none() || !is_supervised() {
+            return;
         }
+        let refused = HostFolder::open(&self.data)
+            .and_then(|folder| folder.slots().and_then(|slots| folder.refuse(slots.taken)));
+        if let Err(error) = refused {
+            // Without a confirmation, the supervisor goes back at the deadline.
+            tracing::error!(
+                cause = chain(&error),
+                "cannot tell the supervisor to go back"
+            );
+        }
+        self.running.requests().make(Request::Restart);
     }
 }
 

@@ -292,7 +292,11 @@ impl KindReleases {
         let trial = self.ledger.ledger().trial.as_ref();
         if trial.is_some_and(|trial| trial.slot.release == release) {
             self.roll_back(cause);
-        } else if self.pending.as_ref().is_some_and(|it| it.digest() == release) {
+        } else if self
+            .pending
+            .as_ref()
+            .is_some_and(|it| it.digest() == release)
+        {
             self.abandon(&cause);
         } else {
             self.admission.forget(release);
@@ -322,11 +326,7 @@ impl KindReleases {
     }
 
     /// Makes the previous release live again.
-    pub(super) fn go_back(
-        &mut self,
-        cause: Cause,
-        around: &Surroundings<'_>,
-    ) -> Result<(), Cause> {
+    pub(super) fn go_back(&mut self, cause: Cause, around: &Surroundings<'_>) -> Result<(), Cause> {
         let refused = |name: &str, text: &str| Err(Cause::new(name.to_owned(), text));
         if self.trial.is_some() || !self.ledger.is_settled() {
             return refused("busy", "a trial runs, or the ledger cannot be written");

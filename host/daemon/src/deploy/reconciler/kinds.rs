@@ -72,12 +72,7 @@ impl Reconciler {
     }
 
     /// Handles a statement that wants a release of another kind than a pipeline.
-    pub(super) fn on_kind_statement(
-        &mut self,
-        statement: Statement,
-        signed: bool,
-        digest: Digest,
-    ) {
+    pub(super) fn on_kind_statement(&mut self, statement: Statement, signed: bool, digest: Digest) {
         let now = self.time();
         let Order::Deploy {
             release,
