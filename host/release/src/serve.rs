@@ -1,5 +1,6 @@
 //! A daemon in this process, from its configuration to its drain.
 
+use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use hotshoe_daemon::service_manager::ServiceManager;
 use hotshoe_daemon::{Daemon, LocalClient, Request};
 use hotshoe_protocol::status::ReloadStatus;
 use hotshoe_protocol::status::Status;
-use hotshoe_supervisor::RESTART;
+use hotshoe_supervisor::{FOLDER_VARIABLE, RESTART};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::logging::{self, Log};
 use crate::signals::{self, End, Task};
@@ -46,6 +48,11 @@ pub fn serve<B, S>(
     endpoint: &Endpoint<B, S>,
     terminal: &Terminal,
 ) -> anyhow::Result<ExitCode> {
+    if env::var_os(FOLDER_VARIABLE).is_some() {
+        // Where the supervisor dies, another one will start the daemon: there must not be two.
+        set_parent_process_death_signal(Some(Signal::TERM))
+            .context("cannot follow the supervisor")?;
+    }
     let supervisor = Supervisor::default();
     let log = logging::serve(&supervisor)?;
     let (local, mut config) = load_config(path, supervisor.clock())

@@ -106,7 +106,7 @@ impl KindReleases {
         );
         let mut releases = Self {
             kind,
-            effect: Effect::new(kind, data, Arc::clone(&with.running)),
+            effect: Effect::new(kind, data, with.clock.clone(), Arc::clone(&with.running)),
             with,
             admission,
             ledger,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotshoe_base::Clock;
 use hotshoe_store::{Cause, Store};
 use hotshoe_trust::{Digest, Release, ReleaseKind, Verified};
 
@@ -52,9 +53,14 @@ pub(super) enum Effect {
 }
 
 impl Effect {
-    pub(super) fn new(kind: ReleaseKind, data: &Path, running: Arc<RunningConfig>) -> Self {
+    pub(super) fn new(
+        kind: ReleaseKind,
+        data: &Path,
+        clock: Clock,
+        running: Arc<RunningConfig>,
+    ) -> Self {
         match kind {
-            ReleaseKind::Host => Self::Host(HostEffect::new(data, running)),
+            ReleaseKind::Host => Self::Host(HostEffect::new(data, clock, running)),
             ReleaseKind::Config | ReleaseKind::Pipeline => Self::Config(ConfigEffect::new(running)),
         }
     }

@@ -35,6 +35,7 @@ pub(super) fn is_supervised() -> bool {
 /// The program of this process, and the slots.
 pub(super) struct HostEffect {
     data: PathBuf,
+    clock: Clock,
     running: Arc<RunningConfig>,
     program: Option<Digest>,
     /// The program on trial.
@@ -46,10 +47,11 @@ pub(super) struct HostEffect {
 }
 
 impl HostEffect {
-    pub(super) fn new(data: &Path, running: Arc<RunningConfig>) -> Self {
+    pub(super) fn new(data: &Path, clock: Clock, running: Arc<RunningConfig>) -> Self {
         let program = env::var(PROGRAM_VARIABLE).ok();
         Self {
             data: data.to_owned(),
+            clock,
             running,
             program: program.and_then(|digest| digest.parse().ok()),
             trial: None,
@@ -80,8 +82,12 @@ impl HostEffect {
         let file = file.map_err(|error| Fault::Damage(Cause::new(error.name(), chain(&error))))?;
         let installed = folder.put(file, slots.free(), program).map_err(later)?;
         let path = folder.checked(&installed).map_err(later)?;
-        let said = version_of(&path, &Clock::system());
+        let said = version_of(&path, &self.clock);
         let said = said.map_err(|error| {
+            if error.kind() == io::ErrorKind::ExecutableFileBusy {
+                // Another thread started a process while the file was written.
+                return Fault::Later(Cause::new("busy", error.to_string()));
+            }
             let message = format!("the program does not run on this machine: {error}");
             Fault::Release(Cause::new("program_refused", message))
         })?;
@@ -116,7 +122,7 @@ impl HostEffect {
             installed,
             starts: release.health.tries.saturating_add(1),
             // It cannot be confirmed before that.
-            deadline_s: deadline_s.max(release.health.min_seconds.saturating_add(60)),
+            deadline_s: deadline_s.max(release.health.min_seconds.saturating_mul(2)),
         };
         folder.want(&wanted).map_err(later)?;
         self.is_asked = true;
