@@ -259,7 +259,7 @@ fn check_key(key: &str) -> Result<(), FleetError> {
     }
     let closed = CLOSED.iter().find(|(closed, _)| is_below(key, closed));
     Err(match closed {
-        Some((_, reason)) => FleetError::Key {
+        Some(&(_, reason)) => FleetError::Key {
             key: key.to_owned(),
             reason,
         },

@@ -343,7 +343,7 @@ impl Daemon {
     }
 
     /// The device's own file, from which the running configuration was made. Without it, `config` releases are refused.
-    pub fn has_file(&self, local: LocalConfig) {
+    pub fn set_file(&self, local: LocalConfig) {
         self.running.set_local(local);
     }
 

@@ -68,7 +68,7 @@ pub fn serve<B, S>(
     let manager = ServiceManager::of_environment();
     let daemon =
         Daemon::start_with(config, supervisor, manager).context("cannot start the daemon")?;
-    daemon.has_file(local);
+    daemon.set_file(local);
     let requested = Arc::clone(&tasks);
     daemon.follow_requests(move |request| match request {
         Request::Reload => requested.reload(),

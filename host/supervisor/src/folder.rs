@@ -135,36 +135,45 @@ impl HostFolder {
     ) -> Result<Installed, FolderError> {
         let path = self.path.join(slot.file());
         let part = self.path.join(format!("{slot}.part"));
-        let mut source = from.take(program.size.saturating_add(1));
-        let copied = || -> io::Result<bool> {
-            let mut file = self.disk.create(&part)?;
-            let (mut hasher, mut piece) = (Hasher::new(), vec![0; PIECE]);
-            loop {
-                let count = source.read(&mut piece)?;
-                let read = piece.get(..count).unwrap_or_default();
-                if read.is_empty() {
-                    break;
-                }
-                hasher.update(read);
-                self.disk.write(&mut file, read)?;
-            }
-            if hasher.finish() != program.digest {
-                self.disk.remove(&part)?;
-                return Ok(false);
-            }
-            self.disk.make_executable(&file)?;
-            self.disk.finish(&file, &part, &path)?;
-            Ok(true)
-        }();
+        let copied = self.copy(from, &part, &path, program);
+        if !matches!(copied, Ok(true)) {
+            // The disk may be full. What cannot be removed now is replaced by the next program.
+            let _ = self.disk.remove(&part);
+        }
         match copied {
             Ok(true) => Ok(Installed { slot, program }),
             Ok(false) => Err(FolderError::Damaged { path }),
-            Err(source) => {
-                // The disk may be full. What cannot be removed now is replaced by the next program.
-                let _ = self.disk.remove(&part);
-                Err(FolderError::Io { path, source })
+            Err(source) => Err(FolderError::Io { path, source }),
+        }
+    }
+
+    /// Copies a program by way of `part`. Whether it has the right bytes.
+    fn copy(
+        &self,
+        from: impl io::Read,
+        part: &Path,
+        path: &Path,
+        program: Blob,
+    ) -> io::Result<bool> {
+        let mut source = from.take(program.size.saturating_add(1));
+        let mut file = self.disk.create(part)?;
+        let (mut hasher, mut piece) = (Hasher::new(), vec![0; PIECE]);
+        loop {
+            let count = source.read(&mut piece)?;
+            match piece.get(..count) {
+                Some(read) if !read.is_empty() => {
+                    hasher.update(read);
+                    self.disk.write(&mut file, read)?;
+                }
+                _ => break,
             }
         }
+        if hasher.finish() != program.digest {
+            return Ok(false);
+        }
+        self.disk.make_executable(&file)?;
+        self.disk.finish(&file, part, path)?;
+        Ok(true)
     }
 
     /// Orders the trial of a program that was [put](Self::put) into its slot. The supervisor takes the order at its next start of a

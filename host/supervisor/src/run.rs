@@ -160,7 +160,7 @@ impl Supervisor<'_> {
         loop {
             match self.signals.recv_timeout(POLL) {
                 Ok(signal) => {
-                    is_stopped |= matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT);
+                    is_stopped |= asks_to_end(signal);
                     send(child, signal);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -204,13 +204,17 @@ impl Supervisor<'_> {
     /// Waits before a further start. Whether a signal asks the supervisor to end.
     fn pause(&self) -> io::Result<bool> {
         match self.signals.recv_timeout(PAUSE) {
-            Ok(signal) => Ok(matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT)),
+            Ok(signal) => Ok(asks_to_end(signal)),
             Err(RecvTimeoutError::Timeout) => Ok(false),
             Err(RecvTimeoutError::Disconnected) => {
                 Err(io::Error::other("the signals can no longer be received"))
             }
         }
     }
+}
+
+fn asks_to_end(signal: Signal) -> bool {
+    [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal)
 }
 
 fn send(child: &Child, signal: Signal) {

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
@@ -34,6 +34,9 @@ use crate::deploy::reporter::{Reporter, Subject};
 use crate::deploy::transfers::Transfers;
 use crate::reload::RunningConfig;
 use effect::Effect;
+
+/// Interval at which the slots are shown in the status.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
 
 /// What the releases of all kinds use.
 #[derive(Clone)]
@@ -76,6 +79,8 @@ pub(super) struct KindReleases {
     pending: Option<PendingRelease>,
     trial: Option<KindTrial>,
     effect: Effect,
+    /// When the status was last written.
+    shown: Option<Instant>,
 }
 
 impl KindReleases {
@@ -113,6 +118,7 @@ impl KindReleases {
             transfers,
             pending: None,
             trial: None,
+            shown: None,
         };
         releases.resume(around);
         Ok(releases)
@@ -256,7 +262,10 @@ impl KindReleases {
             self.advance(around);
         }
         self.fetch_next_package();
-        self.show();
+        let is_due = |at: Instant| self.with.clock.elapsed(at) >= SHOW_EVERY;
+        if self.shown.is_none_or(is_due) {
+            self.show();
+        }
     }
 
     fn fetch_next_package(&mut self) {
@@ -331,7 +340,8 @@ impl KindReleases {
     }
 
     /// Shows the slots in the status.
-    fn show(&self) {
+    fn show(&mut self) {
+        self.shown = Some(self.with.clock.now());
         let status = KindStatus {
             slots: SlotsStatus::of(self.ledger.ledger()),
             keys: self.effect.keys(),

@@ -288,7 +288,7 @@ impl KindReleases {
     }
 
     /// Ends the trial or the candidate, if it is this release.
-    pub(super) fn end(&mut self, release: Digest, cause: Cause) {
+    pub(in crate::deploy) fn end(&mut self, release: Digest, cause: Cause) {
         let trial = self.ledger.ledger().trial.as_ref();
         if trial.is_some_and(|trial| trial.slot.release == release) {
             self.roll_back(cause);
@@ -304,7 +304,7 @@ impl KindReleases {
     }
 
     /// Marks the candidate for activation.
-    pub(super) fn activate(&mut self) {
+    pub(in crate::deploy) fn activate(&mut self) {
         if let Some(pending) = &mut self.pending {
             pending.order_activation();
             let release = pending.digest();
@@ -313,7 +313,7 @@ impl KindReleases {
     }
 
     /// Ends a trial, or goes back to the release before the live one.
-    pub(super) fn roll_back_ordered(
+    pub(in crate::deploy) fn roll_back_ordered(
         &mut self,
         cause: Cause,
         around: &Surroundings<'_>,
@@ -326,7 +326,11 @@ impl KindReleases {
     }
 
     /// Makes the previous release live again.
-    pub(super) fn go_back(&mut self, cause: Cause, around: &Surroundings<'_>) -> Result<(), Cause> {
+    pub(in crate::deploy) fn go_back(
+        &mut self,
+        cause: Cause,
+        around: &Surroundings<'_>,
+    ) -> Result<(), Cause> {
         let refused = |name: &str, text: &str| Err(Cause::new(name.to_owned(), text));
         if self.trial.is_some() || !self.ledger.is_settled() {
             return refused("busy", "a trial runs, or the ledger cannot be written");
@@ -349,7 +353,7 @@ impl KindReleases {
     }
 
     /// Forgets that a release failed.
-    pub(super) fn forgive(
+    pub(in crate::deploy) fn forgive(
         &mut self,
         name: &str,
         release: Digest,

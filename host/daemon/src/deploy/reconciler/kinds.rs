@@ -11,6 +11,7 @@ use crate::deploy::chain;
 use crate::deploy::kinds::{KindReleases, Surroundings};
 use crate::deploy::package_queue::WantedRelease;
 use crate::deploy::reporter::Subject;
+use crate::deploy::statement::refuse;
 
 /// The kinds that have no pipeline.
 const KINDS: [ReleaseKind; 2] = [ReleaseKind::Config, ReleaseKind::Host];
@@ -174,13 +175,19 @@ impl Reconciler {
         })?;
         let cause = ordered(BY_DEPLOYER);
         let done = self.with_kind(kind, |releases, around| match order {
-            Order::Activate { .. } => Ok(releases.activate()),
-            Order::Cancel { .. } => Ok(releases.end(release, Cause::new("cancelled", BY_DEPLOYER))),
+            Order::Activate { .. } => {
+                releases.activate();
+                Ok(())
+            }
+            Order::Cancel { .. } => {
+                releases.end(release, Cause::new("cancelled", BY_DEPLOYER));
+                Ok(())
+            }
             Order::Rollback { .. } => releases.roll_back_ordered(cause, around),
             Order::Retry { name, .. } => releases.forgive(name, release, cause),
             Order::Deploy { .. } => Ok(()),
         })?;
-        let refused = |cause: Cause| CommandError::Damaged(cause.to_string());
+        let refused = |cause: Cause| refuse("cannot_go_back", cause.to_string());
         Some(done.map(|()| json!({"release": release})).map_err(refused))
     }
 
