@@ -301,6 +301,3 @@ fn overlay(fleet: &Table, own: &Table) -> Table {
     }
     merged
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,7 +8,7 @@ use hotshoe_store::{Cause, Store};
 use hotshoe_trust::{Release, Verified};
 
 use crate::deploy::fleet_config::{FleetConfigError, keys_of};
-use crate::deploy::kinds::effect::{Around, Fault, Progress};
+use crate::deploy::kinds::effect::{Fault, Progress};
 use crate::deploy::kinds::host::is_supervised;
 use crate::reload::RunningConfig;
 use crate::requests::Request;
@@ -99,12 +99,12 @@ impl ConfigEffect {
         Ok(())
     }
 
-    pub(super) fn check(&mut self, around: &Around) -> Progress {
+    pub(super) fn check(&mut self, is_good: bool) -> Progress {
         match self.stage {
             Stage::None | Stage::NeedsRestart => Progress::Wait,
             Stage::Reloading(before) if self.running.reloads() == before => Progress::Wait,
             Stage::Reloading(_) => self.reloaded(),
-            Stage::InEffect if around.is_good => {
+            Stage::InEffect if is_good => {
                 self.stage = Stage::None;
                 self.before = None;
                 Progress::Good

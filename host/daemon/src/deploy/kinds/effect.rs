@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hotshoe_base::Clock;
 use hotshoe_store::{Cause, Store};
@@ -21,14 +20,6 @@ pub(super) enum Fault {
     Damage(Cause),
     /// The release is at fault.
     Release(Cause),
-}
-
-/// What a trial is judged by.
-pub(super) struct Around {
-    /// Time since the trial began to count.
-    pub elapsed: Duration,
-    /// Whether all parts of the daemon run, a pipeline serves and the network is there, for as long as the release asks for.
-    pub is_good: bool,
 }
 
 /// How a trial goes on.
@@ -103,11 +94,12 @@ impl Effect {
         }
     }
 
-    /// How the trial goes on.
-    pub(super) fn check(&mut self, around: &Around) -> Progress {
+    /// How the trial goes on. `is_good`: all parts of the daemon run, a pipeline serves and the network is there, for as long as the
+    /// release asks for.
+    pub(super) fn check(&mut self, is_good: bool) -> Progress {
         match self {
-            Self::Config(effect) => effect.check(around),
-            Self::Host(effect) => effect.check(around),
+            Self::Config(effect) => effect.check(is_good),
+            Self::Host(effect) => effect.check(is_good),
         }
     }
 

@@ -14,7 +14,7 @@ use hotshoe_supervisor::{
 };
 use hotshoe_trust::{Blob, Digest, Release, ReleaseKind, Verified};
 
-use crate::deploy::kinds::effect::{Around, Fault, Progress};
+use crate::deploy::kinds::effect::{Fault, Progress};
 use crate::reload::RunningConfig;
 use crate::requests::Request;
 
@@ -153,7 +153,7 @@ impl HostEffect {
     }
 
     /// How the trial goes on, by the record of the supervisor.
-    pub(super) fn check(&mut self, around: &Around) -> Progress {
+    pub(super) fn check(&mut self, is_good: bool) -> Progress {
         let Some(program) = self.trial else {
             return Progress::Wait;
         };
@@ -165,7 +165,7 @@ impl HostEffect {
                 if is_live {
                     return Ok(Progress::Good);
                 }
-                if around.is_good {
+                if is_good {
                     folder.confirm(slots.taken)?;
                 }
                 return Ok(Progress::Wait);

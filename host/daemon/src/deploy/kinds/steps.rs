@@ -10,7 +10,7 @@ use hotshoe_trust::{Digest, HealthGate};
 
 use crate::deploy::candidate::{BesideTrial, Facts, Outcome, Step};
 use crate::deploy::chain;
-use crate::deploy::kinds::effect::{Around, Fault, Progress};
+use crate::deploy::kinds::effect::{Fault, Progress};
 use crate::deploy::kinds::{KindReleases, KindTrial, Surroundings};
 use crate::deploy::ledger_writer::StageError;
 use crate::deploy::pending_release::PendingRelease;
@@ -244,7 +244,7 @@ impl KindReleases {
             && serves
             && is_connected
             && elapsed >= Duration::from_secs(trial.gate.min_seconds);
-        match self.effect.check(&Around { elapsed, is_good }) {
+        match self.effect.check(is_good) {
             Progress::Wait => {}
             Progress::InEffect => {
                 trial.since = self.with.clock.now();
