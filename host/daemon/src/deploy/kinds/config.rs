@@ -92,6 +92,9 @@ impl ConfigEffect {
         let fleet = keys_of(store, release);
         let fleet =
             fleet.map_err(|error| Fault::Release(Cause::new(error.name(), chain(&error))))?;
+        if is_trial {
+            self.before = self.running.fleet();
+        }
         self.running.set_fleet(Some(Arc::new(fleet)));
         if is_trial {
             self.stage = Stage::InEffect;

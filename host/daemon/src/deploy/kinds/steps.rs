@@ -25,24 +25,24 @@ impl KindReleases {
             Err(error) => self.ledger.record([Transition::Unstage(error.cause())]),
         }
         let ledger = self.ledger.ledger().clone();
-        let slot = ledger.trial.as_ref().map(|trial| trial.slot.clone());
-        if let Some(slot) = slot {
-            match around.loader.verified(self.ledger.store(), &slot) {
-                Ok(release) => {
-                    let gate = release.health.bounded(&around.config.deploy.health);
-                    self.enter_trial(&slot, gate, around);
-                    let resumed = self.effect.resume(self.ledger.store(), &release, true);
-                    self.follow_fault(resumed);
-                }
-                Err(error) => self.roll_back(error.cause()),
-            }
-        } else if let Some(live) = &ledger.live {
+        if let Some(live) = &ledger.live {
             // It was verified before the daemon started, and where it was not, it is not in effect.
             let release = around.loader.verified(self.ledger.store(), live);
             let resumed = release.map(|it| self.effect.resume(self.ledger.store(), &it, false));
             if let Err(error) = resumed {
                 let cause = chain(&error);
                 tracing::error!(kind = %self.kind, cause, "the live release is not in effect");
+            }
+        }
+        if let Some(trial) = &ledger.trial {
+            match around.loader.verified(self.ledger.store(), &trial.slot) {
+                Ok(release) => {
+                    let gate = release.health.bounded(&around.config.deploy.health);
+                    self.enter_trial(&trial.slot, gate, around);
+                    let resumed = self.effect.resume(self.ledger.store(), &release, true);
+                    self.follow_fault(resumed);
+                }
+                Err(error) => self.roll_back(error.cause()),
             }
         }
         self.show();
