@@ -28,6 +28,8 @@ mod bad_release;
 mod capabilities;
 #[path = "system/classic.rs"]
 mod classic;
+#[path = "system/config_release.rs"]
+mod config_release;
 #[path = "system/conflicts.rs"]
 mod conflicts;
 #[path = "system/crash.rs"]
@@ -68,6 +70,8 @@ mod formats;
 mod go;
 #[path = "system/governor.rs"]
 mod governor;
+#[path = "system/host_update.rs"]
+mod host_update;
 #[path = "system/hostile.rs"]
 mod hostile;
 #[path = "system/interop.rs"]

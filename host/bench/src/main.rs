@@ -155,7 +155,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.json);
     let done = match &cli.daemon {
-        Some(Daemon::Run { config }) => serve(config, &OIP, &terminal),
+        Some(Daemon::Run { config }) => serve(config, &OIP, &terminal).map(drop),
         None => bench(&cli, &terminal),
     };
     let code = match done {

@@ -25,6 +25,7 @@ mod effective_contract;
 mod floor;
 mod health;
 mod keys;
+mod kind;
 mod limits;
 mod media_types;
 mod mode;
@@ -84,6 +85,7 @@ pub use effective_contract::{EffectiveContract, NamedClass};
 pub use floor::Floor;
 pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
+pub use kind::ReleaseKind;
 pub use limits::{
     MAX_ENVELOPE_BYTES, MAX_STATEMENT_BUNDLES, MAX_STATEMENT_BYTES, MAX_STATEMENT_LIFETIME,
     ReleaseLimits,

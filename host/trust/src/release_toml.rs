@@ -3,6 +3,7 @@
 //! ```toml
 //! name = "ocr"                  # a-z 0-9 - _ .
 //! generation = 7                # only ever grows
+//! kind = "pipeline"             # or "config", "host": with `data` alone, see "Kinds of releases" in host/README.md
 //! expires-in = "90d"            # or: expires = "2027-01-31T00:00:00Z"
 //! hotshoe = ">=0.1, <0.3"       # host versions; default: any
 //!
@@ -143,6 +144,7 @@ use crate::{
     digest::{Blob, Digest},
     drift::Drift,
     health::HealthGate,
+    kind::ReleaseKind,
     limits::ReleaseLimits,
     mode::Mode,
     privacy::Privacy,
@@ -157,6 +159,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ReleaseToml {
+    /// What it is: a pipeline, a `config` or a `host`. Default: a pipeline.
+    #[serde(default)]
+    pub kind: ReleaseKind,
     /// The release's name.
     pub name: String,
     /// A number that only grows.
@@ -182,7 +187,8 @@ pub struct ReleaseToml {
     /// Data files by name.
     #[serde(default)]
     pub data: BTreeMap<String, DataToml>,
-    /// The steps, in order.
+    /// The steps, in order; none in a release of another kind than a pipeline.
+    #[serde(default)]
     pub pipeline: Vec<StepToml>,
     /// Tests that a device runs before the release serves.
     #[serde(default)]
@@ -391,7 +397,7 @@ impl ReleaseToml {
         let data = self
             .data
             .iter()
-            .map(move |(n, d)| file("data", n, "file", &d.file, ReleaseLimits::DATA_BYTES));
+            .map(move |(n, d)| file("data", n, "file", &d.file, self.kind.data_bytes()));
         let tests = self.tests.iter().flat_map(TestToml::files);
         let baseline = self.drift.iter().map(move |drift| {
             let most = ReleaseLimits::BASELINE_BYTES;
@@ -460,6 +466,7 @@ impl ReleaseToml {
             None => None,
         };
         let release = Release {
+            kind: self.kind,
             name: self.name.clone(),
             generation: self.generation,
             issued,

@@ -6,9 +6,11 @@ use hotshoe_rollout::{
     Deferral, Directive, Health, Observed, Plan, Situation, State, Wanted, judge, project,
 };
 use hotshoe_store::{Cause, Phase};
+use hotshoe_trust::ReleaseKind;
 
 use super::Reconciler;
 use crate::command::CommandError;
+use crate::deploy::kinds::KindReleases;
 use crate::deploy::package_queue::WantedRelease;
 use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::Subject;
@@ -108,7 +110,10 @@ impl Reconciler {
         let (rollout, member) = self.rollouts.get(name)?;
         let plan = rollout.plan();
         let (phase, _) = self.progress(plan, member);
-        let previous = self.ledger.ledger().previous.as_ref();
+        let previous = match ReleaseKind::of_name(name) {
+            ReleaseKind::Pipeline => self.ledger.ledger().previous.as_ref(),
+            kind => self.kinds.get(&kind).and_then(KindReleases::previous),
+        };
         let situation = Situation {
             phase,
             deferral,
@@ -121,6 +126,14 @@ impl Reconciler {
 
     /// The phase of the plan's release on this device, and the stable name of the cause.
     fn progress(&self, plan: &Plan, member: &Member) -> (Phase, String) {
+        let kind = ReleaseKind::of_name(&plan.name);
+        if kind != ReleaseKind::Pipeline {
+            let releases = self.kinds.get(&kind);
+            let known = releases
+                .and_then(|it| it.progress(&plan.name, plan.generation, plan.release))
+                .or_else(|| member.ended.clone());
+            return known.unwrap_or_else(|| (Phase::Absent, String::new()));
+        }
         let ledger = self.ledger.ledger();
         let trial = ledger.trial.as_ref().map(|trial| trial.slot.release);
         let live = ledger.live.as_ref().map(|slot| slot.release);
@@ -186,14 +199,17 @@ impl Reconciler {
             issued,
             signed: true,
         };
-        wanted.issued = self.admission.counts_from(issued, now);
-        let is_older = self
-            .admission
-            .is_displaced(wanted.issued, self.ledger.ledger());
-        let refused = match is_older {
-            // Another deployer's statement is newer than the plan.
-            true => Some("superseded"),
-            false => self.want(&wanted),
+        let refused = match ReleaseKind::of_name(name) {
+            ReleaseKind::Pipeline => {
+                wanted.issued = self.admission.counts_from(issued, now);
+                let ledger = self.ledger.ledger();
+                match self.admission.is_displaced(wanted.issued, ledger) {
+                    // Another deployer's statement is newer than the plan.
+                    true => Some("superseded"),
+                    false => self.want(&wanted),
+                }
+            }
+            kind => self.want_kind(kind, &mut wanted),
         };
         let baseline = counted(&self.serving);
         if let Some((_, member)) = self.rollouts.get_mut(name) {
@@ -210,6 +226,10 @@ impl Reconciler {
             return;
         };
         let release = rollout.plan().release;
+        let kind = ReleaseKind::of_name(name);
+        if kind != ReleaseKind::Pipeline {
+            return self.end_kind(kind, release, Cause::new("rollout_ended", BY_ROLLOUT));
+        }
         if phase == Phase::Trial {
             if self.trial.is_running() {
                 self.roll_back(Cause::new("rollout_ended", BY_ROLLOUT));
@@ -224,6 +244,10 @@ impl Reconciler {
     /// Goes back to the previous release of the plan. The threshold signed that, so that the floor does not matter; it stays.
     fn reverse_rollout(&mut self, name: &str) {
         let now = self.clock.now();
+        let kind = ReleaseKind::of_name(name);
+        if kind != ReleaseKind::Pipeline {
+            return self.reverse_kind(kind, name);
+        }
         let Some((rollout, member)) = self.rollouts.get(name) else {
             return;
         };
