@@ -8,11 +8,14 @@ use hotshoe_base::VirtualClock;
 use hotshoe_rollout::{
     Action, Command, Control, Count, End, Report, Rollout, RolloutStatement, SignedText,
 };
-use hotshoe_trust::{SigningKey, Time, TrustRoot, time_of};
+use hotshoe_store::{Ledger, Transition};
+use hotshoe_trust::{Time, time_of};
 
+use crate::attacker::Attacker;
 use crate::controller::SimulatedController;
-use crate::device::SimulatedDevice;
-use crate::event::{Due, Event};
+use crate::deployers::Deployers;
+use crate::device::{Moment, SimulatedDevice, slot};
+use crate::event::{Due, Event, Woken};
 use crate::figures::{Figures, SimulationError};
 use crate::planned::plan;
 use crate::random::Random;
@@ -44,18 +47,20 @@ enum Next {
 /// A simulated fleet.
 #[derive(Debug)]
 pub struct World {
-    settings: Settings,
+    pub(crate) settings: Settings,
     clock: VirtualClock,
     pub(crate) now_ms: u64,
-    events: BinaryHeap<Due>,
+    pub(crate) events: BinaryHeap<Due>,
     planned: u64,
-    random: Random,
-    key: SigningKey,
-    trust: TrustRoot,
+    pub(crate) random: Random,
+    pub(crate) deployers: Deployers,
     /// The rollout as it begins.
     pub(crate) begun: Rollout,
     pub(crate) sites: Vec<SimulatedSite>,
-    controllers: Vec<SimulatedController>,
+    pub(crate) controllers: Vec<SimulatedController>,
+    /// Only devices in the middle of a step, and those that start, are awake.
+    pub(crate) is_resting: bool,
+    pub(crate) attacker: Option<Attacker>,
     pub(crate) figures: Figures,
 }
 
@@ -65,36 +70,44 @@ impl World {
     /// # Errors
     /// [`SimulationError`].
     pub fn new(settings: Settings) -> Result<Self, SimulationError> {
+        Self::of(settings, Deployers::new(1, 0)?)
+    }
+
+    pub(crate) fn of(
+        settings: Settings,
+        mut deployers: Deployers,
+    ) -> Result<Self, SimulationError> {
         let clock = VirtualClock::at(UNIX_EPOCH + Duration::from_secs(START_S));
         let now = time_of(clock.clock().wall());
-        let key = SigningKey::generate()?;
-        let entry = TrustRoot::key_entry("deployer", &key.public_key()?, &["*"]);
-        let trust = TrustRoot::parse(&format!("threshold = 1\n{entry}"))?;
-        let plan = plan(&settings, now);
-        let mut text = SignedText::of_plan(&plan)?;
-        text.sign(&key)?;
-        let begun = Rollout::read(&text, &trust, now)?;
-        let controllers = (0..CONTROLLERS).map(|_| SimulatedController {
-            rollout: begun.clone(),
-            fleet: Default::default(),
-        });
+        let mut first = plan(&settings, now);
+        (first.release, first.generation) = (deployers.release(1, now)?, 1);
+        let installed = deployers.rollout(&first, now)?;
+        let install = Transition::Install(slot(installed.plan(), now), now);
+        // Nothing refuses a first release.
+        let ledger = Ledger::default().after(&install, now).unwrap_or_default();
+        let mut plan = plan(&settings, now);
+        plan.previous = first.release;
+        plan.release = deployers.release(plan.generation, now)?;
+        let begun = deployers.rollout(&plan, now)?;
         let mut world = Self {
             random: Random::new(settings.seed),
-            controllers: controllers.collect(),
+            controllers: Vec::new(),
             sites: Vec::new(),
             settings,
             clock,
             now_ms: 0,
             events: BinaryHeap::new(),
             planned: 0,
-            key,
-            trust,
+            deployers,
             begun,
+            is_resting: false,
+            attacker: None,
             figures: Figures::default(),
         };
         for number in 0..world.settings.sites {
             let (begun, settings) = (&world.begun, &world.settings);
-            let site = SimulatedSite::new(number, begun, settings, &mut world.random);
+            let random = &mut world.random;
+            let site = SimulatedSite::new(number, (begun, &ledger), settings, random);
             world.sites.push(site);
         }
         world.begin();
@@ -102,7 +115,12 @@ impl World {
     }
 
     /// The plan has reached all registries, and the devices that are on hear of it.
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
+        let controller = || SimulatedController {
+            rollout: self.begun.clone(),
+            fleet: Default::default(),
+        };
+        self.controllers = (0..CONTROLLERS).map(|_| controller()).collect();
         for site in 0..self.sites.len() {
             self.tell_devices(site);
             let at_ms = self.random.between(0, REGISTRY_MS);
@@ -115,7 +133,7 @@ impl World {
         }
     }
 
-    fn schedule(&mut self, at_ms: u64, event: Event) {
+    pub(crate) fn schedule(&mut self, at_ms: u64, event: Event) {
         self.planned += 1;
         self.events.push(Due {
             at_ms: at_ms.max(self.now_ms),
@@ -156,12 +174,12 @@ impl World {
         let control = Arc::new(of_site.rollout.control().clone());
         for device in 0..of_site.devices.len() {
             let at_ms = self.arrives_ms(self.settings.network.retry_ms);
-            let event = Event::Device(site, device, Some(Arc::clone(&control)));
+            let event = Event::Device(site, device, Woken::Heard(Arc::clone(&control)));
             self.schedule(at_ms, event);
         }
     }
 
-    fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         time_of(self.clock.clock().wall())
     }
 
@@ -228,7 +246,7 @@ impl World {
             _ => Next::Other,
         };
         match due.event {
-            Event::Device(site, device, heard) => self.on_device(site, device, heard.as_deref()),
+            Event::Device(site, device, woken) => self.on_device(site, device, &woken),
             Event::Report(site, device, report) => self.on_report(site, device, *report),
             Event::Registry(site) => self.on_registry(site),
             Event::Stated(site, text) => self.on_stated(site, &text)?,
@@ -248,29 +266,50 @@ impl World {
         }
     }
 
-    fn on_device(&mut self, site: usize, device: usize, heard: Option<&Control>) {
+    fn on_device(&mut self, site: usize, device: usize, woken: &Woken) {
         let (now, now_ms) = (self.now(), self.now_ms);
+        let cut_permille = self.settings.faults.cut_permille;
         let Some(of_site) = self.sites.get_mut(site) else {
             return;
         };
-        let (plan, devices) = (of_site.rollout.plan(), &mut of_site.devices);
-        let Some(simulated) = devices.get_mut(device).filter(|it| !it.is_off) else {
+        let (rollout, devices) = (&of_site.rollout, &mut of_site.devices);
+        let plan = rollout.plan();
+        let simulated = devices.get_mut(device).filter(|it| !it.is_off(now_ms));
+        let release = self.deployers.verified(plan.release);
+        let (Some(simulated), Some(release)) = (simulated, release) else {
             return;
         };
-        match heard {
-            Some(control) => {
+        let at = Moment {
+            plan,
+            release,
+            now,
+            now_ms,
+            cut_permille,
+        };
+        match woken {
+            Woken::Heard(control) => {
                 simulated.control.merge(control);
             }
             // An event that a later one took the place of.
-            None if simulated.wakes_ms != now_ms => return,
-            None => {}
+            Woken::Due if simulated.wakes_ms != now_ms => return,
+            Woken::Due => {}
+            Woken::Started => {
+                self.deployers.renew(simulated, now);
+                if let Some(attacker) = &mut self.attacker {
+                    attacker.meet(simulated, &self.deployers, now, &mut self.random);
+                }
+                // It asks its registry first.
+                simulated.control.merge(rollout.control());
+                simulated.restart(&at, &mut self.random);
+            }
         }
-        let cut_permille = self.settings.faults.cut_permille;
-        let next = simulated.work(plan, now, now_ms, cut_permille, &mut self.random);
+        let next = simulated.work(&at, &mut self.random);
         simulated.wakes_ms = next.wakes_ms.max(now_ms.saturating_add(1));
         let wakes_ms = simulated.wakes_ms;
-        self.schedule(wakes_ms, Event::Device(site, device, None));
-        if let Some(report) = next.report {
+        if next.is_busy || !self.is_resting {
+            self.schedule(wakes_ms, Event::Device(site, device, Woken::Due));
+        }
+        if let Some(report) = next.report.filter(|_| !self.is_resting) {
             self.figures.reports += 1;
             let arrives = self.arrives_once_ms();
             if let Some(at_ms) = arrives {
@@ -324,7 +363,7 @@ impl World {
         let Some(of_site) = self.sites.get_mut(site) else {
             return Ok(());
         };
-        if !of_site.rollout.hear(text, &self.trust, now)? {
+        if !of_site.rollout.hear(text, self.deployers.trust(), now)? {
             return Ok(());
         }
         of_site.counted.touch();
@@ -347,7 +386,7 @@ impl World {
     fn on_heard(&mut self, controller: usize, text: &SignedText) -> Result<(), SimulationError> {
         let now = self.now();
         if let Some(it) = self.controllers.get_mut(controller) {
-            it.rollout.hear(text, &self.trust, now)?;
+            it.rollout.hear(text, self.deployers.trust(), now)?;
         }
         Ok(())
     }
@@ -374,11 +413,11 @@ impl World {
     ) -> Result<(), SimulationError> {
         let now = self.now();
         let mut text = SignedText::of_statement(statement, self.begun.plan())?;
-        text.sign(&self.key)?;
+        self.deployers.sign(&mut text)?;
         if let Some(controller) = controller
             && let Some(it) = self.controllers.get_mut(controller)
         {
-            it.rollout.hear(&text, &self.trust, now)?;
+            it.rollout.hear(&text, self.deployers.trust(), now)?;
         }
         let text = Arc::new(text);
         for site in 0..self.sites.len() {
@@ -401,7 +440,7 @@ impl World {
             for site in &self.sites {
                 for text in site.rollout.statement_texts() {
                     // They are valid: their registry has verified them.
-                    drop(rollout.hear(text, &self.trust, now));
+                    drop(rollout.hear(text, self.deployers.trust(), now));
                 }
             }
             if let Some(it) = self.controllers.get_mut(controller) {
