@@ -38,6 +38,8 @@ pub(crate) struct SimulatedDevice {
     pub refused: bool,
     /// When it is off, in milliseconds.
     pub off_ms: Option<(u64, u64)>,
+    /// By how much its clock is ahead, in seconds.
+    pub clock_ahead_s: i64,
     pub is_bad: bool,
     /// Whether it ever began.
     pub is_touched: bool,
@@ -82,6 +84,12 @@ impl SimulatedDevice {
     pub(crate) fn is_off(&self, now_ms: u64) -> bool {
         let off_ms = self.off_ms;
         off_ms.is_some_and(|(from, until)| (from..until).contains(&now_ms))
+    }
+
+    /// Its clock, when it is `now`.
+    pub(crate) fn clock(&self, now: Time) -> Time {
+        let seconds = now.as_second().saturating_add(self.clock_ahead_s);
+        Time::from_second(seconds).unwrap_or(now)
     }
 
     /// The phase of the plan's release on it, with the stable name of the cause.

@@ -53,6 +53,12 @@ impl World {
         self.devices().filter(|device| device.is_touched).count()
     }
 
+    /// Devices with a wrong clock.
+    pub fn wrong_clocks(&self) -> usize {
+        let is_wrong = |device: &&SimulatedDevice| device.clock_ahead_s != 0;
+        self.devices().filter(is_wrong).count()
+    }
+
     /// Devices whose release is in this phase.
     pub fn in_phase(&self, phase: Phase) -> usize {
         let plan = self.begun.plan();

@@ -48,6 +48,7 @@ impl SimulatedSite {
             };
             let is_first = begun.plan().first.contains(&DeviceId::of(&identity));
             let is_off = !is_first && random.happens(faults.off_permille);
+            let has_wrong_clock = !is_first && random.happens(faults.wrong_clock_permille);
             devices.push(SimulatedDevice {
                 class: format!("class-{}", i % CLASSES),
                 placement,
@@ -55,6 +56,11 @@ impl SimulatedSite {
                 working: None,
                 refused: false,
                 off_ms: is_off.then_some((0, u64::MAX)),
+                clock_ahead_s: if has_wrong_clock {
+                    faults.clock_ahead_s
+                } else {
+                    0
+                },
                 is_bad: !is_first && random.happens(faults.bad_permille),
                 is_touched: false,
                 went_back_ms: None,

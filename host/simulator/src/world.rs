@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hotshoe_base::VirtualClock;
-use hotshoe_rollout::{
-    Action, Command, Control, Count, End, Report, Rollout, RolloutStatement, SignedText,
-};
+use hotshoe_rollout::{Action, Command, Count, End, Report, Rollout, RolloutStatement, SignedText};
 use hotshoe_store::{Ledger, Transition};
 use hotshoe_trust::{Time, time_of};
 
@@ -279,6 +277,7 @@ impl World {
         let (Some(simulated), Some(release)) = (simulated, release) else {
             return;
         };
+        let now = simulated.clock(now);
         let at = Moment {
             plan,
             release,
@@ -344,9 +343,13 @@ impl World {
             return;
         };
         let names = (of_site.name.as_str(), REGISTRY);
-        let Some((count, is_changed)) = of_site.counted.count(&of_site.rollout, names, now) else {
+        let counted = of_site.counted.count(&of_site.rollout, names, now);
+        let Some((mut count, is_changed)) = counted else {
             return;
         };
+        if site < self.settings.faults.lying_sites {
+            count.cells = vec![lie(of_site.rollout.plan())];
+        }
         let is_reachable = of_site.reachable_ms(now_ms) == now_ms;
         self.figures.counts += 1;
         self.figures.changed_counts += u64::from(is_changed);
@@ -469,5 +472,19 @@ impl World {
             issued: self.now(),
         };
         self.state(None, &statement)
+    }
+}
+
+/// What a registry that lies says: all went well, on as many devices as the plan allows.
+fn lie(plan: &Plan) -> Cell {
+    Cell {
+        stage: 0,
+        state: State::Confirmed,
+        cause: String::new(),
+        class: "class-0".to_owned(),
+        open: false,
+        devices: plan.max_site_devices,
+        health: Health::default(),
+        baseline: Health::default(),
     }
 }
