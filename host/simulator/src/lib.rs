@@ -12,6 +12,7 @@ mod deployers;
 mod device;
 mod event;
 mod figures;
+mod handling;
 mod observed;
 mod planned;
 mod random;
