@@ -105,7 +105,7 @@ impl Scene {
 
 /// The last line that a controller printed.
 #[track_caller]
-fn last(output: &Output) -> Value {
+pub(crate) fn last(output: &Output) -> Value {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     let last = json_lines(&text).pop();

@@ -19,6 +19,7 @@ mod gate;
 mod health;
 mod judge;
 mod plan;
+mod progress;
 mod quantiles;
 mod report;
 mod reporting;
@@ -48,6 +49,7 @@ pub use plan::{
     Compare, Deadlines, DeviceId, MAX_FIRST, MAX_PLAN_BYTES, MAX_SITES, MAX_STAGES, MAX_WAIT_S,
     OnFailure, Plan, Selector, Stage,
 };
+pub use progress::progress;
 pub use quantiles::{MAX_BINS, Quantiles};
 pub use report::{Concluded, Report, Tracked};
 pub use reporting::{Observed, Reporting, first_number, report_interval_s};

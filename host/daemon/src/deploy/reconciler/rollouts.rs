@@ -3,7 +3,7 @@
 use hotshoe_protocol::rollout::DeviceReport;
 use hotshoe_protocol::status::RolloutStatus;
 use hotshoe_rollout::{
-    Deferral, Directive, Health, Observed, Plan, Situation, State, Wanted, judge, project,
+    Deferral, Directive, Health, Observed, Plan, Situation, State, Wanted, judge, progress, project,
 };
 use hotshoe_store::{Cause, Phase};
 use hotshoe_trust::ReleaseKind;
@@ -134,34 +134,21 @@ impl Reconciler {
                 .or_else(|| member.ended.clone());
             return known.unwrap_or_else(|| (Phase::Absent, String::new()));
         }
-        let ledger = self.ledger.ledger();
-        let trial = ledger.trial.as_ref().map(|trial| trial.slot.release);
-        let live = ledger.live.as_ref().map(|slot| slot.release);
-        let none = String::new;
-        if trial == Some(plan.release) {
-            return (Phase::Trial, none());
-        }
-        if live == Some(plan.release) {
-            let cannot = member.cannot_go_back.as_ref();
-            let cause = cannot.map_or_else(none, |(cause, _)| cause.clone());
-            return (Phase::Live, cause);
-        }
         let is_it = |pending: &&PendingRelease| pending.digest() == plan.release;
-        if let Some(pending) = self.pending.as_ref().filter(is_it) {
-            return (pending.phase(), none());
+        let pending = self.pending.as_ref().filter(is_it);
+        let working = pending.map(PendingRelease::phase);
+        let cannot = member.cannot_go_back.as_ref();
+        match (progress(plan, self.ledger.ledger(), working), cannot) {
+            (Some((Phase::Live, _)), Some((cause, _))) => (Phase::Live, cause.clone()),
+            (Some((phase, cause)), _) => (phase, cause.to_owned()),
+            (None, _) if self.admission.is_waiting(plan.release) => {
+                (Phase::Fetching, String::new())
+            }
+            (None, _) => {
+                let ended = member.ended.clone();
+                ended.unwrap_or_else(|| (Phase::Absent, String::new()))
+            }
         }
-        if let Some(failed) = ledger.remembers(&plan.name, plan.generation, plan.release) {
-            return if failed.release == plan.release {
-                (failed.phase, failed.cause.name.clone())
-            } else {
-                (Phase::Refused, "failed_before".to_owned())
-            };
-        }
-        if self.admission.is_waiting(plan.release) {
-            return (Phase::Fetching, none());
-        }
-        let ended = member.ended.clone();
-        ended.unwrap_or_else(|| (Phase::Absent, none()))
     }
 
     /// Why the device puts a new release off.
