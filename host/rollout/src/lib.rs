@@ -8,6 +8,7 @@
 
 mod cell;
 mod checks;
+mod comparison;
 mod control;
 mod controller;
 mod count;
@@ -34,6 +35,7 @@ mod verdict;
 
 pub use cell::Cell;
 pub use checks::WHOLE_PPM;
+pub use comparison::{ArmSummary, Comparison};
 pub use control::{Control, Directive};
 pub use controller::{Action, End, step};
 pub use count::{Count, MAX_CELLS, MAX_COUNT_BYTES};
@@ -45,10 +47,10 @@ pub use gate::{Gate, Outcome};
 pub use health::Health;
 pub use judge::{Situation, Wanted, judge};
 pub use plan::{
-    Compare, Deadlines, DeviceId, MAX_FIRST, MAX_PLAN_BYTES, MAX_SITES, MAX_STAGES, MAX_WAIT_S,
+    Compare, DEFAULT_COMPARED_SAMPLES, Deadlines, DeviceId, MAX_COMPARED_SAMPLES, MIN_COMPARED_SAMPLES, MAX_FIRST, MAX_PLAN_BYTES, MAX_SITES, MAX_STAGES, MAX_WAIT_S,
     OnFailure, Plan, Selector, Stage,
 };
-pub use quantiles::{MAX_BINS, Quantiles};
+pub use quantiles::{MAX_BINS, MAX_WEIGHT, Quantiles};
 pub use report::{Concluded, Report, Tracked};
 pub use reporting::{Observed, Reporting, first_number, report_interval_s};
 pub use rollouts::{MAX_ROLLOUTS, Received, Rollout, Rollouts};
