@@ -105,7 +105,10 @@ fn compared(plan: &SignedPlan, fleet: &Fleet, stage: u32, is_over: bool) -> Outc
         Verdict::NotKnown { .. } if !is_over => Outcome::Open,
         Verdict::NotKnown { .. } => {
             let more = match Comparison::of(comparison, fleet).needed {
-                Some(more) => format!("{more} more devices of each arm, {} samples each", comparison.samples),
+                Some(more) => format!(
+                    "{more} more devices of each arm, {} samples each",
+                    comparison.samples
+                ),
                 None => "more devices: both arms are alike".to_owned(),
             };
             let message = format!("the comparison needs {more}");

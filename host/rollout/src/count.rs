@@ -152,7 +152,10 @@ impl Count {
             "a cell contradicts itself or the plan"
         } else if !self.arms.values().all(ArmFigures::is_valid) {
             "the metric is out of range"
-        } else if self.compared().is_none_or(|all| all > plan.max_site_devices) {
+        } else if self
+            .compared()
+            .is_none_or(|all| all > plan.max_site_devices)
+        {
             "it compares more devices than the plan allows for one site"
         } else {
             return Ok(());

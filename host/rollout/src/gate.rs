@@ -120,7 +120,12 @@ impl Gate {
         let needs = self.min_samples.max(1);
         [
             (latency, "latency", "", &new.latency_ms),
-            (latency, "latency", " of the previous release", &old.latency_ms),
+            (
+                latency,
+                "latency",
+                " of the previous release",
+                &old.latency_ms,
+            ),
             (energy, "energy", "", &new.energy_mj),
             (energy, "energy", " of the previous release", &old.energy_mj),
             (drift, "drift", "", &new.drift_permille),
@@ -199,8 +204,9 @@ impl Gate {
         let most = self.max_drift_permille?;
         // The bin of a value is 2% wide on each side.
         (drift > most as f64 * 1.02).then(|| {
-            let message =
-                format!("p95 of the drift is {drift:.0} thousandths of its threshold; {most} are allowed");
+            let message = format!(
+                "p95 of the drift is {drift:.0} thousandths of its threshold; {most} are allowed"
+            );
             Cause::new("drift", message)
         })
     }

@@ -47,8 +47,9 @@ pub use gate::{Gate, Outcome};
 pub use health::Health;
 pub use judge::{Situation, Wanted, judge};
 pub use plan::{
-    Compare, DEFAULT_COMPARED_SAMPLES, Deadlines, DeviceId, MAX_COMPARED_SAMPLES, MIN_COMPARED_SAMPLES, MAX_FIRST, MAX_PLAN_BYTES, MAX_SITES, MAX_STAGES, MAX_WAIT_S,
-    OnFailure, Plan, Selector, Stage,
+    Compare, DEFAULT_COMPARED_SAMPLES, Deadlines, DeviceId, MAX_COMPARED_SAMPLES, MAX_FIRST,
+    MAX_PLAN_BYTES, MAX_SITES, MAX_STAGES, MAX_WAIT_S, MIN_COMPARED_SAMPLES, OnFailure, Plan,
+    Selector, Stage,
 };
 pub use quantiles::{MAX_BINS, MAX_WEIGHT, Quantiles};
 pub use report::{Concluded, Report, Tracked};

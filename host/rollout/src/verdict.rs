@@ -106,7 +106,13 @@ fn evidence(arms: [(f64, f64); 2]) -> f64 {
         ln_beta(PRIOR + sum, PRIOR + count - sum) - ln_beta(PRIOR, PRIOR)
     };
     let (count, sum) = (arms[0].0 + arms[1].0, arms[0].1 + arms[1].1);
-    let part = |part: f64| if part > 0.0 { part * (part / count).ln() } else { 0.0 };
+    let part = |part: f64| {
+        if part > 0.0 {
+            part * (part / count).ln()
+        } else {
+            0.0
+        }
+    };
     arms.into_iter().map(mixed).sum::<f64>() - part(sum) - part(count - sum)
 }
 

@@ -214,7 +214,7 @@ fn a_device_counts_once_and_its_first_value_stands() {
 fn a_registry_that_reports_good_values_lets_no_release_pass() {
     let plan = compared();
     let mut fleet = heard(&plan, 500, [500_000, 500_000], 0);
-    let arm = |mean_ppm| ArmFigures {
+    let arm = |mean_ppm: u64| ArmFigures {
         samples: 5_000,
         sum_ppm: 5_000 * mean_ppm,
     };
@@ -241,7 +241,10 @@ fn what_is_missing_is_shown_by_devices_and_samples() {
     let shown = |samples, means| Comparison::of(&compare, &heard(&plan, samples, means, 0));
     let unknown = shown(10, [900_000, 600_000]);
     assert_eq!((unknown.new.devices, unknown.kept.devices), (10, 10));
-    assert_eq!((unknown.new.mean, unknown.kept.mean), (Some(0.9), Some(0.6)));
+    assert_eq!(
+        (unknown.new.mean, unknown.kept.mean),
+        (Some(0.9), Some(0.6))
+    );
     // A difference of 0.9 and 0.6 needs 60 devices of each arm, by the formula in another program.
     assert_eq!((unknown.verdict, unknown.needed), ("not-known", Some(50)));
     let known = shown(60, [900_000, 600_000]);
