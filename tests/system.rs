@@ -106,6 +106,8 @@ mod oip;
 mod otel;
 #[path = "system/outbox.rs"]
 mod outbox;
+#[path = "system/packages.rs"]
+mod packages;
 #[path = "system/page.rs"]
 mod page;
 #[path = "system/page_browser.rs"]
@@ -150,6 +152,8 @@ mod service_manager;
 mod serving;
 #[path = "system/shared_data.rs"]
 mod shared_data;
+#[path = "system/shipping.rs"]
+mod shipping;
 #[path = "system/signals.rs"]
 mod signals;
 #[path = "system/site.rs"]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hotshoe_infer::{BackendChoice, ModelOptions, Options, OrtOptions, Provider};
-use hotshoe_trust::Model;
+use hotshoe_trust::{Digest, Model};
 use serde::{Deserialize, Serialize};
 
 use super::check_range;
@@ -33,6 +33,8 @@ pub struct InferenceConfig {
     /// The library of ONNX Runtime. A bare name is searched in the library path of the system; a path is relative to the
     /// folder of the configuration. Default: the environment's `ORT_DYLIB_PATH`, else `libonnxruntime.so`.
     pub library: Option<PathBuf>,
+    /// The SHA-256 digest that the library must have, such as `sha256:6b1f...`; `library` is then a path. It is checked at each load. Default: any.
+    pub library_digest: Option<Digest>,
     /// Execution providers of ONNX Runtime, the one preferred first. If none can be used, the processor is used. Default: none.
     pub providers: Vec<ProviderConfig>,
     /// Settings of models by name, in any release.
@@ -72,6 +74,7 @@ impl Default for InferenceConfig {
             pool: None,
             max_runs: None,
             library: None,
+            library_digest: None,
             providers: Vec::new(),
             models: BTreeMap::new(),
         }
@@ -90,6 +93,7 @@ impl InferenceConfig {
             pool: self.pool.unwrap_or(default.pool),
             ort: OrtOptions {
                 library: self.library.clone(),
+                library_digest: self.library_digest,
                 providers: providers.collect(),
             },
             ..default

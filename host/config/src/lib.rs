@@ -22,6 +22,7 @@ mod front;
 mod governor;
 mod inference;
 mod log;
+mod loopback;
 mod metrics;
 mod oip;
 mod outbox;

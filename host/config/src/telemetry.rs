@@ -1,12 +1,12 @@
 //! `[telemetry]`: a collector of OpenTelemetry.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
+use crate::loopback::is_loopback;
 
 /// The longest time between two exports of the metrics, in seconds.
 const MAX_INTERVAL_S: u64 = 3_600;
@@ -108,13 +108,6 @@ fn scheme_and_host(url: &str) -> Option<(bool, &str)> {
             .is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
     let fits = !host.is_empty() && has_port && rest.chars().all(is_part);
     fits.then_some((is_tls, host))
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
 use hotshoe_config::ZenohConfig;
-use hotshoe_devkit::{Environment, Progress, find_root, set_up};
+use hotshoe_devkit::{Environment, Progress, cache, find_root, installed, set_up, share};
 use hotshoe_link::Client;
 use hotshoe_protocol::status::Status;
 use hotshoe_release::daemon_process::{DaemonProcess, end_with_this_process, free_endpoint};
@@ -38,10 +38,10 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// Run OCR on a scanned page on this machine, from scratch, and update it while it runs
 ///
-/// Run it in a checkout of Hotshoe. It downloads the WebAssembly toolchain, models and pictures if they are missing, builds the
-/// components, packs, signs and installs the OCR release, starts a daemon, sends it pictures over Zenoh on loopback, and prints the
-/// text. Meanwhile it publishes three more versions: a good one, which is confirmed; one that traps, which is rolled back; and one
-/// with an untrusted signature, which is refused. Its files stay under target/demo.
+/// Run it in a checkout of Hotshoe, or after `pip install`. It downloads models and pictures if they are missing, and in a checkout the
+/// WebAssembly toolchain, and builds the components. It packs, signs and installs the OCR release, starts a daemon, sends it pictures over
+/// Zenoh on loopback, and prints the text. Meanwhile it publishes three more versions: a good one, which is confirmed; one that traps, which
+/// is rolled back; and one with an untrusted signature, which is refused. Its files stay under target/demo, or ~/.cache/hotshoe.
 #[derive(Debug, Parser)]
 #[command(name = "hotshoe-demo", bin_name = "hotshoe demo", version)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -99,10 +99,7 @@ fn main() -> ExitCode {
 fn demo(seconds: u64, with_page: bool, terminal: &Terminal) -> anyhow::Result<()> {
     logging::init("error")?;
     end_with_this_process()?;
-    let here = std::env::current_dir().context("cannot determine the current folder")?;
-    let root = find_root(&here)
-        .context("the demo needs a checkout of Hotshoe; run it in the repository's folder")?;
-    let environment = set_up(&root, &Progress::automatic()).context("cannot set up the demo")?;
+    let environment = environment()?;
     let endpoint = free_endpoint()?;
     let page = with_page.then(page::free_address).transpose()?;
     let files = prepare(&environment, &endpoint, page.as_deref(), terminal)?;
@@ -155,9 +152,24 @@ fn demo(seconds: u64, with_page: bool, terminal: &Terminal) -> anyhow::Result<()
     }
     judge(&summary, &files.versions, serving)?;
     if !terminal.json {
-        terminal.print(next_steps(&root, &files.release, &files.trust))?;
+        terminal.print(next_steps(&environment.root, &files.release, &files.trust))?;
     }
     Ok(())
+}
+
+/// The checkout, set up; outside of one, a folder with what came with this program.
+fn environment() -> anyhow::Result<Environment> {
+    let here = std::env::current_dir().context("cannot determine the current folder")?;
+    let progress = Progress::automatic();
+    let done = if let Some(root) = find_root(&here) {
+        set_up(&root, &progress)
+    } else {
+        let (share, root) = share().zip(cache()).context(
+            "the demo needs a checkout of Hotshoe, or a package of it; run it in the repository's folder",
+        )?;
+        installed(&share, &root, &progress)
+    };
+    done.context("cannot set up the demo")
 }
 
 /// The state that both threads share.
@@ -221,11 +233,17 @@ fn next_steps(root: &Path, release: &Path, trust: &Path) -> String {
     };
     let (release, trust) = (short(release), short(trust));
     let page = short(&root.join("target/fixtures/pictures/page.png"));
+    let is_checkout = find_root(&here).is_some();
+    let (program, remark) = if is_checkout {
+        let remark = "\nThe first of them compiles the other commands, for some minutes.";
+        ("cargo hotshoe", remark)
+    } else {
+        ("hotshoe", "")
+    };
     format!(
         "\nTry next:
-  cargo hotshoe inspect {release}
-  cargo hotshoe exec {release} {page} --trust {trust}
-The first of them compiles the other commands, for some minutes.",
+  {program} inspect {release}
+  {program} exec {release} {page} --trust {trust}{remark}",
         release = release.display(),
         trust = trust.display(),
         page = page.display()

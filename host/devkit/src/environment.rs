@@ -27,6 +27,15 @@ pub enum SetUpError {
     /// A model or a picture is missing and could not be downloaded.
     #[error("cannot download the models and pictures")]
     Fixtures(#[from] FixtureError),
+    /// What comes with an installed program could not be copied.
+    #[error("cannot read or write {path}")]
+    Copy {
+        /// The file or folder.
+        path: PathBuf,
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
     /// There is no compiler for WebAssembly.
     #[error("cannot get a Rust toolchain for WebAssembly")]
     Toolchain(#[from] ToolchainError),
@@ -53,7 +62,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    fn new(root: &Path, components: Vec<String>) -> Self {
+    pub(crate) fn new(root: &Path, components: Vec<String>) -> Self {
         let fixtures = fixtures::folder(root);
         Self {
             root: root.to_owned(),
@@ -158,7 +167,7 @@ fn ready(root: &Path) -> Result<Option<Environment>, SetUpError> {
 }
 
 /// Takes the lock, which is released when the file is dropped, or when the process dies.
-fn lock(root: &Path, progress: &Progress) -> Result<File, SetUpError> {
+pub(crate) fn lock(root: &Path, progress: &Progress) -> Result<File, SetUpError> {
     let path = root.join("target").join("set-up.lock");
     let failed = |source| SetUpError::Lock {
         path: path.clone(),

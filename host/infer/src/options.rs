@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hotshoe_trust::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::BackendChoice;
@@ -77,6 +78,8 @@ impl Default for ModelOptions {
 pub struct OrtOptions {
     /// Its library. Default: the environment variable `ORT_DYLIB_PATH`, else the library path of the system.
     pub library: Option<PathBuf>,
+    /// The digest that the library must have. It is checked at each load. Default: any.
+    pub library_digest: Option<Digest>,
     /// Execution providers, the preferred one first. If none can be used, the processor is used. Default: none.
     pub providers: Vec<Provider>,
 }

@@ -13,6 +13,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use hotshoe_infer::{Backend, BackendChoice, LoadError, NO_RUNTIME, ort_library};
+use hotshoe_trust::Digest;
 
 use common::arithmetic;
 use common::choice::{load, with_library};
@@ -37,6 +38,28 @@ fn a_missing_library_is_told() {
     };
     assert!(cause.starts_with(NO_RUNTIME), "{cause}");
     assert!(cause.ends_with("there is no such file"), "{cause}");
+}
+
+#[test]
+fn a_library_with_another_digest_is_not_loaded() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let mut options = with_library(PathBuf::from(path));
+    options.ort.library_digest = Some(Digest::of(b"another file"));
+    let found = ort_library(&options.ort);
+    let said = &found.tried[0].1;
+    assert!(said.starts_with("it has the digest sha256:"), "{said}");
+    // With the right one, it is the loader that refuses it.
+    options.ort.library_digest = Some(Digest::of(&std::fs::read(path).unwrap()));
+    let found = ort_library(&options.ort);
+    assert!(
+        found.tried[0].1.starts_with("it cannot be loaded"),
+        "{found:?}"
+    );
+
+    let mut named = with_library(PathBuf::from("libc.so.6"));
+    named.ort.library_digest = Some(Digest::of(b""));
+    let found = ort_library(&named.ort);
+    assert!(found.tried[0].1.contains("needs a path"), "{found:?}");
 }
 
 #[test]

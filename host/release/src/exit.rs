@@ -12,8 +12,8 @@ use hotshoe_engine::PrepareError;
 use hotshoe_link::LinkError;
 use hotshoe_pipeline::{LoadError, SelfTestError};
 use hotshoe_store::{
-    ApplyError, BlobError, CatalogueError, InstallError, LayoutError, NotRecorded, OpenError,
-    PackError, ReadError, RecordingError,
+    ApplyError, BlobError, CatalogueError, InstallError, LayoutError, LiveError, NotRecorded,
+    OpenError, PackError, ReadError, RecordingError,
 };
 use hotshoe_trust::toml_file::TomlError;
 use hotshoe_trust::{BundleError, RotationError, StatementError, TrustError, VerifyError};
@@ -94,6 +94,7 @@ fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| find::<ApplyError>(cause).map(ApplyError::name))
         .or_else(|| find::<CatalogueError>(cause).map(CatalogueError::name))
         .or_else(|| find::<OpenError>(cause).map(OpenError::name))
+        .or_else(|| find::<LiveError>(cause).map(LiveError::name))
         .or_else(|| find::<ReadError>(cause).map(ReadError::name))
         .or_else(|| find::<LayoutError>(cause).map(LayoutError::name))
         .or_else(|| find::<BlobError>(cause).map(BlobError::name))

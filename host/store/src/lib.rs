@@ -7,6 +7,7 @@
 //! the new one, or a bounded trial. Large blobs arrive in chunks ([`Partial`]), and a [`Catalogue`] finds the objects that a
 //! process can serve.
 
+mod beside;
 mod blob_error;
 mod blobs;
 mod catalogue;
@@ -26,6 +27,7 @@ mod states;
 mod store;
 mod transition;
 
+pub use beside::{LiveError, LiveRelease, read_live};
 pub use blob_error::BlobError;
 pub use blobs::BlobStore;
 pub use catalogue::{Catalogue, CatalogueError, MAX_OBJECT_BYTES, SharedRelease};

@@ -165,22 +165,7 @@ impl Store {
 
     /// The bytes of an installed release, for `hotshoe_trust::verify_installed`.
     pub fn read_package(&self, slot: &Slot) -> Result<Package, ReadError> {
-        let manifest = self
-            .blobs
-            .read_any(slot.release, ReleaseLimits::MANIFEST_BYTES)?;
-        let config = Manifest::parse(&manifest)?.config;
-        let config = self
-            .blobs
-            .read_any(config.digest, ReleaseLimits::CONFIG_BYTES)?;
-        let bundles = slot
-            .bundles
-            .iter()
-            .map(|bundle| self.blobs.read_any(*bundle, ReleaseLimits::BUNDLE_BYTES));
-        Ok(Package {
-            manifest,
-            config,
-            bundles: bundles.collect::<Result<_, _>>()?,
-        })
+        package(&self.blobs, slot)
     }
 
     /// Applies a transition to the ledger, in one durable commit. After an error the ledger is unchanged in memory and, unless the
@@ -233,6 +218,22 @@ impl Store {
         self.apply(&Transition::Install(slot.clone(), release.issued), now)?;
         Ok(slot)
     }
+}
+
+/// The bytes of the release in a slot.
+pub(crate) fn package(blobs: &BlobStore, slot: &Slot) -> Result<Package, ReadError> {
+    let manifest = blobs.read_any(slot.release, ReleaseLimits::MANIFEST_BYTES)?;
+    let config = Manifest::parse(&manifest)?.config;
+    let config = blobs.read_any(config.digest, ReleaseLimits::CONFIG_BYTES)?;
+    let bundles = slot
+        .bundles
+        .iter()
+        .map(|bundle| blobs.read_any(*bundle, ReleaseLimits::BUNDLE_BYTES));
+    Ok(Package {
+        manifest,
+        config,
+        bundles: bundles.collect::<Result<_, _>>()?,
+    })
 }
 
 /// The document of a release in the data folder, as JSON, for a reader beside the process that has it locked. Each byte is that of the

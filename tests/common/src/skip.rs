@@ -32,11 +32,13 @@ pub enum Need {
     ControlGroup,
     /// `ptrace`: a debugger that stops one thread.
     Ptrace,
+    /// `systemd-analyze`.
+    Systemd,
 }
 
 impl Need {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Fixtures,
         Self::OnnxRuntime,
         Self::PythonPackages,
@@ -48,6 +50,7 @@ impl Need {
         Self::Nftables,
         Self::ControlGroup,
         Self::Ptrace,
+        Self::Systemd,
     ];
 }
 
@@ -65,6 +68,7 @@ impl fmt::Display for Need {
             Self::Nftables => "nftables",
             Self::ControlGroup => "control-group",
             Self::Ptrace => "ptrace",
+            Self::Systemd => "systemd",
         })
     }
 }

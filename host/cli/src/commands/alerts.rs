@@ -41,7 +41,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     List(Target),
     /// Silence alerts for a time
     ///
-    /// A silenced alert is in the list and in the status. It is no event, no record of the outbox, and not in the metrics. When the silence
+    /// A silenced alert is in the list and in the status. It makes no event and no record of the outbox, and the metrics leave it out. When the silence
     /// ends, an alert that still lasts is told. The silence stays over a restart, and the audit log records the command.
     #[command(after_help = "\
 Example:

@@ -3,12 +3,15 @@ mod installed;
 mod limits;
 mod network;
 mod ports;
+#[cfg(feature = "full")]
 mod python;
 mod runtime;
+mod shipping;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use hotshoe_config::{Config, ConfigError};
 use hotshoe_engine::MemoryChoice;
@@ -17,6 +20,7 @@ use hotshoe_trust::Time;
 use serde::Serialize;
 
 use crate::fleet::local::CONFIG;
+use crate::minutes::minutes;
 use hotshoe_release::device::trust_root;
 use hotshoe_release::logging;
 use hotshoe_release::machine::Machine;
@@ -36,23 +40,42 @@ const WRITTEN: &str = "2026-01-01T00:00:00Z";
 /// Checks the machine, its limits, the memory for components, ONNX Runtime and its execution providers, the configuration, the trusted
 /// keys, the access over Zenoh, the data folder and who can read it, the live release, the clock, and the ports of the Open Inference Protocol and of Prometheus with their tokens and
 /// certificates. It changes nothing.
+///
+/// With --before-shipping, it also starts the live release from the disk alone, loads the one that a rollback brings back, runs samples on all
+/// worker threads for some minutes, and judges latency, memory, heat, keys, clock, disk and outbox. The daemon must not run meanwhile; only
+/// compiled code is written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe doctor --config hotshoe.toml
   hotshoe doctor --json | jq -r '.findings[] | select(.state != \"ok\") | .found'
 
-Exit code 1 if the daemon cannot serve.")]
+Example: before a device leaves the workshop, in the housing and the warmth that it will have
+  hotshoe doctor --before-shipping --minutes 30 --config hotshoe.toml
+
+Exit code 1 if the daemon cannot serve, or the device should not be shipped.")]
 pub(crate) struct Args {
     /// The device's configuration [default: hotshoe.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Also rehearse what the device will do, under load
+    #[arg(long)]
+    before_shipping: bool,
+    /// Length of the load in minutes
+    #[arg(long, value_name = "N", default_value = "5", value_parser = minutes, requires = "before_shipping")]
+    minutes: Duration,
+    /// A sample of the load; may be repeated [default: those of the release's self-tests]
+    #[arg(long, value_name = "FILE", requires = "before_shipping")]
+    sample: Vec<PathBuf>,
 }
 
 #[derive(Serialize)]
 struct Report {
     /// Whether no finding has the state `fail`.
     can_serve: bool,
+    /// The same with the findings of --before-shipping; none without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    can_ship: Option<bool>,
     machine: Machine,
     /// How the linear memories of components are allocated; none if they do not fit.
     memory: Option<MemoryChoice>,
@@ -116,9 +139,17 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     let (memory, engine) = engine::engine(config.as_ref());
     findings.push(engine);
     findings.extend(runtime::runtime(config.as_ref()));
+    #[cfg(feature = "full")]
     findings.push(python::python());
+    let is_good = |findings: &[Finding]| findings.iter().all(|it| it.state != State::Fail);
+    let can_serve = is_good(&findings);
+    let can_ship = args.before_shipping.then(|| {
+        findings.extend(before_shipping(config.as_ref(), args, terminal));
+        is_good(&findings)
+    });
     let report = Report {
-        can_serve: findings.iter().all(|it| it.state != State::Fail),
+        can_serve,
+        can_ship,
         machine: Machine::here(),
         memory,
         findings,
@@ -128,11 +159,26 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     } else {
         print(&report, terminal)?;
     }
-    Ok(if report.can_serve {
+    Ok(if can_ship.unwrap_or(can_serve) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Rehearses with the configuration, which it needs.
+fn before_shipping(config: Option<&Config>, args: &Args, terminal: &Terminal) -> Vec<Finding> {
+    let Some(config) = config else {
+        return vec![Finding::bad(
+            "start",
+            State::Fail,
+            "without a configuration, nothing can be rehearsed".to_owned(),
+            "give --config",
+        )];
+    };
+    let length = args.minutes;
+    terminal.note(format!("running samples for {} s", length.as_secs()));
+    shipping::check(config, length, &args.sample)
 }
 
 fn print(report: &Report, terminal: &Terminal) -> anyhow::Result<()> {
@@ -148,10 +194,11 @@ fn print(report: &Report, terminal: &Terminal) -> anyhow::Result<()> {
             terminal.print(format!("                     {}", terminal.dim(advice)))?;
         }
     }
-    terminal.print(if report.can_serve {
-        terminal.good("this machine can serve")
-    } else {
-        terminal.bad("this machine cannot serve yet")
+    terminal.print(match (report.can_serve, report.can_ship) {
+        (true, None) => terminal.good("this machine can serve"),
+        (false, _) => terminal.bad("this machine cannot serve yet"),
+        (true, Some(true)) => terminal.good("this device can be shipped"),
+        (true, Some(false)) => terminal.bad("this device should not be shipped yet"),
     })
 }
 

@@ -16,8 +16,8 @@ use hotshoe_trust::{Device, PipelineInput};
 use serde::Serialize;
 use serde_json::json;
 
-use super::model::InputsWriter;
 use crate::loaded_release::{Loaded, ReleaseArgs, load};
+use crate::sample_files::InputsWriter;
 use hotshoe_release::files::{Readers, write_new};
 use hotshoe_release::logging;
 use hotshoe_release::terminal::Terminal;

@@ -8,8 +8,8 @@ use hotshoe_release::terminal::Terminal;
 use hotshoe_trust::Time;
 use serde::Serialize;
 
-use super::pack::Summary;
 use crate::device_args::DeviceArgs;
+use crate::release_summary::Summary;
 
 /// Install a release on this device, offline
 ///

@@ -17,7 +17,6 @@ use hotshoe_infer::inspect::InputShapes;
 use hotshoe_infer::{Backend, Options};
 
 pub(crate) use error::ModelError;
-pub(crate) use samples::InputsWriter;
 
 use hotshoe_release::logging;
 use hotshoe_release::terminal::Terminal;

@@ -1,8 +1,9 @@
+use crate::release_summary::Summary;
 use hotshoe_base::without_byte_order_mark;
 use hotshoe_release::pack::pack_checked;
 use hotshoe_release::terminal::{Terminal, size};
 use hotshoe_store::Packed;
-use hotshoe_trust::{Blob, Digest, Release, Time, Variant};
+use hotshoe_trust::{Blob, Release, Time, Variant};
 use serde::Serialize;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -74,44 +75,6 @@ pub(crate) struct Args {
     /// The folder to write; an existing release is overwritten
     #[arg(long, value_name = "DIR", default_value = "release")]
     out: PathBuf,
-}
-
-/// A summary of a release.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Summary {
-    /// Its name.
-    pub name: String,
-    /// Its generation.
-    pub generation: u64,
-    /// The digest of its manifest.
-    pub digest: Digest,
-    /// When it was packed.
-    pub issued: Time,
-    /// When devices stop accepting it.
-    pub expires: Time,
-}
-
-impl Summary {
-    /// The summary of a release whose manifest has this digest.
-    pub(crate) fn of(release: &Release, digest: Digest) -> Self {
-        Self {
-            name: release.name.clone(),
-            generation: release.generation,
-            digest,
-            issued: release.issued,
-            expires: release.expires,
-        }
-    }
-
-    /// Prints two lines.
-    pub(crate) fn print(&self, terminal: &Terminal) -> anyhow::Result<()> {
-        let title = terminal.bold(&format!("{} generation {}", self.name, self.generation));
-        terminal.print(format!(
-            "{title}  {}",
-            terminal.dim(&self.digest.to_string())
-        ))?;
-        terminal.print(format!("issued {}, expires {}", self.issued, self.expires))
-    }
 }
 
 /// One file of a release.

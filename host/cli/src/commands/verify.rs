@@ -7,8 +7,8 @@ use hotshoe_release::verify::verify;
 use hotshoe_trust::{Floor, Time};
 use serde::Serialize;
 
-use super::pack::Summary;
 use crate::device_args::DeviceArgs;
+use crate::release_summary::Summary;
 
 /// Check a release as a device does
 ///

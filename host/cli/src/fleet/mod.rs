@@ -1,16 +1,21 @@
 //! A deployer's view of a site: its network, the selected devices, and the progress of a release on them.
+#[cfg(feature = "full")]
 pub(crate) mod display;
 pub(crate) mod error;
 pub(crate) mod follow;
 pub(crate) mod local;
 pub(crate) mod network;
+#[cfg(feature = "full")]
 pub(crate) mod offer;
 pub(crate) mod order;
 pub(crate) mod overview;
 pub(crate) mod registries;
 pub(crate) mod report;
+#[cfg(feature = "full")]
 pub(crate) mod rollout;
+#[cfg(feature = "full")]
 pub(crate) mod same_name;
+#[cfg(feature = "full")]
 pub(crate) mod select;
 pub(crate) mod site_dir;
 pub(crate) mod survey;

@@ -1,11 +1,11 @@
 //! `[outbox.mqtt]`: a broker in place of collectors.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
+use crate::loopback::is_loopback;
 
 /// Longest prefix of topics, in bytes.
 const MAX_PREFIX_BYTES: usize = 128;
@@ -131,13 +131,6 @@ impl OutboxMqttConfig {
             prefix: prefix.clone(),
         })
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::env;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{self, Path, PathBuf};
 
+use hotshoe_trust::{Digest, Hasher};
 use ort::LoadDynamicError;
 use ort::environment::Environment;
 use parking_lot::Mutex;
@@ -65,7 +66,7 @@ pub(super) fn loaded(options: &OrtOptions) -> Result<LoadedLibrary, NotFound> {
     }
     let mut tried = Vec::new();
     for path in candidates(options) {
-        match guard(|| open(&path)).unwrap_or_else(Err) {
+        match guard(|| open_checked(&path, options.library_digest)).unwrap_or_else(Err) {
             Ok(loaded) => {
                 let (path, version) = (loaded.path.display(), &loaded.version);
                 tracing::info!(%path, version, providers = ?loaded.providers, "ONNX Runtime loaded");
@@ -93,6 +94,34 @@ fn candidates(options: &OrtOptions) -> Vec<PathBuf> {
         }
         Some(path) => vec![path],
         None => NAMES.map(PathBuf::from).into(),
+    }
+}
+
+/// Opens a library that has this digest, if there is one: what it does at its start happens before anything could look at it.
+fn open_checked(path: &Path, digest: Option<Digest>) -> Result<LoadedLibrary, String> {
+    if let Some(expected) = digest {
+        if !path.is_absolute() {
+            return Err("its digest is set, so that it needs a path and not a name".to_owned());
+        }
+        let found = digest_of(path).map_err(|error| format!("it cannot be read: {error}"))?;
+        if found != expected {
+            return Err(format!(
+                "it has the digest {found}, and `library-digest` is {expected}"
+            ));
+        }
+    }
+    open(path)
+}
+
+fn digest_of(path: &Path) -> io::Result<Digest> {
+    let mut file = File::open(path)?;
+    let (mut hasher, mut piece) = (Hasher::new(), vec![0; 1 << 16]);
+    loop {
+        let read = file.read(&mut piece)?;
+        match piece.get(..read) {
+            Some(read) if !read.is_empty() => hasher.update(read),
+            _ => return Ok(hasher.finish()),
+        }
     }
 }
 
