@@ -140,6 +140,8 @@ mod restart;
 mod rollout;
 #[path = "system/rollout_attacks.rs"]
 mod rollout_attacks;
+#[path = "system/rollout_compare.rs"]
+mod rollout_compare;
 #[path = "system/rot.rs"]
 mod rot;
 #[path = "system/secure_site.rs"]

@@ -56,6 +56,9 @@ pub struct Status {
     /// The rollouts that the device is a member of, by the name of the release, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rollouts: Vec<RolloutStatus>,
+    /// Why the device would put a new release of a rollout off now: `window` or `battery`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferral: Option<String>,
     /// The last rollback in the history, not counting trials that another release replaced.
     pub last_rollback: Option<RollbackStatus>,
     /// Observations of the serving release since it began to serve.

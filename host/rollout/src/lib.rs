@@ -6,6 +6,7 @@
 //! The crate is pure: no I/O, no clock. Times are arguments.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod cell;
 mod checks;
 mod comparison;
@@ -33,6 +34,7 @@ mod summary;
 mod times;
 mod verdict;
 
+pub use budget::{Budget, least_spread_s};
 pub use cell::Cell;
 pub use checks::WHOLE_PPM;
 pub use comparison::{ArmSummary, Comparison};

@@ -53,6 +53,8 @@ pub struct DeployView {
     pub deploy: DeployStatus,
     /// The rollouts that the device is a member of.
     pub rollouts: Vec<RolloutStatus>,
+    /// Why a new release of a rollout would be put off now.
+    pub deferral: Option<&'static str>,
     /// The last release that was rolled back.
     pub last_rollback: Option<RollbackStatus>,
     /// The version of the trusted keys.

@@ -47,6 +47,9 @@ impl Reconciler {
 
     /// Does what each rollout wants of this device now, and reports it.
     pub(super) fn follow_rollouts(&mut self) {
+        let deferral = self.deferral().map(Deferral::as_str);
+        let published_status = self.reporter.published_status();
+        published_status.change(|view| view.deferral = deferral);
         let mut is_changed = false;
         for name in self.rollouts.names() {
             let Some((wanted, phase)) = self.judge_rollout(&name) else {

@@ -47,6 +47,7 @@ impl Service {
             slots: view.slots,
             deploy: view.deploy,
             rollouts: view.rollouts,
+            deferral: view.deferral.map(str::to_owned),
             last_rollback: view.last_rollback,
             health: health.map(|seen| seen.all),
             trust_version: view.trust_version,
