@@ -66,10 +66,9 @@ impl Service {
             return;
         };
         let classifier = self.classifier(Some(served));
-        self.compared.add(served.release().digest(), || {
-            let averaged = classifier.averaged(&decision.insight);
-            averaged.inspect_err(|refused| self.kept_back(refused)).ok()
-        });
+        let release = served.release().digest();
+        self.compared
+            .add(release, || classifier.averaged(&decision.insight).ok());
         let head = Head::of(&job.sample, Some(served.release()));
         let insight = decision.published().then_some(&decision.insight);
         let mut durable = Vec::new();
