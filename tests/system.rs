@@ -146,6 +146,8 @@ mod restart;
 mod rollout;
 #[path = "system/rollout_attacks.rs"]
 mod rollout_attacks;
+#[path = "system/rollout_compare.rs"]
+mod rollout_compare;
 #[path = "system/rollout_fleet.rs"]
 mod rollout_fleet;
 #[path = "system/rot.rs"]

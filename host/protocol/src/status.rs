@@ -59,6 +59,9 @@ pub struct Status {
     /// The releases of the kinds `config` and `host`. Empty without such a release, and from older daemons.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kinds: BTreeMap<ReleaseKind, KindStatus>,
+    /// Why the device would put a new release of a rollout off now: `window` or `battery`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferral: Option<String>,
     /// The last rollback in the history, not counting trials that another release replaced.
     pub last_rollback: Option<RollbackStatus>,
     /// Observations of the serving release since it began to serve.

@@ -20,6 +20,7 @@ use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_delivery::{FetchError, Fetcher, TransferStats};
 use hotshoe_protocol::status::{KindStatus, Observed, SlotsStatus};
+use hotshoe_rollout::{Plan, progress};
 use hotshoe_store::{Catalogue, Cause, OpenError, Phase, Slot, Store};
 use hotshoe_trust::{Digest, HealthGate, Package, ReleaseKind, Time};
 
@@ -291,33 +292,15 @@ impl KindReleases {
     }
 
     /// The phase of a release of this kind, and the stable name of the cause. `None` if nothing is known about it.
-    pub(super) fn progress(
-        &self,
-        name: &str,
-        generation: u64,
-        release: Digest,
-    ) -> Option<(Phase, String)> {
-        let ledger = self.ledger.ledger();
-        let is_trial = |slot: &Slot| slot.release == release;
-        if ledger.trial.as_ref().is_some_and(|it| is_trial(&it.slot)) {
-            return Some((Phase::Trial, String::new()));
+    pub(super) fn progress(&self, plan: &Plan) -> Option<(Phase, String)> {
+        let pending = self.pending.as_ref();
+        let pending = pending.filter(|it| it.digest() == plan.release);
+        let working = pending.map(PendingRelease::phase);
+        if let Some((phase, cause)) = progress(plan, self.ledger.ledger(), working) {
+            return Some((phase, cause.to_owned()));
         }
-        if ledger.live.as_ref().is_some_and(is_trial) {
-            return Some((Phase::Live, String::new()));
-        }
-        if let Some(pending) = self.pending.as_ref().filter(|it| it.digest() == release) {
-            return Some((pending.phase(), String::new()));
-        }
-        if let Some(failed) = ledger.remembers(name, generation, release) {
-            return Some(if failed.release == release {
-                (failed.phase, failed.cause.name.clone())
-            } else {
-                (Phase::Refused, "failed_before".to_owned())
-            });
-        }
-        self.admission
-            .is_waiting(release)
-            .then(|| (Phase::Fetching, String::new()))
+        let is_waiting = self.admission.is_waiting(plan.release);
+        is_waiting.then(|| (Phase::Fetching, String::new()))
     }
 
     /// Other keys are trusted: a trial or a candidate that they do not sign ends.

@@ -56,6 +56,8 @@ pub struct DeployView {
     pub rollouts: Vec<RolloutStatus>,
     /// The releases of other kinds than pipelines.
     pub kinds: BTreeMap<ReleaseKind, KindStatus>,
+    /// Why a new release of a rollout would be put off now.
+    pub deferral: Option<&'static str>,
     /// The last release that was rolled back.
     pub last_rollback: Option<RollbackStatus>,
     /// The version of the trusted keys.

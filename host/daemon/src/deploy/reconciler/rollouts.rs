@@ -13,7 +13,7 @@ use crate::command::CommandError;
 use crate::deploy::kinds::KindReleases;
 use crate::deploy::package_queue::WantedRelease;
 use crate::deploy::pending_release::PendingRelease;
-use crate::deploy::reporter::Subject;
+use crate::deploy::reporter::{Reporter, Subject};
 use crate::deploy::rollouts::{Member, REVERSAL_PAUSE, health};
 use crate::deploy::serving::Serving;
 use crate::hardware::hardware;
@@ -49,6 +49,9 @@ impl Reconciler {
 
     /// Does what each rollout wants of this device now, and reports it.
     pub(super) fn follow_rollouts(&mut self) {
+        let deferral = self.deferral().map(Deferral::as_str);
+        let published_status = self.reporter.published_status();
+        published_status.change(|view| view.deferral = deferral);
         let mut is_changed = false;
         for name in self.rollouts.names() {
             let Some((wanted, phase)) = self.judge_rollout(&name) else {
@@ -67,9 +70,35 @@ impl Reconciler {
             }
             is_changed |= self.report_rollout(&name);
         }
+        self.follow_comparisons();
         if is_changed {
             self.show_rollouts();
         }
+    }
+
+    /// Collects the metric of a comparison of the release that serves, and reports it once it is known.
+    fn follow_comparisons(&mut self) {
+        let current = self.serving.current();
+        let serves = current.map(|current| current.release().digest());
+        let mut wanted = None;
+        for name in self.rollouts.names() {
+            let Some((rollout, member)) = self.rollouts.get_mut(&name) else {
+                continue;
+            };
+            let of_member = serves.and_then(|serves| member.wanted_metric(rollout, serves));
+            let Some(of_member) = of_member else {
+                continue;
+            };
+            match self.serving.metric(of_member.plan) {
+                Some(mean) => {
+                    member.metric.add(mean);
+                    member.reporting.repeat();
+                }
+                // One release serves, so that a second plan waits for the first.
+                None => wanted = wanted.or(Some(of_member)),
+            }
+        }
+        self.serving.want_metric(wanted.as_ref());
     }
 
     /// Shows the rollouts in the status.
@@ -130,7 +159,7 @@ impl Reconciler {
         if kind != ReleaseKind::Pipeline {
             let releases = self.kinds.get(&kind);
             let known = releases
-                .and_then(|it| it.progress(&plan.name, plan.generation, plan.release))
+                .and_then(|it| it.progress(plan))
                 .or_else(|| member.ended.clone());
             return known.unwrap_or_else(|| (Phase::Absent, String::new()));
         }
@@ -198,7 +227,7 @@ impl Reconciler {
             }
             kind => self.want_kind(kind, &mut wanted),
         };
-        let baseline = counted(&self.serving);
+        let baseline = counted(&self.serving, &self.reporter);
         if let Some((_, member)) = self.rollouts.get_mut(name) {
             member.baseline = baseline;
             if let Some(cause) = refused {
@@ -273,17 +302,18 @@ impl Reconciler {
             return false;
         };
         let (state, cause) = self.stated(rollout.plan(), member, deferral);
-        let (now, serving) = (self.time(), &self.serving);
+        let (now, serving, reporter) = (self.time(), &self.serving, &self.reporter);
         let Some((rollout, member)) = self.rollouts.get_mut(name) else {
             return false;
         };
-        let baseline = &member.baseline;
+        let (baseline, metric) = (&member.baseline, member.metric);
         let observe = || Observed {
             health: match state {
-                State::Trial | State::Confirmed => counted(serving),
+                State::Trial | State::Confirmed => counted(serving, reporter),
                 _ => Health::default(),
             },
             baseline: baseline.clone(),
+            metric,
             ..Observed::of(state, &cause)
         };
         let (plan, reporting) = (rollout.plan(), &mut member.reporting);
@@ -303,9 +333,13 @@ impl Reconciler {
 }
 
 /// How the serving release serves in the mode in force.
-fn counted(serving: &Serving) -> Health {
+fn counted(serving: &Serving, reporter: &Reporter) -> Health {
     let Some(current) = serving.current() else {
         return Health::default();
     };
-    health(&current.observer().seen().of(&serving.in_force()))
+    let governor = reporter.published_status().governor();
+    let joules_per_sample = governor.and_then(|governor| governor.joules_per_sample);
+    let drift = current.drift().map(|watch| watch.status());
+    let seen = current.observer().seen().of(&serving.in_force());
+    health(&seen, joules_per_sample, drift.as_ref())
 }

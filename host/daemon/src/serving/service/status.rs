@@ -48,6 +48,7 @@ impl Service {
             deploy: view.deploy,
             rollouts: view.rollouts,
             kinds: view.kinds,
+            deferral: view.deferral.map(str::to_owned),
             last_rollback: view.last_rollback,
             health: health.map(|seen| seen.all),
             trust_version: view.trust_version,
