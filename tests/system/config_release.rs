@@ -101,17 +101,17 @@ fn keys_that_need_a_restart_are_tried_by_it() {
     let release = site.pack(&light(1, ""));
     let device = site.device("cam", &release, "");
     let daemon = device.run();
-    let packed = config(&site, 1, "min-seconds = 0\n", "[workers]\nthreads = 3\n");
+    let packed = config(&site, 1, "min-seconds = 0\n", "[workers]\nthreads = 11\n");
     site.publish(&packed);
     let state = daemon.wait_until(|state| {
         let trial = &state["kinds"]["config"]["slots"]["trial"];
         !trial.is_null() && state["reload"]["needs_restart"] == json!(["workers.threads"])
     });
-    assert_ne!(state["workers"], 3);
+    assert_ne!(state["workers"], 11);
     assert!(daemon.stop().success());
     let daemon = device.run();
     let state = daemon.wait_until(is_live(1));
-    assert_eq!(state["workers"], 3, "{state:#}");
+    assert_eq!(state["workers"], 11, "{state:#}");
     assert!(daemon.stop().success());
 }
 
@@ -125,7 +125,7 @@ fn a_trial_with_which_the_daemon_dies_is_rolled_back_at_the_start() {
         &site,
         1,
         "min-seconds = 3600\ntries = 1\n",
-        "[workers]\nthreads = 3\n",
+        "[workers]\nthreads = 11\n",
     );
     site.publish(&packed);
     daemon.wait_until(|state| !state["reload"]["needs_restart"].is_null());
@@ -133,11 +133,11 @@ fn a_trial_with_which_the_daemon_dies_is_rolled_back_at_the_start() {
     // Without a publisher, so that the device knows only what it has.
     site.close();
     let daemon = device.run();
-    assert_eq!(daemon.state()["workers"], 3);
+    assert_eq!(daemon.state()["workers"], 11);
     daemon.kill();
     let daemon = device.run();
     let state = daemon.wait_until(|state| !state["kinds"]["config"].is_null());
-    assert_ne!(state["workers"], 3, "{state:#}");
+    assert_ne!(state["workers"], 11, "{state:#}");
     let slots = &state["kinds"]["config"]["slots"];
     assert!(
         slots["trial"].is_null() && slots["live"].is_null(),
