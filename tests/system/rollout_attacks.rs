@@ -305,9 +305,13 @@ fn one_stolen_deployer_key_of_two_begins_and_reverses_nothing() {
         },
         issued: Time::now(),
     };
-    let mut stolen = SignedText::of_statement(&reverse, rollout.plan()).unwrap();
-    stolen.sign(&alice).unwrap();
-    state_rollout(&mut site, "light", &StatedRollout::new(text, vec![stolen]));
+    let mut said = SignedText::of_statement(&reverse, rollout.plan()).unwrap();
+    said.sign(&alice).unwrap();
+    let stolen = StatedRollout::new(text.clone(), vec![said.clone()]);
+    state_rollout(&mut site, "light", &stolen);
     let state = daemon.wait_until(ignored(before + 1));
     assert!(settled_on(2)(&state), "{state:#}");
+    said.sign(&bob).unwrap();
+    state_rollout(&mut site, "light", &StatedRollout::new(text, vec![said]));
+    daemon.wait_until(settled_on(1));
 }

@@ -53,6 +53,7 @@ impl Others {
                 let device = |number: usize| {
                     let name = format!("head-{place}-{number}");
                     let folder = folder.join(&name);
+                    fs::create_dir_all(&folder).unwrap();
                     let known = (number, name.as_str());
                     Headless::new(known, &folder, &layout, &trust, &router, hear.clone())
                 };
@@ -146,9 +147,8 @@ fn start(site: &Site, [previous, release]: [&Packed; 2], router: &str) -> Child 
 /// Whether all daemons serve this generation; those that do not get a sample.
 fn are_settled(daemons: &[Daemon], generation: u64) -> bool {
     let is_settled = settled_on(generation);
-    let mut waiting = daemons.iter().filter(|it| !is_settled(&it.state()));
     let mut are_settled = true;
-    for daemon in waiting.by_ref() {
+    for daemon in daemons.iter().filter(|it| !is_settled(&it.state())) {
         are_settled = false;
         daemon.feed(&[("sample", b"abc".to_vec())]);
     }

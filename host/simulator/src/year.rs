@@ -243,7 +243,9 @@ impl<'s> Year<'s> {
             if !usable.contains(&release) {
                 let (package, identity) = (verified.package(), &device.identity);
                 match verify_installed(package, trust, release, identity, &HOST) {
-                    Ok(_) => drop(usable.insert(release)),
+                    Ok(_) => {
+                        usable.insert(release);
+                    }
                     Err(_) => self.figures.bricked += 1,
                 }
             }

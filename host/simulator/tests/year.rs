@@ -30,7 +30,8 @@ fn more_outages_and_power_cuts_brick_no_device_either() {
         ..YearSettings::new(100, 4, 12)
     };
     let figures = year(&settings).unwrap();
-    let must_not = (figures.bricked, figures.unsigned, figures.withdrawn);
-    assert_eq!(must_not, (0, 0, 0), "{figures:?}");
+    assert!(figures.done < settings.weeks - 1, "{figures:?}");
+    // Most rollouts stop by themselves then, so that devices that could not go back wait longer for a newer release.
+    assert_eq!((figures.bricked, figures.unsigned), (0, 0), "{figures:?}");
     assert!(figures.cuts > 100, "{figures:?}");
 }

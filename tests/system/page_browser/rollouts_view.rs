@@ -61,7 +61,6 @@ fn a_rollout_shows_its_stage_its_devices_and_why_it_is_paused() {
     browser.wait(&has("article tbody tr", "0 of 1"));
     browser.wait(&has("article tbody tr", "1 waiting"));
     assert_is_text(&browser);
-    browser.pictures("site-rollouts");
 
     say(&mut rollout, Command::Advance {}, &alice, &keys);
     state_rollout(&mut site, "light", &StatedRollout::of(&rollout));
@@ -72,5 +71,6 @@ fn a_rollout_shows_its_stage_its_devices_and_why_it_is_paused() {
     browser.wait(&format!("{bar}.value === 1 && {bar}.max === 1"));
     // The other device is not in its share.
     assert!(settled_on(1)(&second.state()));
+    browser.pictures("site-rollouts");
     assert_is_text(&browser);
 }
