@@ -66,6 +66,7 @@ use crate::stored_data::StoredData;
 use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
+pub use hardware::hardware;
 pub use serving::{
     Arrival, CallError, CallOutput, CallRelease, DrainReport, LocalClient, Output, OutputKind,
     RecordsTrace, TracedEnd, TracedSample, Tracer, Viewer, new_span_id,

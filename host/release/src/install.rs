@@ -13,7 +13,7 @@ use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, Pipeline};
 use hotshoe_protocol::status::ModelStatus;
 use hotshoe_store::{Layout, Slot, Store};
-use hotshoe_trust::{Release, Time, Verified};
+use hotshoe_trust::{Release, Time, Verified, check_hardware};
 use serde::Serialize;
 
 use crate::device::Identity;
@@ -59,6 +59,8 @@ pub fn install(
     let previous = store.ledger().live.clone();
     let floor = store.ledger().floor();
     let (layout, release) = verify(layout, &identity.trust, &floor, &identity.device, now)?;
+    check_hardware(&release, &hotshoe_daemon::hardware().hardware())
+        .with_context(|| format!("{} was refused", layout.path().display()))?;
     let checked = check_loads(&release, &layout, &store, identity)
         .with_context(|| format!("{} cannot serve on this device", layout.path().display()))?;
     let slot = store

@@ -33,6 +33,7 @@ impl Release {
             });
         }
         check_globs(&self.devices.names)?;
+        self.requires.check()?;
         for (name, component) in &self.components {
             self.check_component(name, component)?;
         }
