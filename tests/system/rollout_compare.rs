@@ -125,6 +125,11 @@ fn a_plan_says_before_it_is_signed_what_each_device_would_do() {
     let plan = planned(&scene, &scene.text(&other.folder), &first, &[]);
     assert_eq!(outcomes(&plan), ["refuses", "refuses"], "{plan:#}");
     assert!(plan["devices"][0]["why"].is_string(), "{plan:#}");
+    let large = scene.site.pack(&light(3, "[requires]\ncores = 100000\n"));
+    let plan = planned(&scene, &scene.text(&large.folder), &first, &[]);
+    assert_eq!(outcomes(&plan), ["refuses", "refuses"], "{plan:#}");
+    let why = plan["devices"][0]["why"].as_str().unwrap();
+    assert!(why.contains("not 100000"), "{why}");
 }
 
 #[test]

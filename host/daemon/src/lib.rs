@@ -72,6 +72,7 @@ use crate::stored_data::StoredData;
 use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
+pub use hardware::hardware;
 pub use private_telemetry::PrivateTelemetryError;
 pub use serving::{
     Arrival, CallError, CallOutput, CallRelease, DrainReport, LocalClient, Output, OutputKind,

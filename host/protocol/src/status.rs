@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use hotshoe_audit::SignedHead;
 use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
-use hotshoe_trust::{Digest, Release, ReleaseKind, SigningKey, Time, Verified};
+use hotshoe_trust::{Digest, Hardware, Release, ReleaseKind, SigningKey, Time, Verified};
 use serde::{Deserialize, Serialize};
 
 pub use drift::{DriftStatistic, DriftStatus, DriftValue};
@@ -198,6 +198,21 @@ pub struct HardwareStatus {
     pub architecture: String,
     /// Its cores.
     pub cores: usize,
+    /// Its memory as its system has it, in MiB. `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
+}
+
+impl HardwareStatus {
+    /// What a release may require of it.
+    pub fn hardware(&self) -> Hardware {
+        Hardware {
+            class: self.class.clone(),
+            architecture: self.architecture.clone(),
+            cores: self.cores as u64,
+            memory_mib: self.memory_mib,
+        }
+    }
 }
 
 /// Log lines that were not written since the start.

@@ -14,7 +14,7 @@ use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, Pipeline};
 use hotshoe_protocol::status::ModelStatus;
 use hotshoe_store::{Layout, Slot, Store};
-use hotshoe_trust::{Release, ReleaseKind, Time, Verified};
+use hotshoe_trust::{Release, ReleaseKind, Time, Verified, check_hardware};
 use serde::Serialize;
 
 use crate::device::Identity;
@@ -60,6 +60,8 @@ pub fn install(
     let previous = store.ledger().live.clone();
     let floor = store.ledger().floor();
     let (layout, release) = verify(layout, &identity.trust, &floor, &identity.device, now)?;
+    check_hardware(&release, &hotshoe_daemon::hardware().hardware())
+        .with_context(|| format!("{} was refused", layout.path().display()))?;
     if release.kind != ReleaseKind::Pipeline {
         return install_kind(&layout, data, identity, now, release.kind);
     }

@@ -42,6 +42,7 @@ mod privacy;
 mod release;
 mod release_check;
 mod release_error;
+mod requires;
 mod rotation;
 mod rules;
 mod signers;
@@ -106,6 +107,7 @@ pub use release::{
     Time, World, time_of,
 };
 pub use release_error::ReleaseError;
+pub use requires::{Hardware, Requires};
 pub use rotation::{
     BelowThreshold, MAX_TRUST_BYTES, MAX_TRUST_UPDATE_BYTES, NewTrust, RotationError, TrustUpdate,
     rotate,
@@ -117,5 +119,7 @@ pub use statement::{Envelope, Order, ReadStatement, Signatures, Statement, read_
 pub use statement_error::StatementError;
 pub use statement_times::StatementTimes;
 pub use trust_toml::{DEVELOPMENT_KEY, TrustError, TrustRoot, TrustedKey};
-pub use verify::{CLOCK_SKEW, Package, Verified, verify, verify_for_registry, verify_installed};
+pub use verify::{
+    CLOCK_SKEW, Package, Verified, check_hardware, verify, verify_for_registry, verify_installed,
+};
 pub use verify_error::VerifyError;

@@ -21,6 +21,7 @@ use crate::{
     mode::Mode,
     model::Model,
     privacy::Privacy,
+    requires::Requires,
 };
 
 /// A point in time, UTC; written as RFC 3339.
@@ -335,6 +336,9 @@ pub struct Release {
     /// The devices it is for.
     #[serde(default)]
     pub devices: DeviceSelector,
+    /// What the hardware of the device must have.
+    #[serde(default, skip_serializing_if = "Requires::is_default")]
+    pub requires: Requires,
     /// Components by name.
     pub components: BTreeMap<String, Component>,
     /// Models by name.

@@ -34,6 +34,7 @@ impl Release {
             });
         }
         check_globs(&self.devices.names)?;
+        self.requires.check()?;
         self.check_kind()?;
         if self.kind != ReleaseKind::Pipeline {
             self.check_sizes()?;

@@ -11,6 +11,9 @@
 //! names = ["cam-*"]             # globs; one must match
 //! labels = { line = "a" }       # all must match
 //!
+//! [requires]                    # default: nothing
+//! memory-mib = 2000             # more keys: `Requires`
+//!
 //! [components.read-page]
 //! file = "read-page.wasm"       # relative to this file
 //! source = "."                  # sources of `file`, for `hotshoe build`; `pack` ignores it; default: none
@@ -152,6 +155,7 @@ use crate::{
         Component, DataFile, DeviceSelector, Grant, Release, StageFailure, Step, Time, World, first,
     },
     release_error::ReleaseError,
+    requires::Requires,
     toml_file::{self, TomlError},
 };
 
@@ -178,6 +182,9 @@ pub struct ReleaseToml {
     /// The devices it is for. Default: every device.
     #[serde(default)]
     pub devices: DeviceSelector,
+    /// What the hardware of the device must have. Default: nothing.
+    #[serde(default)]
+    pub requires: Requires,
     /// Components by name.
     #[serde(default)]
     pub components: BTreeMap<String, ComponentToml>,
@@ -473,6 +480,7 @@ impl ReleaseToml {
             expires: self.expiry(issued)?,
             hotshoe: self.hotshoe.clone(),
             devices: self.devices.clone(),
+            requires: self.requires.clone(),
             components,
             models,
             data,

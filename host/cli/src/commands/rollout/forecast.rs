@@ -1,6 +1,6 @@
 //! What a device would do with a release, by what its status says before it is published.
 
-use hotshoe_protocol::status::{DeployStatus, Status};
+use hotshoe_protocol::status::{DeployStatus, HardwareStatus, Status};
 use hotshoe_store::Phase;
 use hotshoe_trust::{Device, Digest, Release};
 use serde::Serialize;
@@ -26,6 +26,11 @@ impl Forecast {
             return Self::Refuses(why);
         }
         if let Some(why) = other_version(&status.version, release) {
+            return Self::Refuses(why);
+        }
+        let hardware = status.hardware.as_ref().map(HardwareStatus::hardware);
+        let lacking = hardware.and_then(|hardware| release.requires.lacking(&hardware));
+        if let Some(why) = lacking {
             return Self::Refuses(why);
         }
         let live = status.slots.live.as_ref();
@@ -92,7 +97,7 @@ mod tests {
         let value = json!({
             "name": "ocr", "generation": 2, "hotshoe": ">=0.1.0",
             "issued": "2026-01-01T00:00:00Z", "expires": "2027-01-01T00:00:00Z",
-            "devices": { "labels": { "line": "4" } },
+            "devices": { "labels": { "line": "4" } }, "requires": { "cores": 4 },
             "components": {}, "pipeline": [],
         });
         serde_json::from_value(value).unwrap()
@@ -156,6 +161,8 @@ mod tests {
     fn a_refusal_says_why() {
         assert_refuses(&[("labels", json!({"line": "5"}))], "line");
         assert_refuses(&[("version", json!("0.0.9"))], "needs");
+        let small = json!({"class": "x86_64", "architecture": "x86_64", "cores": 2});
+        assert_refuses(&[("hardware", small)], "2 cores, not 4");
         let newer = live(3, Digest::of(b"other"));
         assert_refuses(&[("slots", newer)], "generation 3");
         let deploy = json!({
