@@ -152,6 +152,10 @@ mod rollout_compare;
 mod rollout_fleet;
 #[path = "system/rot.rs"]
 mod rot;
+#[path = "system/sealed_files.rs"]
+mod sealed_files;
+#[path = "system/secrets.rs"]
+mod secrets;
 #[path = "system/secure_site.rs"]
 mod secure_site;
 #[path = "system/segments.rs"]

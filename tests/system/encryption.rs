@@ -16,7 +16,7 @@ const ID: &str = "of-a-person-4711";
 const SECRET: &str = "password-of-the-broker-42";
 
 /// Whether any file below a folder has these bytes.
-fn has(folder: &Path, part: &[u8]) -> Option<PathBuf> {
+pub(crate) fn has(folder: &Path, part: &[u8]) -> Option<PathBuf> {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let found = if path.is_dir() {
@@ -35,7 +35,7 @@ fn has(folder: &Path, part: &[u8]) -> Option<PathBuf> {
 }
 
 /// Runs `hotshoe` with a text on its standard input.
-fn with_input(arguments: &[&str], input: &str) -> String {
+pub(crate) fn with_input(arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
         .args(arguments)
         .env_remove("RUST_LOG")

@@ -20,7 +20,7 @@ use super::support::{DEADLINE, environment};
 const SAMPLES: usize = 300;
 
 /// Where mosquitto is, and the folders of its libraries. Debian's is for Debian's own C library.
-fn program() -> Result<(PathBuf, String), String> {
+pub(crate) fn program() -> Result<(PathBuf, String), String> {
     let root = &environment().root;
     let package = |name| {
         hotshoe_devkit::debian_package(root, name)
@@ -51,7 +51,7 @@ fn program() -> Result<(PathBuf, String), String> {
 }
 
 /// A broker, killed when it is dropped.
-struct Broker {
+pub(crate) struct Broker {
     program: PathBuf,
     libraries: String,
     config: PathBuf,
@@ -60,7 +60,7 @@ struct Broker {
 }
 
 impl Broker {
-    fn start(program: PathBuf, libraries: String, config: PathBuf, port: u16) -> Self {
+    pub(crate) fn start(program: PathBuf, libraries: String, config: PathBuf, port: u16) -> Self {
         let process = Self::spawn(&program, &libraries, &config);
         let broker = Self {
             program,

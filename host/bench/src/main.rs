@@ -135,13 +135,11 @@ enum Name {
 
 /// The Open Inference Protocol of the daemon, to measure calls over it.
 const OIP: Endpoint<Bound, Server> = Endpoint {
-    bind: |config| Ok(config.oip.as_ref().map(Bound::bind).transpose()?),
+    bind: |config| Ok(Bound::bind(config)?),
     serve: Bound::serve,
     renew: |server, config| {
-        let renewal = config.oip.as_ref().map(|oip| server.renew(oip));
-        Ok(renewal
-            .transpose()?
-            .map(|it| -> Renew { Box::new(|| it.apply()) }))
+        let renewal = server.renew(config)?;
+        Ok(renewal.map(|it| -> Renew { Box::new(|| it.apply()) }))
     },
     close: Server::close,
     join: Server::join,

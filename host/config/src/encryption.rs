@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hotshoe_base::disk::Disk;
 use hotshoe_sealing::{
-    AtRest, DeviceKey, SealingKeyError, Secret, SecretError, SecretSource, is_secret_name,
+    AtRest, DeviceKey, NamedSecret, SealingKeyError, SecretError, SecretSource, is_secret_name,
 };
 use serde::{Deserialize, Serialize};
 
@@ -80,15 +80,24 @@ impl EncryptionConfig {
     }
 }
 
+/// Refuses what no secret can be called.
+pub(crate) fn check_secret_name(
+    key: impl Into<String>,
+    name: Option<&String>,
+) -> Result<(), ConfigError> {
+    match name.filter(|name| !is_secret_name(name)) {
+        Some(name) => Err(ConfigError::SecretName {
+            key: key.into(),
+            name: name.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
 impl SecretsConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let bad = self.allow.iter().find(|name| !is_secret_name(name));
-        bad.map_or(Ok(()), |name| {
-            Err(ConfigError::SecretName {
-                key: "secrets.allow",
-                name: name.clone(),
-            })
-        })
+        let mut names = self.allow.iter();
+        names.try_for_each(|name| check_secret_name("secrets.allow", Some(name)))
     }
 
     pub(crate) fn resolve(&mut self, folder: &Path) {
@@ -108,12 +117,31 @@ impl Config {
         )
     }
 
-    /// The secret with a name, which a key of the configuration gives.
+    /// The secret that a key of the configuration names. Opens the encryption only if there is a name.
     ///
     /// # Errors
-    /// [`SecretError`]
-    pub fn secret(&self, at_rest: &AtRest, name: &str) -> Result<Secret, SecretError> {
-        self.secret_source(at_rest).get(name)
+    /// [`SecretError::Key`]
+    pub fn named_secret(&self, name: Option<&str>) -> Result<Option<NamedSecret>, SecretError> {
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        let source = self.secret_source(&self.encryption.open()?);
+        Ok(Some(NamedSecret::new(source, name.to_owned())))
+    }
+
+    /// The names of secrets in the configuration that the daemon itself reads.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        let mqtt = self.outbox.mqtt.as_ref();
+        let (telemetry, oip) = (self.telemetry.as_ref(), self.oip.as_ref());
+        let (page, metrics) = (self.page.as_ref(), self.metrics.as_ref());
+        let names = [
+            mqtt.and_then(|it| it.password_secret.as_deref()),
+            telemetry.and_then(|it| it.headers_secret.as_deref()),
+            oip.and_then(|it| it.token_secret.as_deref()),
+            page.and_then(|it| it.token_secret.as_deref()),
+            metrics.and_then(|it| it.token_secret.as_deref()),
+        ];
+        names.into_iter().flatten()
     }
 
     /// Opens the secrets that `hotshoe secret` stores.

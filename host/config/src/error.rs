@@ -71,6 +71,9 @@ pub enum ConfigError {
     /// Pictures on the page of a site.
     #[error("`page.pictures` is for devices: a registry has no samples; remove it")]
     SitePictures,
+    /// A secret for the page of a site.
+    #[error("`page.token-secret` is for devices: a registry has no secrets; use `page.token-file`")]
+    SiteSecret,
     /// An unknown execution provider.
     #[error(
         "`inference.providers` names `{name}`, which is not one of the execution providers {}",
@@ -178,7 +181,7 @@ pub enum ConfigError {
     )]
     SecretName {
         /// The key.
-        key: &'static str,
+        key: String,
         /// Its value.
         name: String,
     },

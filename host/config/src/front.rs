@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use hotshoe_http::{Exposure, Limits, Options, TlsFiles, exposure};
+use hotshoe_sealing::NamedSecret;
 use serde::{Deserialize, Serialize};
 
 use super::check_range;
+use crate::encryption::check_secret_name;
 use crate::error::ConfigError;
 
 /// Largest configurable number of concurrent connections of a server.
@@ -31,6 +33,7 @@ pub(super) struct FrontKeys<'a> {
     pub(super) door: &'static str,
     pub(super) listen: SocketAddr,
     pub(super) token_file: Option<&'a Path>,
+    pub(super) token_secret: Option<&'a String>,
     pub(super) tls: Option<&'a FrontTls>,
     pub(super) insecure: bool,
     pub(super) max_connections: usize,
@@ -40,8 +43,13 @@ pub(super) struct FrontKeys<'a> {
 }
 
 impl FrontKeys<'_> {
-    /// The options of the HTTP front.
-    pub(super) fn options(&self) -> Options {
+    /// Whether requests need a token.
+    const fn has_token(&self) -> bool {
+        self.token_file.is_some() || self.token_secret.is_some()
+    }
+
+    /// The options of the HTTP front, with the secret that `token-secret` names.
+    pub(super) fn options(&self, token_secret: Option<NamedSecret>) -> Options {
         Options {
             tls: self.tls.map(|tls| TlsFiles {
                 certificate: tls.certificate.clone(),
@@ -49,6 +57,7 @@ impl FrontKeys<'_> {
                 client_ca: tls.client_ca.clone(),
             }),
             token_file: self.token_file.map(Path::to_owned),
+            token_secret,
             insecure: self.insecure,
             limits: Limits {
                 connections: self.max_connections,
@@ -69,7 +78,9 @@ impl FrontKeys<'_> {
             "max-connections-per-address",
             self.max_connections_per_address,
         )?;
-        let problem = match exposure(self.listen, &self.options()) {
+        check_secret_name(format!("{}.token-secret", self.door), self.token_secret)?;
+        let options = self.options(None);
+        let problem = match exposure(self.listen, self.has_token(), &options) {
             None => return Ok(()),
             Some(Exposure::ReadableToken) => "without TLS anyone on the network can read the token",
             Some(Exposure::Anybody) => self.anybody,

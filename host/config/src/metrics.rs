@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use hotshoe_http::{Limits, Options};
+use hotshoe_sealing::NamedSecret;
 use serde::{Deserialize, Serialize};
 
 use super::front::{self, FrontKeys, FrontTls};
@@ -18,6 +19,8 @@ pub struct MetricsConfig {
     pub listen: SocketAddr,
     /// A file with the token that each request must have, as `authorization: Bearer TOKEN`. Default: no token.
     pub token_file: Option<PathBuf>,
+    /// The name of the secret that is the token, if there is no `token-file`. Default: none.
+    pub token_secret: Option<String>,
     /// The certificates. Default: no TLS.
     pub tls: Option<FrontTls>,
     /// Allows addresses beyond loopback without authentication, so that anybody can read the metrics. Default: false.
@@ -34,6 +37,7 @@ impl Default for MetricsConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 9898)),
             token_file: None,
+            token_secret: None,
             tls: None,
             insecure: false,
             max_connections: limits.connections,
@@ -52,9 +56,9 @@ impl From<SocketAddr> for MetricsConfig {
 }
 
 impl MetricsConfig {
-    /// The options of the HTTP front.
-    pub fn front(&self) -> Options {
-        self.keys().options()
+    /// The options of the HTTP front, with the secret that `token-secret` names.
+    pub fn front(&self, token_secret: Option<NamedSecret>) -> Options {
+        self.keys().options(token_secret)
     }
 
     fn keys(&self) -> FrontKeys<'_> {
@@ -62,6 +66,7 @@ impl MetricsConfig {
             door: "metrics",
             listen: self.listen,
             token_file: self.token_file.as_deref(),
+            token_secret: self.token_secret.as_ref(),
             tls: self.tls.as_ref(),
             insecure: self.insecure,
             max_connections: self.max_connections,

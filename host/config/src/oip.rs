@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hotshoe_http::Options;
+use hotshoe_sealing::NamedSecret;
 use serde::{Deserialize, Serialize};
 
 use super::check_range;
@@ -25,6 +26,8 @@ pub struct OipConfig {
     pub listen: SocketAddr,
     /// A file with the token that each request must have, as `authorization: Bearer TOKEN`. Default: no token.
     pub token_file: Option<PathBuf>,
+    /// The name of the secret that is the token, if there is no `token-file`. Default: none.
+    pub token_secret: Option<String>,
     /// The certificates. Default: no TLS.
     pub tls: Option<FrontTls>,
     /// Allows addresses beyond loopback without authentication, so that anybody can run the device's models. Default: false.
@@ -51,6 +54,7 @@ impl Default for OipConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             token_file: None,
+            token_secret: None,
             tls: None,
             insecure: false,
             max_connections: 256,
@@ -75,9 +79,9 @@ impl OipConfig {
         usize::try_from(self.max_body_mib << 20).unwrap_or(usize::MAX)
     }
 
-    /// The options of the HTTP front.
-    pub fn front(&self) -> Options {
-        self.keys().options()
+    /// The options of the HTTP front, with the secret that `token-secret` names.
+    pub fn front(&self, token_secret: Option<NamedSecret>) -> Options {
+        self.keys().options(token_secret)
     }
 
     fn keys(&self) -> FrontKeys<'_> {
@@ -85,6 +89,7 @@ impl OipConfig {
             door: "oip",
             listen: self.listen,
             token_file: self.token_file.as_deref(),
+            token_secret: self.token_secret.as_ref(),
             tls: self.tls.as_ref(),
             insecure: self.insecure,
             max_connections: self.max_connections,

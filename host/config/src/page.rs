@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use hotshoe_http::{Limits, Options};
+use hotshoe_sealing::NamedSecret;
 use serde::{Deserialize, Serialize};
 
 use super::front::{self, FrontKeys, FrontTls};
@@ -18,6 +19,8 @@ pub struct PageConfig {
     pub listen: SocketAddr,
     /// A file with the token that the page asks its user for. Rolling back and activating a release need one. Default: no token.
     pub token_file: Option<PathBuf>,
+    /// The name of the secret that is the token, if there is no `token-file`. Default: none.
+    pub token_secret: Option<String>,
     /// The certificates. Default: no TLS.
     pub tls: Option<FrontTls>,
     /// Allows addresses beyond loopback without authentication, so that anybody can see what the device does. Default: false.
@@ -37,6 +40,7 @@ impl Default for PageConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             token_file: None,
+            token_secret: None,
             tls: None,
             insecure: false,
             pictures: false,
@@ -47,9 +51,14 @@ impl Default for PageConfig {
 }
 
 impl PageConfig {
-    /// The options of the HTTP front.
-    pub fn front(&self) -> Options {
-        self.keys().options()
+    /// The options of the HTTP front, with the secret that `token-secret` names.
+    pub fn front(&self, token_secret: Option<NamedSecret>) -> Options {
+        self.keys().options(token_secret)
+    }
+
+    /// Whether requests need a token.
+    pub const fn has_token(&self) -> bool {
+        self.token_file.is_some() || self.token_secret.is_some()
     }
 
     fn keys(&self) -> FrontKeys<'_> {
@@ -57,6 +66,7 @@ impl PageConfig {
             door: "page",
             listen: self.listen,
             token_file: self.token_file.as_deref(),
+            token_secret: self.token_secret.as_ref(),
             tls: self.tls.as_ref(),
             insecure: self.insecure,
             max_connections: self.max_connections,
@@ -86,6 +96,9 @@ impl PageConfig {
         if self.pictures {
             return Err(ConfigError::SitePictures);
         }
+        if self.token_secret.is_some() {
+            return Err(ConfigError::SiteSecret);
+        }
         self.check()
     }
 
@@ -94,6 +107,7 @@ impl PageConfig {
     pub fn renewed(&self, new: Self) -> Self {
         Self {
             token_file: new.token_file,
+            token_secret: new.token_secret,
             tls: new.tls,
             max_connections: new.max_connections,
             max_connections_per_address: new.max_connections_per_address,

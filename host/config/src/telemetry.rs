@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::encryption::check_secret_name;
 use crate::error::ConfigError;
 use crate::loopback::is_loopback;
 
@@ -84,14 +85,7 @@ impl TelemetryConfig {
                 needed: "an `https` address in telemetry.endpoint",
             });
         }
-        if let Some(name) = &self.headers_secret
-            && !hotshoe_sealing::is_secret_name(name)
-        {
-            return Err(ConfigError::SecretName {
-                key: "telemetry.headers-secret",
-                name: name.clone(),
-            });
-        }
+        check_secret_name("telemetry.headers-secret", self.headers_secret.as_ref())?;
         super::check_range("telemetry.interval-s", self.interval_s, 1, MAX_INTERVAL_S)
     }
 }

@@ -259,7 +259,7 @@ fn both_doors_have_the_same_keys_and_are_closed_to_strangers() {
         .unwrap()
         .metrics
         .unwrap();
-    let front = metrics.front();
+    let front = metrics.front(None);
     assert_eq!(front.token_file.as_deref(), Some(Path::new("/srv/t")));
     let tls = front.tls.unwrap();
     assert_eq!(

@@ -59,6 +59,27 @@ pub enum Command {
         /// What to do.
         action: AlertsAction,
     },
+    /// Records that a stored secret was changed. Only possible locally.
+    Secret {
+        /// What was done.
+        action: SecretAction,
+    },
+}
+
+/// A change of a stored secret, which another process has made. It has no value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SecretAction {
+    /// It has a new value.
+    Set {
+        /// Its name.
+        name: String,
+    },
+    /// It was removed.
+    Remove {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// A command on alerts. Each returns the [`AlertList`](hotshoe_protocol::alert::AlertList).
@@ -309,7 +330,8 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
         Command::Activate
         | Command::SharedData { .. }
         | Command::Data { .. }
-        | Command::Alerts { .. } => Err(CommandError::NeedsDaemon),
+        | Command::Alerts { .. }
+        | Command::Secret { .. } => Err(CommandError::NeedsDaemon),
         Command::History => Ok(history(store.ledger())),
         Command::TrustFloor { name, generation } => {
             let (transition, floor) = floor_transition(store.ledger(), name, *generation)?;

@@ -53,7 +53,7 @@ use hotshoe_protocol::status::{KeyStatus, ReloadStatus, Status};
 use hotshoe_sealing::{AtRest, SealingKeyError};
 
 use crate::alerts::{Alerts, AlertsThread};
-use crate::audit::AuditPart;
+use crate::audit::{AuditPart, AuditRecorder};
 use crate::command::Command;
 use crate::control::Control;
 use crate::deploy::{Deployment, StartRecord, StartupState};
@@ -183,11 +183,7 @@ impl Daemon {
         let _more_time = manager.more_time(liveness::longest_step(&config), &supervisor);
         // Before the first socket is opened.
         descriptors::fit(&mut config);
-        let endpoint = config
-            .metrics
-            .clone()
-            .map(|metrics| crate::metrics::serve(metrics, &supervisor))
-            .transpose()?;
+        let endpoint = crate::metrics::start(&config, &supervisor)?;
         let at_rest = config.encryption.open()?;
         let figures = config.private_telemetry.as_ref();
         let figures = figures.map(PrivateTelemetry::new).transpose()?;
@@ -267,6 +263,7 @@ impl Daemon {
         let heads = follow_heads(&config, &link);
         let stored_data =
             StoredData::new(outbox.as_ref().map(OutboxPart::outputs), recorder.clone());
+        let secret_changes = recorder.clone();
         let shared_data = SharedData::new(
             (&config, &at_rest),
             &running,
@@ -280,7 +277,7 @@ impl Daemon {
             &config,
             &service,
             &deployment,
-            (&shared_data, stored_data, alerts),
+            (&shared_data, stored_data, alerts, secret_changes),
             &supervisor,
         );
         // Before the intake, which shows that the device is there.
@@ -415,10 +412,10 @@ impl Daemon {
     /// # Errors
     /// [`MetricsError`] names what is wrong.
     pub fn renew_metrics(&self, config: &Config) -> Result<Option<Renewal>, MetricsError> {
-        let endpoint = self.metrics.as_ref().zip(config.metrics.as_ref());
-        endpoint
-            .map(|(endpoint, config)| endpoint.renew(config))
-            .transpose()
+        match &self.metrics {
+            Some(endpoint) => endpoint.renew(config),
+            None => Ok(None),
+        }
     }
 
     /// Applies a change, and records it in the status. The deploy thread follows with its next step.
@@ -585,7 +582,12 @@ fn open_control(
     config: &Config,
     service: &Arc<Service>,
     deployment: &Deployment,
-    (shared_data, stored_data, alerts): (&Arc<SharedData>, StoredData, Arc<Alerts>),
+    (shared_data, stored_data, alerts, secret_changes): (
+        &Arc<SharedData>,
+        StoredData,
+        Arc<Alerts>,
+        Option<AuditRecorder>,
+    ),
     supervisor: &Supervisor,
 ) -> Option<Control> {
     let (service, deployment) = (Arc::clone(service), deployment.handle());
@@ -595,6 +597,13 @@ fn open_control(
         Command::SharedData { action } => shared_data.command(action),
         Command::Data { action } => stored_data.command(action),
         Command::Alerts { action } => alerts.command(action),
+        command @ Command::Secret { .. } => {
+            if let Some(audit) = &secret_changes {
+                let entry = audit.entry(AuditKind::Command).by(Actor::Operator);
+                audit.record(command.described(entry).with("outcome", "done"));
+            }
+            Ok(serde_json::json!({}))
+        }
         command => deployment.send(command),
     };
     Control::open(&config.data, supervisor, follow)

@@ -10,6 +10,7 @@ use hotshoe_store::Phase;
 use hotshoe_trust::{Digest, Release, Verified};
 use parking_lot::Mutex;
 
+pub(crate) use endpoint::start;
 pub use endpoint::{Endpoint, MetricsError, check, serve};
 
 fn describe() {

@@ -132,6 +132,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         oip: match (&running.oip, oip) {
             (Some(running), Some(new)) => Some(OipConfig {
                 token_file: new.token_file,
+                token_secret: new.token_secret,
                 tls: new.tls,
                 max_connections: new.max_connections,
                 max_connections_per_address: new.max_connections_per_address,
@@ -146,6 +147,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         metrics: match (&running.metrics, metrics) {
             (Some(running), Some(new)) => Some(MetricsConfig {
                 token_file: new.token_file,
+                token_secret: new.token_secret,
                 tls: new.tls,
                 max_connections: new.max_connections,
                 max_connections_per_address: new.max_connections_per_address,

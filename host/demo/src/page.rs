@@ -20,8 +20,7 @@ pub(crate) const PAGE_ENDPOINT: Endpoint<Bound, Server> = Endpoint {
     },
     serve: Bound::serve,
     renew: |server, config| {
-        let page = config.page.as_ref();
-        let page = page.map(|page| server.renew(page)).transpose()?;
+        let page = server.renew(config)?;
         Ok(page.map(|page| Box::new(move || page.apply()) as Renew))
     },
     close: Server::close,

@@ -13,7 +13,7 @@ use crate::governor::{DeviceState, Plan};
 use crate::host::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::host::bindings::hotshoe::pipeline::types;
 use crate::host::bindings::v0_2::{Prepared, Processed, Verdict};
-use crate::host::{State, Tensors};
+use crate::host::{Services, State, Tensors};
 use crate::insight::{Action, DeviceContext, Insight};
 use crate::live::{CallResult, Guest, LiveInstance, Usage};
 use crate::message::clip;
@@ -94,7 +94,7 @@ impl Instance {
                 Verdict::Skipped(reason) => Made::Skipped(reason),
             }))
         });
-        made?.whole()
+        made?.whole(&self.component.linked.services)
     }
 
     /// Runs a `preprocessor`: sample -> named tensors.
@@ -122,7 +122,7 @@ impl Instance {
                 Err(error) => Err(error),
             })
         });
-        made?.whole()
+        made?.whole(&self.component.linked.services)
     }
 
     /// Runs a `postprocessor`: named tensors + sample -> insight.
@@ -170,7 +170,7 @@ impl Instance {
                 Err(error) => Err(error),
             })
         });
-        made?.whole()
+        made?.whole(&self.component.linked.services)
     }
 
     /// Runs a `policy`: insight of a sample of `source` + device context -> actions, in order of execution.
@@ -298,10 +298,13 @@ enum Made<T> {
 }
 
 impl<T> Made<T> {
-    fn whole(self) -> Result<T, Failure> {
+    fn whole(self, services: &Services) -> Result<T, Failure> {
         match self {
             Self::Whole(made) => Ok(made),
-            Self::Skipped(reason) => Err(Failure::new(Fault::Skipped, clip(reason))),
+            Self::Skipped(reason) => {
+                let reason = clip(services.without_secrets(reason));
+                Err(Failure::new(Fault::Skipped, reason))
+            }
         }
     }
 }

@@ -209,7 +209,9 @@ fn arm(store: &mut Store<State>, component: &LinkedComponent) -> wasmtime::Resul
 }
 
 /// The failure for an error that the component returned.
-fn returned(error: types::Error, state: &State, component: &LinkedComponent) -> Failure {
+fn returned(mut error: types::Error, state: &State, component: &LinkedComponent) -> Failure {
+    // Before it is cut, so that no part of a secret is left.
+    error.message = component.services.without_secrets(error.message);
     let mut failure = convert::failure_from_guest(error);
     let says_so = OUT_OF_MEMORY
         .iter()

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use hotshoe_base::files;
+use hotshoe_sealing::NamedSecret;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Request, Uri};
 use subtle::ConstantTimeEq;
@@ -43,8 +44,11 @@ impl Access {
         listen: SocketAddr,
         options: &Options,
     ) -> Result<Self, FrontError> {
-        let token = options.token_file.as_deref();
-        let token = token.map(|path| read_token(section, path)).transpose()?;
+        let token = match (&options.token_file, &options.token_secret) {
+            (Some(path), _) => Some(read_token(section, path)?),
+            (None, Some(secret)) => Some(secret_token(section, secret)?),
+            (None, None) => None,
+        };
         let certified = options.tls.as_ref().is_some_and(|t| t.client_ca.is_some());
         Ok(Self {
             open: token.is_none() && !certified,
@@ -131,10 +135,24 @@ fn read_token(section: &'static str, path: &Path) -> Result<Vec<u8>, FrontError>
             source,
         })?,
     };
+    token_in(&bytes).ok_or_else(|| FrontError::TokenForm(path.to_owned()))
+}
+
+fn secret_token(section: &'static str, secret: &NamedSecret) -> Result<Vec<u8>, FrontError> {
+    let name = || secret.name().to_owned();
+    let value = secret.read().map_err(|source| FrontError::TokenSecret {
+        section,
+        name: name(),
+        source,
+    })?;
+    token_in(value.expose().as_bytes()).ok_or_else(|| FrontError::TokenSecretForm(name()))
+}
+
+/// The token in a text; `None` if it is not one.
+fn token_in(bytes: &[u8]) -> Option<Vec<u8>> {
     let token = bytes.trim_ascii();
-    let fits = token.len() >= LEAST_TOKEN_BYTES && token.iter().all(u8::is_ascii_graphic);
-    fits.then(|| token.to_vec())
-        .ok_or_else(|| FrontError::TokenForm(path.to_owned()))
+    let is_printable = token.iter().all(u8::is_ascii_graphic);
+    (token.len() >= LEAST_TOKEN_BYTES && is_printable).then(|| token.to_vec())
 }
 
 #[cfg(test)]

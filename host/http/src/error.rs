@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use hotshoe_sealing::SecretError;
+
 use crate::options::Exposure;
 use crate::tls::TlsError;
 
@@ -31,6 +33,25 @@ pub enum FrontError {
         "the token in {0} must be one line of {LEAST_TOKEN_BYTES} to {MAX_TOKEN_FILE} visible ASCII characters; `openssl rand -hex 32` generates one"
     )]
     TokenForm(PathBuf),
+    /// The secret that is the token cannot be read.
+    #[error("cannot read the secret {name:?} of `{section}.token-secret`")]
+    TokenSecret {
+        /// The section.
+        section: &'static str,
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: SecretError,
+    },
+    /// The secret that is the token is too short or not printable.
+    #[error(
+        "the secret {0:?} is a token, and must be one line of {LEAST_TOKEN_BYTES} or more visible ASCII characters; `openssl rand -hex 32` generates one"
+    )]
+    TokenSecretForm(String),
+    /// The secrets of the device cannot be opened.
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
     /// The certificates cannot be used.
     #[error("cannot use the certificates of `[{section}.tls]`")]
     Tls {
@@ -72,7 +93,8 @@ impl FrontError {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Token { .. } => "unreadable_token",
-            Self::TokenForm(_) => "invalid_token",
+            Self::TokenForm(_) | Self::TokenSecretForm(_) => "invalid_token",
+            Self::TokenSecret { source, .. } | Self::Secrets(source) => source.name(),
             Self::Tls { .. } => "invalid_certificates",
             Self::Exposed { .. } => "open_door",
             Self::Listen { .. } => "cannot_listen",

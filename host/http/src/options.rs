@@ -4,15 +4,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hotshoe_sealing::NamedSecret;
+
 use crate::tls::TlsFiles;
 
 /// The options of a front. All can change while it serves; see [`crate::Front::renew`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The certificates. Default: no TLS.
     pub tls: Option<TlsFiles>,
     /// A file with the token that each request must have. Default: none is required.
     pub token_file: Option<PathBuf>,
+    /// The secret that is this token, without a file. Default: none.
+    pub token_secret: Option<NamedSecret>,
     /// Whether it may listen on a network address although anyone there could send requests, or read the token. Default: false.
     pub insecure: bool,
     /// The limits of clients.
@@ -72,17 +76,25 @@ pub enum Exposure {
     Anybody,
 }
 
+impl Options {
+    /// Whether each request must have a token.
+    pub(crate) const fn has_token(&self) -> bool {
+        self.token_file.is_some() || self.token_secret.is_some()
+    }
+}
+
 /// The loopback rule: on network addresses, clients must authenticate over an encrypted connection, unless the operator sets `insecure`.
-pub fn exposure(listen: SocketAddr, options: &Options) -> Option<Exposure> {
+/// `has_token` says whether there is a token, also where `options` has none yet.
+pub fn exposure(listen: SocketAddr, has_token: bool, options: &Options) -> Option<Exposure> {
     if is_loopback(listen) || options.insecure {
         return None;
     }
     let certified = options.tls.as_ref().is_some_and(|t| t.client_ca.is_some());
-    match (&options.token_file, &options.tls) {
+    match (has_token, &options.tls) {
         _ if certified => None,
-        (Some(_), Some(_)) => None,
-        (Some(_), None) => Some(Exposure::ReadableToken),
-        (None, _) => Some(Exposure::Anybody),
+        (true, Some(_)) => None,
+        (true, None) => Some(Exposure::ReadableToken),
+        (false, _) => Some(Exposure::Anybody),
     }
 }
 

@@ -26,7 +26,7 @@ impl Settings {
         listen: SocketAddr,
         options: &Options,
     ) -> Result<Self, FrontError> {
-        if let Some(exposure) = exposure(listen, options) {
+        if let Some(exposure) = exposure(listen, options.has_token(), options) {
             return Err(FrontError::Exposed {
                 section,
                 listen,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_http::{Bound, Exposure, FrontError, Limits, Options, TlsFiles};
+use hotshoe_sealing::{AtRest, NamedSecret, SecretSource};
 use server::{Authority, DEADLINE, SHORT, TestServer, answer, ask, is_end, issue, rest};
 use tempfile::TempDir;
 use tokio_rustls::rustls::crypto::ring::default_provider;
@@ -155,6 +156,36 @@ fn a_token_is_required_and_can_be_changed() {
             .get(&with("another-horse-battery-staple"))
             .starts_with("HTTP/1.1 200")
     );
+    server.close();
+}
+
+#[test]
+fn a_token_can_be_a_secret_of_the_device() {
+    let folder = TempDir::new().unwrap();
+    let secret = folder.path().join("door");
+    fs::write(&secret, format!("{TOKEN}\n")).unwrap();
+    let source = SecretSource::new(
+        Some(folder.path().to_owned()),
+        folder.path().to_owned(),
+        AtRest::plain(),
+    );
+    let options = Options {
+        token_secret: Some(NamedSecret::new(source, "door".to_owned())),
+        ..Options::default()
+    };
+    let server = TestServer::open(&options);
+    let with = |token: &str| format!("{GET}Authorization: Bearer {token}\r\n");
+    assert!(server.get(GET).starts_with("HTTP/1.1 401"));
+    assert!(server.get(&with(TOKEN)).starts_with("HTTP/1.1 200"));
+    fs::write(&secret, "too-tiny").unwrap();
+    let error = server.front.renew(&options).err().unwrap();
+    assert_eq!(error.name(), "invalid_token");
+    assert!(!error.to_string().contains("too-tiny"), "{error}");
+    fs::remove_file(&secret).unwrap();
+    let error = server.front.renew(&options).err().unwrap();
+    assert_eq!(error.name(), "unknown_secret");
+    // The previous one stays.
+    assert!(server.get(&with(TOKEN)).starts_with("HTTP/1.1 200"));
     server.close();
 }
 

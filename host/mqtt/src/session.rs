@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotshoe_base::files;
-use hotshoe_sealing::{SecretError, SecretSource};
+use hotshoe_sealing::{NamedSecret, SecretError};
 use parking_lot::Mutex;
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, PubAckReason,
@@ -50,8 +50,8 @@ pub struct Credentials {
     pub username: String,
     /// The file with the password; one line feed at its end does not count. Default: no password.
     pub password_file: Option<PathBuf>,
-    /// The secret with the password, and its name, in place of a file. Default: none.
-    pub password_secret: Option<(SecretSource, String)>,
+    /// The secret with the password, without a file. Default: none.
+    pub password_secret: Option<NamedSecret>,
 }
 
 /// The password in a file, without the end of its line.
@@ -334,8 +334,8 @@ fn options(settings: &Settings) -> Result<MqttOptions, MqttError> {
     {
         match (password_file, password_secret) {
             (Some(path), _) => options.set_credentials(username.clone(), password(path)?),
-            (None, Some((secrets, name))) => {
-                let password = secrets.get(name)?.expose().as_bytes().to_vec();
+            (None, Some(secret)) => {
+                let password = secret.read()?.expose().as_bytes().to_vec();
                 options.set_credentials(username.clone(), password)
             }
             (None, None) => options.set_username(username.clone()),

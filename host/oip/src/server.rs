@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::middleware;
-use hotshoe_config::OipConfig;
+use hotshoe_config::{Config, OipConfig};
 use hotshoe_daemon::LocalClient;
 use hotshoe_http::{
     Answer, Body, BoxError, Front, FrontError, Handler, Limits, Options, Refusal, Renewal,
@@ -75,11 +75,14 @@ pub struct Server {
 }
 
 impl Bound {
-    /// Reads the token and the certificates, and binds the port. Does not answer requests yet.
+    /// Reads the token and the certificates, and binds the port. `None` without `[oip]`. Does not answer requests yet.
     ///
     /// # Errors
     /// [`OipError`] names what is wrong and what to do.
-    pub fn bind(config: &OipConfig) -> Result<Self, OipError> {
+    pub fn bind(device: &Config) -> Result<Option<Self>, OipError> {
+        let Some(config) = &device.oip else {
+            return Ok(None);
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(NETWORK_THREADS)
             .max_blocking_threads(config.max_requests + SPARE_THREADS)
@@ -87,13 +90,13 @@ impl Bound {
             .enable_all()
             .build()
             .map_err(OipError::Threads)?;
-        let options = options(config);
+        let options = options(device, config)?;
         let bound = hotshoe_http::Bound::bind(SECTION, config.listen, &options);
-        Ok(Self {
+        Ok(Some(Self {
             config: config.clone(),
             bound: runtime.block_on(bound)?,
             runtime,
-        })
+        }))
     }
 
     /// Starts to answer requests.
@@ -124,13 +127,16 @@ impl Server {
         self.front.address()
     }
 
-    /// Reads the token, the certificates and the number of connections from a changed configuration. They take effect with
+    /// Reads the token, the certificates and the number of connections from a changed configuration, if it has `[oip]`. They take effect with
     /// [`Renewal::apply`]. The rest of `[oip]` needs a restart.
     ///
     /// # Errors
     /// [`OipError`] names what is wrong.
-    pub fn renew(&self, config: &OipConfig) -> Result<Renewal, OipError> {
-        Ok(self.front.renew(&options(config))?)
+    pub fn renew(&self, device: &Config) -> Result<Option<Renewal>, OipError> {
+        let Some(config) = &device.oip else {
+            return Ok(None);
+        };
+        Ok(Some(self.front.renew(&options(device, config)?)?))
     }
 
     /// Accepts no more connections and requests. Active requests continue.
@@ -155,16 +161,17 @@ impl Server {
 }
 
 /// The options of the HTTP front.
-fn options(config: &OipConfig) -> Options {
+fn options(device: &Config, config: &OipConfig) -> Result<Options, FrontError> {
     let streams = u32::try_from(config.max_requests).unwrap_or(u32::MAX);
-    let mut options = config.front();
+    let token_secret = device.named_secret(config.token_secret.as_deref())?;
+    let mut options = config.front(token_secret);
     options.limits = Limits {
         // Two more, so that health checks work while all inference slots are taken.
         streams: streams.saturating_add(2),
         window_bytes: WINDOW_BYTES,
         ..options.limits
     };
-    options
+    Ok(options)
 }
 
 /// The protocol in both forms.

@@ -14,7 +14,7 @@ use hotshoe_base::chain;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_config::{Config, PageConfig};
 use hotshoe_daemon::LocalClient;
-use hotshoe_http::{Answer, Body, BoxError, Front, Handler, Refusal, Renewal};
+use hotshoe_http::{Answer, Body, BoxError, Front, FrontError, Handler, Refusal, Renewal};
 use hotshoe_sealing::AtRest;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -49,7 +49,10 @@ pub struct Bound {
 }
 
 /// Reads the token and the certificates, and binds the port, for a runtime of its own.
-pub(crate) fn bind(page: &PageConfig) -> Result<(Runtime, hotshoe_http::Bound), PageError> {
+pub(crate) fn bind(
+    page: &PageConfig,
+    front: &hotshoe_http::Options,
+) -> Result<(Runtime, hotshoe_http::Bound), PageError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -57,10 +60,15 @@ pub(crate) fn bind(page: &PageConfig) -> Result<(Runtime, hotshoe_http::Bound), 
         .enable_all()
         .build()
         .map_err(PageError::Threads)?;
-    let front = page.front();
-    let bound = hotshoe_http::Bound::bind(SECTION, page.listen, &front);
+    let bound = hotshoe_http::Bound::bind(SECTION, page.listen, front);
     let bound = runtime.block_on(bound)?;
     Ok((runtime, bound))
+}
+
+/// The options of the front of a device's page.
+fn front(config: &Config, page: &PageConfig) -> Result<hotshoe_http::Options, FrontError> {
+    let token_secret = config.named_secret(page.token_secret.as_deref())?;
+    Ok(page.front(token_secret))
 }
 
 /// A running server.
@@ -101,7 +109,7 @@ impl Bound {
         let Some(page) = &config.page else {
             return Ok(None);
         };
-        let (runtime, bound) = bind(page)?;
+        let (runtime, bound) = bind(page, &front(config, page)?)?;
         Ok(Some(Self {
             config: page.clone(),
             data: config.data.clone(),
@@ -116,7 +124,7 @@ impl Bound {
     pub fn serve(self, client: LocalClient) -> Server {
         let hub = Hub::new(client, self.config.pictures);
         let history = open_history(&self.data);
-        let has_token = Arc::new(AtomicBool::new(self.config.token_file.is_some()));
+        let has_token = Arc::new(AtomicBool::new(self.config.has_token()));
         let page = Arc::new(Page {
             hub: Arc::clone(&hub),
             history: history.clone(),
@@ -147,17 +155,20 @@ impl Server {
         self.front.address()
     }
 
-    /// Reads the token, the certificates and the number of connections from a changed configuration. They take effect with
+    /// Reads the token, the certificates and the number of connections from a changed configuration, if it has `[page]`. They take effect with
     /// [`PageRenewal::apply`]. The rest of `[page]` needs a restart.
     ///
     /// # Errors
     /// [`PageError`] names what is wrong.
-    pub fn renew(&self, config: &PageConfig) -> Result<PageRenewal, PageError> {
-        Ok(PageRenewal {
-            front: self.front.renew(&config.front())?,
+    pub fn renew(&self, config: &Config) -> Result<Option<PageRenewal>, PageError> {
+        let Some(page) = &config.page else {
+            return Ok(None);
+        };
+        Ok(Some(PageRenewal {
+            front: self.front.renew(&front(config, page)?)?,
             has_token: Arc::clone(&self.has_token),
-            will_have_token: config.token_file.is_some(),
-        })
+            will_have_token: page.has_token(),
+        }))
     }
 
     /// Accepts no more connections and requests, and ends the streams of open pages.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use hotshoe_config::ConfigError;
 use hotshoe_config::descriptors::TooFewDescriptors;
 use hotshoe_daemon::StartError;
+use hotshoe_daemon::metrics::MetricsError;
 use hotshoe_delivery::PublishError;
 use hotshoe_engine::PrepareError;
 use hotshoe_link::LinkError;
@@ -121,6 +122,7 @@ fn fleet_name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
 fn start_name(error: &StartError) -> Option<&'static str> {
     match error {
         StartError::Link(error) => link_name(error),
+        StartError::Metrics(MetricsError::Front(error)) => Some(error.name()),
         _ => None,
     }
 }

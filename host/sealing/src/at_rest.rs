@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hotshoe_base::disk::Disk;
@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::cipher::TAG_BYTES;
 use crate::error::{UnsealError, of_file};
-use crate::header::{HEADER_BYTES, is_sealed, is_sealed_file};
-use crate::key::DeviceKey;
+use crate::header::{HEADER_BYTES, is_sealed, is_sealed_file, key_of};
+use crate::key::{DeviceKey, hex};
 use crate::whole::{CHUNK_BYTES, SealWriter, SealedFile, seal, unseal};
 
 /// How a device keeps its files. Clones share the key. The default is as they are.
@@ -61,6 +61,37 @@ impl AtRest {
     /// Whether what is not sealed is an error.
     pub fn is_required(&self) -> bool {
         self.0.as_ref().is_some_and(|sealing| sealing.is_required)
+    }
+
+    /// Checks that files are sealed with the key of this device, before one of them is taken for damaged and replaced. One that is sealed with
+    /// this key is enough, since the header of another may be damaged.
+    ///
+    /// # Errors
+    /// [`UnsealError::OtherKey`], [`UnsealError::NoKey`], and [`UnsealError::Io`].
+    pub fn check_key(&self, files: impl IntoIterator<Item = PathBuf>) -> Result<(), UnsealError> {
+        let mut refused = None;
+        for path in files {
+            let name = name_of(&path);
+            let file = match files::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(of_file(&name)(error)),
+            };
+            let Some(found) = key_of(&file).map_err(of_file(&name))? else {
+                continue;
+            };
+            let error = match self.key() {
+                Some(key) if key.id == found => return Ok(()),
+                Some(key) => UnsealError::OtherKey {
+                    file: name,
+                    found: hex(&found),
+                    expected: key.id(),
+                },
+                None => UnsealError::NoKey { file: name },
+            };
+            refused.get_or_insert(error);
+        }
+        refused.map_or(Ok(()), Err)
     }
 
     /// Replaces the contents of a file atomically. It is sealed under its file name.

@@ -172,6 +172,9 @@ pub enum SecretError {
         "secrets are stored encrypted, and there is no key; name one in `[encryption]` of hotshoe.toml, or give a folder in `[secrets]`"
     )]
     NoKey,
+    /// The key that they are encrypted with cannot be read.
+    #[error("cannot read the secrets of the device")]
+    Key(#[from] SealingKeyError),
     /// The file cannot be read with this key.
     #[error("cannot read the secrets of the device")]
     Unseal(#[from] UnsealError),
@@ -195,6 +198,7 @@ impl SecretError {
             Self::TooMany => "too_many_secrets",
             Self::Unknown { .. } => "unknown_secret",
             Self::NoKey => "secrets_without_key",
+            Self::Key(error) => error.name(),
             Self::Unseal(error) => error.name(),
             Self::Io { .. } => "secrets_io",
         }

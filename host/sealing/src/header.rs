@@ -43,6 +43,17 @@ pub fn is_sealed_file(file: &File) -> io::Result<bool> {
     }
 }
 
+/// The identity of the key that a file is sealed with, by its header; `None` if it is not sealed.
+pub(crate) fn key_of(file: &File) -> io::Result<Option<[u8; ID_BYTES]>> {
+    let mut prefix = [0; PREFIX_BYTES];
+    match file.read_exact_at(&mut prefix, 0) {
+        Ok(()) if is_sealed(&prefix) => Ok(prefix.last_chunk().copied()),
+        Ok(()) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// A header with a new key, for a file with this name.
 pub(crate) fn create(key: &DeviceKey, kind: Kind, name: &str) -> io::Result<(Vec<u8>, Cipher)> {
     let own: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(random()?);

@@ -29,5 +29,5 @@ pub use secrets::{
     MAX_SECRET_BYTES, MAX_SECRET_NAME_BYTES, MAX_SECRETS, SECRETS_FILE, Secret, Secrets,
     is_secret_name,
 };
-pub use source::{SecretPlace, SecretSource};
+pub use source::{NamedSecret, SecretPlace, SecretSource};
 pub use whole::{CHUNK_BYTES, SealWriter, SealedFile, seal, unseal};

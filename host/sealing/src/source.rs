@@ -22,6 +22,33 @@ pub struct SecretSource {
     at_rest: AtRest,
 }
 
+/// A secret that the configuration names in place of a file.
+#[derive(Debug, Clone)]
+pub struct NamedSecret {
+    source: SecretSource,
+    name: String,
+}
+
+impl NamedSecret {
+    /// The secret of `source` with this name.
+    pub const fn new(source: SecretSource, name: String) -> Self {
+        Self { source, name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its value now.
+    ///
+    /// # Errors
+    /// [`SecretError`]
+    pub fn read(&self) -> Result<Secret, SecretError> {
+        self.source.get(&self.name)
+    }
+}
+
 /// Where a secret is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretPlace {

@@ -174,3 +174,36 @@ fn secrets_come_from_the_folder_first_and_then_from_the_store() {
     assert_eq!(empty.get("broker").unwrap_err().name(), "unknown_secret");
     assert!(empty.names().unwrap().is_empty());
 }
+
+#[test]
+fn files_of_another_key_are_refused_by_their_headers_and_a_damaged_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = |name: &str| {
+        let key = DeviceKey::create(&folder.path().join(name)).unwrap();
+        AtRest::sealed(key, false)
+    };
+    let (ours, theirs) = (key("ours.key"), key("theirs.key"));
+    let disk = Disk::new(Faults::never());
+    let paths = ["one", "two"].map(|name| folder.path().join(name));
+    let missing = folder.path().join("missing");
+    let check = |at_rest: &AtRest| {
+        let files = paths.iter().chain([&missing]).cloned();
+        at_rest.check_key(files).map_err(|error| error.name())
+    };
+    // Files that are not sealed tell nothing.
+    AtRest::plain().replace(&disk, &paths[0], b"plain").unwrap();
+    for at_rest in [&ours, &theirs, &AtRest::plain()] {
+        assert_eq!(check(at_rest), Ok(()));
+    }
+    for path in &paths {
+        ours.replace(&disk, path, b"sealed").unwrap();
+    }
+    assert_eq!(check(&ours), Ok(()));
+    assert_eq!(check(&theirs), Err("sealed_with_another_key"));
+    assert_eq!(check(&AtRest::plain()), Err("sealed_without_key"));
+    // A changed bit in the identity of the key of one file.
+    let mut bytes = fs::read(&paths[0]).unwrap();
+    bytes[10] ^= 1;
+    fs::write(&paths[0], bytes).unwrap();
+    assert_eq!(check(&ours), Ok(()));
+}

@@ -462,6 +462,12 @@ impl BlobStore {
             .map_err(BlobError::write(part))
     }
 
+    /// The files of the blobs.
+    pub(crate) fn paths(&self) -> Result<Vec<PathBuf>, BlobError> {
+        let folder = self.folder();
+        files(&folder).map_err(BlobError::read(&folder))
+    }
+
     /// Seals the blobs of a data folder that are not, where files are sealed. A damaged one stays as it is, for the check of its release to find.
     /// Returns how many were sealed.
     pub(crate) fn seal_plain(&self) -> Result<usize, BlobError> {

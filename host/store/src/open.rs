@@ -7,6 +7,7 @@ use std::{
 };
 
 use hotshoe_base::disk::{Disk, Faults};
+use hotshoe_sealing::UnsealError;
 
 use crate::{blob_error::BlobError, ledger::LedgerError};
 
@@ -33,6 +34,15 @@ pub enum OpenError {
     /// The folder of the blobs could not be created.
     #[error("the data folder cannot be prepared")]
     Blobs(#[source] BlobError),
+    /// The files are encrypted with a key that is not that of this device.
+    #[error("the data folder {} is encrypted with another key than that of `[encryption]`", folder.display())]
+    Key {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: UnsealError,
+    },
     /// The ledger cannot be read or created. Nothing runs without it, since it has the floors.
     #[error("the data folder {} has no usable ledger", folder.display())]
     Ledger {
@@ -51,6 +61,7 @@ impl OpenError {
             Self::InUse { .. } => "in_use",
             Self::Io { .. } => "io",
             Self::Blobs(error) => error.name(),
+            Self::Key { source, .. } => source.name(),
             Self::Ledger { source, .. } => match &**source {
                 LedgerError::Newer(error) => error.name(),
                 _ => "unusable_ledger",

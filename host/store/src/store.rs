@@ -15,7 +15,7 @@
 use std::path::{Path, PathBuf};
 
 use hotshoe_base::disk::{Disk, Faults};
-use hotshoe_sealing::AtRest;
+use hotshoe_sealing::{AtRest, SECRETS_FILE};
 use hotshoe_trust::{
     Blob, Digest, Package, Release, ReleaseLimits, Time, Verified, manifest::Manifest,
 };
@@ -100,9 +100,10 @@ impl Store {
         Self::open_with(folder, Faults::never())
     }
 
-    /// Opens the data folder of a device whose files may be sealed. Blobs that are not sealed yet become so.
+    /// Opens the data folder of a device whose files may be sealed, with the key that they are sealed with. Blobs that are not sealed yet become
+    /// so.
     pub fn open_at_rest(folder: &Path, at_rest: AtRest) -> Result<Self, OpenError> {
-        let store = Self::open_on(folder, Faults::never(), at_rest)?;
+        let store = Self::open_unchanged(folder, at_rest)?;
         store.blobs.seal_plain().map_err(OpenError::Blobs)?;
         Ok(store)
     }
@@ -115,7 +116,15 @@ impl Store {
 
     /// [`Self::open_at_rest`] for a look: blobs stay as they are.
     pub fn open_unchanged(folder: &Path, at_rest: AtRest) -> Result<Self, OpenError> {
-        Self::open_on(folder, Faults::never(), at_rest)
+        let store = Self::open_on(folder, Faults::never(), at_rest)?;
+        let own = ["device.key", SECRETS_FILE].map(|name| folder.join(name));
+        let blobs = store.blobs.paths().map_err(OpenError::Blobs)?;
+        let checked = store.at_rest().check_key(own.into_iter().chain(blobs));
+        checked.map_err(|source| OpenError::Key {
+            folder: folder.to_owned(),
+            source,
+        })?;
+        Ok(store)
     }
 
     /// [`Self::open_at_rest`] with injected faults, for tests. Nothing is sealed that is there.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use hotshoe_sealing::{SealingKeyError, SecretError};
+use hotshoe_sealing::SecretError;
 use reqwest::StatusCode;
 
 /// Why the configuration cannot be used.
@@ -28,9 +28,6 @@ pub enum TelemetryError {
         /// The line, from 1.
         line: usize,
     },
-    /// The key of the device's secrets cannot be used.
-    #[error("cannot read the secret of `telemetry.headers-secret`")]
-    Key(#[from] SealingKeyError),
     /// The secret with the headers cannot be read.
     #[error("cannot read the secret of `telemetry.headers-secret`")]
     Secret(#[from] SecretError),
@@ -53,7 +50,6 @@ impl TelemetryError {
         match self {
             Self::Read { .. } => "telemetry_file",
             Self::Header { .. } => "telemetry_header",
-            Self::Key(error) => error.name(),
             Self::Secret(error) => error.name(),
             Self::NoCertificate { .. } => "telemetry_no_certificate",
             Self::Client(_) => "telemetry_client",

@@ -58,10 +58,8 @@ impl Prepared {
         let Some(telemetry) = &config.telemetry else {
             return Ok(None);
         };
-        let secret = match &telemetry.headers_secret {
-            Some(name) => Some(config.secret(&config.encryption.open()?, name)?),
-            None => None,
-        };
+        let secret = config.named_secret(telemetry.headers_secret.as_deref())?;
+        let secret = secret.map(|secret| secret.read()).transpose()?;
         Ok(Some(Self {
             config: telemetry.clone(),
             collector: Collector::new(telemetry, secret.as_ref())?,

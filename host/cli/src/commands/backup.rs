@@ -17,7 +17,7 @@ use hotshoe_store::{LOCK_FILE, lock_folder};
 use hotshoe_trust::{Digest, Hasher, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::local::CONFIG;
+use crate::fleet::local::{CONFIG, record_offline};
 
 /// The list of files of a backup.
 const LIST: &str = "backup.json";
@@ -149,12 +149,17 @@ fn create(config: &Config, out: &Path) -> anyhow::Result<(usize, u64)> {
         config.data.display()
     );
     let _lock = locked(&config.data)?;
+    let made = Time::now();
+    // First, so that the backup has it.
+    record_offline(&config.data, made, |entry| {
+        entry.with("command", "backup").with("action", "create")
+    });
     let disk = Disk::new(Faults::never());
     let mut list = List {
         format: FORMAT,
         site: config.site.clone(),
         device: config.device.clone(),
-        made: Time::now(),
+        made,
         files: BTreeMap::new(),
     };
     let mut bytes = 0;
@@ -224,6 +229,11 @@ fn restore(config: &Config, from: &Path) -> anyhow::Result<(usize, u64)> {
     for name in others.into_iter().chain(ledger) {
         bytes += copy(&disk, &from.join(name), &data.join(name))?.1;
     }
+    record_offline(data, Time::now(), |entry| {
+        let made = list.made.to_string();
+        let entry = entry.with("command", "backup").with("action", "restore");
+        entry.with("made", made).with("outcome", "done")
+    });
     Ok((list.files.len(), bytes))
 }
 

@@ -8,9 +8,10 @@ use hotshoe_config::Config;
 use hotshoe_release::logging;
 use hotshoe_release::terminal::{Terminal, size};
 use hotshoe_store::{LOCK_FILE, lock_folder};
+use hotshoe_trust::Time;
 use serde::Serialize;
 
-use crate::fleet::local::CONFIG;
+use crate::fleet::local::{CONFIG, record_offline};
 
 /// Erase what this device has: releases, models, records, secrets and keys
 ///
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     /// Keep the file of the key that encrypts the device's files
     #[arg(long)]
     keep_key: bool,
+    /// Keep the audit log, with a record of this reset: names, digests and times
+    #[arg(long)]
+    keep_audit: bool,
     /// The device's configuration [default: hotshoe.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -65,14 +69,16 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     // Held to the end: no daemon starts meanwhile.
     let lock = lock_folder(&data)
         .with_context(|| format!("cannot use the data folder {}", data.display()))?;
-    // First: from then on, what is left on the disk is unreadable.
+    // Before the key: a reset that broke off is then in the log that it left, or in the kept one.
+    record_offline(&data, Time::now(), |entry| entry.with("command", "reset"));
+    // From then on, what is left on the disk is unreadable.
     let key = if args.keep_key {
         kept(&config)
     } else {
         erase_key(&config)?
     };
     let (mut files, mut bytes) = (0, 0);
-    remove_all(&data, &mut files, &mut bytes)?;
+    remove_all(&data, args.keep_audit, &mut files, &mut bytes)?;
     drop(lock);
     let report = Report {
         data,
@@ -139,12 +145,20 @@ fn erase_key(config: &Config) -> anyhow::Result<Key> {
     Ok(Key::Erased)
 }
 
-/// Removes everything in a data folder but the lock that is held.
-fn remove_all(data: &Path, files: &mut u64, bytes: &mut u64) -> anyhow::Result<()> {
+/// Removes everything in a data folder but the lock that is held, and the audit log if it is to be kept.
+fn remove_all(
+    data: &Path,
+    keep_audit: bool,
+    files: &mut u64,
+    bytes: &mut u64,
+) -> anyhow::Result<()> {
     for entry in fs::read_dir(data).with_context(|| format!("cannot list {}", data.display()))? {
         let entry = entry?;
         let path = entry.path();
-        if path.file_name().is_some_and(|name| name == LOCK_FILE) {
+        let is_kept = |name: &std::ffi::OsStr| {
+            name == LOCK_FILE || (keep_audit && name == hotshoe_audit::FOLDER)
+        };
+        if path.file_name().is_some_and(is_kept) {
             continue;
         }
         remove(&path, files, bytes).with_context(|| format!("cannot remove {}", path.display()))?;

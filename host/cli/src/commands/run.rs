@@ -29,8 +29,7 @@ pub(crate) struct Args {
 /// The servers of `[oip]` and `[page]`, and the export of `[telemetry]`, where they are configured.
 const SERVERS: Endpoint<BoundServers, Servers> = Endpoint {
     bind: |config| {
-        let oip = config.oip.as_ref().map(Bound::bind).transpose();
-        let oip = oip.context("cannot serve the Open Inference Protocol")?;
+        let oip = Bound::bind(config).context("cannot serve the Open Inference Protocol")?;
         let page = hotshoe_page::Bound::bind(config).context("cannot serve the page")?;
         let telemetry =
             hotshoe_telemetry::Prepared::new(config).context("cannot send telemetry")?;
@@ -47,10 +46,10 @@ const SERVERS: Endpoint<BoundServers, Servers> = Endpoint {
         telemetry: bound.telemetry.map(|telemetry| telemetry.start(client)),
     },
     renew: |servers, config| {
-        let oip = servers.oip.as_ref().zip(config.oip.as_ref());
-        let oip = oip.map(|(server, oip)| server.renew(oip)).transpose()?;
-        let page = servers.page.as_ref().zip(config.page.as_ref());
-        let page = page.map(|(server, page)| server.renew(page)).transpose()?;
+        let oip = servers.oip.as_ref().map(|server| server.renew(config));
+        let oip = oip.transpose()?.flatten();
+        let page = servers.page.as_ref().map(|server| server.renew(config));
+        let page = page.transpose()?.flatten();
         Ok(Some(Box::new(move || {
             if let Some(oip) = oip {
                 oip.apply();

@@ -4,18 +4,19 @@ use std::process::ExitCode;
 use anyhow::Context;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_config::Config;
+use hotshoe_daemon::command::SecretAction;
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{logging, passphrase};
 use hotshoe_sealing::{AtRest, DeviceKey, MAX_SECRET_BYTES, Secret, SecretError, Secrets};
 use hotshoe_store::Recording;
 use serde_json::json;
 
-use crate::fleet::local::CONFIG;
+use crate::fleet::local::{CONFIG, record_secret};
 
 /// Set, list and remove the secrets of this device
 ///
 /// Passwords and tokens are stored encrypted in the data folder, with the key of [encryption] in hotshoe.toml. Keys of hotshoe.toml such as
-/// outbox.mqtt.password-secret name them. A value is never shown, and a new one applies at its next use.
+/// outbox.mqtt.password-secret name them. A value is never shown, and a new one applies at its next use. Changes are in the audit log.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_subcommand = true)]
 #[command(after_help = "\
@@ -137,15 +138,18 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
                     .as_str()
                     .to_owned(),
             );
-            change(&target, |secrets, key| Ok(secrets.set(key, &name, value)?))?;
+            let (data, ()) = change(&target, |secrets, key| Ok(secrets.set(key, &name, value)?))?;
+            record_secret(&data, SecretAction::Set { name: name.clone() });
             report("set", &name, terminal)?;
         }
         Action::List(target) => list(&target, terminal)?,
         Action::Remove(NameArgs { name, target }) => {
-            let was_there = change(&target, |secrets, key| Ok(secrets.remove(key, &name)?))?;
+            let (data, was_there) =
+                change(&target, |secrets, key| Ok(secrets.remove(key, &name)?))?;
             if !was_there {
                 return Err(SecretError::Unknown { name }.into());
             }
+            record_secret(&data, SecretAction::Remove { name: name.clone() });
             report("removed", &name, terminal)?;
         }
         Action::Decrypt(args) => decrypt(&args, terminal)?,
@@ -179,11 +183,11 @@ fn config_of(target: &Target) -> anyhow::Result<Config> {
     Config::load(path).with_context(|| format!("cannot use {}; give --config", path.display()))
 }
 
-/// Changes the store, one process at a time. A daemon may run: it reads the file when it needs a secret.
+/// Changes the store, one process at a time. A daemon may run: it reads the file when it needs a secret. Returns the data folder too.
 fn change<T>(
     target: &Target,
     change: impl FnOnce(&mut Secrets, &DeviceKey) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
+) -> anyhow::Result<(PathBuf, T)> {
     let config = config_of(target)?;
     let at_rest = config.encryption.open()?;
     let disk = Disk::new(Faults::never());
@@ -194,7 +198,8 @@ fn change<T>(
     lock.lock().with_context(cannot)?;
     let mut secrets = config.stored_secrets(&at_rest, disk)?;
     let key = at_rest.key().ok_or(SecretError::NoKey)?;
-    change(&mut secrets, key)
+    let changed = change(&mut secrets, key)?;
+    Ok((config.data, changed))
 }
 
 fn list(target: &Target, terminal: &Terminal) -> anyhow::Result<()> {

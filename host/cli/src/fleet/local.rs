@@ -6,7 +6,7 @@ use anyhow::Context;
 use hotshoe_audit::{Actor, AuditKind, Entry, append_offline};
 use hotshoe_base::chain;
 use hotshoe_config::Config;
-use hotshoe_daemon::command::{Command, CommandError, history, offline};
+use hotshoe_daemon::command::{Command, CommandError, SecretAction, history, offline};
 use hotshoe_daemon::control::{self, ControlError};
 use hotshoe_store::{Ledger, Store};
 use hotshoe_trust::Time;
@@ -75,10 +75,29 @@ fn audit(data: &Path, command: &Command, outcome: &str, now: Time) {
     if matches!(command, Command::Status | Command::History) {
         return;
     }
+    record_offline(data, now, |entry| {
+        command.described(entry).with("outcome", outcome)
+    });
+}
+
+/// Records an operator's command in the log of a data folder that no daemon uses. The command was carried out, so that a failure is only logged.
+pub(crate) fn record_offline(data: &Path, now: Time, describe: impl FnOnce(Entry) -> Entry) {
     let entry = Entry::new(AuditKind::Command, now).by(Actor::Operator);
-    let entry = command.described(entry).with("outcome", outcome);
-    if let Err(error) = append_offline(data, &entry, now) {
+    if let Err(error) = append_offline(data, &describe(entry), now) {
         let cause = chain(&error);
-        tracing::warn!(cause, "this command is not in the audit log");
+        tracing::error!(cause, "this command is not in the audit log");
+    }
+}
+
+/// Records a change of a stored secret, by the daemon if one runs.
+pub(crate) fn record_secret(data: &Path, action: SecretAction) {
+    let command = Command::Secret { action };
+    match control::call(data, &command) {
+        Ok(_) => {}
+        Err(ControlError::NotRunning { .. }) => audit(data, &command, "done", Time::now()),
+        Err(error) => {
+            let cause = chain(&error);
+            tracing::error!(cause, "this command is not in the audit log");
+        }
     }
 }

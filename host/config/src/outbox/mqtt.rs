@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::encryption::check_secret_name;
 use crate::error::ConfigError;
 use crate::loopback::is_loopback;
 
@@ -126,17 +127,10 @@ impl OutboxMqttConfig {
         if self.password_file.is_some() && self.username.is_none() {
             return needs("outbox.mqtt.password-file", "outbox.mqtt.username");
         }
-        if let Some(name) = &self.password_secret {
-            if self.username.is_none() {
-                return needs("outbox.mqtt.password-secret", "outbox.mqtt.username");
-            }
-            if !hotshoe_sealing::is_secret_name(name) {
-                return Err(ConfigError::SecretName {
-                    key: "outbox.mqtt.password-secret",
-                    name: name.clone(),
-                });
-            }
+        if self.password_secret.is_some() && self.username.is_none() {
+            return needs("outbox.mqtt.password-secret", "outbox.mqtt.username");
         }
+        check_secret_name("outbox.mqtt.password-secret", self.password_secret.as_ref())?;
         let prefix = &self.topic_prefix;
         let fits = (1..=MAX_PREFIX_BYTES).contains(&prefix.len())
             && !prefix.starts_with('$')

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hotshoe_base::supervisor::Supervisor;
-use hotshoe_config::MetricsConfig;
-use hotshoe_http::{Answer, Body, Bound, Front, FrontError, Handler, Refusal, Renewal};
+use hotshoe_config::{Config, MetricsConfig};
+use hotshoe_http::{Answer, Body, Bound, Front, FrontError, Handler, Options, Refusal, Renewal};
 use http_body_util::{BodyExt, Full};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
@@ -93,12 +93,15 @@ impl Endpoint {
     }
 
     /// Prepares a changed token, certificates and connection limits. They take effect with [`Renewal::apply`]. Another address needs a
-    /// restart.
+    /// restart. `None` without `[metrics]`.
     ///
     /// # Errors
     /// [`MetricsError`] names what is wrong.
-    pub fn renew(&self, config: &MetricsConfig) -> Result<Renewal, MetricsError> {
-        Ok(self.front.renew(&config.front())?)
+    pub fn renew(&self, config: &Config) -> Result<Option<Renewal>, MetricsError> {
+        let Some(metrics) = &config.metrics else {
+            return Ok(None);
+        };
+        Ok(Some(self.front.renew(&front(config, metrics)?)?))
     }
 }
 
@@ -108,24 +111,53 @@ impl Drop for Endpoint {
     }
 }
 
-/// Binds the port, and reads the token and certificates, as [`serve`] does, then releases it.
+/// Binds the port, and reads the token and certificates, as [`start`] does, then releases it. Does nothing without `[metrics]`.
 ///
 /// # Errors
 /// [`MetricsError`]
-pub fn check(config: &MetricsConfig) -> Result<(), MetricsError> {
-    bind(config).map(drop)
+pub fn check(config: &Config) -> Result<(), MetricsError> {
+    let Some(metrics) = &config.metrics else {
+        return Ok(());
+    };
+    bind(metrics.listen, &front(config, metrics)?).map(drop)
 }
 
-/// Starts to collect metrics, and serves them at `/metrics`, with `/healthz` (200 while the process is alive) and `/readyz` (503 with the
-/// reason while no release serves). An address alone uses the defaults.
+/// The endpoint of a configuration. `None` without `[metrics]`.
 ///
 /// # Errors
 /// [`MetricsError`]
-pub fn serve(
-    config: impl Into<MetricsConfig>,
+pub(crate) fn start(
+    config: &Config,
+    supervisor: &Supervisor,
+) -> Result<Option<Endpoint>, MetricsError> {
+    let Some(metrics) = &config.metrics else {
+        return Ok(None);
+    };
+    serve_with(metrics.listen, &front(config, metrics)?, supervisor).map(Some)
+}
+
+/// The options of the HTTP front.
+fn front(config: &Config, metrics: &MetricsConfig) -> Result<Options, FrontError> {
+    let token_secret = config.named_secret(metrics.token_secret.as_deref())?;
+    Ok(metrics.front(token_secret))
+}
+
+/// Starts to collect metrics, and serves them at an address with the defaults of `[metrics]`: at `/metrics`, with `/healthz` (200 while the
+/// process is alive) and `/readyz` (503 with the reason while no release serves).
+///
+/// # Errors
+/// [`MetricsError`]
+pub fn serve(listen: SocketAddr, supervisor: &Supervisor) -> Result<Endpoint, MetricsError> {
+    let options = MetricsConfig::from(listen).front(None);
+    serve_with(listen, &options, supervisor)
+}
+
+fn serve_with(
+    listen: SocketAddr,
+    options: &Options,
     supervisor: &Supervisor,
 ) -> Result<Endpoint, MetricsError> {
-    let (bound, runtime) = bind(&config.into())?;
+    let (bound, runtime) = bind(listen, options)?;
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
         .map_err(MetricsError::Build)?
@@ -162,13 +194,12 @@ pub fn serve(
     })
 }
 
-fn bind(config: &MetricsConfig) -> Result<(Bound, Runtime), MetricsError> {
+fn bind(listen: SocketAddr, options: &Options) -> Result<(Bound, Runtime), MetricsError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(MetricsError::Thread)?;
-    let options = config.front();
-    let bound = runtime.block_on(Bound::bind(SECTION, config.listen, &options))?;
+    let bound = runtime.block_on(Bound::bind(SECTION, listen, options))?;
     Ok((bound, runtime))
 }
 

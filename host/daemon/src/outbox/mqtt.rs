@@ -5,7 +5,7 @@ use std::time::Duration;
 use hotshoe_config::Config;
 use hotshoe_mqtt::{Credentials, Message, MqttError, Session, Settings, TlsFiles};
 use hotshoe_protocol::outbox::{Batch, BatchItem, LossItem, RecordItem};
-use hotshoe_sealing::SecretSource;
+use hotshoe_sealing::{NamedSecret, SecretSource};
 use serde::Serialize;
 
 /// Time to connect.
@@ -50,7 +50,10 @@ impl Mqtt {
         let credentials = own.username.clone().map(|username| Credentials {
             username,
             password_file: own.password_file.clone(),
-            password_secret: own.password_secret.clone().map(|name| (secrets, name)),
+            password_secret: own
+                .password_secret
+                .clone()
+                .map(|name| NamedSecret::new(secrets, name)),
         });
         let (site, device) = (&config.site, &config.device);
         let client_id = own.client_id.clone();

@@ -90,7 +90,7 @@ impl State {
 
     /// Keeps why the component is about to trap, for the message of its failure.
     fn report_fault(&mut self, text: String) {
-        self.reported_fault = Some(printable(&clip(text), &[]));
+        self.reported_fault = Some(printable(&clip(self.services.without_secrets(text)), &[]));
     }
 
     /// Checks the budget for `count` more tensors or images of `bytes` bytes in total, before anything is created.

@@ -135,6 +135,11 @@ impl Services {
         }
     }
 
+    /// A text for a log, a status or an error, without the secrets that it has read.
+    pub(crate) fn without_secrets(&self, text: String) -> String {
+        self.secrets.hidden_in(text)
+    }
+
     /// Its WASI configuration.
     pub(crate) const fn wasi(&self) -> &wasi::WasiConfig {
         &self.wasi
@@ -299,7 +304,7 @@ impl Services {
             return;
         }
         // Escaped, so that it is one line, cannot look like a line of the daemon, and cannot control a terminal.
-        let message = printable(&clip(self.secrets.hidden_in(message)), &[]);
+        let message = printable(&clip(self.without_secrets(message)), &[]);
         match level {
             log::Level::Trace => tracing::trace!(target: "component", component, "{message}"),
             log::Level::Debug => tracing::debug!(target: "component", component, "{message}"),
@@ -375,8 +380,10 @@ impl State {
             return None;
         }
         let component = self.services.component.clone();
+        // The names of metrics are seen by all who read them.
+        let is_secret = self.services.without_secrets(name.to_owned()) != name;
         let mut names = self.services.metric_names.lock();
-        if names.allow(name) {
+        if !is_secret && names.allow(name) {
             return Some((format!("hotshoe_component_{name}"), component));
         }
         ::metrics::counter!("hotshoe_component_metrics_ignored_total", "component" => component)

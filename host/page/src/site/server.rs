@@ -76,7 +76,7 @@ impl SiteBound {
     /// # Errors
     /// [`PageError`] names what is wrong and what to do.
     pub fn bind(page: &PageConfig) -> Result<Self, PageError> {
-        let (runtime, bound) = bind(page)?;
+        let (runtime, bound) = bind(page, &page.front(None))?;
         Ok(Self { bound, runtime })
     }
 
@@ -150,7 +150,7 @@ impl SiteServer {
         list: Option<DeviceList>,
     ) -> Result<SiteRenewal, PageError> {
         Ok(SiteRenewal {
-            front: self.front.renew(&config.front())?,
+            front: self.front.renew(&config.front(None))?,
             survey: Arc::clone(&self.survey),
             list,
         })

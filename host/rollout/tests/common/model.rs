@@ -299,7 +299,8 @@ impl Model {
     /// A tick in which all that is alive works, and all that was said arrives.
     pub(crate) fn fair_tick(&mut self, world: &World) {
         self.apply(world, Event::Tick);
-        for hearing in self.hearings() {
+        let hearings: Vec<Event> = self.hearings().collect();
+        for hearing in hearings {
             self.apply(world, hearing);
         }
         let is_old = false;

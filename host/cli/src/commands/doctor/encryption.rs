@@ -56,14 +56,9 @@ pub(super) fn encryption(config: &Config) -> Finding {
 
 /// The first secret that the configuration names and that cannot be read, with the reason.
 fn missing_secret(config: &Config, at_rest: &AtRest) -> Option<(String, String)> {
-    let mqtt = config.outbox.mqtt.as_ref();
-    let telemetry = config.telemetry.as_ref();
-    let named = [
-        mqtt.and_then(|it| it.password_secret.as_deref()),
-        telemetry.and_then(|it| it.headers_secret.as_deref()),
-    ];
-    named.into_iter().flatten().find_map(|name| {
-        let error = config.secret(at_rest, name).err()?;
+    let secrets = config.secret_source(at_rest);
+    config.secret_names().find_map(|name| {
+        let error = secrets.get(name).err()?;
         Some((name.to_owned(), chain(&error)))
     })
 }

@@ -13,7 +13,7 @@ use super::{Finding, State};
 /// Binds each port as `hotshoe run` does, and closes it again. If a daemon uses the data folder, a port in use is its own.
 pub(super) fn ports(config: &Config, is_used: bool) -> Vec<Finding> {
     let oip = config.oip.as_ref().map(|oip| {
-        let taken = Bound::bind(oip).map(drop);
+        let taken = Bound::bind(config).map(drop);
         let busy = matches!(taken, Err(OipError::Front(FrontError::Listen { .. })));
         port("oip", oip.listen, taken, busy && is_used)
     });
@@ -23,7 +23,7 @@ pub(super) fn ports(config: &Config, is_used: bool) -> Vec<Finding> {
         port("page", page.listen, taken, busy && is_used)
     });
     let metrics = config.metrics.as_ref().map(|metrics| {
-        let taken = metrics::check(metrics);
+        let taken = metrics::check(config);
         let busy = matches!(taken, Err(MetricsError::Listen { .. }));
         port("metrics", metrics.listen, taken, busy && is_used)
     });

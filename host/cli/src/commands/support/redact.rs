@@ -40,6 +40,7 @@ const SHOWN: &[&str] = &[
     "headers-file",
     "password-secret",
     "headers-secret",
+    "token-secret",
     "topics",
     "sensors",
 ];

@@ -85,9 +85,10 @@ impl Reconciler {
             Command::Activate => self.activate_now(),
             Command::Cancel => self.cancel_release(None, BY_OPERATOR),
             // They go to the owners of the data.
-            Command::SharedData { .. } | Command::Data { .. } | Command::Alerts { .. } => {
-                Err(CommandError::Busy)
-            }
+            Command::SharedData { .. }
+            | Command::Data { .. }
+            | Command::Alerts { .. }
+            | Command::Secret { .. } => Err(CommandError::Busy),
             Command::TrustFloor { name, generation } => self.lower_floor(name, *generation),
             // The control socket answers `Status` itself.
             Command::Status | Command::History => Ok(command::history(self.ledger.ledger())),
