@@ -88,6 +88,7 @@ fn the_table_of_formats_has_what_the_code_writes_and_reads() {
         ("registry.json", "delivery/src/registry/record.rs"),
         ("rollouts.json", "delivery/src/rollout_file.rs"),
         ("recording.json", "store/src/recording.rs"),
+        ("host/*.json", "supervisor/src/folder.rs"),
     ] {
         let source = fs::read_to_string(root.join("host").join(source)).unwrap();
         let (_, rest) = source.split_once("FileFormat::new(").unwrap();

@@ -275,6 +275,12 @@ impl Disk {
         self.rename(part, path)
     }
 
+    /// Lets the owner execute a file that is being written.
+    pub fn make_executable(&self, file: &File) -> io::Result<()> {
+        self.faults.step(Needs::Power)?;
+        file.set_permissions(fs::Permissions::from_mode(self.modes.1))
+    }
+
     /// Makes the contents of a file durable.
     pub fn sync(&self, file: &File) -> io::Result<()> {
         self.faults.step(Needs::Power)?;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use hotshoe_audit::SignedHead;
 use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
-use hotshoe_trust::{Digest, Release, SigningKey, Time, Verified};
+use hotshoe_trust::{Digest, Hardware, Release, ReleaseKind, SigningKey, Time, Verified};
 use serde::{Deserialize, Serialize};
 
 pub use drift::{DriftStatistic, DriftStatus, DriftValue};
@@ -56,6 +56,12 @@ pub struct Status {
     /// The rollouts that the device is a member of, by the name of the release, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rollouts: Vec<RolloutStatus>,
+    /// The releases of the kinds `config` and `host`. Empty without such a release, and from older daemons.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<ReleaseKind, KindStatus>,
+    /// Why the device would put a new release of a rollout off now: `window` or `battery`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferral: Option<String>,
     /// The last rollback in the history, not counting trials that another release replaced.
     pub last_rollback: Option<RollbackStatus>,
     /// Observations of the serving release since it began to serve.
@@ -192,6 +198,21 @@ pub struct HardwareStatus {
     pub architecture: String,
     /// Its cores.
     pub cores: usize,
+    /// Its memory as its system has it, in MiB. `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
+}
+
+impl HardwareStatus {
+    /// What a release may require of it.
+    pub fn hardware(&self) -> Hardware {
+        Hardware {
+            class: self.class.clone(),
+            architecture: self.architecture.clone(),
+            cores: self.cores as u64,
+            memory_mib: self.memory_mib,
+        }
+    }
 }
 
 /// Log lines that were not written since the start.
@@ -408,6 +429,19 @@ pub struct SlotsStatus {
     pub staged: Option<SlotStatus>,
     /// A release that serves and is not confirmed yet.
     pub trial: Option<TrialStatus>,
+}
+
+/// The releases of a kind without a pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindStatus {
+    /// Its slots.
+    pub slots: SlotsStatus,
+    /// `config`: the keys that it sets on this device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// `host`: the digest of the daemon's program, where `hotshoe-supervisor` started it from a slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Digest>,
 }
 
 /// A release in a slot.

@@ -91,6 +91,7 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     show_release(status, terminal)?;
     show_slots(status, terminal)?;
     show_rollouts(status, terminal)?;
+    show_kinds(status, terminal)?;
     terminal.print(format!("trust     version {}", status.trust_version))?;
     let counters = &status.counters;
     terminal.print(format!("queue     {}", queue(status)))?;
@@ -124,6 +125,25 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     }
     let rows = status.stages.iter().map(stage);
     terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us", "p99 us"], rows))
+}
+
+/// The releases of the kinds `config` and `host`.
+fn show_kinds(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    for (kind, it) in &status.kinds {
+        let (slots, kind) = (&it.slots, kind.to_string());
+        let trial = slots.trial.as_ref().map(|trial| (&trial.slot, "on trial"));
+        let live = slots.live.as_ref().map(|live| (live, "live"));
+        for (slot, state) in trial.into_iter().chain(live) {
+            terminal.print(format!(
+                "{kind:<9} {} generation {}, {state}",
+                slot.name, slot.generation
+            ))?;
+        }
+        if !it.keys.is_empty() {
+            terminal.print(format!("          sets {}", it.keys.join(", ")))?;
+        }
+    }
+    Ok(())
 }
 
 fn show_rollouts(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {

@@ -18,9 +18,11 @@ use hotshoe_sealing::AtRest;
 use hotshoe_store::{BlobError, Cause, ReadError, Slot, Store, Transition};
 use hotshoe_trust::{
     Allowed, Device, Floor, Package, Release, Time, TrustRoot, Verified, VerifyError,
+    check_hardware,
 };
 
 use crate::deploy::error::DeployError;
+use crate::hardware::hardware;
 use crate::serving::{DriftWatch, ServingRelease};
 
 /// Least number of instances of the engine.
@@ -235,7 +237,9 @@ impl Loader {
         now: Time,
     ) -> Result<Verified<Release>, VerifyError> {
         let trust = self.trust();
-        hotshoe_trust::verify(package, &trust, floor, &self.device, &self.host, now)
+        let release = hotshoe_trust::verify(package, &trust, floor, &self.device, &self.host, now)?;
+        check_hardware(&release, &hardware().hardware())?;
+        Ok(release)
     }
 
     /// Verifies an installed release again.

@@ -225,15 +225,13 @@ impl Model {
         events
     }
 
-    fn hearings(&self) -> impl Iterator<Item = Event> {
+    fn hearings(&self) -> Vec<Event> {
         let nodes = self.devices.len() + self.sites.len() + self.controllers.len();
-        let pairs = self.said.iter().flat_map(move |statement| {
-            (0..nodes).map(move |node| Event::Hear {
-                statement: *statement,
-                node,
-            })
-        });
-        pairs.collect::<Vec<_>>().into_iter()
+        let to_all = |statement: &usize| {
+            let statement = *statement;
+            (0..nodes).map(move |node| Event::Hear { statement, node })
+        };
+        self.said.iter().flat_map(to_all).collect()
     }
 
     pub(crate) fn apply(&mut self, world: &World, event: Event) {

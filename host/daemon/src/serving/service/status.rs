@@ -47,6 +47,8 @@ impl Service {
             slots: view.slots,
             deploy: view.deploy,
             rollouts: view.rollouts,
+            kinds: view.kinds,
+            deferral: view.deferral.map(str::to_owned),
             last_rollback: view.last_rollback,
             health: health.map(|seen| seen.all),
             trust_version: view.trust_version,
