@@ -56,7 +56,7 @@ const HARDWARE: &str = "it depends on the hardware of the device";
 const GUARD: &str = "the device goes back to a working release by it";
 
 /// What a fleet may not set, with the reason.
-const CLOSED: [(&str, &str); 32] = [
+const CLOSED: [(&str, &str); 35] = [
     ("site", IDENTITY),
     ("device", IDENTITY),
     ("labels", IDENTITY),
@@ -83,6 +83,9 @@ const CLOSED: [(&str, &str); 32] = [
     ("oip", REACH),
     ("page", REACH),
     ("telemetry", REACH),
+    ("private-telemetry", PERMISSION),
+    ("encryption", REACH),
+    ("secrets", REACH),
     ("outbox.enabled", PERMISSION),
     ("outbox.zenoh", REACH),
     ("outbox.mqtt", REACH),

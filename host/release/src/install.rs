@@ -91,7 +91,7 @@ fn install_kind(
     kind: ReleaseKind,
 ) -> anyhow::Result<Installed> {
     let folder = releases_of(data, kind);
-    let mut store = Store::open(&folder)
+    let mut store = Store::open_at_rest(&folder, identity.encryption.open()?)
         .with_context(|| format!("cannot use the data folder {}", folder.display()))?;
     let (previous, floor) = (store.ledger().live.clone(), store.ledger().floor());
     let (layout, release) = verify(

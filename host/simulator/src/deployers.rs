@@ -168,9 +168,12 @@ fn release(generation: u64, now: Time) -> Release {
         hosts: Default::default(),
         topics: Default::default(),
         shared_data: Default::default(),
+        secrets: Default::default(),
     };
     let expires_s = now.as_second().saturating_add(90 * 24 * 3_600);
     Release {
+        kind: Default::default(),
+        requires: Default::default(),
         name: NAME.to_owned(),
         generation,
         issued: now,

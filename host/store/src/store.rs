@@ -297,8 +297,8 @@ pub fn read_ledger(folder: &Path) -> Result<Ledger, LedgerError> {
 ///
 /// # Errors
 /// [`BlobError`]
-pub fn read_blob(folder: &Path, blob: &Blob) -> Result<Vec<u8>, BlobError> {
-    BlobStore::beside(folder).read(blob)
+pub fn read_blob(folder: &Path, at_rest: &AtRest, blob: &Blob) -> Result<Vec<u8>, BlobError> {
+    BlobStore::beside(folder, at_rest.clone()).read(blob)
 }
 
 /// Why an installed release could not be read.

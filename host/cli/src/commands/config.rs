@@ -86,7 +86,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 }
 
 fn report(local: &LocalConfig, only_set: bool) -> anyhow::Result<Report> {
-    let installed = installed_keys(&local.config().data)?;
+    let installed = installed_keys(local)?;
     let (config, fleet) = match &installed {
         Some(installed) => (local.with(&installed.fleet)?, installed.fleet.keys()),
         None => (local.config().clone(), Default::default()),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use hotshoe_base::{Clock, chain};
 use hotshoe_config::{Config, ConfigError, FleetConfig, FleetError, LocalConfig};
+use hotshoe_sealing::{AtRest, SealingKeyError};
 use hotshoe_store::{
     ApplyError, BlobError, Cause, LedgerError, OpenError, ReadError, Slot, Store, Transition,
     read_blob, read_ledger, read_release,
@@ -21,6 +22,9 @@ pub enum FleetConfigError {
     /// The folder of its releases cannot be opened.
     #[error("the `config` releases of this device cannot be read")]
     Store(#[source] OpenError),
+    /// The key of the data folder cannot be read.
+    #[error("the key of the data folder cannot be read")]
+    Key(#[source] SealingKeyError),
     /// The trusted keys cannot be read.
     #[error("the trusted keys cannot be read")]
     Trust(#[source] Box<DeployError>),
@@ -55,6 +59,7 @@ impl FleetConfigError {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Store(error) => error.name(),
+            Self::Key(error) => error.name(),
             Self::Trust(_) => "no_trust",
             Self::Package(error) => error.name(),
             Self::Verify(error) => error.name(),
@@ -101,7 +106,8 @@ fn with_release(
     folder: &Path,
     clock: &Clock,
 ) -> Result<Option<Config>, FleetConfigError> {
-    let mut store = Store::open(folder).map_err(FleetConfigError::Store)?;
+    let at_rest = at_rest(local)?;
+    let mut store = Store::open_at_rest(folder, at_rest).map_err(FleetConfigError::Store)?;
     if let Some(trial) = store.ledger().trial.clone() {
         match try_again(local, &mut store, trial.tries_left, &trial.slot, clock) {
             Ok(config) => return Ok(Some(config)),
@@ -148,7 +154,8 @@ fn verified_keys(
     slot: &Slot,
 ) -> Result<FleetConfig, FleetConfigError> {
     let config = local.config();
-    let main = Store::open(&config.data).map_err(FleetConfigError::Store)?;
+    let main = Store::open_unchanged(&config.data, at_rest(local)?);
+    let main = main.map_err(FleetConfigError::Store)?;
     let trust = keyring::open(config, &main);
     let trust = trust.map_err(|error| FleetConfigError::Trust(Box::new(error)))?;
     let package = store
@@ -171,13 +178,13 @@ pub struct InstalledKeys {
     pub is_trial: bool,
 }
 
-/// The `config` release that is on trial or live in a data folder, also while a daemon runs. Its signatures are not verified here: the
+/// The `config` release that is on trial or live on a device, also while a daemon runs. Its signatures are not verified here: the
 /// daemon did that before it put the release into its slot.
 ///
 /// # Errors
 /// [`FleetConfigError`] says what cannot be read.
-pub fn installed_keys(data: &Path) -> Result<Option<InstalledKeys>, FleetConfigError> {
-    let folder = releases_of(data, ReleaseKind::Config);
+pub fn installed_keys(local: &LocalConfig) -> Result<Option<InstalledKeys>, FleetConfigError> {
+    let folder = releases_of(&local.config().data, ReleaseKind::Config);
     let ledger = match read_ledger(&folder) {
         Err(LedgerError::Missing { .. }) => return Ok(None),
         ledger => ledger.map_err(FleetConfigError::Slots)?,
@@ -187,17 +194,24 @@ pub fn installed_keys(data: &Path) -> Result<Option<InstalledKeys>, FleetConfigE
     let Some(slot) = trial.or(ledger.live) else {
         return Ok(None);
     };
-    let document = read_release(&folder, slot.release).map_err(FleetConfigError::Package)?;
+    let at_rest = at_rest(local)?;
+    let document =
+        read_release(&folder, &at_rest, slot.release).map_err(FleetConfigError::Package)?;
     let release: Option<Release> = serde_json::from_slice(&document).ok();
     let file = release.and_then(|it| it.data.get(ReleaseKind::CONFIG_FILE).cloned());
     let file = file.ok_or(FleetConfigError::Text)?;
-    let text = read_blob(&folder, &file.blob).map_err(FleetConfigError::Blob)?;
+    let text = read_blob(&folder, &at_rest, &file.blob).map_err(FleetConfigError::Blob)?;
     let fleet = parsed(text)?;
     Ok(Some(InstalledKeys {
         fleet,
         slot,
         is_trial,
     }))
+}
+
+fn at_rest(local: &LocalConfig) -> Result<AtRest, FleetConfigError> {
+    let opened = local.config().encryption.open();
+    opened.map_err(FleetConfigError::Key)
 }
 
 fn parsed(text: Vec<u8>) -> Result<FleetConfig, FleetConfigError> {

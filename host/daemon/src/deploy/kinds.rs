@@ -21,6 +21,7 @@ use hotshoe_config::Config;
 use hotshoe_delivery::{FetchError, Fetcher, TransferStats};
 use hotshoe_protocol::status::{KindStatus, Observed, SlotsStatus};
 use hotshoe_rollout::{Plan, progress};
+use hotshoe_sealing::AtRest;
 use hotshoe_store::{Catalogue, Cause, OpenError, Phase, Slot, Store};
 use hotshoe_trust::{Digest, HealthGate, Package, ReleaseKind, Time};
 
@@ -55,6 +56,7 @@ pub(super) struct Surroundings<'a> {
     pub loader: &'a Loader,
     pub config: &'a Config,
     pub now: Time,
+    pub at_rest: AtRest,
     /// The pipeline that serves, with its counts.
     pub serving: Option<(Digest, Observed)>,
     /// Whether a pipeline is to serve.
@@ -92,7 +94,7 @@ impl KindReleases {
         with: KindParts,
         around: &Surroundings<'_>,
     ) -> Result<Self, OpenError> {
-        let store = Store::open(&releases_of(data, kind))?;
+        let store = Store::open_at_rest(&releases_of(data, kind), around.at_rest.clone())?;
         let events = Arc::clone(with.reporter.published_status().events());
         let admission = Admission::new(store.ledger(), with.clock.clone());
         let ledger = LedgerWriter::new(

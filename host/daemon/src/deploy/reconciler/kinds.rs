@@ -55,6 +55,7 @@ impl Reconciler {
             loader: &self.loader,
             config: &self.config,
             now: self.time(),
+            at_rest: self.ledger.store().at_rest(),
             serving,
             should_serve: self.ledger.ledger().live.is_some(),
         }
