@@ -26,6 +26,9 @@ const MAX_FILE_BYTES: u64 = 4_096;
 /// end of a day with a spent budget.
 const STAMP_MS: u64 = 10 * 60 * 1_000;
 
+/// More than any limit, in millionths.
+const ALL: u64 = u64::MAX / 2;
+
 /// This start of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
@@ -150,6 +153,29 @@ impl Budget {
             limit,
             state,
         })
+    }
+
+    /// Counts all of a day as spent, whatever the limit is or becomes: what the device has spent is not known. The day begins now.
+    ///
+    /// # Errors
+    /// [`BudgetError::Io`], [`BudgetError::Newer`].
+    pub fn spend_all(folder: &Path, disk: &Disk) -> Result<(), BudgetError> {
+        let path = folder.join(BUDGET_FILE);
+        let state = match read(&path) {
+            Err(BudgetError::Damaged { .. }) => State::default(),
+            state => state?,
+        };
+        let state = State {
+            day_began_ms: state.now_ms,
+            spent_millionths: ALL,
+            // No start of the machine: only time from now on counts.
+            boot: String::new(),
+            uptime_ms: 0,
+            ..state
+        };
+        encoded(&state)
+            .and_then(|json| disk.replace(&path, &json))
+            .map_err(|source| BudgetError::Io { path, source })
     }
 
     /// What is left of the day, in millionths.

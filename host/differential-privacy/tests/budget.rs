@@ -87,6 +87,22 @@ fn a_restart_gives_nothing_and_a_day_of_running_gives_a_new_budget() {
 }
 
 #[test]
+fn a_day_whose_past_is_not_known_counts_as_spent_whatever_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let time = virtual_clock();
+    let disk = Disk::new(Faults::never());
+    // Twice: a restore that broke off is done again.
+    for _ in 0..2 {
+        Budget::spend_all(folder.path(), &disk).unwrap();
+        let mut budget = open(folder.path(), &time, boot("one", Duration::ZERO));
+        assert_eq!((budget.left_millionths(), spend_all(&mut budget)), (0, 0));
+    }
+    let mut budget = open(folder.path(), &time, boot("one", Duration::ZERO));
+    time.advance(DAY);
+    assert_eq!(spend_all(&mut budget), 3);
+}
+
+#[test]
 fn a_clock_that_is_set_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let time = virtual_clock();

@@ -1,15 +1,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use hotshoe_base::Clock;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_config::Config;
-use hotshoe_differential_privacy::{Boot, Budget};
+use hotshoe_differential_privacy::Budget;
 use hotshoe_release::files::read_limited;
 use hotshoe_release::logging;
 use hotshoe_release::terminal::{Terminal, size};
@@ -17,6 +16,7 @@ use hotshoe_store::{LOCK_FILE, lock_folder};
 use hotshoe_trust::{Digest, Hasher, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::data_files::is_folder;
 use crate::fleet::local::{CONFIG, record_offline};
 
 /// The list of files of a backup.
@@ -25,6 +25,8 @@ const LIST: &str = "backup.json";
 const MAX_LIST_BYTES: u64 = 64 << 20;
 /// The format of the list.
 const FORMAT: u32 = 1;
+/// The folder of the outbox.
+const OUTBOX: &str = "outbox";
 /// What a backup leaves out: locks, sockets, and what is made again. The privacy budget too: an earlier one would give back what was spent.
 const LEFT_OUT: [&str; 7] = [
     LOCK_FILE,
@@ -64,8 +66,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Create(CreateArgs),
     /// Copy a backup to an empty data folder
     ///
-    /// Checks the digest of each file first. A device whose data folder has something is left as it is: `hotshoe reset --erase` empties it. With
-    /// [private-telemetry], the budget of the day counts as spent.
+    /// Checks the digest of each file and the key of [encryption] first. A device whose data folder has something is left as it is:
+    /// `hotshoe reset --erase --keep-key` empties it; a log that `--keep-audit` kept goes on. The privacy budget of the day counts as spent.
     #[command(after_help = "\
 Example:
   hotshoe backup restore --from /media/backup/line-4 --config hotshoe.toml
@@ -102,6 +104,8 @@ struct List {
     site: String,
     device: String,
     made: Time,
+    /// The inode of the outbox's folder, by which the outbox tells a copy of itself.
+    outbox_inode: Option<u64>,
     /// The digest of each file, by its path below the data folder.
     files: BTreeMap<String, Digest>,
 }
@@ -148,6 +152,19 @@ fn create(config: &Config, out: &Path) -> anyhow::Result<(usize, u64)> {
         "there is no data folder {}",
         config.data.display()
     );
+    let whole = |path: &Path| {
+        fs::canonicalize(path).with_context(|| format!("cannot use {}", path.display()))
+    };
+    let parent = match out.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let existing = parent.ancestors().find(|it| it.exists()).unwrap_or(parent);
+    ensure!(
+        !whole(existing)?.starts_with(whole(&config.data)?),
+        "{} is in the data folder, of which it would be a part; give a folder elsewhere",
+        out.display()
+    );
     let _lock = locked(&config.data)?;
     let made = Time::now();
     // First, so that the backup has it.
@@ -160,6 +177,7 @@ fn create(config: &Config, out: &Path) -> anyhow::Result<(usize, u64)> {
         site: config.site.clone(),
         device: config.device.clone(),
         made,
+        outbox_inode: inode(&config.data.join(OUTBOX)),
         files: BTreeMap::new(),
     };
     let mut bytes = 0;
@@ -197,12 +215,20 @@ fn restore(config: &Config, from: &Path) -> anyhow::Result<(usize, u64)> {
     );
     let data = &config.data;
     let _lock = locked(data)?;
-    if !below(data)?.is_empty() {
+    // A reset may have kept the log, which goes on.
+    let of_log = |path: &Path| path.starts_with(hotshoe_audit::FOLDER);
+    let own = below(data)?;
+    if !own.iter().all(|path| of_log(path)) {
         bail!(
-            "the data folder {} is not empty; `hotshoe reset --erase` empties it",
+            "the data folder {} is not empty; `hotshoe reset --erase --keep-key` empties it, and keeps the key that encrypted files of the backup need",
             data.display()
         );
     }
+    config
+        .encryption
+        .open()?
+        .check_key(list.files.keys().map(|name| from.join(name)))
+        .context("the backup cannot be used with the key of [encryption]")?;
     // Before anything is written.
     for (name, expected) in &list.files {
         let path = Path::new(name);
@@ -220,13 +246,24 @@ fn restore(config: &Config, from: &Path) -> anyhow::Result<(usize, u64)> {
             path.display()
         );
     }
-    spend_budget(config)?;
     let disk = Disk::new(Faults::never());
+    // It is not known what the device has spent since the backup.
+    Budget::spend_all(data, &disk)?;
+    if list
+        .files
+        .keys()
+        .any(|name| Path::new(name).starts_with(OUTBOX))
+    {
+        new_outbox(&disk, data, list.outbox_inode)?;
+    }
     let mut bytes = 0;
     // The ledger last: a folder with blobs and without it does not open, and so a restore that broke off is found.
     let (ledger, others): (Vec<_>, Vec<_>) =
         list.files.keys().partition(|name| *name == "ledger.json");
     for name in others.into_iter().chain(ledger) {
+        if !own.is_empty() && of_log(Path::new(name)) {
+            continue;
+        }
         bytes += copy(&disk, &from.join(name), &data.join(name))?.1;
     }
     record_offline(data, Time::now(), |entry| {
@@ -237,20 +274,23 @@ fn restore(config: &Config, from: &Path) -> anyhow::Result<(usize, u64)> {
     Ok((list.files.len(), bytes))
 }
 
-/// Spends the budget of the day: it is not known what the device has spent since the backup.
-fn spend_budget(config: &Config) -> anyhow::Result<()> {
-    let Some(figures) = &config.private_telemetry else {
-        return Ok(());
-    };
-    let limit = figures.epsilon()?;
-    // No start of the machine: only time from now on counts.
-    let boot = Boot {
-        id: String::new(),
-        uptime: Duration::ZERO,
-    };
-    let disk = Disk::new(Faults::never());
-    let mut budget = Budget::open(&config.data, disk, Clock::system(), boot, limit)?;
-    Ok(budget.spend(limit)?)
+/// Makes the folder of the outbox, by which the outbox tells that it is a copy: with the same inode it would use numbers again that the device
+/// has used since the backup.
+fn new_outbox(disk: &Disk, data: &Path, other_than: Option<u64>) -> anyhow::Result<()> {
+    let (folder, second) = (data.join(OUTBOX), data.join("outbox.new"));
+    let made = disk.make_folder(&folder).and_then(|()| {
+        if inode(&folder) != other_than {
+            return Ok(());
+        }
+        disk.make_folder(&second)?;
+        fs::remove_dir(&folder)?;
+        disk.rename(&second, &folder)
+    });
+    made.with_context(|| format!("cannot create {}", folder.display()))
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|about| about.ino())
 }
 
 /// Locks the data folder.
@@ -272,12 +312,10 @@ fn below(data: &Path) -> anyhow::Result<Vec<PathBuf>> {
             if LEFT_OUT.iter().any(|name| path == Path::new(name)) {
                 continue;
             }
-            // A folder may be linked to another disk.
-            let about = fs::metadata(entry.path())
-                .with_context(|| format!("cannot read {}", entry.path().display()))?;
-            if about.is_dir() {
+            let cannot = || format!("cannot read {}", entry.path().display());
+            if is_folder(data, &path).with_context(cannot)? {
                 folders.push(path);
-            } else if about.is_file() {
+            } else if entry.file_type().with_context(cannot)?.is_file() {
                 found.push(path);
             }
         }
@@ -291,9 +329,11 @@ fn copy(disk: &Disk, from: &Path, to: &Path) -> anyhow::Result<(Digest, u64)> {
     let cannot = || format!("cannot copy {} to {}", from.display(), to.display());
     disk.make_folder(hotshoe_base::disk::parent(to))
         .with_context(cannot)?;
-    let mut file = disk.create(to).with_context(cannot)?;
+    // Whole or not there, also after a power cut.
+    let part = to.with_added_extension("part");
+    let mut file = disk.create(&part).with_context(cannot)?;
     let copied = read(from, |piece| file.write_all(piece)).with_context(cannot)?;
-    disk.sync(&file).with_context(cannot)?;
+    disk.finish(&file, &part, to).with_context(cannot)?;
     Ok(copied)
 }
 

@@ -4,19 +4,25 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
+use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_config::Config;
+use hotshoe_daemon::device_key::SECRET;
+use hotshoe_differential_privacy::{BUDGET_FILE, Budget};
 use hotshoe_release::logging;
 use hotshoe_release::terminal::{Terminal, size};
+use hotshoe_sealing::SECRETS_FILE;
 use hotshoe_store::{LOCK_FILE, lock_folder};
 use hotshoe_trust::Time;
 use serde::Serialize;
 
+use crate::data_files::is_folder;
 use crate::fleet::local::{CONFIG, record_offline};
 
 /// Erase what this device has: releases, models, records, secrets and keys
 ///
 /// Removes everything in the data folder, and the file of the key in [encryption]: without it, copies of encrypted files that the disk may
-/// keep cannot be read. No daemon may run. The configuration, trust.toml and the certificates stay. At the site, `hotshoe site remove` takes
+/// keep cannot be read. No daemon may run. What a link leads to stays, but for blobs on another disk. The privacy budget of the day counts as
+/// spent. The configuration, trust.toml and the certificates stay. At the site, `hotshoe site remove` takes
 /// the device off the list.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -55,6 +61,8 @@ enum Key {
     /// Files are not encrypted.
     None,
     Erased,
+    /// Its file is not there, such as that of a unit which does not run.
+    Missing,
     /// It is not a file that this program can remove, or was to be kept.
     Kept,
 }
@@ -66,6 +74,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     let config = Config::load(path)
         .with_context(|| format!("cannot use {}; give --config", path.display()))?;
     let data = config.data.clone();
+    check_folder(path, &config)?;
     // Held to the end: no daemon starts meanwhile.
     let lock = lock_folder(&data)
         .with_context(|| format!("cannot use the data folder {}", data.display()))?;
@@ -77,8 +86,18 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     } else {
         erase_key(&config)?
     };
-    let (mut files, mut bytes) = (0, 0);
-    remove_all(&data, args.keep_audit, &mut files, &mut bytes)?;
+    // What was spent stays spent, also for the next owner of the folder.
+    if data.join(BUDGET_FILE).exists() {
+        Budget::spend_all(&data, &Disk::new(Faults::never()))?;
+    }
+    let mut erased = Erased {
+        data: &data,
+        keep_audit: args.keep_audit,
+        files: 0,
+        bytes: 0,
+    };
+    erased.remove_all()?;
+    let (files, bytes) = (erased.files, erased.bytes);
     drop(lock);
     let report = Report {
         data,
@@ -102,6 +121,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         Key::Kept => terminal.note(
             "the key of the device's files was not removed: remove it where it is kept, such as systemd's credentials",
         ),
+        Key::Missing => terminal.note(
+            "the key of the device's files is not where hotshoe.toml names it: remove it where it is kept, such as systemd's credentials",
+        ),
         Key::None => terminal.note(
             "the files were not encrypted: the disk may keep copies of them until it overwrites them",
         ),
@@ -124,7 +146,7 @@ fn erase_key(config: &Config) -> anyhow::Result<Key> {
         return Ok(kept(config));
     };
     if !path.exists() {
-        return Ok(Key::Erased);
+        return Ok(Key::Missing);
     }
     let Ok(mut file) = fs::OpenOptions::new().write(true).open(path) else {
         // Credentials of systemd are read-only.
@@ -145,43 +167,86 @@ fn erase_key(config: &Config) -> anyhow::Result<Key> {
     Ok(Key::Erased)
 }
 
-/// Removes everything in a data folder but the lock that is held, and the audit log if it is to be kept.
-fn remove_all(
-    data: &Path,
-    keep_audit: bool,
-    files: &mut u64,
-    bytes: &mut u64,
-) -> anyhow::Result<()> {
-    for entry in fs::read_dir(data).with_context(|| format!("cannot list {}", data.display()))? {
-        let entry = entry?;
-        let path = entry.path();
-        let is_kept = |name: &std::ffi::OsStr| {
-            name == LOCK_FILE || (keep_audit && name == hotshoe_audit::FOLDER)
-        };
-        if path.file_name().is_some_and(is_kept) {
-            continue;
-        }
-        remove(&path, files, bytes).with_context(|| format!("cannot remove {}", path.display()))?;
+/// What only the data folder of a device has. They go last, so that a reset that broke off can be done again.
+const MARKS: [&str; 3] = ["ledger.json", SECRET, SECRETS_FILE];
+
+/// Refuses a folder that is not the data folder of a device, such as one by a wrong `data` in the configuration, and one that has more.
+fn check_folder(path: &Path, config: &Config) -> anyhow::Result<()> {
+    let data = &config.data;
+    let entries = fs::read_dir(data)
+        .with_context(|| format!("cannot list the data folder {}", data.display()))?;
+    let mut is_empty = true;
+    for entry in entries {
+        let name = entry?.file_name();
+        is_empty &= name == LOCK_FILE || name == hotshoe_audit::FOLDER || name == BUDGET_FILE;
+    }
+    ensure!(
+        is_empty || MARKS.iter().any(|mark| data.join(mark).exists()),
+        "{} is not the data folder of a device: it has neither {}; correct `data` in {}",
+        data.display(),
+        MARKS.join(" nor "),
+        path.display()
+    );
+    let whole = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let tls = config.zenoh.tls.iter();
+    let of_tls = tls.flat_map(|tls| [&tls.ca, &tls.certificate, &tls.key]);
+    let of_tls = of_tls.flatten().map(PathBuf::as_path);
+    for kept in [path, config.trust.as_path()].into_iter().chain(of_tls) {
+        ensure!(
+            !whole(kept).starts_with(whole(data)),
+            "{} is in the data folder {}, and must stay; move it, or remove what you no longer need by hand",
+            kept.display(),
+            data.display()
+        );
     }
     Ok(())
 }
 
-/// Removes a file or a folder, and counts the files. A link is removed, not what it leads to: it may be another disk, whose files are
-/// removed first.
-fn remove(path: &Path, files: &mut u64, bytes: &mut u64) -> std::io::Result<()> {
-    let about = path.symlink_metadata()?;
-    let is_folder = about.is_dir() || (about.is_symlink() && path.is_dir());
-    if is_folder {
-        for entry in fs::read_dir(path)? {
-            remove(&entry?.path(), files, bytes)?;
+/// What a reset has removed so far.
+struct Erased<'a> {
+    data: &'a Path,
+    keep_audit: bool,
+    files: u64,
+    bytes: u64,
+}
+
+impl Erased<'_> {
+    /// Removes everything but the lock that is held, the privacy budget, and the audit log if it is to be kept.
+    fn remove_all(&mut self) -> anyhow::Result<()> {
+        let cannot = || format!("cannot list {}", self.data.display());
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.data).with_context(cannot)? {
+            names.push(PathBuf::from(entry.with_context(cannot)?.file_name()));
         }
+        names.sort_by_key(|name| MARKS.iter().any(|mark| name == Path::new(mark)));
+        for name in names {
+            let is_kept = name == Path::new(LOCK_FILE)
+                || name == Path::new(BUDGET_FILE)
+                || (self.keep_audit && name == Path::new(hotshoe_audit::FOLDER));
+            if !is_kept {
+                self.remove(&name)
+                    .with_context(|| format!("cannot remove {}", name.display()))?;
+            }
+        }
+        Ok(())
     }
-    if about.is_dir() {
-        return fs::remove_dir(path);
+
+    /// Removes a file or a folder, and counts the files. Of a link, what it leads to stays, but for the blobs on another disk.
+    fn remove(&mut self, below: &Path) -> std::io::Result<()> {
+        let path = self.data.join(below);
+        if is_folder(self.data, below)? {
+            for entry in fs::read_dir(&path)? {
+                self.remove(&below.join(entry?.file_name()))?;
+            }
+        }
+        let about = path.symlink_metadata()?;
+        if about.is_dir() {
+            return fs::remove_dir(path);
+        }
+        if about.is_file() {
+            self.files += 1;
+            self.bytes += about.len();
+        }
+        fs::remove_file(path)
     }
-    if about.is_file() {
-        *files += 1;
-        *bytes += about.len();
-    }
-    fs::remove_file(path)
 }
