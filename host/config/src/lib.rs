@@ -57,7 +57,7 @@ pub use self::outbox::{
 };
 pub use self::page::PageConfig;
 pub use self::private_telemetry::{
-    FIGURES_OUTPUT, FigureConfig, FigureKind, MAX_FIGURES, PrivateTelemetryConfig,
+    ContributorField, FIGURES_OUTPUT, FigureConfig, FigureKind, MAX_FIGURES, PrivateTelemetryConfig,
 };
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{

@@ -3,6 +3,7 @@
 mod drift;
 mod governor;
 mod outbox;
+mod private_telemetry;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use governor::{
 };
 pub use hotshoe_base::supervisor::{PartState, PartStatus};
 pub use outbox::{OutboxError, OutboxStatus, OutletState, OutletStatus};
+pub use private_telemetry::PrivateTelemetryStatus;
 pub use telemetry::{TelemetryFailure, TelemetryStatus};
 
 /// The status of a device.
@@ -131,6 +133,9 @@ pub struct Status {
     /// What goes to a collector of OpenTelemetry. `None` without `[telemetry]`, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<TelemetryStatus>,
+    /// What the figures of `[private-telemetry]` leave out. `None` without it, and from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_telemetry: Option<PrivateTelemetryStatus>,
     /// The sensors of the device and the plan in force. `None` without `governor.enabled`, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub governor: Option<GovernorStatus>,

@@ -4,6 +4,7 @@ pub(crate) mod alerts;
 mod drift;
 pub(crate) mod governor;
 pub(crate) mod outbox;
+mod private_telemetry;
 mod telemetry;
 
 use hotshoe_protocol::event::Severity;
@@ -112,6 +113,7 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     governor::show(status, terminal)?;
     outbox::show(status, terminal)?;
     telemetry::show(status, terminal)?;
+    private_telemetry::show(status, terminal)?;
     show_memory(status, terminal)?;
     show_parts(status, terminal)?;
     show_log(status, terminal)?;

@@ -92,6 +92,7 @@ impl Service {
             kept_back: self.kept_back.snapshot(),
             outbox: self.outbox.as_ref().map(|outbox| outbox.status()),
             telemetry: self.trace_tap.status(),
+            private_telemetry: self.private_telemetry.get().map(|figures| figures.status()),
             governor: self.published_status.governor(),
             drift: serving
                 .as_ref()
