@@ -49,7 +49,7 @@ fn a_newer_ledger_stops_the_daemon_and_newer_caches_and_states_do_not() {
     assert_eq!(codes.len(), 3);
     for path in &codes {
         let bytes = fs::read(path).unwrap();
-        let rest = bytes.strip_prefix(b"hotshoe-code-1\n").unwrap();
+        let rest = bytes.strip_prefix(b"hotshoe-code-2\n").unwrap();
         fs::write(path, [&b"hotshoe-code-99\n"[..], rest].concat()).unwrap();
     }
     let states = workspace.path("a-data/state");
@@ -67,7 +67,7 @@ fn a_newer_ledger_stops_the_daemon_and_newer_caches_and_states_do_not() {
     assert!(daemon.feed(&[("1", page)])[0].result.is_ok());
     assert!(daemon.stop().success());
     for path in codes {
-        assert!(fs::read(path).unwrap().starts_with(b"hotshoe-code-1\n"));
+        assert!(fs::read(path).unwrap().starts_with(b"hotshoe-code-2\n"));
     }
 }
 
