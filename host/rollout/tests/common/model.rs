@@ -299,7 +299,7 @@ impl Model {
     /// A tick in which all that is alive works, and all that was said arrives.
     pub(crate) fn fair_tick(&mut self, world: &World) {
         self.apply(world, Event::Tick);
-        let hearings: Vec<Event> = self.hearings().collect();
+        let hearings = self.hearings();
         for hearing in hearings {
             self.apply(world, hearing);
         }

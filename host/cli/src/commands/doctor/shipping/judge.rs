@@ -310,8 +310,10 @@ mod tests {
 
     #[test]
     fn a_run_that_slows_down_is_reported() {
-        let mut measured = Measured::default();
-        measured.elapsed = Duration::from_secs(3600);
+        let mut measured = Measured {
+            elapsed: Duration::from_secs(3600),
+            ..Measured::default()
+        };
         measured.parts[0].add(10.0);
         measured.parts[3].add(13.0);
         assert_eq!(heat(&Reading::default(), &measured).state, State::Warn);
