@@ -100,12 +100,13 @@ fn small_plan() -> Plan {
     Plan {
         stages: [0, 500_000, 1_000_000].map(stage).to_vec(),
         deadlines: Deadlines {
-            waiting_s: 240,
-            fetching_s: 240,
-            proving_s: 240,
-            trial_s: 240,
-            deferred_s: 240,
-            silent_s: 360,
+            waiting_s: 480,
+            fetching_s: 480,
+            proving_s: 480,
+            trial_s: 480,
+            deferred_s: 480,
+            // Shorter, as by default: a device that is off is silent before it is late.
+            silent_s: 240,
         },
         spread_s: 0,
         ..plan()
