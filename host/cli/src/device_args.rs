@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use hotshoe_config::{
-    Config, DEFAULT_MAX_SAMPLE_BYTES, EncryptionConfig, SecretsConfig, InferenceConfig, WorkersConfig,
-    default_allowed,
+    Config, DEFAULT_MAX_SAMPLE_BYTES, EncryptionConfig, InferenceConfig, SecretsConfig,
+    WorkersConfig, default_allowed,
 };
 use hotshoe_engine::CompileLimits;
 use hotshoe_release::device::{Identity, trust_root};

@@ -151,12 +151,7 @@ fn check_loads(
     store: &Store,
     identity: &Identity,
 ) -> anyhow::Result<LoadCheck> {
-    let options = device_options(
-        identity.threads,
-        identity.compile,
-        &identity.secrets,
-        store,
-    );
+    let options = device_options(identity.threads, identity.compile, &identity.secrets, store);
     let engine = Engine::new(options).context("cannot start the engine")?;
     let (allow, inference) = (&identity.allow, &identity.inference);
     let models = Models::new(inference.options());

@@ -93,9 +93,10 @@ fn open(config: &Config) -> Result<Store, Finding> {
         let advice = "install the release that the device is shipped with: `hotshoe install`";
         return Err(Finding::bad(WHAT, State::Fail, found, advice));
     }
-    let at_rest = config.encryption.open().map_err(|error| {
-        Finding::bad(WHAT, State::Fail, chain(&error), KEY_ADVICE)
-    })?;
+    let at_rest = config
+        .encryption
+        .open()
+        .map_err(|error| Finding::bad(WHAT, State::Fail, chain(&error), KEY_ADVICE))?;
     Store::open_unchanged(&config.data, at_rest).map_err(|error| {
         let advice = match &error {
             OpenError::InUse { .. } => {
