@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use hotshoe_trust::{
     Blob, Component, DataFile, Device, DeviceSelector, Floor, Grant, HealthGate, Limits, Model,
-    Package, Release, SigningKey, StageFailure, Step, Time, TrustRoot, Verified, VerifyError,
-    World, manifest::Manifest, verify,
+    Package, Release, Requires, SigningKey, StageFailure, Step, Time, TrustRoot, Verified,
+    VerifyError, World, manifest::Manifest, verify,
 };
 
 pub(crate) const NOW: &str = "2026-06-01T00:00:00Z";
@@ -48,6 +48,7 @@ pub(crate) fn release() -> Release {
             names: vec!["cam-*".into()],
             labels: [("line".into(), "a".into())].into(),
         },
+        requires: Requires::default(),
         components: [
             ("read".into(), read),
             ("label".into(), component(b"policy wasm", World::Policy)),
