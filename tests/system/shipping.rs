@@ -97,6 +97,34 @@ fn a_device_is_rehearsed_before_it_is_shipped() {
 }
 
 #[test]
+fn an_encrypted_device_is_rehearsed_with_its_key() {
+    let workspace = Workspace::new();
+    let key = workspace.path("hotshoe.key");
+    success(["secret", "key", &key.display().to_string()]);
+    let more = format!(
+        "[governor]\nenabled = false\n[encryption]\nkey-file = \"{}\"\nrequired = true\n",
+        key.display()
+    );
+    let release = workspace.release(&Workspace::recipe("release.toml"));
+    let device = workspace.device("cam", &release, &more);
+    let (state, found) = finding(&before_shipping(&device.config), "start");
+    assert_eq!(state, "ok", "{found}");
+    assert!(found.contains("label-reader generation 1"), "{found}");
+    // The rehearsal leaves the compiled code as the daemon reads it.
+    let daemon = device.run();
+    assert!(
+        !daemon.log().contains("component compiled"),
+        "{}",
+        daemon.log()
+    );
+    daemon.kill();
+    fs::remove_file(key).unwrap();
+    let (state, found) = finding(&before_shipping(&device.config), "start");
+    assert_eq!(state, "fail", "{found}");
+    assert!(found.contains("hotshoe.key"), "{found}");
+}
+
+#[test]
 fn nothing_is_rehearsed_without_a_release() {
     let workspace = Workspace::new();
     let config = workspace.path("hotshoe.toml");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use hotshoe_config::{
-    Config, DEFAULT_MAX_SAMPLE_BYTES, EncryptionConfig, InferenceConfig, WorkersConfig,
+    Config, DEFAULT_MAX_SAMPLE_BYTES, EncryptionConfig, SecretsConfig, InferenceConfig, WorkersConfig,
     default_allowed,
 };
 use hotshoe_engine::CompileLimits;
@@ -60,6 +60,7 @@ impl DeviceArgs {
             },
             data: None,
             encryption: EncryptionConfig::default(),
+            secrets: SecretsConfig::default(),
             allow: default_allowed(),
             inference: InferenceConfig::default(),
             threads: WorkersConfig::default().threads,

@@ -72,7 +72,7 @@ pub(crate) use hotshoe_base::chain;
 pub use error::{DeployError, StoredTrustError};
 pub use fleet_config::{FleetConfigError, InstalledKeys, installed_keys, load_config, releases_of};
 pub use keyring::MAX_TRUST_BYTES;
-pub use loader::engine_options;
+pub use loader::{device_options, engine_options};
 pub(crate) use start_record::StartRecord;
 pub use startup::StartupState;
 

@@ -8,7 +8,7 @@ use anyhow::Context;
 use hotshoe_audit::{Actor, AuditKind, Entry, append_offline};
 use hotshoe_base::chain;
 use hotshoe_config::FleetConfig;
-use hotshoe_daemon::deploy::{engine_options, releases_of};
+use hotshoe_daemon::deploy::{device_options, releases_of};
 use hotshoe_engine::Engine;
 use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, Pipeline};
@@ -151,8 +151,12 @@ fn check_loads(
     store: &Store,
     identity: &Identity,
 ) -> anyhow::Result<LoadCheck> {
-    let mut options = engine_options(identity.threads, identity.compile, Some(store.aot_dir()));
-    options.at_rest = store.at_rest();
+    let options = device_options(
+        identity.threads,
+        identity.compile,
+        &identity.secrets,
+        store,
+    );
     let engine = Engine::new(options).context("cannot start the engine")?;
     let (allow, inference) = (&identity.allow, &identity.inference);
     let models = Models::new(inference.options());
