@@ -86,7 +86,7 @@ fn a_misspelt_key_a_wrong_value_and_values_that_do_not_fit_are_refused() {
         FleetConfig::parse("intake = ").unwrap_err(),
         FleetError::Toml(_)
     ));
-    let own = local("[zenoh]\nmax-message-bytes = 1000000\n[intake]\nmax-sample-bytes = 1000\n");
+    let own = local("[zenoh]\nmax-message-bytes = 2097152\n[intake]\nmax-sample-bytes = 1000\n");
     let wrong = own.with(&fleet("[intake]\nqueue = \"many\"")).unwrap_err();
     assert!(matches!(wrong, FleetError::Value { .. }), "{wrong:?}");
     let range = own.with(&fleet("[intake]\nqueue = 0")).unwrap_err();

@@ -33,7 +33,8 @@ fn script(name: &str, then: &str) -> String {
 
 /// A program that says its name, and waits for SIGTERM.
 fn waits(name: &str) -> String {
-    script(name, "trap 'exit 7' TERM\nwhile :; do sleep 0.05; done")
+    // The trap comes before the name, which says that the program can be ended.
+    format!("#!/bin/sh\ntrap 'exit 7' TERM\necho {name}\nwhile :; do sleep 0.05; done\n")
 }
 
 /// Orders the trial of a program, as a daemon does.
