@@ -36,6 +36,8 @@ mod conflicts;
 mod crash;
 #[path = "system/crash_loop.rs"]
 mod crash_loop;
+#[path = "system/data_folder.rs"]
+mod data_folder;
 #[path = "system/delivery.rs"]
 mod delivery;
 #[path = "system/dev.rs"]

@@ -13,7 +13,7 @@
 )]
 
 mod commands;
-mod data_files;
+mod data_folder;
 #[cfg(feature = "full")]
 mod dev;
 mod device_args;

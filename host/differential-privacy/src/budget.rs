@@ -13,7 +13,7 @@ use hotshoe_base::format::{FileFormat, NewerFormat};
 use hotshoe_base::{Clock, files};
 use serde::{Deserialize, Serialize};
 
-use crate::epsilon::Epsilon;
+use crate::epsilon::{Epsilon, MAX_EPSILON};
 
 /// Name of the file in the data folder.
 pub const BUDGET_FILE: &str = "privacy-budget.json";
@@ -25,9 +25,6 @@ const MAX_FILE_BYTES: u64 = 4_096;
 /// A refusal stores the time that has passed if the file is older, in milliseconds. Otherwise a device that restarts often would never see the
 /// end of a day with a spent budget.
 const STAMP_MS: u64 = 10 * 60 * 1_000;
-
-/// More than any limit, in millionths.
-const ALL: u64 = u64::MAX / 2;
 
 /// This start of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,23 +152,24 @@ impl Budget {
         })
     }
 
-    /// Counts all of a day as spent, whatever the limit is or becomes: what the device has spent is not known. The day begins now.
+    /// Spends the whole budget of a day, whatever its limit is: for a data folder of which it is not known what was spent. A day of running
+    /// later, there is a new one. A damaged file is replaced.
     ///
     /// # Errors
-    /// [`BudgetError::Io`], [`BudgetError::Newer`].
+    /// [`BudgetError::Io`] and [`BudgetError::Newer`].
     pub fn spend_all(folder: &Path, disk: &Disk) -> Result<(), BudgetError> {
         let path = folder.join(BUDGET_FILE);
-        let state = match read(&path) {
+        let before = match read(&path) {
+            Ok(state) => state,
             Err(BudgetError::Damaged { .. }) => State::default(),
-            state => state?,
+            Err(error) => return Err(error),
         };
+        // No start of the machine: only time from the next opening on counts.
         let state = State {
-            day_began_ms: state.now_ms,
-            spent_millionths: ALL,
-            // No start of the machine: only time from now on counts.
-            boot: String::new(),
-            uptime_ms: 0,
-            ..state
+            now_ms: before.now_ms,
+            day_began_ms: before.now_ms,
+            spent_millionths: MAX_EPSILON,
+            ..State::default()
         };
         encoded(&state)
             .and_then(|json| disk.replace(&path, &json))

@@ -253,3 +253,24 @@ fn figures_are_published_together_or_not_at_all() {
             .is_empty()
     );
 }
+
+#[test]
+fn all_of_a_day_is_spent_at_any_limit_again_and_again_and_of_a_damaged_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let time = virtual_clock();
+    let disk = Disk::new(Faults::never());
+    for _ in 0..2 {
+        Budget::spend_all(folder.path(), &disk).unwrap();
+    }
+    fs::write(folder.path().join(BUDGET_FILE), b"{}").unwrap();
+    Budget::spend_all(folder.path(), &disk).unwrap();
+    let greatest = epsilon(10_000_000);
+    let boot = boot("one", Duration::ZERO);
+    let mut budget = Budget::open(folder.path(), disk, time.clock(), boot, greatest).unwrap();
+    assert_eq!(budget.left_millionths(), 0);
+    let error = budget.spend(epsilon(1)).unwrap_err();
+    assert_eq!(error.name(), "privacy_budget_exhausted");
+    // A day of running later.
+    time.advance(DAY);
+    budget.spend(greatest).unwrap();
+}

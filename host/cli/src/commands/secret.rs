@@ -14,6 +14,7 @@ use hotshoe_sealing::{
 use hotshoe_store::Recording;
 use serde_json::json;
 
+use crate::data_folder::check_owner;
 use crate::fleet::local::{CONFIG, record_secret};
 
 /// Set, list and remove the secrets of this device
@@ -235,6 +236,7 @@ fn change<T>(
     change: impl FnOnce(&mut Secrets, &DeviceKey) -> anyhow::Result<T>,
 ) -> anyhow::Result<(PathBuf, T)> {
     let config = config_of(target)?;
+    check_owner(&config.data)?;
     let at_rest = config.encryption.open()?;
     let disk = Disk::new(Faults::never());
     let cannot = || format!("cannot use the data folder {}", config.data.display());

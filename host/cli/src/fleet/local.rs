@@ -12,6 +12,8 @@ use hotshoe_store::{Ledger, Store};
 use hotshoe_trust::Time;
 use serde_json::Value;
 
+use crate::data_folder::check_owner;
+
 /// The default configuration file.
 pub(crate) const CONFIG: &str = "hotshoe.toml";
 
@@ -73,6 +75,7 @@ pub(crate) fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result
         }
         Err(error @ ControlError::NotRunning { .. }) if !config.data.exists() => Err(error.into()),
         Err(ControlError::NotRunning { .. }) => {
+            check_owner(&config.data)?;
             let mut store = Store::open_at_rest(&config.data, config.encryption.open()?)
                 .with_context(|| format!("cannot use the data folder {}", config.data.display()))?;
             let now = Time::now();
