@@ -48,7 +48,7 @@ pub struct FigureConfig {
     /// What is made of the samples of a window.
     pub kind: FigureKind,
     /// What is measured on each sample: `count(FIELD)`, `mean(FIELD)`, `min(FIELD)` or `max(FIELD)` of its insight, or `latency-us`. A sample without it does not
-    /// count. Not with `contributor`: it is measured on all contributors of the sample together. Default: 1 for each sample.
+    /// count. Default: 1 for each sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// What values are multiplied by before they are rounded to integers. Default: 1.
@@ -169,12 +169,6 @@ impl PrivateTelemetryConfig {
                 needed: "outbox.enabled",
             });
         }
-        let mut figures = self.figures.iter();
-        let of_sample = figures.find(|(_, figure)| figure.value.is_some());
-        if let (Some(_), Some((figure, _))) = (&self.contributor, of_sample) {
-            let figure = figure.clone();
-            return Err(ConfigError::FigureOfContributors { figure });
-        }
         self.epsilon()?;
         self.definitions().map(drop)
     }
@@ -246,23 +240,6 @@ mod tests {
             // 4.8 for 24 windows of 2 figures.
             assert_eq!(definition.epsilon().millionths(), 100_000);
         }
-    }
-
-    #[test]
-    fn what_is_measured_on_several_contributors_is_not_a_figure_of_one() {
-        let of = |contributor: &str, value: &str| {
-            parse(&format!(
-                "{OUTBOX}[private-telemetry]\n{contributor}[private-telemetry.figures.crowd]\nkind = \"histogram\"\n{value}edges = [2]\n"
-            ))
-        };
-        let contributor = "contributor = \"scalars.*.unit\"\n";
-        // Without B, A's value changes too: a distance of 3 for noise that covers 2.
-        for value in ["value = \"count(scalars)\"\n", "value = \"latency-us\"\n"] {
-            let error = of(contributor, value).unwrap_err();
-            assert!(error.contains("figures.crowd"), "{error}");
-            assert!(of("", value).is_ok());
-        }
-        assert!(of(contributor, "").is_ok());
     }
 
     #[test]
