@@ -194,14 +194,6 @@ pub enum ConfigError {
         #[source]
         source: hotshoe_differential_privacy::DefinitionError,
     },
-    /// A value of a whole sample depends on all its contributors, so the noise for one of them would not cover it.
-    #[error(
-        "`[private-telemetry.figures.{figure}]` has a `value` beside `private-telemetry.contributor`: each contributor would add what was measured on all of them; leave out one of the two keys"
-    )]
-    FigureOfContributors {
-        /// The figure.
-        figure: String,
-    },
     /// A key that a kind of figure requires.
     #[error("`[private-telemetry.figures.{figure}]` needs `{key}` for its kind")]
     FigureNeeds {
