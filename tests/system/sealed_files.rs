@@ -159,6 +159,12 @@ fn an_idle_daemon_has_no_file_with_bytes_of_its_models() {
         let samples = [("1", page.clone()), ("2", page.clone())];
         assert!(daemon.feed(&samples).iter().all(|it| it.result.is_ok()));
         assert_eq!(open_file_with(daemon.id(), known), None);
+        let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
+        let cores = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let words: Vec<_> = cores.unwrap().split_whitespace().collect();
+        assert_eq!(words[4..6], ["0", "0"], "no core with keys");
         assert_eq!(has(&data, known), None);
         daemon.kill();
         assert_eq!(has(&data, known), None);

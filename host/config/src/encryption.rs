@@ -8,6 +8,7 @@ use hotshoe_sealing::{
     AtRest, DEFAULT_TPM, DeviceKey, NamedSecret, SealingKeyError, SecretError, SecretSource,
     is_secret_name,
 };
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::Config;
@@ -61,7 +62,7 @@ impl Default for EncryptionConfig {
 }
 
 impl EncryptionConfig {
-    /// How files are kept. Reads the key.
+    /// How files are kept. Reads the key, and forbids this process to dump its memory.
     ///
     /// # Errors
     /// [`SealingKeyError`]
@@ -72,6 +73,12 @@ impl EncryptionConfig {
             (None, None, Some(name)) => DeviceKey::from_keyring(name)?,
             (None, None, None) => return Ok(AtRest::plain()),
         };
+        // A core dump would have the key, and what it opens. A process may always lower its own limit.
+        let none = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        let _ = setrlimit(Resource::Core, none);
         Ok(AtRest::sealed(key, self.required))
     }
 

@@ -155,6 +155,14 @@ pub enum SecretError {
         "a secret's name has 1 to 64 lower-case letters, digits, hyphens and dots, and begins with a letter"
     )]
     Name,
+    /// The value is empty.
+    #[error(
+        "the value of the secret {name:?} is empty, so that it stays as it is; `hotshoe secret remove {name}` removes it"
+    )]
+    Empty {
+        /// Its name.
+        name: String,
+    },
     /// The value is too long.
     #[error("the secret {name:?} has more than {} bytes", crate::MAX_SECRET_BYTES)]
     TooLong {
@@ -200,6 +208,7 @@ impl SecretError {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Name => "invalid_secret_name",
+            Self::Empty { .. } => "empty_secret",
             Self::TooLong { .. } => "secret_too_long",
             Self::TooMany => "too_many_secrets",
             Self::Unknown { .. } => "unknown_secret",

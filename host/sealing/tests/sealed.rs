@@ -399,6 +399,10 @@ fn secrets_stand_in_no_file_and_in_no_text() {
         assert_eq!(error.name(), "invalid_secret_name", "{name}");
     }
     let error = secrets
+        .set(&key, "broker", Secret::new(String::new()))
+        .unwrap_err();
+    assert_eq!(error.name(), "empty_secret");
+    let error = secrets
         .set(&key, "long", Secret::new("a".repeat(4_097)))
         .unwrap_err();
     assert_eq!(error.name(), "secret_too_long");
