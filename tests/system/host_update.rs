@@ -110,12 +110,12 @@ fn a_program_is_tried_confirmed_and_left_again_for_the_one_before_it() {
         let deploy = &state["deploy"];
         deploy["generation"] == 3 && deploy["phase"] == "rolled-back"
     };
-    let state = wait(&device, failed);
+    let is_back = is_live(2, &second);
+    let state = wait(&device, |state| failed(state) && is_back(state));
     assert_eq!(
         state["deploy"]["cause"]["name"], "died_in_trial",
         "{state:#}"
     );
-    assert!(is_live(2, &second)(&state), "{state:#}");
     // One that never says that it is good, until its deadline.
     let silent = host(
         &site,
@@ -128,12 +128,11 @@ fn a_program_is_tried_confirmed_and_left_again_for_the_one_before_it() {
         let deploy = &state["deploy"];
         deploy["generation"] == 4 && deploy["phase"] == "rolled-back"
     };
-    let state = wait(&device, failed);
+    let state = wait(&device, |state| failed(state) && is_back(state));
     assert_eq!(
         state["deploy"]["cause"]["name"], "not_confirmed",
         "{state:#}"
     );
-    assert!(is_live(2, &second)(&state), "{state:#}");
     assert_eq!(state["release"]["generation"], 1);
     assert!(daemon.stop().success());
     // A power cut at the end, and a start: the second one runs.

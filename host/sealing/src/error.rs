@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::tpm::TpmError;
+use crate::tpm_error::TpmError;
 
 /// Why the device's key cannot be used.
 #[derive(Debug, thiserror::Error)]

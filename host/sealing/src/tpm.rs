@@ -1,7 +1,6 @@
 //! The device's key, sealed by a TPM 2.0: the TPM gives it only while its platform configuration registers (PCRs) have the values that they had
 //! when it was sealed.
 
-mod error;
 #[cfg(feature = "tpm")]
 mod object;
 #[cfg(not(feature = "tpm"))]
@@ -12,13 +11,13 @@ use std::path::Path;
 
 use hotshoe_base::disk::{Disk, Faults};
 
-pub use self::error::TpmError;
 #[cfg(feature = "tpm")]
 use self::object::{seal, unseal};
 #[cfg(not(feature = "tpm"))]
 use self::unsupported::{seal, unseal};
 use crate::error::{SealingKeyError, of_key};
 use crate::key::{DeviceKey, contents, refuse_existing};
+use crate::tpm_error::TpmError;
 
 /// The TPM of the machine, with the kernel's resource manager.
 pub const DEFAULT_TPM: &str = "device:/dev/tpmrm0";

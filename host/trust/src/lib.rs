@@ -26,6 +26,7 @@ mod floor;
 mod health;
 mod keys;
 mod kind;
+mod kind_check;
 mod limits;
 mod media_types;
 mod mode;

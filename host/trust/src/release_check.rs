@@ -34,7 +34,8 @@ impl Release {
             });
         }
         check_globs(&self.devices.names)?;
-        self.requires.check()?;
+        check_globs(&self.requires.classes)?;
+        check_globs(&self.requires.architectures)?;
         self.check_kind()?;
         if self.kind != ReleaseKind::Pipeline {
             self.check_sizes()?;

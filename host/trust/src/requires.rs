@@ -3,8 +3,6 @@
 use globset::Glob;
 use serde::{Deserialize, Serialize};
 
-use crate::{release_error::ReleaseError, rules::check_globs};
-
 /// What a release needs of the hardware. A device that lacks some of it refuses the release before it fetches any blob.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -35,11 +33,6 @@ pub struct Hardware {
 impl Requires {
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
-    }
-
-    pub(crate) fn check(&self) -> Result<(), ReleaseError> {
-        check_globs(&self.classes)?;
-        check_globs(&self.architectures)
     }
 
     /// What `hardware` lacks. `None` if it has everything.

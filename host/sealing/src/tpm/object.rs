@@ -23,9 +23,10 @@ use tss_esapi::traits::{Marshall as _, UnMarshall as _};
 use tss_esapi::{Context, Error, TctiNameConf, WrapperErrorKind};
 use zeroize::Zeroizing;
 
-use super::{MAX_PCR, TpmError};
+use super::MAX_PCR;
 use crate::cipher::KEY_BYTES;
 use crate::key::hex;
+use crate::tpm_error::TpmError;
 
 /// The version of the file.
 const FORMAT: u32 = 1;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::TpmError;
 use crate::cipher::KEY_BYTES;
+use crate::tpm_error::TpmError;
 
 pub(super) fn seal(
     _key: &[u8; KEY_BYTES],
