@@ -28,12 +28,16 @@ mod bad_release;
 mod capabilities;
 #[path = "system/classic.rs"]
 mod classic;
+#[path = "system/config_release.rs"]
+mod config_release;
 #[path = "system/conflicts.rs"]
 mod conflicts;
 #[path = "system/crash.rs"]
 mod crash;
 #[path = "system/crash_loop.rs"]
 mod crash_loop;
+#[path = "system/data_folder.rs"]
+mod data_folder;
 #[path = "system/delivery.rs"]
 mod delivery;
 #[path = "system/dev.rs"]
@@ -68,6 +72,8 @@ mod formats;
 mod go;
 #[path = "system/governor.rs"]
 mod governor;
+#[path = "system/host_update.rs"]
+mod host_update;
 #[path = "system/hostile.rs"]
 mod hostile;
 #[path = "system/interop.rs"]
@@ -142,6 +148,10 @@ mod restart;
 mod rollout;
 #[path = "system/rollout_attacks.rs"]
 mod rollout_attacks;
+#[path = "system/rollout_compare.rs"]
+mod rollout_compare;
+#[path = "system/rollout_fleet.rs"]
+mod rollout_fleet;
 #[path = "system/rot.rs"]
 mod rot;
 #[path = "system/sealed_files.rs"]

@@ -8,7 +8,7 @@ name=${1:?usage: packaging/container/build.sh NAME:TAG}
 
 context=target/image
 rm -rf "$context"
-mkdir -p "$context"
+mkdir -p "$context/data"
 cp LICENSE "$context/"
 platforms=()
 add() { # ARCHITECTURE PROGRAM

@@ -12,7 +12,7 @@ use hotshoe_trust::release_toml::{
 };
 use hotshoe_trust::{
     DataClass, DataContract, DeviceSelector, Drift, HealthGate, Limits, Mode, Privacy, PrivacyMask,
-    Rate, Rests, Shadow,
+    Rate, Requires, Rests, Shadow,
 };
 use serde::de::value::Error;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
@@ -388,6 +388,11 @@ fn the_reference_of_release_toml_has_the_keys_of_the_types() {
             "devices",
             keys([&written["devices"]]),
             fields::<DeviceSelector>(),
+        ),
+        (
+            "requires",
+            keys([&written["requires"]]),
+            fields::<Requires>(),
         ),
         (
             "components",

@@ -387,6 +387,7 @@ fn link_publishes_what_components_made_as_egress_only() {
             "orders",
             "publish_shared_data",
             "recordings",
+            "rollouts",
             "shared_data",
             "trust_updates"
         ]

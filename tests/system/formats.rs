@@ -49,7 +49,7 @@ fn a_newer_ledger_stops_the_daemon_and_newer_caches_and_states_do_not() {
     assert_eq!(codes.len(), 3);
     for path in &codes {
         let bytes = fs::read(path).unwrap();
-        let rest = bytes.strip_prefix(b"hotshoe-code-1\n").unwrap();
+        let rest = bytes.strip_prefix(b"hotshoe-code-2\n").unwrap();
         fs::write(path, [&b"hotshoe-code-99\n"[..], rest].concat()).unwrap();
     }
     let states = workspace.path("a-data/state");
@@ -67,7 +67,7 @@ fn a_newer_ledger_stops_the_daemon_and_newer_caches_and_states_do_not() {
     assert!(daemon.feed(&[("1", page)])[0].result.is_ok());
     assert!(daemon.stop().success());
     for path in codes {
-        assert!(fs::read(path).unwrap().starts_with(b"hotshoe-code-1\n"));
+        assert!(fs::read(path).unwrap().starts_with(b"hotshoe-code-2\n"));
     }
 }
 
@@ -88,6 +88,7 @@ fn the_table_of_formats_has_what_the_code_writes_and_reads() {
         ("registry.json", "delivery/src/registry/record.rs"),
         ("rollouts.json", "delivery/src/rollout_file.rs"),
         ("recording.json", "store/src/recording.rs"),
+        ("host/*.json", "supervisor/src/folder.rs"),
     ] {
         let source = fs::read_to_string(root.join("host").join(source)).unwrap();
         let (_, rest) = source.split_once("FileFormat::new(").unwrap();

@@ -2,6 +2,8 @@
 
 #[path = "page_browser/browser.rs"]
 mod browser;
+#[path = "page_browser/rollouts_view.rs"]
+mod rollouts_view;
 #[path = "page_browser/site_view.rs"]
 mod site_view;
 

@@ -10,18 +10,18 @@ use super::site::{Packed, Site, light, settled_on};
 use super::support::{Daemon, failure, free_endpoint, hotshoe, json_lines, success};
 
 /// A registry that connects the site, and two devices with the first release.
-struct Scene {
-    site: Site,
+pub(super) struct Scene {
+    pub(super) site: Site,
     endpoint: String,
-    second: Packed,
-    first: Packed,
-    one: Daemon,
-    two: Daemon,
+    pub(super) second: Packed,
+    pub(super) first: Packed,
+    pub(super) one: Daemon,
+    pub(super) two: Daemon,
     _registry: Registry,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut site = Site::new();
         site.close();
         let endpoint = free_endpoint();
@@ -41,12 +41,12 @@ impl Scene {
         }
     }
 
-    fn text(&self, path: &Path) -> String {
+    pub(super) fn text(&self, path: &Path) -> String {
         path.display().to_string()
     }
 
     /// `hotshoe rollout` with a subject, and with the options of this site.
-    fn arguments(&self, action: &str, subject: &str, more: &[&str]) -> Vec<String> {
+    pub(super) fn arguments(&self, action: &str, subject: &str, more: &[&str]) -> Vec<String> {
         let trust = self.site.workspace.trust_file();
         let all = [
             "rollout",
@@ -64,7 +64,7 @@ impl Scene {
         all.map(|it| (*it).to_owned()).collect()
     }
 
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         self.text(&self.site.workspace.path("alice.key"))
     }
 
@@ -105,7 +105,7 @@ impl Scene {
 
 /// The last line that a controller printed.
 #[track_caller]
-fn last(output: &Output) -> Value {
+pub(crate) fn last(output: &Output) -> Value {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     let last = json_lines(&text).pop();

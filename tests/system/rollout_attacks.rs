@@ -18,12 +18,12 @@ use hotshoe_trust::{
 };
 
 use super::site::{
-    Packed, Site, envelope, light, recipe, settled_on, signed as signed_order, statement,
+    Packed, Site, envelope, light, read, recipe, settled_on, signed as signed_order, statement,
 };
 use super::support::{DEADLINE, Device, success};
 
 /// A plan of one stage, whose one device is `cam`.
-fn plan(packed: &Packed, previous: Digest) -> Plan {
+pub(crate) fn plan(packed: &Packed, previous: Digest) -> Plan {
     let issued = Time::now();
     Plan {
         rollout: 1,
@@ -54,23 +54,23 @@ fn plan(packed: &Packed, previous: Digest) -> Plan {
     }
 }
 
-fn key(site: &Site, name: &str) -> SigningKey {
+pub(crate) fn key(site: &Site, name: &str) -> SigningKey {
     let pem = fs::read_to_string(site.workspace.path(&format!("{name}.key"))).unwrap();
     SigningKey::from_pem(&pem, None).unwrap()
 }
 
-fn trust(site: &Site) -> TrustRoot {
+pub(crate) fn trust(site: &Site) -> TrustRoot {
     TrustRoot::parse(&fs::read_to_string(site.workspace.trust_file()).unwrap()).unwrap()
 }
 
-fn signed(plan: &Plan, key: &SigningKey) -> SignedText {
+pub(crate) fn signed(plan: &Plan, key: &SigningKey) -> SignedText {
     let mut text = SignedText::of_plan(plan).unwrap();
     text.sign(key).unwrap();
     text
 }
 
 /// Adds a command of `key` to a rollout.
-fn say(rollout: &mut Rollout, command: Command, key: &SigningKey, trust: &TrustRoot) {
+pub(crate) fn say(rollout: &mut Rollout, command: Command, key: &SigningKey, trust: &TrustRoot) {
     let said = RolloutStatement {
         plan: rollout.plan().digest(),
         number: rollout.control().next_number(),
@@ -83,11 +83,11 @@ fn say(rollout: &mut Rollout, command: Command, key: &SigningKey, trust: &TrustR
     assert!(rollout.hear(&text, trust, Time::now()).unwrap());
 }
 
-fn state_rollout(site: &mut Site, name: &str, stated: &StatedRollout) {
+pub(crate) fn state_rollout(site: &mut Site, name: &str, stated: &StatedRollout) {
     site.publisher().publish_rollout(name, stated).unwrap();
 }
 
-fn serve(site: &mut Site, packed: &Packed) {
+pub(crate) fn serve(site: &mut Site, packed: &Packed) {
     let layout = hotshoe_store::Layout::open(&packed.folder).unwrap();
     site.publisher().serve(&layout).unwrap();
 }
@@ -256,4 +256,62 @@ fn a_signed_retry_forgives_a_failure_and_an_unsigned_one_does_not() {
     site.publisher().publish_statement("light", retry).unwrap();
     let state = daemon.feed_until(|state| state["rollbacks"] == 2);
     assert_eq!(state["release"]["generation"], 1);
+}
+
+#[test]
+fn one_stolen_deployer_key_of_two_begins_and_reverses_nothing() {
+    let mut site = Site::new();
+    site.workspace.key("bob");
+    site.workspace.trust(&["alice", "bob"], 2);
+    let [first, second] = [1, 2].map(|generation| {
+        let packed = site.pack(&light(generation, ""));
+        site.workspace.sign(&packed.folder, "bob");
+        read(packed.folder)
+    });
+    let device = site.device("cam", &first, "");
+    let daemon = device.run();
+    serve(&mut site, &second);
+    let (alice, bob, trust) = (key(&site, "alice"), key(&site, "bob"), trust(&site));
+    let plan = plan(&second, first.release);
+    let mut text = signed(&plan, &alice);
+    state_rollout(
+        &mut site,
+        "light",
+        &StatedRollout::new(text.clone(), Vec::new()),
+    );
+    let ignored = |count: u64| {
+        move |state: &serde_json::Value| {
+            let found = state["ignored"]["too_few_signatures"].as_u64();
+            found.is_some_and(|found| found >= count)
+        }
+    };
+    let state = daemon.wait_until(ignored(1));
+    assert!(settled_on(1)(&state), "{state:#}");
+    let before = state["ignored"]["too_few_signatures"].as_u64().unwrap();
+
+    // With the other key it is a plan, and the stolen one alone takes no device back.
+    text.sign(&bob).unwrap();
+    let rollout = Rollout::read(&text, &trust, Time::now()).unwrap();
+    state_rollout(&mut site, "light", &StatedRollout::of(&rollout));
+    daemon.feed_until(settled_on(2));
+    let reverse = RolloutStatement {
+        plan: rollout.plan().digest(),
+        number: 1,
+        stage: 0,
+        command: Command::Reverse {
+            release: plan.release,
+            previous: plan.previous,
+            cause: Cause::new("ordered", "by a thief"),
+        },
+        issued: Time::now(),
+    };
+    let mut said = SignedText::of_statement(&reverse, rollout.plan()).unwrap();
+    said.sign(&alice).unwrap();
+    let stolen = StatedRollout::new(text.clone(), vec![said.clone()]);
+    state_rollout(&mut site, "light", &stolen);
+    let state = daemon.wait_until(ignored(before + 1));
+    assert!(settled_on(2)(&state), "{state:#}");
+    said.sign(&bob).unwrap();
+    state_rollout(&mut site, "light", &StatedRollout::new(text, vec![said]));
+    daemon.wait_until(settled_on(1));
 }

@@ -159,6 +159,12 @@ fn an_idle_daemon_has_no_file_with_bytes_of_its_models() {
         let samples = [("1", page.clone()), ("2", page.clone())];
         assert!(daemon.feed(&samples).iter().all(|it| it.result.is_ok()));
         assert_eq!(open_file_with(daemon.id(), known), None);
+        let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
+        let cores = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let words: Vec<_> = cores.unwrap().split_whitespace().collect();
+        assert_eq!(words[4..6], ["0", "0"], "no core with keys");
         assert_eq!(has(&data, known), None);
         daemon.kill();
         assert_eq!(has(&data, known), None);
@@ -381,12 +387,12 @@ fn the_privacy_budget_survives_a_kill_a_restart_and_a_backup() {
     let of = |command: &str, action: &str| (command.to_owned(), Value::from(action));
     let expected = [of("backup", "create"), of("backup", "restore")];
     assert_eq!(commands(&config), expected);
-    // It is not known what was spent since the backup, so all of it was.
-    assert_eq!(spent(), 1_000_000);
+    // It is not known what was spent since the backup, so all of it was: the greatest budget is 10.
+    assert_eq!(spent(), 10_000_000);
     let daemon = device.run();
     assert!(published());
     daemon.kill();
-    assert_eq!(spent(), 1_000_000);
+    assert_eq!(spent(), 10_000_000);
 
     // The log of what happened can stay.
     success(erase.into_iter().chain(["--keep-audit"]));
@@ -395,7 +401,7 @@ fn the_privacy_budget_survives_a_kill_a_restart_and_a_backup() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     left.sort();
-    assert_eq!(left, ["audit", "lock"]);
+    assert_eq!(left, ["audit", "lock", "privacy-budget.json"]);
     let last = commands(&config).pop().unwrap();
     assert_eq!(last, ("reset".to_owned(), Value::Null));
 }

@@ -1,8 +1,11 @@
 //! `hotshoe doctor --before-shipping`, and `hotshoe soak`.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Workspace, failure, hotshoe, success};
@@ -94,6 +97,34 @@ fn a_device_is_rehearsed_before_it_is_shipped() {
 }
 
 #[test]
+fn an_encrypted_device_is_rehearsed_with_its_key() {
+    let workspace = Workspace::new();
+    let key = workspace.path("hotshoe.key");
+    success(["secret", "key", &key.display().to_string()]);
+    let more = format!(
+        "[governor]\nenabled = false\n[encryption]\nkey-file = \"{}\"\nrequired = true\n",
+        key.display()
+    );
+    let release = workspace.release(&Workspace::recipe("release.toml"));
+    let device = workspace.device("cam", &release, &more);
+    let (state, found) = finding(&before_shipping(&device.config), "start");
+    assert_eq!(state, "ok", "{found}");
+    assert!(found.contains("label-reader generation 1"), "{found}");
+    // The rehearsal leaves the compiled code as the daemon reads it.
+    let daemon = device.run();
+    assert!(
+        !daemon.log().contains("component compiled"),
+        "{}",
+        daemon.log()
+    );
+    daemon.kill();
+    fs::remove_file(key).unwrap();
+    let (state, found) = finding(&before_shipping(&device.config), "start");
+    assert_eq!(state, "fail", "{found}");
+    assert!(found.contains("hotshoe.key"), "{found}");
+}
+
+#[test]
 fn nothing_is_rehearsed_without_a_release() {
     let workspace = Workspace::new();
     let config = workspace.path("hotshoe.toml");
@@ -146,7 +177,7 @@ fn a_soak_swaps_rolls_back_and_counts_every_sample() {
     let count = |of: &str| report["counts"][of].as_u64().unwrap();
     assert_eq!(
         (count("sent"), count("unanswered")),
-        (count("results") + count("failed"), 0),
+        (count("results") + count("skipped") + count("failed"), 0),
         "{report}"
     );
     assert_eq!(report["add_up"], true);
@@ -161,6 +192,33 @@ fn a_soak_swaps_rolls_back_and_counts_every_sample() {
         points.len() >= 2 && points[0]["handles"].as_u64() > Some(3),
         "{report}"
     );
+}
+
+#[test]
+fn a_signal_ends_a_soak_which_judges_what_there_is_and_leaves_nothing() {
+    let workspace = Workspace::new();
+    let (release, sample) = quick(&workspace);
+    let temporary = workspace.path("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let mut soak = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
+        .args(["soak", &release, "--sample", &sample, "--minutes", "30"])
+        .arg("--json")
+        .env("TMPDIR", &temporary)
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut notes = BufReader::new(soak.stderr.take().unwrap()).lines();
+    let note = notes.next().unwrap().unwrap();
+    assert!(note.contains("samples per second at most"), "{note}");
+    let pid = i32::try_from(soak.id()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::INT).unwrap();
+    let output = soak.wait_with_output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["verdicts"].is_array(), "{report}");
+    assert!(report["seconds"].as_f64() < Some(30.0 * 60.0), "{report}");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
 }
 
 #[test]

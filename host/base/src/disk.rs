@@ -198,11 +198,19 @@ impl Disk {
             return Ok(());
         }
         self.faults.step(Needs::Space)?;
+        let missing: Vec<&Path> = folder
+            .ancestors()
+            .take_while(|it| !it.as_os_str().is_empty() && !it.is_dir())
+            .collect();
         DirBuilder::new()
             .recursive(true)
             .mode(self.modes.1)
             .create(folder)?;
-        self.sync_folder(parent(folder))
+        // The entry of each new one.
+        missing
+            .into_iter()
+            .rev()
+            .try_for_each(|made| self.sync_folder(parent(made)))
     }
 
     /// Opens `path` for writing, empty.
@@ -275,6 +283,12 @@ impl Disk {
         self.rename(part, path)
     }
 
+    /// Lets the owner execute a file that is being written.
+    pub fn make_executable(&self, file: &File) -> io::Result<()> {
+        self.faults.step(Needs::Power)?;
+        file.set_permissions(fs::Permissions::from_mode(self.modes.1))
+    }
+
     /// Makes the contents of a file durable.
     pub fn sync(&self, file: &File) -> io::Result<()> {
         self.faults.step(Needs::Power)?;
@@ -307,10 +321,20 @@ impl Disk {
 
     /// Replaces the contents of `path` atomically.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.replace_with(path, |file| self.write(file, bytes))
+    }
+
+    /// Replaces the contents of `path` atomically by what `write` writes to the file that it gets.
+    pub fn replace_with<T>(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut File) -> io::Result<T>,
+    ) -> io::Result<T> {
         let part = part_of(path);
         let written = self.create(&part).and_then(|mut file| {
-            self.write(&mut file, bytes)?;
-            self.finish(&file, &part, path)
+            let done = write(&mut file)?;
+            self.finish(&file, &part, path)?;
+            Ok(done)
         });
         if written.is_err() {
             // The disk may be full, so leave nothing behind. A file that cannot be removed now is removed at the next start.

@@ -1,4 +1,5 @@
-//! A simulated fleet: a whole rollout, a bad release, a reversal; memory and cost per device. All decisions are those of `rollout`.
+//! A simulated fleet: a whole rollout, a bad release, a reversal, a year of releases; memory and cost per device. All decisions are those
+//! of `rollout`.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use hotshoe_base::resident;
 use hotshoe_rollout::{
     Cell, Count, End, Fleet, Health, Observed, Report, Rollout, SiteDevices, State,
 };
-use hotshoe_simulator::{Faults, Settings, World};
+use hotshoe_simulator::{Faults, Settings, World, YearSettings, year};
 use hotshoe_store::Phase;
 use hotshoe_trust::{Device, SigningKey, Time, TrustRoot};
 
@@ -28,8 +29,10 @@ const MOST_WALL_MS: f64 = 60_000.0;
 const MOST_TOUCHED: f64 = 1.5;
 /// Most time until 99 of 100 devices are back, with the longest swap, in milliseconds.
 const MOST_BACK_MS: f64 = 5_500.0;
-/// Most counts of a registry that say something new, for each stage.
-const MOST_COUNTS: f64 = 4.0;
+/// Most messages with news between a registry and its controllers, for each stage.
+const MOST_MESSAGES: f64 = 4.0;
+/// Least share of devices that a year of releases updates, in percent.
+const LEAST_UPDATED: f64 = 99.9;
 /// Most memory of a registry for a device, in kilobytes.
 const MOST_REGISTRY_KB: f64 = 1.0;
 /// Most memory of a controller for a device, in kilobytes.
@@ -40,6 +43,7 @@ const MOST_COST: f64 = 1.5;
 /// A rollout that passed all stages.
 struct Whole {
     world: World,
+    stages: usize,
     wall: Duration,
 }
 
@@ -55,8 +59,8 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<(Counts, Vec<Row>)> {
     counts.insert("reports", figures.reports.into());
     counts.insert("virtual_s", (whole.world.now_ms() / 1_000).into());
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
-    // Stage 0, and four shares.
-    let stages = 5.0 * SITES as f64;
+    let stages = whole.stages as f64 * SITES as f64;
+    let messages = figures.changed_counts + figures.statements;
     let mut rows = vec![
         Row::alone(
             "a whole rollout of the fleet, wall time",
@@ -65,10 +69,10 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<(Counts, Vec<Row>)> {
             Some(MOST_WALL_MS),
         ),
         Row::alone(
-            "counts with news for each registry and stage",
+            "messages with news between a registry and its controllers, for each stage",
             Unit::Count,
-            figures.changed_counts as f64 / stages,
-            Some(MOST_COUNTS),
+            messages as f64 / stages,
+            Some(MOST_MESSAGES),
         ),
         Row::compared(
             "wall time for each device",
@@ -81,6 +85,7 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<(Counts, Vec<Row>)> {
         back(whole.world, devices)?,
     ];
     rows.extend(memory()?);
+    rows.extend(whole_year(devices, &mut counts)?);
     Ok((counts, rows))
 }
 
@@ -91,6 +96,8 @@ fn whole(settings: &Settings) -> anyhow::Result<Whole> {
     ensure!(end == Some(End::Done), "the rollout ended with {end:?}");
     Ok(Whole {
         wall: begun.elapsed(),
+        // Before them is that of the first devices.
+        stages: settings.shares_ppm.len() + 1,
         world,
     })
 }
@@ -136,6 +143,56 @@ fn back(mut world: World, devices: usize) -> anyhow::Result<Row> {
     let micros = last_ms.saturating_sub(said_ms) as f64 * 1e3;
     let name = "99 of 100 devices back after a reversal, virtual time";
     Ok(Row::alone(name, Unit::Millis, micros, Some(MOST_BACK_MS)))
+}
+
+/// A year of weekly releases.
+fn whole_year(devices: usize, counts: &mut Counts) -> anyhow::Result<Vec<Row>> {
+    let settings = YearSettings::new(devices, SITES, 5);
+    let begun = Instant::now();
+    let figures = year(&settings)?;
+    let wall = begun.elapsed();
+    ensure!(figures.due > 0, "no device had the time to update");
+    for (name, count) in [
+        ("year_rollouts", figures.rollouts),
+        ("year_updates_due", figures.due),
+        ("year_updates", figures.updated),
+        ("year_power_cuts", figures.cuts),
+        ("year_attacks", figures.attacks),
+        ("year_devices_off_ppm", figures.off_ppm),
+    ] {
+        counts.insert(name, count.into());
+    }
+    let percent = |part: u64, whole: u64| part as f64 * 100.0 / whole as f64;
+    let newest = percent(figures.newest, devices as u64);
+    let none = |name, count: u64| Row::alone(name, Unit::Count, count as f64, Some(0.0));
+    Ok(vec![
+        Row::alone(
+            "a year of weekly releases: updates that took place",
+            Unit::Percent,
+            percent(figures.updated, figures.due),
+            None,
+        )
+        .at_least(LEAST_UPDATED),
+        Row::alone(
+            "the same: devices with the newest release at the end",
+            Unit::Percent,
+            newest,
+            None,
+        )
+        .at_least(LEAST_UPDATED),
+        none("the same: devices bricked", figures.bricked),
+        none("the same: devices on an unsigned release", figures.unsigned),
+        none(
+            "the same: devices on a withdrawn release",
+            figures.withdrawn,
+        ),
+        Row::alone(
+            "the same: wall time",
+            Unit::Millis,
+            wall.as_secs_f64() * 1e6,
+            None,
+        ),
+    ])
 }
 
 /// The memory of a registry and of a controller for each device. No row if the system does not report resident memory.

@@ -127,7 +127,7 @@ enum Name {
     Private,
     /// Sensors and plans: their cost, the time to a mode in force, a stream while modes change
     Governor,
-    /// A simulated fleet of 10,000 devices: a whole rollout, a bad release, a reversal; memory and cost for each device
+    /// A simulated fleet of 10,000 devices: a whole rollout, a bad release, a reversal, a year of weekly releases; memory and cost for each device
     Fleet,
     /// The templates in every language: size, builds, loading, instances, calls, memory
     Languages,
@@ -153,7 +153,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.json);
     let done = match &cli.daemon {
-        Some(Daemon::Run { config }) => serve(config, &OIP, &terminal),
+        Some(Daemon::Run { config }) => serve(config, &OIP, &terminal).map(drop),
         None => bench(&cli, &terminal),
     };
     let code = match done {

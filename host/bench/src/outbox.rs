@@ -15,7 +15,8 @@ use hotshoe_sealing::AtRest;
 
 use super::report::{Counts, Row, Unit};
 use super::timings::median;
-use sides::{Plain, Side, Sqlite};
+pub(crate) use sides::Side;
+use sides::{Plain, Sqlite};
 
 /// Bytes of a payload.
 const PAYLOAD: usize = 512;
@@ -83,16 +84,6 @@ impl Ours {
             retention: None,
             payload: payload.to_vec(),
         }
-    }
-
-    /// Records per second, appended for a time.
-    pub(crate) fn rate(
-        &mut self,
-        payload: &[u8],
-        batch: usize,
-        turn: Duration,
-    ) -> anyhow::Result<f64> {
-        rate(self, payload, batch, turn)
     }
 
     pub(crate) fn end(self) -> anyhow::Result<()> {
@@ -207,7 +198,12 @@ fn batches(folder: &Path, amounts: &Amounts, rows: &mut Vec<Row>) -> anyhow::Res
 }
 
 /// Records per second of a side that appends for a time.
-fn rate(side: &mut dyn Side, payload: &[u8], batch: usize, turn: Duration) -> anyhow::Result<f64> {
+pub(crate) fn rate(
+    side: &mut dyn Side,
+    payload: &[u8],
+    batch: usize,
+    turn: Duration,
+) -> anyhow::Result<f64> {
     let (started, mut records) = (Instant::now(), 0);
     while started.elapsed() < turn && records < MOST_RECORDS {
         side.append(payload, batch)?;

@@ -97,32 +97,41 @@ pub(crate) fn resident(setup: &BenchSetup<'_>, line: &[u8]) -> anyhow::Result<Op
     }))
 }
 
-/// The start of a daemon whose files are encrypted, against one whose files are not, alternately.
-pub(crate) fn encrypted(
+/// The start of a daemon that keeps its data private, against one that does not, alternately; and of two that do not, which tells how much of that
+/// is chance.
+pub(crate) fn private(
     setup: &BenchSetup<'_>,
     line: &[u8],
     rounds: usize,
     target: f64,
-) -> anyhow::Result<Row> {
-    let plain = Device::install(setup, SMALL, line)?;
+) -> anyhow::Result<Vec<Row>> {
     let key = setup.folder().join("sealing.key");
     hotshoe_sealing::DeviceKey::create(&key)?;
+    // Figures need the outbox, so all have one.
+    let outbox = "[outbox]\nenabled = true\n";
     let more = format!(
-        "[encryption]\nkey-file = {:?}\nrequired = true\n",
+        "{outbox}[encryption]\nkey-file = {:?}\nrequired = true\n[private-telemetry.figures.samples]\nkind = \"count\"\n",
         key.display().to_string()
     );
-    let sealed = Device::install_with(setup, SMALL, line, ("encrypted", more))?;
-    let (ours, theirs) = alternate(rounds, || sealed.first_result(), || plain.first_result())?;
-    let name = "daemon: start to first result, encrypted";
-    let against = ("not encrypted", theirs.median(TOTAL)?);
-    let ours = ours.median(TOTAL)?;
-    Ok(Row::compared(
-        name,
-        Unit::Millis,
-        ours,
-        against,
-        Some(target),
-    ))
+    let device = |name, more| Device::install_with(setup, SMALL, line, (name, more));
+    let private = device("private", more)?;
+    let plain = device("plain", outbox.to_owned())?;
+    let again = device("again", outbox.to_owned())?;
+    let mut rows = Vec::new();
+    for (name, side, target) in [
+        ("encrypted and with a figure", &private, Some(target)),
+        ("neither, against itself", &again, None),
+    ] {
+        let (ours, theirs) = alternate(rounds, || side.first_result(), || plain.first_result())?;
+        rows.push(Row::compared(
+            &format!("daemon: start to first result, {name}"),
+            Unit::Millis,
+            ours.median(TOTAL)?,
+            ("neither", theirs.median(TOTAL)?),
+            target,
+        ));
+    }
+    Ok(rows)
 }
 
 /// Loaded models by their names in the release.

@@ -13,6 +13,7 @@ pub(crate) mod cancel;
 #[cfg(feature = "full")]
 pub(crate) mod collect;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod data;
 #[cfg(feature = "full")]
 pub(crate) mod dev;

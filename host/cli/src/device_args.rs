@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use hotshoe_config::{
-    Config, DEFAULT_MAX_SAMPLE_BYTES, EncryptionConfig, InferenceConfig, WorkersConfig,
-    default_allowed,
+    Config, DEFAULT_MAX_SAMPLE_BYTES, EncryptionConfig, InferenceConfig, SecretsConfig,
+    WorkersConfig, default_allowed,
 };
 use hotshoe_engine::CompileLimits;
 use hotshoe_release::device::{Identity, trust_root};
@@ -60,6 +60,7 @@ impl DeviceArgs {
             },
             data: None,
             encryption: EncryptionConfig::default(),
+            secrets: SecretsConfig::default(),
             allow: default_allowed(),
             inference: InferenceConfig::default(),
             threads: WorkersConfig::default().threads,

@@ -22,6 +22,7 @@ use crate::commands::audit::AuditCommandError;
 use crate::commands::power::PowerError;
 use crate::commands::sbom::SbomError;
 use crate::commands::top::TopError;
+use crate::data_folder::DataFolderError;
 use crate::fleet::error::FleetError;
 
 /// The stable name of one link of an error's chain.
@@ -39,6 +40,7 @@ pub(crate) fn name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<OipError>(cause).map(OipError::name))
         .or_else(|| find::<PageError>(cause).map(PageError::name))
         .or_else(|| find::<TelemetryError>(cause).map(TelemetryError::name))
+        .or_else(|| find::<DataFolderError>(cause).map(DataFolderError::name))
         .or_else(|| find::<FleetError>(cause).map(FleetError::name))
         .or_else(|| find::<CommandError>(cause).map(CommandError::name))
         .or_else(|| find::<SharedDataError>(cause).map(SharedDataError::name))

@@ -59,7 +59,7 @@ pub(crate) fn load(args: &ReleaseArgs) -> anyhow::Result<Loaded> {
     } = args.device.identity()?;
     let (layout, release) = verify(&args.layout, &trust, &Floor::none(), &device, Time::now())?;
     let engine =
-        Engine::new(engine_options(threads, compile, None)).context("cannot start the engine")?;
+        Engine::new(engine_options(threads, compile)).context("cannot start the engine")?;
     if let Some(backend) = args.backend {
         inference.backend = backend;
         inference

@@ -13,6 +13,7 @@
 )]
 
 mod commands;
+mod data_folder;
 #[cfg(feature = "full")]
 mod dev;
 mod device_args;
@@ -31,8 +32,9 @@ mod watch;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use commands::{
-    activate, alerts, audit, backup, cancel, completions, data, doctor, exec, history, install,
-    power, reset, rollback, run, sbom, secret, shared_data, status, support, top, trust, verify,
+    activate, alerts, audit, backup, cancel, completions, config, data, doctor, exec, history,
+    install, power, reset, rollback, run, sbom, secret, shared_data, status, support, top, trust,
+    verify,
 };
 #[cfg(feature = "full")]
 use commands::{
@@ -91,6 +93,7 @@ On a device:
   install   Install a release on this device, offline
   run       Run the daemon: serve the release and accept updates
   history   Show the release history of this device
+  config    Show the configuration of this device, with the origin of each value
   audit     Show and verify the audit log of this device
   data      List and erase the outputs that this device keeps
   alerts    List and silence the alerts of this device
@@ -139,6 +142,7 @@ On this device:
   status    Show the status of devices
   top       Show in the terminal what devices do, as they do it
   history   Show the release history of this device
+  config    Show the configuration of this device, with the origin of each value
   audit     Show and verify the audit log of this device
   data      List and erase the outputs that this device keeps
   alerts    List and silence the alerts of this device
@@ -202,6 +206,7 @@ enum Command {
     Pull(pull::Args),
     Run(run::Args),
     History(history::Args),
+    Config(config::Args),
     Audit(audit::Args),
     Doctor(doctor::Args),
     Power(power::Args),
@@ -286,6 +291,7 @@ impl Command {
             Self::Pull(args) => pull::run(args, terminal),
             Self::Run(args) => run::run(args, terminal),
             Self::History(args) => history::run(args, terminal),
+            Self::Config(args) => config::run(args, terminal),
             Self::Audit(args) => audit::run(&args, terminal),
             Self::Doctor(args) => doctor::run(&args, terminal),
             Self::Power(args) => power::run(args, terminal),

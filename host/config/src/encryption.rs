@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use hotshoe_base::disk::Disk;
 use hotshoe_sealing::{
-    AtRest, DeviceKey, NamedSecret, SealingKeyError, SecretError, SecretSource, is_secret_name,
+    AtRest, DEFAULT_TPM, DeviceKey, NamedSecret, SealingKeyError, SecretError, SecretSource,
+    is_secret_name,
 };
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::Config;
@@ -14,15 +16,22 @@ use crate::error::ConfigError;
 
 /// Longest `keyring`, in bytes.
 const MAX_KEYRING_BYTES: usize = 128;
+/// Longest `tpm`, in bytes.
+const MAX_TPM_BYTES: u64 = 256;
 
-/// `[encryption]`: the key that wraps the keys of files. Without `key-file` and `keyring`, files are not encrypted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// `[encryption]`: the key that wraps the keys of files. Without `key-file`, `tpm-file` and `keyring`, files are not encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct EncryptionConfig {
     /// The file with the device's key, which should not be on the disk that it protects: a credential of systemd, or a removable disk.
     /// `hotshoe secret key` makes one. Default: none.
     pub key_file: Option<PathBuf>,
-    /// The description of the device's key in the kernel's keyring, if there is no `key-file`. Default: none.
+    /// The file with the device's key, sealed by a TPM 2.0, if there is no `key-file`. `hotshoe secret seal` makes one, and it may be on the disk
+    /// that it protects. For programs that are built with the feature `tpm`. Default: none.
+    pub tpm_file: Option<PathBuf>,
+    /// The TPM, in the notation of tpm2-tss: `device:PATH` or `swtpm:host=HOST,port=PORT`. Default: `device:/dev/tpmrm0`.
+    pub tpm: String,
+    /// The description of the device's key in the kernel's keyring, if there is no `key-file` and no `tpm-file`. Default: none.
     pub keyring: Option<String>,
     /// Whether files that are not encrypted are refused. Set it once the device has run with a key for as long as it keeps data: otherwise who
     /// can write the disk can replace an encrypted file by one that is not. Default: false.
@@ -40,22 +49,49 @@ pub struct SecretsConfig {
     pub allow: BTreeSet<String>,
 }
 
+impl Default for EncryptionConfig {
+    fn default() -> Self {
+        Self {
+            key_file: None,
+            tpm_file: None,
+            tpm: DEFAULT_TPM.to_owned(),
+            keyring: None,
+            required: false,
+        }
+    }
+}
+
 impl EncryptionConfig {
-    /// How files are kept. Reads the key.
+    /// How files are kept. Reads the key, and forbids this process to dump its memory.
     ///
     /// # Errors
     /// [`SealingKeyError`]
     pub fn open(&self) -> Result<AtRest, SealingKeyError> {
-        let key = match (&self.key_file, &self.keyring) {
-            (Some(path), _) => DeviceKey::read(path)?,
-            (None, Some(name)) => DeviceKey::from_keyring(name)?,
-            (None, None) => return Ok(AtRest::plain()),
+        let key = match (&self.key_file, &self.tpm_file, &self.keyring) {
+            (Some(path), _, _) => DeviceKey::read(path)?,
+            (None, Some(path), _) => DeviceKey::from_tpm(path, &self.tpm)?,
+            (None, None, Some(name)) => DeviceKey::from_keyring(name)?,
+            (None, None, None) => return Ok(AtRest::plain()),
         };
+        // A core dump would have the key, and what it opens. A process may always lower its own limit.
+        let none = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        let _ = setrlimit(Resource::Core, none);
         Ok(AtRest::sealed(key, self.required))
     }
 
+    /// The file that the key is in, if it is in one.
+    pub fn file(&self) -> Option<&Path> {
+        self.key_file.as_deref().or(self.tpm_file.as_deref())
+    }
+
     pub(crate) fn resolve(&mut self, folder: &Path) {
-        if let Some(file) = &mut self.key_file {
+        for file in [&mut self.key_file, &mut self.tpm_file]
+            .into_iter()
+            .flatten()
+        {
             *file = folder.join(&*file);
         }
     }
@@ -70,7 +106,9 @@ impl EncryptionConfig {
                 MAX_KEYRING_BYTES as u64,
             )?;
         }
-        if self.required && self.key_file.is_none() && self.keyring.is_none() {
+        let bytes = self.tpm.len() as u64;
+        super::check_range("number of bytes of encryption.tpm", bytes, 1, MAX_TPM_BYTES)?;
+        if self.required && self.file().is_none() && self.keyring.is_none() {
             return Err(ConfigError::Needs {
                 key: "encryption.required",
                 needed: "encryption.key-file",
@@ -191,10 +229,23 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_a_tpm_sealed_is_in_a_file_beside_the_configuration() {
+        let config = parse("[encryption]\ntpm-file = \"sealed.key\"\nrequired = true").unwrap();
+        assert_eq!(config.encryption.tpm, "device:/dev/tpmrm0");
+        assert_eq!(
+            config.encryption.file().unwrap(),
+            Path::new("/etc/sealed.key")
+        );
+        let error = config.encryption.open().unwrap_err();
+        assert_eq!(error.name(), "sealing_key_missing");
+    }
+
+    #[test]
     fn no_key_where_one_is_required_is_refused() {
         for (encryption, named) in [
             ("required = true", "encryption.key-file"),
             ("keyring = \"\"", "encryption.keyring"),
+            ("tpm = \"\"", "encryption.tpm"),
         ] {
             let error = parse(&format!("[encryption]\n{encryption}")).unwrap_err();
             assert!(error.contains(named), "{error}");

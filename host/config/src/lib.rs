@@ -19,6 +19,7 @@ mod deploy;
 pub mod descriptors;
 mod encryption;
 mod error;
+mod fleet;
 mod front;
 mod governor;
 mod inference;
@@ -41,6 +42,7 @@ pub use self::deploy::{
     DeployConfig, KeepPrevious, MAX_FRESH_HOURS, MAX_QUOTA_MIB, Statements, Window, WindowError,
 };
 pub use self::encryption::{EncryptionConfig, SecretsConfig};
+pub use self::fleet::{FleetConfig, FleetError, LocalConfig, Origin};
 pub use self::front::{FrontTls, MAX_CONNECTIONS};
 pub use self::governor::{GovernorConfig, GovernorOutput, MAX_OUTPUTS};
 pub use self::inference::{
@@ -55,7 +57,7 @@ pub use self::outbox::{
 };
 pub use self::page::PageConfig;
 pub use self::private_telemetry::{
-    FIGURES_OUTPUT, FigureConfig, FigureKind, MAX_FIGURES, PrivateTelemetryConfig,
+    ContributorField, FIGURES_OUTPUT, FigureConfig, FigureKind, MAX_FIGURES, PrivateTelemetryConfig,
 };
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{
@@ -339,26 +341,30 @@ impl WhenFull {
     }
 }
 
+/// The text of a `hotshoe.toml`.
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let read = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    match hotshoe_base::files::read_text(path, MAX_CONFIG_BYTES) {
+        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+            Err(ConfigError::TooLarge {
+                path: path.to_owned(),
+                bytes: std::fs::metadata(path).map_err(read)?.len(),
+            })
+        }
+        text => text.map_err(read),
+    }
+}
+
 impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
     /// [`ConfigError`], which names the key or the file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = |source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let text = match hotshoe_base::files::read_text(path, MAX_CONFIG_BYTES) {
-            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
-                return Err(ConfigError::TooLarge {
-                    path: path.to_owned(),
-                    bytes: std::fs::metadata(path).map_err(read)?.len(),
-                });
-            }
-            text => text.map_err(read)?,
-        };
-        Self::parse(&text, path.parent().unwrap_or(Path::new("")))
+        Self::parse(&read_text(path)?, path.parent().unwrap_or(Path::new("")))
     }
 
     /// Parses and checks a text. Relative paths are resolved against `folder`.
@@ -366,7 +372,13 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], which names the key.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
-        let mut config: Self = toml_file::parse(text).map_err(ConfigError::Toml)?;
+        let config: Self = toml_file::parse(text).map_err(ConfigError::Toml)?;
+        config.finish(folder)
+    }
+
+    /// Resolves relative paths against `folder`, and checks the values.
+    fn finish(self, folder: &Path) -> Result<Self, ConfigError> {
+        let mut config = self;
         config.data = folder.join(&config.data);
         config.trust = folder.join(&config.trust);
         config.zenoh.resolve(folder);

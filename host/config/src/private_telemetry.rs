@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hotshoe_differential_privacy::{Definition, Epsilon, Kind};
-use hotshoe_trust::FieldPath;
 use serde::{Deserialize, Serialize};
 
 use crate::OutboxConfig;
@@ -33,12 +32,27 @@ pub struct PrivateTelemetryConfig {
     /// noise. Default: 1; at most 10.
     #[serde(default = "default_epsilon")]
     pub epsilon_per_day: f64,
-    /// The field of an insight that says who contributes to the sample, such as `detections.*.track`. The figures do not show whether one of
-    /// them was there. Samples without it do not count. Default: the source of the sample.
+    /// The field of an insight whose texts say who contributes to the sample, such as `lines.*.text`. The figures do not show whether one of
+    /// them was there. Each counts once a sample, and samples without it do not count. Default: the source of the sample.
     #[serde(default)]
-    pub contributor: Option<FieldPath>,
+    pub contributor: Option<ContributorField>,
     /// The figures, by name. At most 16.
     pub figures: BTreeMap<String, FigureConfig>,
+}
+
+/// A field of an insight that may say who contributes to a sample. There is none for positions in a list: who is removed makes room for the
+/// next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContributorField {
+    /// The labels of detections.
+    #[serde(rename = "detections.*.label")]
+    Detections,
+    /// The lines of a text.
+    #[serde(rename = "lines.*.text")]
+    Lines,
+    /// The names of scalars.
+    #[serde(rename = "scalars.*.name")]
+    Scalars,
 }
 
 /// `[private-telemetry.figures.NAME]`
@@ -48,7 +62,7 @@ pub struct FigureConfig {
     /// What is made of the samples of a window.
     pub kind: FigureKind,
     /// What is measured on each sample: `count(FIELD)`, `mean(FIELD)`, `min(FIELD)` or `max(FIELD)` of its insight, or `latency-us`. A sample without it does not
-    /// count. Default: 1 for each sample.
+    /// count. Not with `contributor`: several share a sample, and each would show in the values of the others. Default: 1 for each sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// What values are multiplied by before they are rounded to integers. Default: 1.
@@ -239,6 +253,32 @@ mod tests {
         for (_, definition) in definitions {
             // 4.8 for 24 windows of 2 figures.
             assert_eq!(definition.epsilon().millionths(), 100_000);
+        }
+    }
+
+    #[test]
+    fn a_contributor_is_a_text_of_an_insight() {
+        let of = |field: &str| {
+            parse(&format!(
+                "{OUTBOX}[private-telemetry]\ncontributor = \"{field}\"\n\
+                 [private-telemetry.figures.people]\nkind = \"count\"\n"
+            ))
+        };
+        for field in ["detections.*.label", "lines.*.text", "scalars.*.name"] {
+            let telemetry = of(field).unwrap().private_telemetry.unwrap();
+            let written = serde_json::to_value(telemetry.contributor).unwrap();
+            assert_eq!(written, field);
+        }
+        for field in [
+            "detections.*.track",
+            "detections.0.label",
+            "scalars.*.value",
+        ] {
+            let error = of(field).err().unwrap();
+            // Which one is wrong, and what can be written: the nearest one, or all.
+            assert!(error.contains(field), "{error}");
+            let is_near = error.contains("did you mean `detections.*.label`?");
+            assert!(is_near || error.contains("lines.*.text"), "{error}");
         }
     }
 

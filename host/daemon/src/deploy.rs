@@ -12,6 +12,7 @@
 //! | `Admission` | the received, refused, cancelled and executed statements; the queue of packages |
 //! | `Transfers` | the two fetches |
 //! | `Trial`, `Measurement` | probation and shadow; the figures of modes |
+//! | `KindReleases` | for releases of the kinds `config` and `host`: each what the owners above do for pipelines |
 //! | `DeviceRollouts` | the rollouts that the device is a member of, and its reports |
 //! | `PendingRelease` | the release before its trial; `Candidate::step` (pure) returns the next step |
 //! | `Loader` | engine, models, trusted keys |
@@ -19,9 +20,11 @@
 mod admission;
 pub mod candidate;
 mod error;
+mod fleet_config;
 pub mod freshness;
 pub mod health;
 mod keyring;
+mod kinds;
 mod ledger_writer;
 mod loader;
 mod measurement;
@@ -67,8 +70,9 @@ use reporter::Reporter;
 pub(crate) use hotshoe_base::chain;
 
 pub use error::{DeployError, StoredTrustError};
+pub use fleet_config::{FleetConfigError, InstalledKeys, installed_keys, load_config, releases_of};
 pub use keyring::MAX_TRUST_BYTES;
-pub use loader::engine_options;
+pub use loader::{device_options, engine_options};
 pub(crate) use start_record::StartRecord;
 pub use startup::StartupState;
 

@@ -26,6 +26,7 @@ mod outbox;
 mod private_telemetry;
 pub mod recording;
 pub mod reload;
+mod requests;
 pub mod service_manager;
 pub mod serving;
 mod shared_data;
@@ -34,13 +35,14 @@ pub mod watch;
 pub mod watched;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hotshoe_audit::{Actor, AuditError, AuditKind, Entry, HeldHead, SignedHead, Signer};
 use hotshoe_base::chain;
 use hotshoe_base::supervisor::Supervisor;
-use hotshoe_config::{Config, ConfigError, descriptors};
+use hotshoe_config::{Config, ConfigError, FleetError, LocalConfig, descriptors};
 use hotshoe_delivery::{HeadLimits, keep_heads};
 use hotshoe_egress::Classifier;
 use hotshoe_http::Renewal;
@@ -61,6 +63,7 @@ use crate::metrics::{Endpoint, MetricsError};
 use crate::outbox::OutboxPart;
 use crate::private_telemetry::{PrivateTelemetry, PrivateTelemetryThread};
 use crate::reload::{Change, RunningConfig};
+pub use crate::requests::Request;
 use crate::service_manager::ServiceManager;
 use crate::serving::answer::ReplyTo;
 use crate::serving::{PublishedStatus, Service, ServingRelease, WorkerPool};
@@ -69,6 +72,7 @@ use crate::stored_data::StoredData;
 use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
+pub use hardware::hardware;
 pub use private_telemetry::PrivateTelemetryError;
 pub use serving::{
     Arrival, CallError, CallOutput, CallRelease, DrainReport, LocalClient, Output, OutputKind,
@@ -114,6 +118,17 @@ pub enum StartError {
     /// The governor's thread cannot be started.
     #[error("cannot start the governor's thread")]
     Governor(#[source] io::Error),
+}
+
+/// Why a configuration could not be read again.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigReadError {
+    /// The device's own file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The file no longer fits the `config` release.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
 }
 
 /// A running daemon.
@@ -348,6 +363,30 @@ impl Daemon {
     /// A client in this process, without Zenoh.
     pub fn local_client(&self) -> LocalClient {
         LocalClient::new(Arc::clone(&self.service))
+    }
+
+    /// Follows what the daemon asks of its process, from the start on.
+    pub fn follow_requests(&self, follow: impl Fn(Request) + Send + 'static) {
+        self.running.requests().follow(follow);
+    }
+
+    /// The device's own file, from which the running configuration was made. Without it, `config` releases are refused.
+    pub fn set_file(&self, local: LocalConfig) {
+        self.running.set_local(local);
+    }
+
+    /// Reads the device's own file again, and returns the configuration with the keys of the `config` release that is in effect.
+    ///
+    /// # Errors
+    /// [`ConfigReadError`] names the key or the file.
+    pub fn read_config(&self, path: &Path) -> Result<Config, ConfigReadError> {
+        let local = LocalConfig::load(path)?;
+        let config = match self.running.fleet() {
+            Some(fleet) => local.with(&fleet)?,
+            None => local.config().clone(),
+        };
+        self.running.set_local(local);
+        Ok(config)
     }
 
     /// The endpoints that the daemon listens on, with their actual ports.

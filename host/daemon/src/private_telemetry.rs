@@ -1,14 +1,18 @@
 //! Figures with differential privacy: the windows that workers add results to, and the thread that publishes them (0094, 0103).
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, UNIX_EPOCH};
 
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_base::{Clock, chain};
-use hotshoe_config::{Config, ConfigError, FIGURES_OUTPUT, PrivateTelemetryConfig};
+use hotshoe_config::{
+    Config, ConfigError, ContributorField, FIGURES_OUTPUT, PrivateTelemetryConfig,
+};
 use hotshoe_differential_privacy::{
     Boot, Budget, Definition, Noise, PublishError, Window, publish,
 };
@@ -17,6 +21,7 @@ use hotshoe_egress::Classifier;
 use hotshoe_engine::Insight;
 use hotshoe_outbox::Host;
 use hotshoe_pipeline::StageTime;
+use hotshoe_protocol::status::PrivateTelemetryStatus;
 use parking_lot::Mutex;
 
 use crate::outbox::DurableOutputs;
@@ -49,6 +54,14 @@ pub enum PrivateTelemetryError {
         /// The figure.
         figure: String,
     },
+    /// A value of the whole sample would be added for each of its contributors, so that one of them could change more than the noise hides.
+    #[error(
+        "`private-telemetry.figures.{figure}.value` is of a whole sample, and `private-telemetry.contributor` has several of them; leave one of the two out"
+    )]
+    ValueOfSeveral {
+        /// The figure.
+        figure: String,
+    },
 }
 
 impl PrivateTelemetryError {
@@ -58,6 +71,7 @@ impl PrivateTelemetryError {
             Self::Config(_) => "invalid_config",
             Self::Source { .. } => "figure_not_measurable",
             Self::NotANumber { .. } => "figure_not_a_number",
+            Self::ValueOfSeveral { .. } => "figure_value_of_several",
         }
     }
 }
@@ -83,9 +97,11 @@ struct Figure {
 
 /// The windows of a device. Workers add to them.
 pub(crate) struct PrivateTelemetry {
-    /// What is measured. The first one is the contributor, if a field says who that is.
+    /// What is measured. Empty with `contributor`.
     sources: Vec<Source>,
-    has_contributor: bool,
+    contributor: Option<ContributorField>,
+    /// Samples whose insight cannot have the field of the contributor.
+    without_contributor: AtomicU64,
     figures: Mutex<Vec<Figure>>,
     window: Duration,
 }
@@ -93,15 +109,13 @@ pub(crate) struct PrivateTelemetry {
 impl PrivateTelemetry {
     /// Empty windows of the figures of a configuration.
     pub(crate) fn new(config: &PrivateTelemetryConfig) -> Result<Self, PrivateTelemetryError> {
-        let contributor = config.contributor.clone();
-        let has_contributor = contributor.is_some();
-        let mut sources: Vec<Source> = contributor
-            .into_iter()
-            .map(|field| Source::Label { field })
-            .collect();
+        let mut sources = Vec::new();
         let mut figures = Vec::new();
         for (figure, definition) in config.definitions()? {
             let name = || definition.name().to_owned();
+            if config.contributor.is_some() && figure.value.is_some() {
+                return Err(PrivateTelemetryError::ValueOfSeveral { figure: name() });
+            }
             let taken = match figure.value.as_deref() {
                 None => Taken::One,
                 Some(LATENCY) => Taken::Latency,
@@ -128,7 +142,8 @@ impl PrivateTelemetry {
         }
         Ok(Self {
             sources,
-            has_contributor,
+            contributor: config.contributor,
+            without_contributor: AtomicU64::new(0),
             figures: Mutex::new(figures),
             window: config.window(),
         })
@@ -145,6 +160,16 @@ impl PrivateTelemetry {
         if !classifier.may_count() {
             return;
         }
+        let contributors = match self.contributor {
+            None => BTreeSet::from([source]),
+            Some(field) => {
+                let Some(found) = contributors(insight, field) else {
+                    self.without_contributor.fetch_add(1, Ordering::Relaxed);
+                    return;
+                };
+                found
+            }
+        };
         let json = if self.sources.is_empty() {
             serde_json::Value::Null
         } else {
@@ -152,11 +177,6 @@ impl PrivateTelemetry {
             serde_json::to_value(insight).unwrap_or_default()
         };
         let measured = measure(&self.sources, &json, |_, _| None).0;
-        let contributors = match measured.first() {
-            _ if !self.has_contributor => vec![source.to_owned()],
-            Some(Some(Value::Labels(labels))) => labels.clone(),
-            _ => return,
-        };
         let stages = stages.iter().filter(|stage| !stage.name.contains(INNER));
         let micros: u64 = stages.map(|stage| stage.micros).sum();
         let mut figures = self.figures.lock();
@@ -177,6 +197,13 @@ impl PrivateTelemetry {
         }
     }
 
+    /// What the device's status has of the figures. It has no count of samples whose list is empty: that would show who was there.
+    pub(crate) fn status(&self) -> PrivateTelemetryStatus {
+        PrivateTelemetryStatus {
+            samples_without_contributor: self.without_contributor.load(Ordering::Relaxed),
+        }
+    }
+
     /// Ends the windows, and begins new ones.
     fn end(&self) -> Vec<Window> {
         let mut figures = self.figures.lock();
@@ -186,6 +213,23 @@ impl PrivateTelemetry {
         });
         ended.collect()
     }
+}
+
+/// All contributors of a sample, each once: with a limit for each sample, one of them could take the place of others. `None` if an insight of this
+/// kind does not have the field.
+fn contributors(insight: &Insight, field: ContributorField) -> Option<BTreeSet<&str>> {
+    Some(match (field, insight) {
+        (ContributorField::Detections, Insight::Detections { detections }) => {
+            detections.iter().map(|it| it.label.as_str()).collect()
+        }
+        (ContributorField::Lines, Insight::Text { lines }) => {
+            lines.iter().map(|it| it.text.as_str()).collect()
+        }
+        (ContributorField::Scalars, Insight::Scalars { scalars }) => {
+            scalars.iter().map(|it| it.name.as_str()).collect()
+        }
+        _ => return None,
+    })
 }
 
 /// The nearest integer. Bounds clip it later.

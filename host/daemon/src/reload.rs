@@ -6,16 +6,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
 use hotshoe_config::{
-    Config, ConfigError, DeployConfig, Files, FrontTls, GovernorConfig, IntakeConfig,
-    MetricsConfig, OipConfig, TRUST, changed, changed_files, content, files_of_link,
+    Config, ConfigError, DeployConfig, Files, FleetConfig, FrontTls, GovernorConfig, IntakeConfig,
+    LocalConfig, MetricsConfig, OipConfig, TRUST, changed, changed_files, content, files_of_link,
 };
 use hotshoe_protocol::status::ReloadStatus;
 use hotshoe_trust::time_of;
 use parking_lot::Mutex;
+
+use crate::requests::Requests;
 
 /// The keys of `[oip]` that name files: the token, the certificate, its key, and the callers' authority.
 const OIP_FILES: [&str; 4] = [
@@ -46,6 +49,10 @@ pub struct RunningConfig {
     files: Mutex<Files>,
     last: Mutex<Option<ReloadStatus>>,
     clock: Clock,
+    local: Mutex<Option<LocalConfig>>,
+    fleet: Mutex<Option<Arc<FleetConfig>>>,
+    reloads: AtomicU64,
+    requests: Requests,
 }
 
 /// The effect of a new configuration.
@@ -212,12 +219,44 @@ impl RunningConfig {
             config: ArcSwap::from_pointee(config),
             last: Mutex::default(),
             clock,
+            local: Mutex::default(),
+            fleet: Mutex::default(),
+            reloads: AtomicU64::default(),
+            requests: Requests::default(),
         })
     }
 
     /// The configuration that is in effect.
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
+    }
+
+    /// What the daemon asks of its process.
+    pub(crate) const fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// The device's own file, where one is known.
+    pub(crate) fn local(&self) -> Option<LocalConfig> {
+        self.local.lock().clone()
+    }
+
+    pub(crate) fn set_local(&self, local: LocalConfig) {
+        *self.local.lock() = Some(local);
+    }
+
+    /// The keys of the `config` release that the next reload uses.
+    pub(crate) fn fleet(&self) -> Option<Arc<FleetConfig>> {
+        self.fleet.lock().clone()
+    }
+
+    pub(crate) fn set_fleet(&self, fleet: Option<Arc<FleetConfig>>) {
+        *self.fleet.lock() = fleet;
+    }
+
+    /// The number of reloads, including refused ones.
+    pub(crate) fn reloads(&self) -> u64 {
+        self.reloads.load(Ordering::Acquire)
     }
 
     /// The result of the last reload.
@@ -280,6 +319,7 @@ impl RunningConfig {
 
     fn record_status(&self, status: ReloadStatus) -> ReloadStatus {
         *self.last.lock() = Some(status.clone());
+        self.reloads.fetch_add(1, Ordering::Release);
         status
     }
 }

@@ -1,6 +1,7 @@
 //! Serving: samples from the intake to their answers, by the release that serves. It does not know who decides which release that is.
 
 pub mod answer;
+mod compared_metric;
 mod drift_thread;
 mod drift_watch;
 pub mod figures;
@@ -19,6 +20,7 @@ mod serving_release;
 mod shadow;
 pub mod tally;
 
+pub(crate) use compared_metric::{ComparedMetric, WantedMetric};
 pub(crate) use drift_watch::DriftWatch;
 pub use measured::measured;
 pub use observed::{MAX_VARIATIONS, Observed, Observer, SampleOutcome, Seen, Variation};

@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.json);
     let done = match cli.daemon {
-        Some(Daemon::Run { config }) => serve(&config, &PAGE_ENDPOINT, &terminal),
+        Some(Daemon::Run { config }) => serve(&config, &PAGE_ENDPOINT, &terminal).map(drop),
         None => demo(cli.seconds, cli.page, &terminal),
     };
     let code = match done {

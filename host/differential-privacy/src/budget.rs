@@ -13,7 +13,7 @@ use hotshoe_base::format::{FileFormat, NewerFormat};
 use hotshoe_base::{Clock, files};
 use serde::{Deserialize, Serialize};
 
-use crate::epsilon::Epsilon;
+use crate::epsilon::{Epsilon, MAX_EPSILON};
 
 /// Name of the file in the data folder.
 pub const BUDGET_FILE: &str = "privacy-budget.json";
@@ -150,6 +150,30 @@ impl Budget {
             limit,
             state,
         })
+    }
+
+    /// Spends the whole budget of a day, whatever its limit is: for a data folder of which it is not known what was spent. A day of running
+    /// later, there is a new one. A damaged file is replaced.
+    ///
+    /// # Errors
+    /// [`BudgetError::Io`] and [`BudgetError::Newer`].
+    pub fn spend_all(folder: &Path, disk: &Disk) -> Result<(), BudgetError> {
+        let path = folder.join(BUDGET_FILE);
+        let before = match read(&path) {
+            Ok(state) => state,
+            Err(BudgetError::Damaged { .. }) => State::default(),
+            Err(error) => return Err(error),
+        };
+        // No start of the machine: only time from the next opening on counts.
+        let state = State {
+            now_ms: before.now_ms,
+            day_began_ms: before.now_ms,
+            spent_millionths: MAX_EPSILON,
+            ..State::default()
+        };
+        encoded(&state)
+            .and_then(|json| disk.replace(&path, &json))
+            .map_err(|source| BudgetError::Io { path, source })
     }
 
     /// What is left of the day, in millionths.

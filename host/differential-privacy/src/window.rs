@@ -60,7 +60,7 @@ impl Window {
 
     /// Adds a record, unless its contributor already has as many as count. The value of a count is ignored.
     ///
-    /// A contributor is whose presence the figures must not show: the track of a person, say, or a source. Without one, use the same for all
+    /// A contributor is whose presence the figures must not show: a number plate, say, or a source. Without one, use the same for all
     /// records of the smallest group that has to be hidden.
     pub fn add(&mut self, contributor: &impl Hash, value: i64) {
         let contributor = self.hasher.hash_one(contributor);

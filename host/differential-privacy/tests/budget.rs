@@ -87,6 +87,22 @@ fn a_restart_gives_nothing_and_a_day_of_running_gives_a_new_budget() {
 }
 
 #[test]
+fn a_day_whose_past_is_not_known_counts_as_spent_whatever_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let time = virtual_clock();
+    let disk = Disk::new(Faults::never());
+    // Twice: a restore that broke off is done again.
+    for _ in 0..2 {
+        Budget::spend_all(folder.path(), &disk).unwrap();
+        let mut budget = open(folder.path(), &time, boot("one", Duration::ZERO));
+        assert_eq!((budget.left_millionths(), spend_all(&mut budget)), (0, 0));
+    }
+    let mut budget = open(folder.path(), &time, boot("one", Duration::ZERO));
+    time.advance(DAY);
+    assert_eq!(spend_all(&mut budget), 3);
+}
+
+#[test]
 fn a_clock_that_is_set_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let time = virtual_clock();
@@ -236,4 +252,25 @@ fn figures_are_published_together_or_not_at_all() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[test]
+fn all_of_a_day_is_spent_at_any_limit_again_and_again_and_of_a_damaged_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let time = virtual_clock();
+    let disk = Disk::new(Faults::never());
+    for _ in 0..2 {
+        Budget::spend_all(folder.path(), &disk).unwrap();
+    }
+    fs::write(folder.path().join(BUDGET_FILE), b"{}").unwrap();
+    Budget::spend_all(folder.path(), &disk).unwrap();
+    let greatest = epsilon(10_000_000);
+    let boot = boot("one", Duration::ZERO);
+    let mut budget = Budget::open(folder.path(), disk, time.clock(), boot, greatest).unwrap();
+    assert_eq!(budget.left_millionths(), 0);
+    let error = budget.spend(epsilon(1)).unwrap_err();
+    assert_eq!(error.name(), "privacy_budget_exhausted");
+    // A day of running later.
+    time.advance(DAY);
+    budget.spend(greatest).unwrap();
 }

@@ -124,6 +124,20 @@ impl Classifier {
         Ok(json(&self.insight, &message))
     }
 
+    /// The JSON of an insight for the mean of a number over many samples, without the fields that its class drops and with hashes for
+    /// those that it hashes. It is not for a message: single values of the class `aggregate` stay.
+    ///
+    /// # Errors
+    /// [`Refused`] if its class never leaves.
+    pub fn averaged(&self, insight: &Insight) -> Result<Value, Refused> {
+        let class = &self.insight;
+        if class.class.upload == Upload::Never {
+            check(class, OutputName::Insight)?;
+        }
+        let value = anonymised(insight, &class.class, &self.keys);
+        Ok(value.unwrap_or_default())
+    }
+
     /// The message of an action that is neither `publish` nor `send`. Under `anonymised` it leaves without its text.
     ///
     /// # Errors

@@ -253,3 +253,21 @@ proptest! {
         prop_assert!(!text.contains("person ") && !text.contains("unit"), "{}", text);
     }
 }
+
+#[test]
+fn what_is_averaged_lacks_what_its_class_drops_and_never_is_never() {
+    let of = |class: &str| classifier(class).averaged(&lines());
+    let whole = serde_json::to_value(lines()).unwrap();
+    assert_eq!(of("upload = \"yes\"").unwrap(), whole);
+    assert_eq!(of("upload = \"aggregate\"").unwrap(), whole);
+    let strict =
+        of("upload = \"anonymised\"\ndrop = [\"lines.*.outline\"]\nhash = [\"lines.*.score\"]");
+    for line in strict.unwrap()["lines"].as_array().unwrap() {
+        assert!(line.get("outline").is_none() && line["score"].is_string());
+    }
+    let refused = of("upload = \"never\"").unwrap_err();
+    assert_eq!(
+        (refused.name(), refused.output()),
+        ("class_never_leaves", "insight")
+    );
+}

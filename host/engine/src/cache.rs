@@ -1,5 +1,5 @@
 //! Cache of compiled code on disk. It loads only files that this crate wrote, from a folder that only this user may write, and checks
-//! each file against its digest.
+//! each file against its name and its digest.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -15,14 +15,13 @@ use wasmtime::component::Component;
 
 use crate::code::{Code, DIGEST_LENGTH};
 
-const MAGIC: &[u8] = b"hotshoe-code-1\n";
+const MAGIC: &[u8] = b"hotshoe-code-2\n";
 /// The magic bytes up to the version.
 const MAGIC_PREFIX: &[u8] = b"hotshoe-code-";
 /// The format of a file, whose version is in its magic bytes.
-const FORMAT: FileFormat = FileFormat::new(1, 1);
-
-/// What files are sealed as. Their contents have the digest of the code.
-const SEALED_AS: &str = "code";
+const FORMAT: FileFormat = FileFormat::new(2, 2);
+/// What a file of format 1 begins with. It does not say which component its code is of, so the component is compiled again.
+const UNNAMED: &[u8] = b"hotshoe-code-1\n";
 
 /// Why the cache could not be used. It is only a warning, since the component is compiled again.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +36,8 @@ pub(crate) enum CacheError {
     },
     #[error("{0} is damaged")]
     Damaged(PathBuf),
+    #[error("{0} has the code of another component, or of other settings")]
+    Misplaced(PathBuf),
     #[error("cannot decrypt {path}")]
     Sealed {
         path: PathBuf,
@@ -70,7 +71,8 @@ impl CodeCache {
         engine: &wasmtime::Engine,
         component: Digest,
     ) -> Result<Option<Component>, CacheError> {
-        let path = self.path(engine, component);
+        let name = name_of(engine, component);
+        let path = self.path(&name);
         if !path.exists() {
             return Ok(None);
         }
@@ -80,17 +82,25 @@ impl CodeCache {
             Ok(bytes) => bytes,
             Err(source) => return Err(CacheError::Io { path, source }),
         };
-        let bytes = match self.at_rest.open_bytes(SEALED_AS, bytes) {
+        let bytes = match self.at_rest.open_bytes(&name, bytes) {
             Ok(bytes) => bytes,
             Err(source) => return Err(CacheError::Sealed { path, source }),
         };
         FORMAT.check_magic(path.display(), &bytes, MAGIC_PREFIX)?;
-        let Some((digest, code)) = bytes
-            .strip_prefix(MAGIC)
-            .and_then(|rest| rest.split_at_checked(DIGEST_LENGTH))
-        else {
+        if bytes.starts_with(UNNAMED) {
+            return Ok(None);
+        }
+        let parts = bytes.strip_prefix(MAGIC).and_then(|rest| {
+            let (named, rest) = rest.split_at_checked(name.len())?;
+            let (digest, code) = rest.split_at_checked(DIGEST_LENGTH)?;
+            Some((named, digest, code))
+        });
+        let Some((named, digest, code)) = parts else {
             return Err(CacheError::Damaged(path));
         };
+        if named != name.as_bytes() {
+            return Err(CacheError::Misplaced(path));
+        }
         if Sha256::digest(code).as_slice() != digest {
             return Err(CacheError::Damaged(path));
         }
@@ -118,24 +128,30 @@ impl CodeCache {
         check_owner(&self.folder)?;
         let mut file =
             tempfile::NamedTempFile::new_in(&self.folder).map_err(io_error(self.folder.clone()))?;
-        let path = self.path(engine, component);
+        let name = name_of(engine, component);
+        let path = self.path(&name);
         // No fsync: a file that a power cut truncates does not match its digest, and is compiled again.
-        let contents = [MAGIC, code.digest(), code.bytes()].concat();
+        let contents = [MAGIC, name.as_bytes(), code.digest(), code.bytes()].concat();
         self.at_rest
-            .seal_bytes(SEALED_AS, contents)
+            .seal_bytes(&name, contents)
             .and_then(|bytes| file.write_all(&bytes))
             .and_then(|()| file.persist(&path).map_err(|error| error.error))
             .map(drop)
             .map_err(io_error(path))
     }
 
-    fn path(&self, engine: &wasmtime::Engine, component: Digest) -> PathBuf {
-        let mut settings = Sha256Hasher(Sha256::new());
-        engine.precompile_compatibility_hash().hash(&mut settings);
-        let settings = hex::encode(settings.0.finalize());
-        self.folder
-            .join(format!("{}-{settings}.code", component.hex()))
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.code"))
     }
+}
+
+/// Which code it is: the digests of the component and of the settings. It is in the name of the file, in its contents, and in what it is sealed
+/// as, so that a copy under another name is not loaded.
+fn name_of(engine: &wasmtime::Engine, component: Digest) -> String {
+    let mut settings = Sha256Hasher(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut settings);
+    let settings = hex::encode(settings.0.finalize());
+    format!("{}-{settings}", component.hex())
 }
 
 /// Write access to this folder decides which code runs, so that only this user may have it.
@@ -175,4 +191,55 @@ pub(crate) fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::R
     // through a pipe from this very program, started by it: no other process has the pipe's other end, and the digest finds an
     // answer that is cut off.
     unsafe { Component::deserialize(engine, code) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use hotshoe_sealing::DeviceKey;
+
+    use super::*;
+
+    #[test]
+    fn code_under_the_name_of_another_component_is_not_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = DeviceKey::create(&folder.path().join("device.key")).unwrap();
+        let engine = wasmtime::Engine::default();
+        for (at_rest, said) in [
+            (AtRest::plain(), "of another component"),
+            (AtRest::sealed(key, true), "cannot decrypt"),
+        ] {
+            let is_sealed = at_rest.is_sealed();
+            let cache = CodeCache::new(folder.path().join(is_sealed.to_string()), at_rest);
+            let paths = ["(component)", "(component (core module))"].map(|text| {
+                let component = Digest::of(text.as_bytes());
+                let code = engine
+                    .precompile_component(&wat::parse_str(text).unwrap())
+                    .unwrap();
+                cache.keep(&engine, component, &Code::new(code)).unwrap();
+                assert!(cache.load(&engine, component).unwrap().is_some());
+                cache.path(&name_of(&engine, component))
+            });
+            let [from, to] = paths;
+            fs::copy(from, to).unwrap();
+            let other = Digest::of(b"(component (core module))");
+            let error = cache.load(&engine, other).map(drop).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn code_of_format_1_is_compiled_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = CodeCache::new(folder.path().join("aot"), AtRest::plain());
+        let engine = wasmtime::Engine::default();
+        let component = Digest::of(b"(component)");
+        let bytes = wat::parse_str("(component)").unwrap();
+        let code = Code::new(engine.precompile_component(&bytes).unwrap());
+        cache.keep(&engine, component, &code).unwrap();
+        let path = cache.path(&name_of(&engine, component));
+        let before = [UNNAMED, code.digest(), code.bytes()].concat();
+        fs::write(path, before).unwrap();
+        assert!(cache.load(&engine, component).unwrap().is_none());
+    }
 }

@@ -25,6 +25,16 @@ pub(crate) struct Binding {
     inode: u64,
 }
 
+impl Binding {
+    /// A binding that no folder on any machine has: a machine is empty or a digest.
+    pub(crate) fn of_a_copy() -> Self {
+        Self {
+            machine: "copy".to_owned(),
+            inode: 0,
+        }
+    }
+}
+
 impl Host {
     /// This machine, now: `/etc/machine-id` (its digest alone is stored), the boot id and the uptime of the kernel.
     pub fn here() -> Self {

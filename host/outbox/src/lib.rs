@@ -19,6 +19,7 @@
 
 mod age;
 mod bodies;
+mod copied;
 mod error;
 mod frame;
 mod host;
@@ -33,6 +34,7 @@ mod recovery;
 pub mod segment;
 mod state;
 
+pub use copied::mark_as_copy;
 pub use error::{AcknowledgeError, AppendError, DrainError, EraseError, OpenError};
 pub use host::Host;
 pub use limits::Limits;

@@ -11,8 +11,8 @@ mod common;
 
 use std::fs;
 
-use hotshoe_base::disk::Faults;
-use hotshoe_outbox::{Item, OpenError, Outbox};
+use hotshoe_base::disk::{Disk, Faults};
+use hotshoe_outbox::{Item, OpenError, Outbox, mark_as_copy};
 
 use common::{
     all, append, end, flip, losses, normal, open, options, payloads, position, segments, soon,
@@ -148,6 +148,27 @@ fn a_copied_folder_and_another_machine_raise_the_epoch_and_the_instance_stays() 
     options.host.machine = "another".to_owned();
     let (outbox, recovery) = Outbox::open(options).unwrap();
     assert!(recovery.is_copy);
+    assert_eq!(outbox.stats().epoch, 2);
+}
+
+#[test]
+fn a_restored_folder_is_a_copy_even_with_the_inode_of_the_original() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nothing to mark.
+    mark_as_copy(folder.path(), &Disk::new(Faults::never())).unwrap();
+    let (outbox, _) = open(folder.path());
+    append(&outbox, &["a"]);
+    let before = outbox.stats();
+    end(outbox);
+    mark_as_copy(folder.path(), &Disk::new(Faults::never())).unwrap();
+    let (outbox, recovery) = open(folder.path());
+    assert!(recovery.is_copy);
+    let stats = outbox.stats();
+    assert_eq!((stats.instance, stats.epoch), (before.instance, 2));
+    assert_eq!(payloads(&outbox), [b"a"]);
+    end(outbox);
+    let (outbox, recovery) = open(folder.path());
+    assert!(!recovery.is_copy);
     assert_eq!(outbox.stats().epoch, 2);
 }
 

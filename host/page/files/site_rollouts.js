@@ -49,7 +49,14 @@ function one(rollout) {
   const left = rollout.left_s === undefined ? null : el("p", { class: "muted" }, `The stage ends in ${number(rollout.left_s, 0)} s at the latest.`);
   return el("article", {}, title, cause,
     el("div", { class: "wide" }, el("table", { class: "devices" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, lines))),
-    causes.length ? el("ul", {}, causes) : null, left);
+    causes.length ? el("ul", {}, causes) : null, rollout.comparison ? compared(rollout.comparison) : null, left);
+}
+
+function compared(comparison) {
+  const arm = ({ devices, mean }) => `${mean === null ? "no mean" : number(mean, 4)} on ${number(devices, 0)} devices`;
+  const verdict = comparison.verdict === "not-known" ? "not known yet" : comparison.verdict;
+  const needed = comparison.needed === undefined ? "" : ` (this difference needs ${number(comparison.needed, 0)} more devices of each arm)`;
+  return el("p", {}, said(comparison.metric, 140), `: ${arm(comparison.new)}, ${arm(comparison.kept)} with the previous release: `, said(verdict, 20), needed);
 }
 
 function line(stage, current) {

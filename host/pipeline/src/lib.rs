@@ -33,7 +33,9 @@ use hotshoe_engine::{
     Action, Component, ComponentAssets, Engine, Failure, Fault, Insight, Sample, StateSnapshot,
 };
 use hotshoe_infer::{Models, NamedModel};
-use hotshoe_trust::{Allowed, Blob, Digest, EffectiveContract, Release, StageFailure, Verified};
+use hotshoe_trust::{
+    Allowed, Blob, Digest, EffectiveContract, Release, ReleaseKind, StageFailure, Verified,
+};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +180,9 @@ impl Pipeline {
         allowed: &Allowed,
         inference: &InferenceConfig,
     ) -> Result<Arc<Self>, LoadError> {
+        if release.kind != ReleaseKind::Pipeline {
+            return Err(LoadError::NoPipeline(release.kind));
+        }
         let contract = EffectiveContract::of(Some(&*release), &allowed.data);
         contract.check_ways_out(&release)?;
         let mut assets = ComponentAssets::default();

@@ -2,13 +2,16 @@ use std::error::Error;
 
 use hotshoe_engine::PrepareError;
 use hotshoe_infer::{Fallback, VariantError};
-use hotshoe_trust::{DataContractError, Digest};
+use hotshoe_trust::{DataContractError, Digest, ReleaseKind};
 
 use super::StateError;
 
 /// Why a release cannot be loaded on this device. The serving release is not affected.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// A release that has no pipeline.
+    #[error("a release of kind `{0}` has no pipeline to run; publish it to a device")]
+    NoPipeline(ReleaseKind),
     /// A blob of the release cannot be read.
     #[error("cannot read {kind} `{name}` of the release")]
     Blob {
@@ -78,6 +81,7 @@ impl LoadError {
     /// The stable name, in snake case.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::NoPipeline(_) => "no_pipeline",
             Self::Blob { .. } => "unreadable_blob",
             Self::Damaged { .. } => "damaged_blob",
             Self::Model { .. }

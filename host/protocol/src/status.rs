@@ -3,13 +3,14 @@
 mod drift;
 mod governor;
 mod outbox;
+mod private_telemetry;
 mod telemetry;
 
 use std::collections::BTreeMap;
 
 use hotshoe_audit::SignedHead;
 use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
-use hotshoe_trust::{Digest, Release, SigningKey, Time, Verified};
+use hotshoe_trust::{Digest, Hardware, Release, ReleaseKind, SigningKey, Time, Verified};
 use serde::{Deserialize, Serialize};
 
 pub use drift::{DriftStatistic, DriftStatus, DriftValue};
@@ -19,6 +20,7 @@ pub use governor::{
 };
 pub use hotshoe_base::supervisor::{PartState, PartStatus};
 pub use outbox::{OutboxError, OutboxStatus, OutletState, OutletStatus};
+pub use private_telemetry::PrivateTelemetryStatus;
 pub use telemetry::{TelemetryFailure, TelemetryStatus};
 
 /// The status of a device.
@@ -56,6 +58,12 @@ pub struct Status {
     /// The rollouts that the device is a member of, by the name of the release, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rollouts: Vec<RolloutStatus>,
+    /// The releases of the kinds `config` and `host`. Empty without such a release, and from older daemons.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<ReleaseKind, KindStatus>,
+    /// Why the device would put a new release of a rollout off now: `window` or `battery`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferral: Option<String>,
     /// The last rollback in the history, not counting trials that another release replaced.
     pub last_rollback: Option<RollbackStatus>,
     /// Observations of the serving release since it began to serve.
@@ -125,6 +133,9 @@ pub struct Status {
     /// What goes to a collector of OpenTelemetry. `None` without `[telemetry]`, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<TelemetryStatus>,
+    /// What the figures of `[private-telemetry]` leave out. `None` without it, and from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_telemetry: Option<PrivateTelemetryStatus>,
     /// The sensors of the device and the plan in force. `None` without `governor.enabled`, and from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub governor: Option<GovernorStatus>,
@@ -192,6 +203,21 @@ pub struct HardwareStatus {
     pub architecture: String,
     /// Its cores.
     pub cores: usize,
+    /// Its memory as its system has it, in MiB. `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
+}
+
+impl HardwareStatus {
+    /// What a release may require of it.
+    pub fn hardware(&self) -> Hardware {
+        Hardware {
+            class: self.class.clone(),
+            architecture: self.architecture.clone(),
+            cores: self.cores as u64,
+            memory_mib: self.memory_mib,
+        }
+    }
 }
 
 /// Log lines that were not written since the start.
@@ -408,6 +434,19 @@ pub struct SlotsStatus {
     pub staged: Option<SlotStatus>,
     /// A release that serves and is not confirmed yet.
     pub trial: Option<TrialStatus>,
+}
+
+/// The releases of a kind without a pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindStatus {
+    /// Its slots.
+    pub slots: SlotsStatus,
+    /// `config`: the keys that it sets on this device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// `host`: the digest of the daemon's program, where `hotshoe-supervisor` started it from a slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Digest>,
 }
 
 /// A release in a slot.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hotshoe_config::{Config, EncryptionConfig, InferenceConfig};
+use hotshoe_config::{Config, EncryptionConfig, InferenceConfig, SecretsConfig};
 use hotshoe_engine::CompileLimits;
 use hotshoe_trust::{Allowed, Device, TrustRoot};
 
@@ -20,6 +20,8 @@ pub struct Identity {
     pub data: Option<PathBuf>,
     /// The key that its files are encrypted with, if a configuration names one.
     pub encryption: EncryptionConfig,
+    /// Where its secrets are.
+    pub secrets: SecretsConfig,
     /// What the device allows components.
     pub allow: Allowed,
     /// The configuration of inference.
@@ -40,6 +42,7 @@ impl Identity {
             device: config.identity(),
             data: Some(config.data.clone()),
             encryption: config.encryption.clone(),
+            secrets: config.secrets.clone(),
             allow: config.allowed(),
             inference: config.inference.clone(),
             threads: config.workers.threads,

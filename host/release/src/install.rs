@@ -7,13 +7,14 @@ use std::path::Path;
 use anyhow::Context;
 use hotshoe_audit::{Actor, AuditKind, Entry, append_offline};
 use hotshoe_base::chain;
-use hotshoe_daemon::deploy::engine_options;
+use hotshoe_config::FleetConfig;
+use hotshoe_daemon::deploy::{device_options, releases_of};
 use hotshoe_engine::Engine;
 use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, Pipeline};
 use hotshoe_protocol::status::ModelStatus;
 use hotshoe_store::{Layout, Slot, Store};
-use hotshoe_trust::{Release, Time, Verified};
+use hotshoe_trust::{Release, ReleaseKind, Time, Verified, check_hardware};
 use serde::Serialize;
 
 use crate::device::Identity;
@@ -59,6 +60,11 @@ pub fn install(
     let previous = store.ledger().live.clone();
     let floor = store.ledger().floor();
     let (layout, release) = verify(layout, &identity.trust, &floor, &identity.device, now)?;
+    check_hardware(&release, &hotshoe_daemon::hardware().hardware())
+        .with_context(|| format!("{} was refused", layout.path().display()))?;
+    if release.kind != ReleaseKind::Pipeline {
+        return install_kind(&layout, data, identity, now, release.kind);
+    }
     let checked = check_loads(&release, &layout, &store, identity)
         .with_context(|| format!("{} cannot serve on this device", layout.path().display()))?;
     let slot = store
@@ -73,6 +79,46 @@ pub fn install(
         self_tests: checked.self_tests,
         left_out: checked.left_out,
         unproven: checked.unproven,
+    })
+}
+
+/// As [`install`], for a release without a pipeline, which has a ledger of its own.
+fn install_kind(
+    layout: &Layout,
+    data: &Path,
+    identity: &Identity,
+    now: Time,
+    kind: ReleaseKind,
+) -> anyhow::Result<Installed> {
+    let folder = releases_of(data, kind);
+    let mut store = Store::open_at_rest(&folder, identity.encryption.open()?)
+        .with_context(|| format!("cannot use the data folder {}", folder.display()))?;
+    let (previous, floor) = (store.ledger().live.clone(), store.ledger().floor());
+    let (layout, release) = verify(
+        layout.path(),
+        &identity.trust,
+        &floor,
+        &identity.device,
+        now,
+    )?;
+    let file = release.data.get(ReleaseKind::CONFIG_FILE);
+    let file = file.context(
+        "a release of kind `host` is always tried: publish it to the device, which runs below hotshoe-supervisor",
+    )?;
+    let text = String::from_utf8(layout.read(&file.blob)?).context("its file is not text")?;
+    FleetConfig::parse(&text).context("its keys cannot be set on this device")?;
+    let slot = store
+        .install(&layout, &release, now)
+        .with_context(|| format!("cannot install into {}", folder.display()))?;
+    audit(data, &release, now);
+    let previous = previous.filter(|previous| previous.release != slot.release);
+    Ok(Installed {
+        release,
+        slot,
+        previous,
+        self_tests: 0,
+        left_out: Vec::new(),
+        unproven: BTreeMap::new(),
     })
 }
 
@@ -105,8 +151,7 @@ fn check_loads(
     store: &Store,
     identity: &Identity,
 ) -> anyhow::Result<LoadCheck> {
-    let mut options = engine_options(identity.threads, identity.compile, Some(store.aot_dir()));
-    options.at_rest = store.at_rest();
+    let options = device_options(identity.threads, identity.compile, &identity.secrets, store);
     let engine = Engine::new(options).context("cannot start the engine")?;
     let (allow, inference) = (&identity.allow, &identity.inference);
     let models = Models::new(inference.options());

@@ -1,16 +1,22 @@
 //! A daemon in this process, from its configuration to its drain.
 
+use std::env;
 use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_config::descriptors;
+use hotshoe_daemon::deploy::load_config;
 use hotshoe_daemon::service_manager::ServiceManager;
-use hotshoe_daemon::{Daemon, LocalClient};
+use hotshoe_daemon::{Daemon, LocalClient, Request};
 use hotshoe_protocol::status::ReloadStatus;
 use hotshoe_protocol::status::Status;
+use hotshoe_supervisor::{FOLDER_VARIABLE, RESTART};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::logging::{self, Log};
 use crate::signals::{self, End, Task};
@@ -33,7 +39,7 @@ pub struct Endpoint<B, S> {
 /// Applies what [`Endpoint::renew`] has read.
 pub type Renew = Box<dyn FnOnce()>;
 
-/// Runs a daemon until a signal ends it.
+/// Runs a daemon until a signal ends it, or until it asks its supervisor for a restart. Returns the exit code.
 ///
 /// # Errors
 /// The daemon cannot start, loses a part of itself, or does not finish its samples within the drain's deadline.
@@ -41,11 +47,16 @@ pub fn serve<B, S>(
     path: &Path,
     endpoint: &Endpoint<B, S>,
     terminal: &Terminal,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<ExitCode> {
+    if env::var_os(FOLDER_VARIABLE).is_some() {
+        // Where the supervisor dies, another one will start the daemon: there must not be two.
+        set_parent_process_death_signal(Some(Signal::TERM))
+            .context("cannot follow the supervisor")?;
+    }
     let supervisor = Supervisor::default();
     let log = logging::serve(&supervisor)?;
-    let mut config =
-        Config::load(path).with_context(|| format!("cannot use {}", path.display()))?;
+    let (local, mut config) = load_config(path, supervisor.clock())
+        .with_context(|| format!("cannot use {}", path.display()))?;
     log.apply(&config.log)?;
     // Below this, other parts of the start would fail with less to say.
     descriptors::require()?;
@@ -57,6 +68,12 @@ pub fn serve<B, S>(
     let manager = ServiceManager::of_environment();
     let daemon =
         Daemon::start_with(config, supervisor, manager).context("cannot start the daemon")?;
+    daemon.set_file(local);
+    let requested = Arc::clone(&tasks);
+    daemon.follow_requests(move |request| match request {
+        Request::Reload => requested.reload(),
+        Request::Restart => requested.end(End::Restart),
+    });
     let server = bound.map(|bound| (endpoint.serve)(bound, daemon.local_client()));
     daemon.service_manager().ready();
     print_started(&daemon.status(), terminal);
@@ -76,17 +93,19 @@ pub fn serve<B, S>(
     };
     match &end {
         End::Signal(signal) => tracing::info!(signal, "draining"),
+        End::Restart => tracing::info!("draining for a restart by the supervisor"),
         End::Dead(dead) => tracing::error!(part = dead.name, cause = dead.cause, "draining"),
     }
     drain(daemon, endpoint, server)?;
-    if let End::Dead(dead) = end {
-        bail!(
+    match end {
+        End::Dead(dead) => bail!(
             "the daemon ended because its part {} ended: {}; start it again",
             dead.name,
             dead.cause
-        );
+        ),
+        End::Restart => Ok(ExitCode::from(RESTART)),
+        End::Signal(_) => Ok(ExitCode::SUCCESS),
     }
-    Ok(())
 }
 
 fn drain<B, S>(daemon: Daemon, endpoint: &Endpoint<B, S>, server: Option<S>) -> anyhow::Result<()> {
@@ -156,7 +175,7 @@ fn try_reload(
     log: &Log,
     path: &Path,
 ) -> anyhow::Result<ReloadStatus> {
-    let mut new = Config::load(path)?;
+    let mut new = daemon.read_config(path)?;
     descriptors::fit(&mut new);
     if logging::is_pinned() {
         new.log.filter.clone_from(&daemon.config().log.filter);

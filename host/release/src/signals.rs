@@ -65,6 +65,8 @@ pub enum End {
     Signal(&'static str),
     /// A part of the process is dead.
     Dead(DeadPart),
+    /// The daemon asks its supervisor for a new start.
+    Restart,
 }
 
 /// The pending tasks. Several reloads are merged into one, and the end comes first.
@@ -102,7 +104,8 @@ impl Inbox {
         });
     }
 
-    fn reload(&self) {
+    /// Adds a reload.
+    pub fn reload(&self) {
         self.change(|state| state.reload = true);
     }
 

@@ -5,15 +5,15 @@ use hotshoe_store::Cause;
 use hotshoe_trust::Time;
 
 use crate::{
+    comparison::{Comparison, judge},
     control::{Control, Directive},
     fleet::Fleet,
     gate::Outcome,
     plan::OnFailure,
-    share::Arm,
     signed::SignedPlan,
     statement::{Command, RolloutStatement},
     times::seconds_between,
-    verdict::{Verdict, compare},
+    verdict::Verdict,
 };
 
 /// What a controller does now.
@@ -94,8 +94,7 @@ fn compared(plan: &SignedPlan, fleet: &Fleet, stage: u32, is_over: bool) -> Outc
     let Some(comparison) = comparison.filter(|it| stage <= it.through_stage) else {
         return Outcome::Pass;
     };
-    let (new, kept) = (fleet.arm(Arm::New), fleet.arm(Arm::Kept));
-    match compare(&new, &kept, comparison.alpha_ppm) {
+    match judge(comparison, fleet) {
         Verdict::Better => Outcome::Pass,
         Verdict::Worse => {
             let metric = &comparison.metric;
@@ -104,9 +103,15 @@ fn compared(plan: &SignedPlan, fleet: &Fleet, stage: u32, is_over: bool) -> Outc
         }
         Verdict::NotKnown { .. } if stage < comparison.through_stage => Outcome::Pass,
         Verdict::NotKnown { .. } if !is_over => Outcome::Open,
-        Verdict::NotKnown { needed } => {
-            let needed = needed.map_or_else(|| "more".to_owned(), |it| it.to_string());
-            let message = format!("the comparison needs {needed} samples of each arm");
+        Verdict::NotKnown { .. } => {
+            let more = match Comparison::of(comparison, fleet).needed {
+                Some(more) => format!(
+                    "{more} more devices of each arm, {} samples each",
+                    comparison.samples
+                ),
+                None => "more devices: both arms are alike".to_owned(),
+            };
+            let message = format!("the comparison needs {more}");
             Outcome::NotEnough(Cause::new("not_enough_evidence", message))
         }
     }

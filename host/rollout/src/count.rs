@@ -53,8 +53,11 @@ impl Count {
     ) -> Self {
         let mut cells: BTreeMap<Key<'t>, (u64, Health, Health)> = BTreeMap::new();
         let mut arms: BTreeMap<Arm, ArmFigures> = BTreeMap::new();
+        let compare = plan.compare.as_ref();
+        let compared = compare.map(|it| it.through_stage.min(control.stage()));
         for device in devices {
-            if device.placement.stage <= control.stage() {
+            // Later ones take the release with their stage, in both arms.
+            if compared.is_some_and(|last| device.placement.stage <= last) {
                 let arm = arms.entry(device.placement.arm).or_default();
                 arm.merge(&device.metric);
             }
@@ -110,6 +113,12 @@ impl Count {
         cells.try_fold(0_u64, |sum, cell| sum.checked_add(cell.devices))
     }
 
+    /// Number of devices that gave a value of the metric; `None` if that is too large for a number.
+    fn compared(&self) -> Option<u64> {
+        let mut arms = self.arms.values();
+        arms.try_fold(0_u64, |sum, arm| sum.checked_add(arm.samples))
+    }
+
     /// Number of devices that are heard of.
     pub(crate) fn heard_devices(&self) -> u64 {
         let heard = self.cells.iter().filter(|cell| cell.state != State::Silent);
@@ -143,6 +152,11 @@ impl Count {
             "a cell contradicts itself or the plan"
         } else if !self.arms.values().all(ArmFigures::is_valid) {
             "the metric is out of range"
+        } else if self
+            .compared()
+            .is_none_or(|all| all > plan.max_site_devices)
+        {
+            "it compares more devices than the plan allows for one site"
         } else {
             return Ok(());
         };

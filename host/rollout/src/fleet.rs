@@ -108,6 +108,14 @@ impl Fleet {
         figures
     }
 
+    /// The metric of both arms of the comparison, new and kept, of each site.
+    pub(crate) fn site_arms(&self) -> impl Iterator<Item = [ArmFigures; 2]> {
+        self.counts().map(|heard| {
+            let arm = |arm| heard.count.arms.get(&arm).copied().unwrap_or_default();
+            [arm(Arm::New), arm(Arm::Kept)]
+        })
+    }
+
     /// The metric of one arm of the comparison, over all sites.
     pub fn arm(&self, arm: Arm) -> ArmFigures {
         let mut sum = ArmFigures::default();

@@ -28,11 +28,11 @@ pub struct Gate {
     pub max_trap_ppm: u32,
     /// At most this multiple of the previous release's latency of 95 in 100 samples, in the same mode. Default: no limit.
     pub max_latency_permille: Option<u64>,
-    /// At most this multiple of the previous release's median energy of an inference. Default: no limit.
+    /// At most this multiple of the previous release's median energy of a sample, in the same mode. Default: no limit.
     pub max_energy_permille: Option<u64>,
-    /// At most this drift of 95 in 100 samples. Default: no limit.
+    /// At most this drift of 95 in 100 samples, in thousandths of the thresholds of the release. Default: no limit.
     pub max_drift_permille: Option<u64>,
-    /// Samples that a rate or a figure needs. Default: 20.
+    /// Samples that a rate or a figure needs, of each release where two are compared. Default: 20. A figure with a limit needs one at least.
     pub min_samples: u64,
 }
 
@@ -105,7 +105,37 @@ impl Gate {
             let (has, needs) = (whole.samples, self.min_samples);
             return not_enough(is_over, format!("{has} of {needs} samples"));
         }
-        Outcome::Pass
+        match self.missing_figure(figures) {
+            Some(message) => not_enough(is_over, message),
+            None => Outcome::Pass,
+        }
+    }
+
+    /// The first figure with a limit that too few samples are known of.
+    fn missing_figure(&self, figures: &Figures) -> Option<String> {
+        let (new, old) = (&figures.health, &figures.baseline);
+        let latency = self.max_latency_permille.is_some();
+        let energy = self.max_energy_permille.is_some();
+        let drift = self.max_drift_permille.is_some();
+        let needs = self.min_samples.max(1);
+        [
+            (latency, "latency", "", &new.latency_ms),
+            (
+                latency,
+                "latency",
+                " of the previous release",
+                &old.latency_ms,
+            ),
+            (energy, "energy", "", &new.energy_mj),
+            (energy, "energy", " of the previous release", &old.energy_mj),
+            (drift, "drift", "", &new.drift_permille),
+        ]
+        .into_iter()
+        .find(|(has_limit, _, _, known)| *has_limit && known.count() < needs)
+        .map(|(_, what, of, known)| {
+            let has = known.count();
+            format!("the {what} of {has} of {needs} samples{of} is known")
+        })
     }
 
     fn failure(&self, figures: &Figures) -> Option<Cause> {
@@ -174,7 +204,9 @@ impl Gate {
         let most = self.max_drift_permille?;
         // The bin of a value is 2% wide on each side.
         (drift > most as f64 * 1.02).then(|| {
-            let message = format!("p95 of the drift is {drift:.0} of 1,000; {most} are allowed");
+            let message = format!(
+                "p95 of the drift is {drift:.0} thousandths of its threshold; {most} are allowed"
+            );
             Cause::new("drift", message)
         })
     }

@@ -14,11 +14,12 @@ pub struct Health {
     pub errors: u64,
     /// Number on which a component trapped.
     pub traps: u64,
-    /// Latency in milliseconds.
+    /// Latency in milliseconds: the p95 of each device, for its samples.
     pub latency_ms: Quantiles,
-    /// Energy of one inference, in millijoules.
+    /// Energy of a sample in millijoules: the mean of each device, for its samples. The idle power of the device is in it.
     pub energy_mj: Quantiles,
-    /// Distance of the insights from those of the previous release, 0 to 1,000.
+    /// Drift from the baseline of the release, in thousandths of its thresholds: the largest statistic of each device's last window, for
+    /// the samples of its windows. From 1,000 on, a statistic reaches its threshold.
     pub drift_permille: Quantiles,
 }
 

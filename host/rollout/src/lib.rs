@@ -6,8 +6,10 @@
 //! The crate is pure: no I/O, no clock. Times are arguments.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod cell;
 mod checks;
+mod comparison;
 mod control;
 mod controller;
 mod count;
@@ -19,6 +21,7 @@ mod gate;
 mod health;
 mod judge;
 mod plan;
+mod progress;
 mod quantiles;
 mod report;
 mod reporting;
@@ -32,8 +35,10 @@ mod summary;
 mod times;
 mod verdict;
 
+pub use budget::{Budget, least_spread_s};
 pub use cell::Cell;
 pub use checks::WHOLE_PPM;
+pub use comparison::{ArmSummary, Comparison};
 pub use control::{Control, Directive};
 pub use controller::{Action, End, step};
 pub use count::{Count, MAX_CELLS, MAX_COUNT_BYTES};
@@ -45,10 +50,12 @@ pub use gate::{Gate, Outcome};
 pub use health::Health;
 pub use judge::{Situation, Wanted, judge};
 pub use plan::{
-    Compare, Deadlines, DeviceId, MAX_FIRST, MAX_PLAN_BYTES, MAX_SITES, MAX_STAGES, MAX_WAIT_S,
-    OnFailure, Plan, Selector, Stage,
+    Compare, DEFAULT_COMPARED_SAMPLES, Deadlines, DeviceId, MAX_COMPARED_SAMPLES, MAX_FIRST,
+    MAX_PLAN_BYTES, MAX_SITES, MAX_STAGES, MAX_WAIT_S, MIN_COMPARED_SAMPLES, OnFailure, Plan,
+    Selector, Stage,
 };
-pub use quantiles::{MAX_BINS, Quantiles};
+pub use progress::progress;
+pub use quantiles::{MAX_BINS, MAX_WEIGHT, Quantiles};
 pub use report::{Concluded, Report, Tracked};
 pub use reporting::{Observed, Reporting, first_number, report_interval_s};
 pub use rollouts::{MAX_ROLLOUTS, Received, Rollout, Rollouts};

@@ -17,6 +17,12 @@ pub const MAX_FIRST: usize = 256;
 pub const MAX_STAGES: usize = 16;
 /// Most sites that a selector names.
 pub const MAX_SITES: usize = 1_024;
+/// Samples of a device that make its value of a comparison, by default: 100.
+pub const DEFAULT_COMPARED_SAMPLES: u64 = 100;
+/// Least number of such samples: 20. A mean of fewer says something of a single one.
+pub const MIN_COMPARED_SAMPLES: u64 = 20;
+/// Most such samples: 1,000,000.
+pub const MAX_COMPARED_SAMPLES: u64 = 1_000_000;
 /// Longest wait that a plan may contain, in seconds: 30 days.
 pub const MAX_WAIT_S: u64 = 30 * 24 * 3_600;
 
@@ -138,10 +144,17 @@ pub enum OnFailure {
 pub struct Compare {
     /// The metric of insights, a number from 0 to 1 of which more is better, such as `mean(lines.*.score)`.
     pub metric: String,
+    /// Samples of a device that make its value, which is their mean. Default: 100.
+    #[serde(default = "default_compared_samples")]
+    pub samples: u64,
     /// The last stage in which the half keeps the previous release.
     pub through_stage: u32,
     /// False-positive rate under continuous peeking, in millionths.
     pub alpha_ppm: u32,
+}
+
+const fn default_compared_samples() -> u64 {
+    DEFAULT_COMPARED_SAMPLES
 }
 
 /// A rollout, as its signers see it. [`crate::read_plan`] alone makes one that may be followed.
@@ -289,6 +302,8 @@ impl Plan {
         }
         if let Some(compare) = &self.compare {
             check_shown("metric", &compare.metric)?;
+            let (least, most) = (MIN_COMPARED_SAMPLES, MAX_COMPARED_SAMPLES);
+            within("the samples of a comparison", compare.samples, least, most)?;
             within("alpha-ppm", compare.alpha_ppm.into(), 1, 500_000)?;
             let last = self.last_stage().into();
             within("through-stage", compare.through_stage.into(), 0, last)?;

@@ -15,6 +15,9 @@ const HIGHEST: i16 = 519;
 /// Most bins: 635.
 pub const MAX_BINS: usize = 635;
 
+/// Most samples that one figure stands for: 1,000. A busy device does not outweigh the others.
+pub const MAX_WEIGHT: u64 = 1_000;
+
 /// Numbers of values by bin: quantiles within 2% for values from 0.01 to 1,000,000,000.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -23,13 +26,18 @@ pub struct Quantiles(BTreeMap<i16, u64>);
 impl Quantiles {
     /// Adds a value. One that is negative or not a number is left out.
     pub fn add(&mut self, value: f64) {
-        if value.is_nan() || value < 0.0 {
+        self.add_of(value, 1);
+    }
+
+    /// Adds a figure of so many samples, as so many values, at most [`MAX_WEIGHT`].
+    pub fn add_of(&mut self, value: f64, samples: u64) {
+        if value.is_nan() || value < 0.0 || samples == 0 {
             return;
         }
         let place = (value.ln() / RATIO.ln()).ceil();
         let bin = place.clamp(LOWEST.into(), HIGHEST.into()) as i16;
         let count = self.0.entry(bin).or_default();
-        *count = count.saturating_add(1);
+        *count = count.saturating_add(samples.min(MAX_WEIGHT));
     }
 
     /// Adds the values of another.

@@ -34,7 +34,7 @@ pub struct Report {
     /// How the previous release served in the same mode.
     #[serde(default)]
     pub baseline: Health,
-    /// The metric of the comparison.
+    /// The metric of the comparison: one value at most. The first one that a registry hears stands.
     #[serde(default)]
     pub metric: ArmFigures,
 }
@@ -46,6 +46,8 @@ impl Report {
             && is_name
             && self.health.is_valid()
             && self.baseline.is_valid()
+            // A device counts once, whatever it claims.
+            && self.metric.samples <= 1
             && self.metric.is_valid()
     }
 }
@@ -127,7 +129,10 @@ impl Tracked {
         self.cause = report.cause;
         self.health = report.health;
         self.baseline = report.baseline;
-        self.metric = report.metric;
+        // The looks of a controller are valid only if values do not change.
+        if self.metric.samples == 0 {
+            self.metric = report.metric;
+        }
         true
     }
 

@@ -21,7 +21,7 @@ pub struct Observed {
     pub health: Health,
     /// How the previous release served in the same mode.
     pub baseline: Health,
-    /// The metric of the comparison.
+    /// The metric of the comparison: one value at most.
     pub metric: ArmFigures,
 }
 

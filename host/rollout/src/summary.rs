@@ -7,6 +7,7 @@ use hotshoe_trust::{Digest, Time};
 use serde::Serialize;
 
 use crate::{
+    comparison::Comparison,
     control::Directive,
     controller::{Action, End, step},
     fleet::Fleet,
@@ -27,7 +28,7 @@ pub struct StageSummary {
 }
 
 /// A rollout.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// The name of the release.
     pub name: String,
@@ -61,6 +62,9 @@ pub struct Summary {
     pub stages: Vec<StageSummary>,
     /// Devices by the stable name of the cause.
     pub causes: BTreeMap<String, u64>,
+    /// What the comparison by device says so far; none if the plan compares nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }
 
 impl Summary {
@@ -107,6 +111,7 @@ impl Summary {
             left_s: runs.then(|| ends.saturating_sub(now.as_second()).max(0)),
             stages: stages.collect(),
             causes: fleet.figures(plan, stage, now).causes().clone(),
+            comparison: plan.compare.as_ref().map(|it| Comparison::of(it, fleet)),
         }
     }
 

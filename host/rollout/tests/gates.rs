@@ -572,3 +572,74 @@ proptest! {
         prop_assert_eq!(read, whole);
     }
 }
+
+#[test]
+fn a_figure_with_a_limit_needs_its_samples_and_pauses_without_them() {
+    let with = |change: fn(&mut Cell)| {
+        let mut cell = cell(State::Confirmed, 10);
+        cell.health.samples = 100;
+        for figure in [
+            &mut cell.health.latency_ms,
+            &mut cell.health.energy_mj,
+            &mut cell.health.drift_permille,
+            &mut cell.baseline.latency_ms,
+            &mut cell.baseline.energy_mj,
+        ] {
+            figure.add_of(50.0, 100);
+        }
+        change(&mut cell);
+        figures(vec![vec![cell]])
+    };
+    let gate = Gate {
+        min_samples: 100,
+        max_latency_permille: Some(1_100),
+        max_energy_permille: Some(1_100),
+        max_drift_permille: Some(500),
+        ..Gate::default()
+    };
+    assert_eq!(gate.judge(&with(|_| {}), false), Outcome::Pass);
+    // Each one alone, by the word that its cause begins with.
+    let missing: [(&str, Figures); 5] = [
+        ("latency", with(|cell| cell.health.latency_ms = few())),
+        ("latency", with(|cell| cell.baseline.latency_ms = few())),
+        ("energy", with(|cell| cell.health.energy_mj = few())),
+        ("energy", with(|cell| cell.baseline.energy_mj = few())),
+        ("drift", with(|cell| cell.health.drift_permille = few())),
+    ];
+    for (what, figures) in &missing {
+        assert_eq!(gate.judge(figures, false), Outcome::Open, "{what}");
+        let Outcome::NotEnough(cause) = gate.judge(figures, true) else {
+            panic!("it must pause for want of {what}");
+        };
+        assert_eq!(cause.name, "not_enough_evidence");
+        assert!(cause.message.contains(what), "{cause}");
+        assert!(cause.message.contains("99 of 100"), "{cause}");
+    }
+    // Without a limit, the figure is not asked for.
+    let lenient = Gate {
+        max_energy_permille: None,
+        ..gate
+    };
+    let figures = with(|cell| cell.health.energy_mj = Quantiles::default());
+    assert_eq!(lenient.judge(&figures, false), Outcome::Pass);
+}
+
+/// A figure of 99 samples.
+fn few() -> Quantiles {
+    let mut few = Quantiles::default();
+    few.add_of(50.0, 99);
+    few
+}
+
+#[test]
+fn a_busy_device_does_not_outweigh_the_others() {
+    let mut latency = Quantiles::default();
+    latency.add_of(900.0, 1_000_000);
+    for _ in 0..20 {
+        latency.add_of(10.0, 1_000);
+    }
+    latency.add_of(900.0, 0);
+    assert_eq!(latency.count(), 21_000);
+    let p95 = latency.quantile(0.95).unwrap();
+    assert!((9.8..=10.2).contains(&p95), "{p95}");
+}

@@ -1,12 +1,17 @@
 //! What device, registry and controller hold of rollouts, and when a site reports.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod common;
 
 use common::{Keys, at, cause, device, plan, statement};
 use hotshoe_rollout::{
-    Command, Directive, Observed, Report, Reporting, Rollout, Rollouts, SignedText, SiteDevices,
-    State, first_number,
+    Command, Directive, Fleet, Observed, Outcome, Report, Reporting, Rollout, Rollouts, SignedText,
+    SiteDevices, State, first_number,
 };
 
 /// A plan with its text, signed by both deployers.
@@ -212,4 +217,40 @@ fn a_registry_that_starts_again_counts_when_its_devices_have_had_time_to_report(
     assert_eq!(devices.count(&rollout, names, at(299)), None);
     let (count, _) = devices.count(&rollout, names, at(300)).unwrap();
     assert_eq!(count.number, first_number(2) + 1);
+}
+
+#[test]
+fn a_device_that_claims_to_be_ten_thousand_is_as_many_as_its_plan_allows_and_hides_no_failure() {
+    let keys = Keys::new();
+    let most = 100;
+    let text = signed_plan(
+        &keys,
+        &hotshoe_rollout::Plan {
+            max_site_devices: most,
+            ..plan()
+        },
+    );
+    let mut rollout = Rollout::read(&text, &keys.trust, at(0)).unwrap();
+    let said = signed_statement(&keys, &rollout, 1, 4, Command::Advance {});
+    assert!(rollout.hear(&said, &keys.trust, at(10)).unwrap());
+    let mut fleet = Fleet::default();
+    let mut add = |site: &str, devices: u64, state| {
+        let mut counted = SiteDevices::default();
+        for number in 0..devices {
+            let claimed = device(site, &format!("cam-{number}"));
+            let heard = report(rollout.plan(), 1, state);
+            counted.hear(rollout.plan(), &claimed, "jetson", heard, at(20));
+        }
+        let (count, _) = counted.count(&rollout, (site, "registry"), at(20)).unwrap();
+        assert!(fleet.hear(rollout.plan(), count, at(20)).unwrap());
+        counted.len() as u64
+    };
+    assert_eq!(add("site-1", 10_000, State::Confirmed), most);
+    assert_eq!(add("site-2", 50, State::RolledBack), 50);
+    let figures = fleet.figures(rollout.plan(), 4, at(30));
+    assert_eq!(figures.devices(), most + 50);
+    let Outcome::Fail(cause) = rollout.plan().stages[4].gate.judge(&figures, false) else {
+        panic!("the gate does not fail");
+    };
+    assert_eq!(cause.name, "failed_share");
 }

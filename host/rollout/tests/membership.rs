@@ -65,6 +65,7 @@ fn half_of_the_members_keep_the_release_through_the_comparison() {
     let mut plan = plan();
     plan.compare = Some(Compare {
         metric: "confidence".to_owned(),
+        samples: 100,
         through_stage: 2,
         alpha_ppm: 50_000,
     });

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::tpm_error::TpmError;
+
 /// Why the device's key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SealingKeyError {
@@ -45,6 +47,9 @@ pub enum SealingKeyError {
         /// What the kernel says.
         reason: String,
     },
+    /// The TPM does not give it.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
     /// The file cannot be read or written, or there are no random numbers.
     #[error("cannot use the key {}", path.display())]
     Io {
@@ -65,6 +70,7 @@ impl SealingKeyError {
             Self::Mode { .. } => "sealing_key_mode",
             Self::Malformed { .. } => "sealing_key_malformed",
             Self::NotInKeyring { .. } => "sealing_key_not_in_keyring",
+            Self::Tpm(error) => error.name(),
             Self::Io { .. } => "sealing_key_io",
         }
     }
@@ -149,6 +155,14 @@ pub enum SecretError {
         "a secret's name has 1 to 64 lower-case letters, digits, hyphens and dots, and begins with a letter"
     )]
     Name,
+    /// The value is empty.
+    #[error(
+        "the value of the secret {name:?} is empty, so that it stays as it is; `hotshoe secret remove {name}` removes it"
+    )]
+    Empty {
+        /// Its name.
+        name: String,
+    },
     /// The value is too long.
     #[error("the secret {name:?} has more than {} bytes", crate::MAX_SECRET_BYTES)]
     TooLong {
@@ -194,6 +208,7 @@ impl SecretError {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Name => "invalid_secret_name",
+            Self::Empty { .. } => "empty_secret",
             Self::TooLong { .. } => "secret_too_long",
             Self::TooMany => "too_many_secrets",
             Self::Unknown { .. } => "unknown_secret",

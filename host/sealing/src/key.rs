@@ -32,24 +32,22 @@ impl DeviceKey {
     /// # Errors
     /// [`SealingKeyError`]
     pub fn read(path: &Path) -> Result<Self, SealingKeyError> {
-        let text = match files::read_bytes(path, MAX_FILE_BYTES) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let path = path.to_owned();
-                return Err(SealingKeyError::Missing { path });
-            }
-            Err(error) => return Err(of_key(path)(error)),
-        };
+        let key = Self::bytes_of(path)?;
+        Self::from_bytes(&key).map_err(of_key(path))
+    }
+
+    /// The bytes of the key in a file.
+    pub(crate) fn bytes_of(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, SealingKeyError> {
+        let text = Zeroizing::new(contents(path, MAX_FILE_BYTES)?);
         // The access lists of systemd's credentials show as rights of the group; their folder is closed to others.
         let is_credential = path.starts_with(CREDENTIALS);
         if let Some(mode) = wider_mode(path, 0o077).filter(|_| !is_credential) {
             let path = path.to_owned();
             return Err(SealingKeyError::Mode { path, mode });
         }
-        let key = from_hex(text.trim_ascii_end()).ok_or_else(|| SealingKeyError::Malformed {
+        from_hex(text.trim_ascii_end()).ok_or_else(|| SealingKeyError::Malformed {
             path: path.to_owned(),
-        })?;
-        Self::from_bytes(&key).map_err(of_key(path))
+        })
     }
 
     /// The key with this description in the kernel's keyring of the session or of the user: 64 hexadecimal digits.
@@ -77,10 +75,7 @@ impl DeviceKey {
     /// # Errors
     /// [`SealingKeyError`]
     pub fn create(path: &Path) -> Result<Self, SealingKeyError> {
-        if path.symlink_metadata().is_ok() {
-            let path = path.to_owned();
-            return Err(SealingKeyError::Exists { path });
-        }
+        refuse_existing(path)?;
         let key: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(random().map_err(of_key(path))?);
         let mut text = Zeroizing::new(String::with_capacity(2 * KEY_BYTES + 1));
         for byte in key.iter() {
@@ -95,7 +90,7 @@ impl DeviceKey {
         Self::from_bytes(&key).map_err(of_key(path))
     }
 
-    fn from_bytes(key: &[u8; KEY_BYTES]) -> io::Result<Self> {
+    pub(crate) fn from_bytes(key: &[u8; KEY_BYTES]) -> io::Result<Self> {
         let cipher = Cipher::new(key);
         // This nonce is for the identity alone; others are random.
         let code = cipher.encrypt([0; NONCE_BYTES], &[], ID_CONTEXT)?;
@@ -116,6 +111,25 @@ impl fmt::Debug for DeviceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DeviceKey({})", self.id())
     }
+}
+
+/// The contents of a file that has a key.
+pub(crate) fn contents(path: &Path, max_bytes: u64) -> Result<Vec<u8>, SealingKeyError> {
+    files::read_bytes(path, max_bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => SealingKeyError::Missing {
+            path: path.to_owned(),
+        },
+        _ => of_key(path)(error),
+    })
+}
+
+/// A new key must not replace one.
+pub(crate) fn refuse_existing(path: &Path) -> Result<(), SealingKeyError> {
+    if path.symlink_metadata().is_ok() {
+        let path = path.to_owned();
+        return Err(SealingKeyError::Exists { path });
+    }
+    Ok(())
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -14,6 +14,8 @@ mod log;
 mod record_key;
 mod secrets;
 mod source;
+mod tpm;
+mod tpm_error;
 mod whole;
 
 pub use at_rest::{AtRest, Contents, ContentsWriter, SealedReader, sealed_bytes};
@@ -30,4 +32,6 @@ pub use secrets::{
     is_secret_name,
 };
 pub use source::{NamedSecret, SecretPlace, SecretSource};
+pub use tpm::{DEFAULT_TPM, MAX_PCR};
+pub use tpm_error::TpmError;
 pub use whole::{CHUNK_BYTES, SealWriter, SealedFile, seal, unseal};

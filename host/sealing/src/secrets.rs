@@ -103,6 +103,10 @@ impl Secrets {
         if !is_secret_name(name) {
             return Err(SecretError::Name);
         }
+        if value.expose().is_empty() {
+            let name = name.to_owned();
+            return Err(SecretError::Empty { name });
+        }
         if value.expose().len() > MAX_SECRET_BYTES {
             let name = name.to_owned();
             return Err(SecretError::TooLong { name });

@@ -74,10 +74,10 @@ fn contents_of_every_length_come_back_whole_and_in_parts() {
         assert_eq!(file.len(), len as u64);
         assert_eq!(read_all(&file).unwrap(), plain, "{len}");
         if len > 100 {
+            let part = file.read_from(len as u64 - 3).unwrap();
             // To the end of its chunk.
-            let (from, end) = (len - 3, (len - 3).next_multiple_of(CHUNK_BYTES).min(len));
-            let part = file.read_from(from as u64).unwrap();
-            assert_eq!(*part, plain[from..end]);
+            let end = len.min((len - 3).next_multiple_of(CHUNK_BYTES));
+            assert_eq!(*part, plain[len - 3..end]);
             assert!(!contains(&streamed, &plain[40..60]), "{len}");
         }
         assert!(file.read_from(len as u64).unwrap().is_empty());
@@ -398,6 +398,10 @@ fn secrets_stand_in_no_file_and_in_no_text() {
             .unwrap_err();
         assert_eq!(error.name(), "invalid_secret_name", "{name}");
     }
+    let error = secrets
+        .set(&key, "broker", Secret::new(String::new()))
+        .unwrap_err();
+    assert_eq!(error.name(), "empty_secret");
     let error = secrets
         .set(&key, "long", Secret::new("a".repeat(4_097)))
         .unwrap_err();

@@ -8,8 +8,8 @@ use hotshoe_rollout::{Control, Count, Report, SignedText};
 /// Something that happens at a time.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A device has something to do, or hears what its registry knows.
-    Device(usize, usize, Option<Arc<Control>>),
+    /// A device of a site is awake.
+    Device(usize, usize, Woken),
     /// A report arrives at the registry.
     Report(usize, usize, Box<Report>),
     /// A registry looks whether a count is due.
@@ -24,6 +24,17 @@ pub(crate) enum Event {
     Controller(usize),
     /// A controller may die.
     Death(usize),
+}
+
+/// Why a device is awake.
+#[derive(Debug)]
+pub(crate) enum Woken {
+    /// It has something to do.
+    Due,
+    /// It hears what its registry knows.
+    Heard(Arc<Control>),
+    /// It starts after an outage.
+    Started,
 }
 
 #[derive(Debug)]

@@ -6,18 +6,24 @@
 //! A device takes what its registry has verified, and verifies nothing itself: ten thousand devices would check the same signatures.
 #![forbid(unsafe_code)]
 
+mod attacker;
 mod controller;
+mod deployers;
 mod device;
 mod event;
 mod figures;
+mod handling;
 mod observed;
 mod planned;
 mod random;
 mod settings;
 mod site;
+mod weeks;
 mod world;
+mod year;
 
 pub use figures::{Figures, SimulationError};
 pub use planned::plan;
 pub use settings::{Faults, Network, Settings};
 pub use world::World;
+pub use year::{YearFigures, YearSettings, year};

@@ -1,6 +1,6 @@
 //! What can be seen of a simulation.
 
-use hotshoe_rollout::Command;
+use hotshoe_rollout::{Command, DeviceId};
 use hotshoe_store::{Cause, Phase};
 
 use crate::device::SimulatedDevice;
@@ -28,13 +28,24 @@ impl World {
         self.figures
     }
 
-    fn devices(&self) -> impl Iterator<Item = &SimulatedDevice> {
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &SimulatedDevice> {
         self.sites.iter().flat_map(|site| &site.devices)
     }
 
     /// Devices that are on.
     pub fn reachable(&self) -> usize {
-        self.devices().filter(|device| !device.is_off).count()
+        let now_ms = self.now_ms;
+        self.devices().filter(|it| !it.is_off(now_ms)).count()
+    }
+
+    /// One device that is on of each of the first sites, as a deployer chooses them for the first stage.
+    pub(crate) fn first_on(&self, sites: usize) -> Vec<DeviceId> {
+        let on = |it: &&SimulatedDevice| !it.is_off(self.now_ms);
+        let first = self.sites.iter().filter_map(|site| {
+            let device = site.devices.iter().find(on)?;
+            Some(DeviceId::of(&device.identity))
+        });
+        first.take(sites).collect()
     }
 
     /// Devices that ever began.
@@ -42,10 +53,17 @@ impl World {
         self.devices().filter(|device| device.is_touched).count()
     }
 
+    /// Devices with a wrong clock.
+    pub fn wrong_clocks(&self) -> usize {
+        let is_wrong = |device: &&SimulatedDevice| device.clock_ahead_s != 0;
+        self.devices().filter(is_wrong).count()
+    }
+
     /// Devices whose release is in this phase.
     pub fn in_phase(&self, phase: Phase) -> usize {
+        let plan = self.begun.plan();
         self.devices()
-            .filter(|device| device.phase == phase)
+            .filter(|device| device.progress(plan).0 == phase)
             .count()
     }
 

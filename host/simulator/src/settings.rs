@@ -37,6 +37,12 @@ pub struct Faults {
     pub cut_permille: u64,
     /// Controllers that forget everything, each minute, in thousandths.
     pub dies_permille: u64,
+    /// Sites whose registry says that all went well, for as many devices as the plan allows.
+    pub lying_sites: usize,
+    /// Devices with a wrong clock, in thousandths. Not those of the first stage.
+    pub wrong_clock_permille: u64,
+    /// By how many seconds a wrong clock is ahead; negative if it is behind.
+    pub clock_ahead_s: i64,
 }
 
 /// A fleet, its rollout, and what goes wrong.

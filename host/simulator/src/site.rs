@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hotshoe_rollout::{Control, DeviceId, Reporting, Rollout, SiteDevices, place};
-use hotshoe_store::Phase;
+use hotshoe_store::Ledger;
 use hotshoe_trust::Device;
 
 use crate::device::SimulatedDevice;
@@ -28,10 +28,10 @@ pub(crate) struct SimulatedSite {
 }
 
 impl SimulatedSite {
-    /// A site whose registry knows the rollout as it begins.
+    /// A site whose registry knows the rollout as it begins, and whose devices have this ledger.
     pub(crate) fn new(
         number: usize,
-        begun: &Rollout,
+        (begun, ledger): (&Rollout, &Ledger),
         settings: &Settings,
         random: &mut Random,
     ) -> Self {
@@ -47,11 +47,20 @@ impl SimulatedSite {
                 continue;
             };
             let is_first = begun.plan().first.contains(&DeviceId::of(&identity));
+            let is_off = !is_first && random.happens(faults.off_permille);
+            let has_wrong_clock = !is_first && random.happens(faults.wrong_clock_permille);
             devices.push(SimulatedDevice {
                 class: format!("class-{}", i % CLASSES),
                 placement,
-                phase: Phase::Absent,
-                is_off: !is_first && random.happens(faults.off_permille),
+                ledger: ledger.clone(),
+                working: None,
+                refused: false,
+                off_ms: is_off.then_some((0, u64::MAX)),
+                clock_ahead_s: if has_wrong_clock {
+                    faults.clock_ahead_s
+                } else {
+                    0
+                },
                 is_bad: !is_first && random.happens(faults.bad_permille),
                 is_touched: false,
                 went_back_ms: None,
@@ -59,6 +68,8 @@ impl SimulatedSite {
                 reporting: Reporting::since(1),
                 step_ends_ms: None,
                 wakes_ms: 0,
+                cuts: 0,
+                trust_version: 1,
                 identity,
             });
         }

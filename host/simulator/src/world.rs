@@ -5,30 +5,31 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hotshoe_base::VirtualClock;
-use hotshoe_rollout::{
-    Action, Command, Control, Count, End, Report, Rollout, RolloutStatement, SignedText,
-};
-use hotshoe_trust::{SigningKey, Time, TrustRoot, time_of};
+use hotshoe_rollout::{Action, Command, End, Rollout, RolloutStatement, SignedText};
+use hotshoe_store::{Ledger, Transition};
+use hotshoe_trust::{Time, time_of};
 
+use crate::attacker::Attacker;
 use crate::controller::SimulatedController;
-use crate::device::SimulatedDevice;
-use crate::event::{Due, Event};
+use crate::deployers::Deployers;
+use crate::device::slot;
+use crate::event::{Due, Event, Woken};
 use crate::figures::{Figures, SimulationError};
 use crate::planned::plan;
 use crate::random::Random;
 use crate::settings::Settings;
-use crate::site::{REGISTRY, SimulatedSite};
+use crate::site::SimulatedSite;
 
 /// The second that the simulation begins at.
 const START_S: u64 = 1_800_000_000;
 /// How often a controller looks, in milliseconds.
-const CONTROLLER_MS: u64 = 5_000;
+pub(crate) const CONTROLLER_MS: u64 = 5_000;
 /// How often a registry looks whether a count is due, in milliseconds.
-const REGISTRY_MS: u64 = 5_000;
+pub(crate) const REGISTRY_MS: u64 = 5_000;
 /// How often it may be that a controller dies, in milliseconds.
-const DEATHS_MS: u64 = 60_000;
+pub(crate) const DEATHS_MS: u64 = 60_000;
 /// Number of controllers.
-const CONTROLLERS: usize = 2;
+pub(crate) const CONTROLLERS: usize = 2;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,18 +45,20 @@ enum Next {
 /// A simulated fleet.
 #[derive(Debug)]
 pub struct World {
-    settings: Settings,
-    clock: VirtualClock,
+    pub(crate) settings: Settings,
+    pub(crate) clock: VirtualClock,
     pub(crate) now_ms: u64,
-    events: BinaryHeap<Due>,
+    pub(crate) events: BinaryHeap<Due>,
     planned: u64,
-    random: Random,
-    key: SigningKey,
-    trust: TrustRoot,
+    pub(crate) random: Random,
+    pub(crate) deployers: Deployers,
     /// The rollout as it begins.
     pub(crate) begun: Rollout,
     pub(crate) sites: Vec<SimulatedSite>,
-    controllers: Vec<SimulatedController>,
+    pub(crate) controllers: Vec<SimulatedController>,
+    /// Only devices in the middle of a step, and those that start, are awake.
+    pub(crate) is_resting: bool,
+    pub(crate) attacker: Option<Attacker>,
     pub(crate) figures: Figures,
 }
 
@@ -65,36 +68,44 @@ impl World {
     /// # Errors
     /// [`SimulationError`].
     pub fn new(settings: Settings) -> Result<Self, SimulationError> {
+        Self::of(settings, Deployers::new(1, 0)?)
+    }
+
+    pub(crate) fn of(
+        settings: Settings,
+        mut deployers: Deployers,
+    ) -> Result<Self, SimulationError> {
         let clock = VirtualClock::at(UNIX_EPOCH + Duration::from_secs(START_S));
         let now = time_of(clock.clock().wall());
-        let key = SigningKey::generate()?;
-        let entry = TrustRoot::key_entry("deployer", &key.public_key()?, &["*"]);
-        let trust = TrustRoot::parse(&format!("threshold = 1\n{entry}"))?;
-        let plan = plan(&settings, now);
-        let mut text = SignedText::of_plan(&plan)?;
-        text.sign(&key)?;
-        let begun = Rollout::read(&text, &trust, now)?;
-        let controllers = (0..CONTROLLERS).map(|_| SimulatedController {
-            rollout: begun.clone(),
-            fleet: Default::default(),
-        });
+        let mut first = plan(&settings, now);
+        (first.release, first.generation) = (deployers.release(1, now)?, 1);
+        let installed = deployers.rollout(&first, now)?;
+        let install = Transition::Install(slot(installed.plan(), now), now);
+        // Nothing refuses a first release.
+        let ledger = Ledger::default().after(&install, now).unwrap_or_default();
+        let mut plan = plan(&settings, now);
+        plan.previous = first.release;
+        plan.release = deployers.release(plan.generation, now)?;
+        let begun = deployers.rollout(&plan, now)?;
         let mut world = Self {
             random: Random::new(settings.seed),
-            controllers: controllers.collect(),
+            controllers: Vec::new(),
             sites: Vec::new(),
             settings,
             clock,
             now_ms: 0,
             events: BinaryHeap::new(),
             planned: 0,
-            key,
-            trust,
+            deployers,
             begun,
+            is_resting: false,
+            attacker: None,
             figures: Figures::default(),
         };
         for number in 0..world.settings.sites {
             let (begun, settings) = (&world.begun, &world.settings);
-            let site = SimulatedSite::new(number, begun, settings, &mut world.random);
+            let random = &mut world.random;
+            let site = SimulatedSite::new(number, (begun, &ledger), settings, random);
             world.sites.push(site);
         }
         world.begin();
@@ -102,7 +113,12 @@ impl World {
     }
 
     /// The plan has reached all registries, and the devices that are on hear of it.
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
+        let controller = || SimulatedController {
+            rollout: self.begun.clone(),
+            fleet: Default::default(),
+        };
+        self.controllers = (0..CONTROLLERS).map(|_| controller()).collect();
         for site in 0..self.sites.len() {
             self.tell_devices(site);
             let at_ms = self.random.between(0, REGISTRY_MS);
@@ -115,7 +131,7 @@ impl World {
         }
     }
 
-    fn schedule(&mut self, at_ms: u64, event: Event) {
+    pub(crate) fn schedule(&mut self, at_ms: u64, event: Event) {
         self.planned += 1;
         self.events.push(Due {
             at_ms: at_ms.max(self.now_ms),
@@ -125,7 +141,7 @@ impl World {
     }
 
     /// When a message arrives that is repeated after `retry_ms` while it is lost.
-    fn arrives_ms(&mut self, retry_ms: u64) -> u64 {
+    pub(crate) fn arrives_ms(&mut self, retry_ms: u64) -> u64 {
         let network = self.settings.network;
         let mut at_ms = self.now_ms;
         while self.random.happens(network.loss_permille.min(900)) {
@@ -136,7 +152,7 @@ impl World {
     }
 
     /// When a message arrives that is not repeated; `None` if it is lost.
-    fn arrives_once_ms(&mut self) -> Option<u64> {
+    pub(crate) fn arrives_once_ms(&mut self) -> Option<u64> {
         let is_lost = self.random.happens(self.settings.network.loss_permille);
         (!is_lost).then(|| self.arrives_ms_unlost())
     }
@@ -149,19 +165,19 @@ impl World {
         self.now_ms.saturating_add(delay_ms)
     }
 
-    fn tell_devices(&mut self, site: usize) {
+    pub(crate) fn tell_devices(&mut self, site: usize) {
         let Some(of_site) = self.sites.get(site) else {
             return;
         };
         let control = Arc::new(of_site.rollout.control().clone());
         for device in 0..of_site.devices.len() {
             let at_ms = self.arrives_ms(self.settings.network.retry_ms);
-            let event = Event::Device(site, device, Some(Arc::clone(&control)));
+            let event = Event::Device(site, device, Woken::Heard(Arc::clone(&control)));
             self.schedule(at_ms, event);
         }
     }
 
-    fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         time_of(self.clock.clock().wall())
     }
 
@@ -228,7 +244,7 @@ impl World {
             _ => Next::Other,
         };
         match due.event {
-            Event::Device(site, device, heard) => self.on_device(site, device, heard.as_deref()),
+            Event::Device(site, device, woken) => self.on_device(site, device, &woken),
             Event::Report(site, device, report) => self.on_report(site, device, *report),
             Event::Registry(site) => self.on_registry(site),
             Event::Stated(site, text) => self.on_stated(site, &text)?,
@@ -248,137 +264,19 @@ impl World {
         }
     }
 
-    fn on_device(&mut self, site: usize, device: usize, heard: Option<&Control>) {
-        let (now, now_ms) = (self.now(), self.now_ms);
-        let Some(of_site) = self.sites.get_mut(site) else {
-            return;
-        };
-        let (plan, devices) = (of_site.rollout.plan(), &mut of_site.devices);
-        let Some(simulated) = devices.get_mut(device).filter(|it| !it.is_off) else {
-            return;
-        };
-        match heard {
-            Some(control) => {
-                simulated.control.merge(control);
-            }
-            // An event that a later one took the place of.
-            None if simulated.wakes_ms != now_ms => return,
-            None => {}
-        }
-        let cut_permille = self.settings.faults.cut_permille;
-        let next = simulated.work(plan, now, now_ms, cut_permille, &mut self.random);
-        simulated.wakes_ms = next.wakes_ms.max(now_ms.saturating_add(1));
-        let wakes_ms = simulated.wakes_ms;
-        self.schedule(wakes_ms, Event::Device(site, device, None));
-        if let Some(report) = next.report {
-            self.figures.reports += 1;
-            let arrives = self.arrives_once_ms();
-            if let Some(at_ms) = arrives {
-                self.schedule(at_ms, Event::Report(site, device, Box::new(report)));
-            } else if let Some(simulated) = self.device_mut(site, device) {
-                // It is said again when the device is awake next.
-                simulated.reporting.repeat();
-            }
-        }
-    }
-
-    fn device_mut(&mut self, site: usize, device: usize) -> Option<&mut SimulatedDevice> {
-        self.sites.get_mut(site)?.devices.get_mut(device)
-    }
-
-    fn on_report(&mut self, site: usize, device: usize, report: Report) {
-        let now = self.now();
-        let Some(of_site) = self.sites.get_mut(site) else {
-            return;
-        };
-        if let Some(simulated) = of_site.devices.get(device) {
-            let (identity, class) = (&simulated.identity, &simulated.class);
-            let plan = of_site.rollout.plan();
-            of_site.counted.hear(plan, identity, class, report, now);
-        }
-    }
-
-    fn on_registry(&mut self, site: usize) {
-        let (now, now_ms) = (self.now(), self.now_ms);
-        self.schedule(now_ms.saturating_add(REGISTRY_MS), Event::Registry(site));
-        let Some(of_site) = self.sites.get_mut(site) else {
-            return;
-        };
-        let names = (of_site.name.as_str(), REGISTRY);
-        let Some((count, is_changed)) = of_site.counted.count(&of_site.rollout, names, now) else {
-            return;
-        };
-        let is_reachable = of_site.reachable_ms(now_ms) == now_ms;
-        self.figures.counts += 1;
-        self.figures.changed_counts += u64::from(is_changed);
-        let count = Arc::new(count);
-        for controller in 0..CONTROLLERS {
-            if let Some(at_ms) = self.arrives_once_ms().filter(|_| is_reachable) {
-                self.schedule(at_ms, Event::Count(controller, Arc::clone(&count)));
-            }
-        }
-    }
-
-    fn on_stated(&mut self, site: usize, text: &Arc<SignedText>) -> Result<(), SimulationError> {
-        let now = self.now();
-        let Some(of_site) = self.sites.get_mut(site) else {
-            return Ok(());
-        };
-        if !of_site.rollout.hear(text, &self.trust, now)? {
-            return Ok(());
-        }
-        of_site.counted.touch();
-        self.tell_devices(site);
-        for controller in 0..CONTROLLERS {
-            let at_ms = self.arrives_ms(1_000);
-            self.schedule(at_ms, Event::Heard(controller, Arc::clone(text)));
-        }
-        Ok(())
-    }
-
-    fn on_count(&mut self, controller: usize, count: &Count) -> Result<(), SimulationError> {
-        let now = self.now();
-        if let Some(it) = self.controllers.get_mut(controller) {
-            it.fleet.hear(it.rollout.plan(), count.clone(), now)?;
-        }
-        Ok(())
-    }
-
-    fn on_heard(&mut self, controller: usize, text: &SignedText) -> Result<(), SimulationError> {
-        let now = self.now();
-        if let Some(it) = self.controllers.get_mut(controller) {
-            it.rollout.hear(text, &self.trust, now)?;
-        }
-        Ok(())
-    }
-
-    fn on_controller(&mut self, controller: usize) -> Result<(), SimulationError> {
-        let now_ms = self.now_ms;
-        let again_ms = now_ms.saturating_add(CONTROLLER_MS);
-        self.schedule(again_ms, Event::Controller(controller));
-        let now = self.now();
-        let Some(it) = self.controllers.get(controller) else {
-            return Ok(());
-        };
-        if let Action::State(statement) = it.step(now) {
-            self.state(Some(controller), &statement)?;
-        }
-        Ok(())
-    }
-
     /// Signs a statement, and sends it to all registries.
-    fn state(
+    pub(crate) fn state(
         &mut self,
         controller: Option<usize>,
         statement: &RolloutStatement,
     ) -> Result<(), SimulationError> {
         let now = self.now();
         let mut text = SignedText::of_statement(statement, self.begun.plan())?;
-        text.sign(&self.key)?;
+        self.deployers.sign(&mut text)?;
         if let Some(controller) = controller
             && let Some(it) = self.controllers.get_mut(controller)
         {
-            it.rollout.hear(&text, &self.trust, now)?;
+            it.rollout.hear(&text, self.deployers.trust(), now)?;
         }
         let text = Arc::new(text);
         for site in 0..self.sites.len() {
@@ -389,28 +287,6 @@ impl World {
             self.schedule(at_ms, Event::Stated(site, Arc::clone(&text)));
         }
         Ok(())
-    }
-
-    fn on_death(&mut self, controller: usize) {
-        let again_ms = self.now_ms.saturating_add(DEATHS_MS);
-        self.schedule(again_ms, Event::Death(controller));
-        if self.random.happens(self.settings.faults.dies_permille) {
-            // The next one asks the registries, which are found by now.
-            let mut rollout = self.begun.clone();
-            let now = self.now();
-            for site in &self.sites {
-                for text in site.rollout.statement_texts() {
-                    // They are valid: their registry has verified them.
-                    drop(rollout.hear(text, &self.trust, now));
-                }
-            }
-            if let Some(it) = self.controllers.get_mut(controller) {
-                *it = SimulatedController {
-                    rollout,
-                    fleet: Default::default(),
-                };
-            }
-        }
     }
 
     /// An operator's word, which reaches the registries as a controller's does.

@@ -183,7 +183,7 @@ impl BlobStore {
     }
 
     /// Opens a blob and checks its size.
-    pub(crate) fn open_sized(&self, blob: &Blob) -> Result<Contents, BlobError> {
+    pub fn open_sized(&self, blob: &Blob) -> Result<Contents, BlobError> {
         let path = self.path(blob.digest);
         let (contents, size) = self.open_contents(blob.digest, &path)?;
         if size != blob.size {

@@ -46,5 +46,5 @@ pub use recording::{
     Replay,
 };
 pub use states::{MAX_STATE_BYTES, replace_file};
-pub use store::{ApplyError, InstallError, ReadError, Store, read_release};
+pub use store::{ApplyError, InstallError, ReadError, Store, read_blob, read_ledger, read_release};
 pub use transition::{TRUST, Transition};

@@ -285,6 +285,22 @@ pub fn read_release(
     Ok(blobs.read_any(config.digest, ReleaseLimits::CONFIG_BYTES)?)
 }
 
+/// The ledger of a data folder, for a reader beside the process that has it locked.
+///
+/// # Errors
+/// [`LedgerError`]; [`LedgerError::Missing`] where there is none.
+pub fn read_ledger(folder: &Path) -> Result<Ledger, LedgerError> {
+    Ledger::read(&folder.join("ledger.json"))
+}
+
+/// A blob of a data folder, for a reader beside the process that has it locked. Its size and digest are checked.
+///
+/// # Errors
+/// [`BlobError`]
+pub fn read_blob(folder: &Path, at_rest: &AtRest, blob: &Blob) -> Result<Vec<u8>, BlobError> {
+    BlobStore::beside(folder, at_rest.clone()).read(blob)
+}
+
 /// Why an installed release could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {

@@ -25,6 +25,8 @@ mod effective_contract;
 mod floor;
 mod health;
 mod keys;
+mod kind;
+mod kind_check;
 mod limits;
 mod media_types;
 mod mode;
@@ -41,6 +43,7 @@ mod privacy;
 mod release;
 mod release_check;
 mod release_error;
+mod requires;
 mod rotation;
 mod rules;
 mod signers;
@@ -84,6 +87,7 @@ pub use effective_contract::{EffectiveContract, NamedClass};
 pub use floor::Floor;
 pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
+pub use kind::ReleaseKind;
 pub use limits::{
     MAX_ENVELOPE_BYTES, MAX_STATEMENT_BUNDLES, MAX_STATEMENT_BYTES, MAX_STATEMENT_LIFETIME,
     ReleaseLimits,
@@ -104,6 +108,7 @@ pub use release::{
     Time, World, time_of,
 };
 pub use release_error::ReleaseError;
+pub use requires::{Hardware, Requires};
 pub use rotation::{
     BelowThreshold, MAX_TRUST_BYTES, MAX_TRUST_UPDATE_BYTES, NewTrust, RotationError, TrustUpdate,
     rotate,
@@ -115,5 +120,7 @@ pub use statement::{Envelope, Order, ReadStatement, Signatures, Statement, read_
 pub use statement_error::StatementError;
 pub use statement_times::StatementTimes;
 pub use trust_toml::{DEVELOPMENT_KEY, TrustError, TrustRoot, TrustedKey};
-pub use verify::{CLOCK_SKEW, Package, Verified, verify, verify_for_registry, verify_installed};
+pub use verify::{
+    CLOCK_SKEW, Package, Verified, check_hardware, verify, verify_for_registry, verify_installed,
+};
 pub use verify_error::VerifyError;

@@ -26,6 +26,10 @@ impl ReleaseLimits {
     pub const MODEL_BYTES: u64 = GIB;
     /// One data file: 64 MiB.
     pub const DATA_BYTES: u64 = 64 * MIB;
+    /// The file of a `config` release: 256 KiB.
+    pub const DEVICE_CONFIG_BYTES: u64 = 256 * KIB;
+    /// The program of one platform in a `host` release: 1 GiB. Stripped, it has about 60 MiB.
+    pub const PROGRAM_BYTES: u64 = GIB;
     /// One index of chunks: 4 MiB. The largest model cut into the smallest chunks needs 2.3.
     pub const INDEX_BYTES: u64 = 4 * MIB;
     /// The sample of one self-test: 16 MiB.

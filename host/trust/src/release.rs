@@ -16,10 +16,12 @@ use crate::{
     digest::{Blob, Digest},
     drift::Drift,
     health::HealthGate,
+    kind::ReleaseKind,
     media_types,
     mode::Mode,
     model::Model,
     privacy::Privacy,
+    requires::Requires,
 };
 
 /// A point in time, UTC; written as RFC 3339.
@@ -318,6 +320,9 @@ pub struct Device {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Release {
+    /// What it is. Default: a pipeline.
+    #[serde(default, skip_serializing_if = "ReleaseKind::is_default")]
+    pub kind: ReleaseKind,
     /// The release's name; generations are counted per name.
     pub name: String,
     /// A number that only grows.
@@ -331,6 +336,9 @@ pub struct Release {
     /// The devices it is for.
     #[serde(default)]
     pub devices: DeviceSelector,
+    /// What the hardware of the device must have.
+    #[serde(default, skip_serializing_if = "Requires::is_default")]
+    pub requires: Requires,
     /// Components by name.
     pub components: BTreeMap<String, Component>,
     /// Models by name.
@@ -339,7 +347,8 @@ pub struct Release {
     /// Data files by name.
     #[serde(default)]
     pub data: BTreeMap<String, DataFile>,
-    /// `filter* (stage | [preprocess] infer* [postprocess]) policy*`, with more than filters.
+    /// `filter* (stage | [preprocess] infer* [postprocess]) policy*`, with more than filters. None in a release of another kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pipeline: Vec<Step>,
     /// The index of chunks of each blob that has one, by the blob's digest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -6,6 +6,7 @@ use crate::{
     access_check::check_access,
     data_bounds::DataBounds,
     effective_contract::EffectiveContract,
+    kind::ReleaseKind,
     limits::ReleaseLimits,
     release::{Component, Grant, Release, Step, World, first},
     release_error::ReleaseError,
@@ -33,6 +34,14 @@ impl Release {
             });
         }
         check_globs(&self.devices.names)?;
+        check_globs(&self.requires.classes)?;
+        check_globs(&self.requires.architectures)?;
+        self.check_kind()?;
+        if self.kind != ReleaseKind::Pipeline {
+            self.check_sizes()?;
+            self.check_chunks()?;
+            return self.health.check();
+        }
         for (name, component) in &self.components {
             self.check_component(name, component)?;
         }
@@ -179,7 +188,7 @@ impl Release {
                 &format!("size of data `{name}`"),
                 data.blob.size,
                 0,
-                ReleaseLimits::DATA_BYTES,
+                self.kind.data_bytes(),
             )?;
             if !is_media_type(&data.media_type) {
                 return Err(ReleaseError::MediaType {

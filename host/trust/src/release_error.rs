@@ -1,8 +1,8 @@
 //! The rules that a release can break, one variant per rule.
 
 use crate::{
-    data_contract::DataContractError, digest::Digest, limits::ReleaseLimits, privacy::PrivacyError,
-    release::World,
+    data_contract::DataContractError, digest::Digest, kind::ReleaseKind, limits::ReleaseLimits,
+    privacy::PrivacyError, release::World,
 };
 
 /// A rule that a release breaks.
@@ -109,6 +109,31 @@ pub enum ReleaseError {
         /// The component.
         component: String,
     },
+    /// A name that is reserved for another kind of release.
+    #[error(
+        "a release of kind `{kind}` cannot have the name `{name}`: {}",
+        kind.reserved().map_or_else(
+            || "names that begin with `hotshoe.config` and `hotshoe.host` are for releases of these kinds".to_owned(),
+            |name| format!("use `{name}`, or `{name}.` and more")
+        )
+    )]
+    KindName {
+        /// Its name.
+        name: String,
+        /// Its kind.
+        kind: ReleaseKind,
+    },
+    /// A key that a kind of release cannot have.
+    #[error("a release of kind `{kind}` cannot have `{key}`: it has `data` alone; remove the key")]
+    KindKey {
+        /// The kind.
+        kind: ReleaseKind,
+        /// The key.
+        key: &'static str,
+    },
+    /// A `config` release without its file.
+    #[error("a release of kind `config` needs its keys in `[data.\"hotshoe.toml\"]`")]
+    NoConfigFile,
     /// A value outside a limit of [`ReleaseLimits`].
     #[error("{what} is {value}; allowed are {least} to {limit}")]
     Limit {

@@ -3,12 +3,16 @@
 //! ```toml
 //! name = "ocr"                  # a-z 0-9 - _ .
 //! generation = 7                # only ever grows
+//! kind = "pipeline"             # or "config", "host": with `data` alone, see "Kinds of releases" in host/README.md
 //! expires-in = "90d"            # or: expires = "2027-01-31T00:00:00Z"
 //! hotshoe = ">=0.1, <0.3"       # host versions; default: any
 //!
 //! [devices]                     # default: every device
 //! names = ["cam-*"]             # globs; one must match
 //! labels = { line = "a" }       # all must match
+//!
+//! [requires]                    # default: nothing
+//! memory-mib = 2000             # more keys: `Requires`
 //!
 //! [components.read-page]
 //! file = "read-page.wasm"       # relative to this file
@@ -143,6 +147,7 @@ use crate::{
     digest::{Blob, Digest},
     drift::Drift,
     health::HealthGate,
+    kind::ReleaseKind,
     limits::ReleaseLimits,
     mode::Mode,
     privacy::Privacy,
@@ -150,6 +155,7 @@ use crate::{
         Component, DataFile, DeviceSelector, Grant, Release, StageFailure, Step, Time, World, first,
     },
     release_error::ReleaseError,
+    requires::Requires,
     toml_file::{self, TomlError},
 };
 
@@ -157,6 +163,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ReleaseToml {
+    /// What it is: a pipeline, a `config` or a `host`. Default: a pipeline.
+    #[serde(default)]
+    pub kind: ReleaseKind,
     /// The release's name.
     pub name: String,
     /// A number that only grows.
@@ -173,6 +182,9 @@ pub struct ReleaseToml {
     /// The devices it is for. Default: every device.
     #[serde(default)]
     pub devices: DeviceSelector,
+    /// What the hardware of the device must have. Default: nothing.
+    #[serde(default)]
+    pub requires: Requires,
     /// Components by name.
     #[serde(default)]
     pub components: BTreeMap<String, ComponentToml>,
@@ -182,7 +194,8 @@ pub struct ReleaseToml {
     /// Data files by name.
     #[serde(default)]
     pub data: BTreeMap<String, DataToml>,
-    /// The steps, in order.
+    /// The steps, in order; none in a release of another kind than a pipeline.
+    #[serde(default)]
     pub pipeline: Vec<StepToml>,
     /// Tests that a device runs before the release serves.
     #[serde(default)]
@@ -391,7 +404,7 @@ impl ReleaseToml {
         let data = self
             .data
             .iter()
-            .map(move |(n, d)| file("data", n, "file", &d.file, ReleaseLimits::DATA_BYTES));
+            .map(move |(n, d)| file("data", n, "file", &d.file, self.kind.data_bytes()));
         let tests = self.tests.iter().flat_map(TestToml::files);
         let baseline = self.drift.iter().map(move |drift| {
             let most = ReleaseLimits::BASELINE_BYTES;
@@ -460,12 +473,14 @@ impl ReleaseToml {
             None => None,
         };
         let release = Release {
+            kind: self.kind,
             name: self.name.clone(),
             generation: self.generation,
             issued,
             expires: self.expiry(issued)?,
             hotshoe: self.hotshoe.clone(),
             devices: self.devices.clone(),
+            requires: self.requires.clone(),
             components,
             models,
             data,

@@ -12,6 +12,7 @@ use crate::{
     manifest::Manifest,
     part_error::PartError,
     release::{Device, Release, Time},
+    requires::Hardware,
     signers::{Signers, names},
     strict_json::{self, JsonError},
     trust_toml::{TrustRoot, TrustedKey},
@@ -118,6 +119,17 @@ pub fn verify_for_registry(
     let verified = verify_content(package, trust)?;
     check_times(&verified, None, now)?;
     Ok(verified)
+}
+
+/// Checks that `hardware` has what a release requires.
+///
+/// # Errors
+/// [`VerifyError::LacksHardware`].
+pub fn check_hardware(release: &Release, hardware: &Hardware) -> Result<(), VerifyError> {
+    match release.requires.lacking(hardware) {
+        None => Ok(()),
+        Some(reason) => Err(VerifyError::LacksHardware { reason }),
+    }
 }
 
 fn verify_on_device(

@@ -110,6 +110,12 @@ pub enum VerifyError {
         /// What does not match.
         reason: String,
     },
+    /// The hardware lacks what the release requires.
+    #[error("the device lacks what `[requires]` of the release asks for: {reason}")]
+    LacksHardware {
+        /// What it lacks.
+        reason: String,
+    },
     /// The release needs another version of the host.
     #[error(
         "the release needs hotshoe {needed}, but this is {host}; update the host, or pack the release again"
@@ -156,6 +162,7 @@ impl VerifyError {
             Self::NotYetValid { .. } => "not_yet_valid",
             Self::ClockBackwards { .. } => "clock_backwards",
             Self::WrongDevice { .. } => "wrong_device",
+            Self::LacksHardware { .. } => "lacks_hardware",
             Self::WrongHostVersion { .. } => "wrong_host_version",
             Self::ManifestMismatch(_) => "manifest_mismatch",
             Self::Part(error) => error.name(),

@@ -79,3 +79,25 @@ fn a_full_disk_can_be_truncated() {
     disk.sync_data(&file).unwrap();
     assert_eq!(length(&path), 4);
 }
+
+#[test]
+fn a_file_is_replaced_whole_or_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.json");
+    let disk = Disk::new(Faults::never());
+    disk.replace(&path, b"old").unwrap();
+    let refused = disk.replace_with(&path, |file| {
+        disk.write(file, b"new")?;
+        Err::<(), _>(io::Error::other("the source ended"))
+    });
+    assert_eq!(refused.unwrap_err().to_string(), "the source ended");
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(files(folder.path()).unwrap(), std::slice::from_ref(&path));
+    let written = disk.replace_with(&path, |file| {
+        disk.write(file, b"n")?;
+        disk.write(file, b"ew")?;
+        Ok(3)
+    });
+    assert_eq!(written.unwrap(), 3);
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+}

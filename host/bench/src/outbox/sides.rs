@@ -8,7 +8,7 @@ use anyhow::Context;
 use rusqlite::{Connection, params};
 
 /// Appends records that are durable when it returns.
-pub(super) trait Side {
+pub(crate) trait Side {
     fn append(&mut self, payload: &[u8], count: usize) -> anyhow::Result<()>;
 }
 

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,7 +9,7 @@ use hotshoe_release::terminal::Terminal;
 use jiff::{Span, SpanRelativeTo};
 use strum::VariantArray as _;
 
-use crate::fleet::local::data_folder;
+use crate::fleet::local::LocalArgs;
 
 /// List and silence the alerts of this device
 ///
@@ -38,7 +37,7 @@ Example:
   hotshoe alerts list --config hotshoe.toml --json
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    List(Target),
+    List(LocalArgs),
     /// Silence alerts for a time
     ///
     /// A silenced alert is in the list and in the status. It makes no event and no record of the outbox, and the metrics leave it out. When the silence
@@ -78,7 +77,7 @@ struct SilenceArgs {
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
     seconds: u64,
     #[command(flatten)]
-    target: Target,
+    target: LocalArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,17 +85,7 @@ struct UnsilenceArgs {
     #[command(flatten)]
     which: Which,
     #[command(flatten)]
-    target: Target,
-}
-
-#[derive(Debug, clap::Args)]
-struct Target {
-    /// The data folder of the device [default: that of --config]
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
-    data: Option<PathBuf>,
-    /// The device's configuration [default: hotshoe.toml]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    target: LocalArgs,
 }
 
 /// Reads the name of a kind.
@@ -138,7 +127,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             target,
         }) => (AlertsAction::Unsilence { kind, subject }, target),
     };
-    let data = data_folder(target.data.as_deref(), target.config.as_deref())?;
+    let data = target.data_folder()?;
     let answer = control::call(&data, &Command::Alerts { action })?;
     let list: AlertList = serde_json::from_value(answer).context(
         "the daemon's answer cannot be read; check that it has the same version as this program",

@@ -1,15 +1,14 @@
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use hotshoe_base::Clock;
 use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_config::Config;
-use hotshoe_differential_privacy::{Boot, Budget};
+use hotshoe_differential_privacy::{BUDGET_FILE, Budget};
+use hotshoe_outbox::mark_as_copy;
 use hotshoe_release::files::read_limited;
 use hotshoe_release::logging;
 use hotshoe_release::terminal::{Terminal, size};
@@ -17,6 +16,7 @@ use hotshoe_store::{LOCK_FILE, lock_folder};
 use hotshoe_trust::{Digest, Hasher, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::data_folder::{self, Kind, RESTORE, check_owner, contains};
 use crate::fleet::local::{CONFIG, record_offline};
 
 /// The list of files of a backup.
@@ -26,15 +26,18 @@ const MAX_LIST_BYTES: u64 = 64 << 20;
 /// The format of the list.
 const FORMAT: u32 = 1;
 /// What a backup leaves out: locks, sockets, and what is made again. The privacy budget too: an earlier one would give back what was spent.
-const LEFT_OUT: [&str; 7] = [
+const LEFT_OUT: [&str; 8] = [
     LOCK_FILE,
     "secrets.lock",
     "control.sock",
     "aot",
     "parts",
     "damaged",
-    "privacy-budget.json",
+    BUDGET_FILE,
+    RESTORE,
 ];
+/// The folder of the outbox in a data folder.
+const OUTBOX: &str = "outbox";
 
 /// Copy what this device has to a folder, or back
 ///
@@ -64,8 +67,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Create(CreateArgs),
     /// Copy a backup to an empty data folder
     ///
-    /// Checks the digest of each file first. A device whose data folder has something is left as it is: `hotshoe reset --erase` empties it. With
-    /// [private-telemetry], the budget of the day counts as spent.
+    /// Checks the key and the digest of each file first. A device whose data folder has more than an audit log, which then stays, is left as it
+    /// is: `hotshoe reset --erase --keep-key` empties it and keeps the key, without which an encrypted backup cannot be read. The privacy budget
+    /// of the day counts as spent.
     #[command(after_help = "\
 Example:
   hotshoe backup restore --from /media/backup/line-4 --config hotshoe.toml
@@ -76,7 +80,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.")]
 
 #[derive(Debug, clap::Args)]
 struct CreateArgs {
-    /// The folder to create
+    /// The folder to create, not in the data folder
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// The device's configuration [default: hotshoe.toml]
@@ -148,6 +152,12 @@ fn create(config: &Config, out: &Path) -> anyhow::Result<(usize, u64)> {
         "there is no data folder {}",
         config.data.display()
     );
+    ensure!(
+        !contains(&config.data, out),
+        "{} is in the data folder {}; give a folder outside of it",
+        out.display(),
+        config.data.display()
+    );
     let _lock = locked(&config.data)?;
     let made = Time::now();
     // First, so that the backup has it.
@@ -197,13 +207,51 @@ fn restore(config: &Config, from: &Path) -> anyhow::Result<(usize, u64)> {
     );
     let data = &config.data;
     let _lock = locked(data)?;
-    if !below(data)?.is_empty() {
+    // A log that a reset kept has all that the backup's has.
+    let is_audit = |path: &Path| path.starts_with(hotshoe_audit::FOLDER);
+    let here = below(data)?;
+    if !here.iter().all(|path| is_audit(path)) {
         bail!(
-            "the data folder {} is not empty; `hotshoe reset --erase` empties it",
+            "the data folder {} is not empty; `hotshoe reset --erase --keep-key` empties it, and keeps the key that the backup needs",
             data.display()
         );
     }
+    let keeps_audit = !here.is_empty();
     // Before anything is written.
+    check_files(config, from, &list)?;
+    let disk = Disk::new(Faults::never());
+    let mark = data.join(RESTORE);
+    disk.replace(&mark, b"")
+        .with_context(|| format!("cannot write {}", mark.display()))?;
+    // It is not known what the device has spent since the backup.
+    Budget::spend_all(data, &disk)?;
+    let mut bytes = 0;
+    // The ledger last: a folder with blobs and without it does not open, and so a restore that broke off is found.
+    let (ledger, others): (Vec<_>, Vec<_>) = list
+        .files
+        .keys()
+        .filter(|name| !(keeps_audit && is_audit(Path::new(name))))
+        .partition(|name| *name == "ledger.json");
+    for name in others {
+        bytes += copy(&disk, &from.join(name), &data.join(name))?.1;
+    }
+    mark_as_copy(&data.join(OUTBOX), &disk)?;
+    for name in ledger {
+        bytes += copy(&disk, &from.join(name), &data.join(name))?.1;
+    }
+    disk.remove(&mark)
+        .with_context(|| format!("cannot remove {}", mark.display()))?;
+    record_offline(data, Time::now(), |entry| {
+        let made = list.made.to_string();
+        let entry = entry.with("command", "backup").with("action", "restore");
+        entry.with("made", made).with("outcome", "done")
+    });
+    Ok((list.files.len(), bytes))
+}
+
+/// Refuses a backup of another key, and one with a changed byte.
+fn check_files(config: &Config, from: &Path, list: &List) -> anyhow::Result<()> {
+    let at_rest = config.encryption.open()?;
     for (name, expected) in &list.files {
         let path = Path::new(name);
         let is_below = path
@@ -220,66 +268,32 @@ fn restore(config: &Config, from: &Path) -> anyhow::Result<(usize, u64)> {
             path.display()
         );
     }
-    spend_budget(config)?;
-    let disk = Disk::new(Faults::never());
-    let mut bytes = 0;
-    // The ledger last: a folder with blobs and without it does not open, and so a restore that broke off is found.
-    let (ledger, others): (Vec<_>, Vec<_>) =
-        list.files.keys().partition(|name| *name == "ledger.json");
-    for name in others.into_iter().chain(ledger) {
-        bytes += copy(&disk, &from.join(name), &data.join(name))?.1;
-    }
-    record_offline(data, Time::now(), |entry| {
-        let made = list.made.to_string();
-        let entry = entry.with("command", "backup").with("action", "restore");
-        entry.with("made", made).with("outcome", "done")
-    });
-    Ok((list.files.len(), bytes))
-}
-
-/// Spends the budget of the day: it is not known what the device has spent since the backup.
-fn spend_budget(config: &Config) -> anyhow::Result<()> {
-    let Some(figures) = &config.private_telemetry else {
-        return Ok(());
-    };
-    let limit = figures.epsilon()?;
-    // No start of the machine: only time from now on counts.
-    let boot = Boot {
-        id: String::new(),
-        uptime: Duration::ZERO,
-    };
-    let disk = Disk::new(Faults::never());
-    let mut budget = Budget::open(&config.data, disk, Clock::system(), boot, limit)?;
-    Ok(budget.spend(limit)?)
+    // After the digests: a header that was changed is damage, not another key.
+    let files = list.files.keys().map(|name| from.join(name));
+    Ok(at_rest.check_key(files)?)
 }
 
 /// Locks the data folder.
 fn locked(data: &Path) -> anyhow::Result<File> {
+    check_owner(data)?;
     lock_folder(data).with_context(|| format!("cannot use the data folder {}", data.display()))
 }
 
-/// The files below a data folder that a backup has, sorted, by their paths in it.
+/// The files below a data folder that a backup has, sorted, by their paths in it. A link to a file is one, as the device reads it; a link to a
+/// folder that the device's store does not follow is refused, since a backup without it is not whole.
 fn below(data: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let is_left_out = |path: &Path| LEFT_OUT.iter().any(|name| path == Path::new(name));
     let mut found = Vec::new();
-    let mut folders = vec![PathBuf::new()];
-    while let Some(folder) = folders.pop() {
-        let here = data.join(&folder);
-        for entry in
-            fs::read_dir(&here).with_context(|| format!("cannot list {}", here.display()))?
-        {
-            let entry = entry?;
-            let path = folder.join(entry.file_name());
-            if LEFT_OUT.iter().any(|name| path == Path::new(name)) {
-                continue;
-            }
-            // A folder may be linked to another disk.
-            let about = fs::metadata(entry.path())
-                .with_context(|| format!("cannot read {}", entry.path().display()))?;
-            if about.is_dir() {
-                folders.push(path);
-            } else if about.is_file() {
-                found.push(path);
-            }
+    for entry in data_folder::entries(data, is_left_out)? {
+        let path = data.join(&entry.path);
+        match entry.kind {
+            Kind::File(_) => found.push(entry.path),
+            Kind::Other if path.is_file() => found.push(entry.path),
+            Kind::Other if path.is_dir() && !data_folder::is_followed(data, &path) => bail!(
+                "{} is a link to a folder, which a backup does not follow; mount that folder there instead",
+                path.display()
+            ),
+            Kind::Other | Kind::Folder => {}
         }
     }
     found.sort();
@@ -291,10 +305,8 @@ fn copy(disk: &Disk, from: &Path, to: &Path) -> anyhow::Result<(Digest, u64)> {
     let cannot = || format!("cannot copy {} to {}", from.display(), to.display());
     disk.make_folder(hotshoe_base::disk::parent(to))
         .with_context(cannot)?;
-    let mut file = disk.create(to).with_context(cannot)?;
-    let copied = read(from, |piece| file.write_all(piece)).with_context(cannot)?;
-    disk.sync(&file).with_context(cannot)?;
-    Ok(copied)
+    disk.replace_with(to, |file| read(from, |piece| disk.write(file, piece)))
+        .with_context(cannot)
 }
 
 /// Passes the pieces of a file on. Returns its digest and its bytes.

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -9,7 +8,7 @@ use hotshoe_release::logging;
 use hotshoe_release::terminal::{Terminal, size};
 use serde_json::{Value, json};
 
-use crate::fleet::local::data_folder;
+use crate::fleet::local::LocalArgs;
 
 /// List and erase the outputs that this device keeps
 ///
@@ -39,7 +38,7 @@ Example:
   hotshoe data list --config hotshoe.toml
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    List(Target),
+    List(LocalArgs),
     /// Erase all that the device has of a source
     ///
     /// Removes the bytes of all records of the source, also of delivered ones, and reports how many there were. Records that were not
@@ -59,17 +58,7 @@ struct EraseArgs {
     #[arg(long, value_name = "SOURCE")]
     source: String,
     #[command(flatten)]
-    target: Target,
-}
-
-#[derive(Debug, clap::Args)]
-struct Target {
-    /// The data folder of the device [default: that of --config]
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
-    data: Option<PathBuf>,
-    /// The device's configuration [default: hotshoe.toml]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    target: LocalArgs,
 }
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -92,8 +81,8 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 const UNREADABLE: &str =
     "the daemon's answer cannot be read; check that it has the same version as this program";
 
-fn ask(target: &Target, action: DataAction) -> anyhow::Result<Value> {
-    let data = data_folder(target.data.as_deref(), target.config.as_deref())?;
+fn ask(target: &LocalArgs, action: DataAction) -> anyhow::Result<Value> {
+    let data = target.data_folder()?;
     Ok(control::call(&data, &Command::Data { action })?)
 }
 

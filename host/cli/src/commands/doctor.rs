@@ -196,10 +196,20 @@ fn print(report: &Report, terminal: &Terminal) -> anyhow::Result<()> {
             terminal.print(format!("                     {}", terminal.dim(advice)))?;
         }
     }
+    let warnings = report
+        .findings
+        .iter()
+        .filter(|it| it.state == State::Warn)
+        .count();
+    let shipped = match warnings {
+        0 => "this device can be shipped".to_owned(),
+        1 => "this device can be shipped, with 1 warning".to_owned(),
+        many => format!("this device can be shipped, with {many} warnings"),
+    };
     terminal.print(match (report.can_serve, report.can_ship) {
         (true, None) => terminal.good("this machine can serve"),
         (false, _) => terminal.bad("this machine cannot serve yet"),
-        (true, Some(true)) => terminal.good("this device can be shipped"),
+        (true, Some(true)) => terminal.good(&shipped),
         (true, Some(false)) => terminal.bad("this device should not be shipped yet"),
     })
 }

@@ -8,6 +8,7 @@ use hotshoe_release::terminal::Terminal;
 use hotshoe_trust::Time;
 use serde::Serialize;
 
+use crate::data_folder::check_owner;
 use crate::device_args::DeviceArgs;
 use crate::release_summary::Summary;
 
@@ -69,6 +70,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         .clone()
         .or_else(|| identity.data.clone())
         .context("give --data or --config")?;
+    check_owner(&data)?;
     let installed = install(&args.layout, &data, &identity, Time::now())?;
     let report = Report {
         data: &data,

@@ -150,6 +150,8 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     match &end {
         End::Signal(signal) => tracing::info!(signal, "ending"),
         End::Dead(dead) => tracing::error!(part = dead.name, cause = dead.cause, "ending"),
+        // A registry asks for none.
+        End::Restart => {}
     }
     let ended = EndedLine {
         held: held_releases(&registry),

@@ -1,35 +1,41 @@
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
+use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_config::Config;
+use hotshoe_differential_privacy::{BUDGET_FILE, Budget};
 use hotshoe_release::logging;
 use hotshoe_release::terminal::{Terminal, size};
 use hotshoe_store::{LOCK_FILE, lock_folder};
 use hotshoe_trust::Time;
 use serde::Serialize;
 
+use crate::data_folder::{self, Entry, Kind, check_erasable, check_owner, is_mark};
 use crate::fleet::local::{CONFIG, record_offline};
 
 /// Erase what this device has: releases, models, records, secrets and keys
 ///
-/// Removes everything in the data folder, and the file of the key in [encryption]: without it, copies of encrypted files that the disk may
-/// keep cannot be read. No daemon may run. The configuration, trust.toml and the certificates stay. At the site, `hotshoe site remove` takes
-/// the device off the list.
+/// Removes everything in the data folder but the privacy budget, which counts as spent, and the file of the key in [encryption]: without it,
+/// copies of encrypted files that the disk may keep cannot be read, nor can a backup. No daemon may run. The configuration, trust.toml and the
+/// certificates stay. At the site, `hotshoe site remove` takes the device off the list.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   systemctl stop hotshoe
   hotshoe reset --erase --config hotshoe.toml
 
+Example: before a backup is restored
+  hotshoe reset --erase --keep-key --config hotshoe.toml
+
 Exit codes: 0 done, 1 failed, 2 wrong usage.")]
 pub(crate) struct Args {
     /// Erase the data: it cannot be undone
     #[arg(long, required = true)]
     erase: bool,
-    /// Keep the file of the key that encrypts the device's files
+    /// Keep the file of the key that encrypts the device's files and its backups
     #[arg(long)]
     keep_key: bool,
     /// Keep the audit log, with a record of this reset: names, digests and times
@@ -46,6 +52,8 @@ struct Report {
     files: u64,
     bytes: u64,
     key: Key,
+    /// Links to other folders, which were removed; not what they led to.
+    links: Vec<PathBuf>,
 }
 
 /// What happened to the key.
@@ -55,6 +63,8 @@ enum Key {
     /// Files are not encrypted.
     None,
     Erased,
+    /// Its file is not there now: it may be on a disk that is not connected, or a credential of a service that does not run.
+    Missing,
     /// It is not a file that this program can remove, or was to be kept.
     Kept,
 }
@@ -66,11 +76,20 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     let config = Config::load(path)
         .with_context(|| format!("cannot use {}; give --config", path.display()))?;
     let data = config.data.clone();
+    // A key to keep may not be in it.
+    let kept_key = config
+        .encryption
+        .key_file
+        .as_deref()
+        .filter(|_| args.keep_key);
+    check_erasable(&config, path, kept_key.as_slice())?;
+    check_owner(&data)?;
     // Held to the end: no daemon starts meanwhile.
     let lock = lock_folder(&data)
         .with_context(|| format!("cannot use the data folder {}", data.display()))?;
     // Before the key: a reset that broke off is then in the log that it left, or in the kept one.
     record_offline(&data, Time::now(), |entry| entry.with("command", "reset"));
+    spend_budget(&data)?;
     // From then on, what is left on the disk is unreadable.
     let key = if args.keep_key {
         kept(&config)
@@ -78,13 +97,14 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         erase_key(&config)?
     };
     let (mut files, mut bytes) = (0, 0);
-    remove_all(&data, args.keep_audit, &mut files, &mut bytes)?;
+    let links = remove_all(&data, args.keep_audit, &mut files, &mut bytes)?;
     drop(lock);
     let report = Report {
         data,
         files,
         bytes,
         key,
+        links,
     };
     if terminal.json {
         terminal.json(&report)?;
@@ -97,9 +117,15 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         report.files,
         size(report.bytes)
     ))?;
+    for link in &report.links {
+        terminal.note(format!(
+            "{} led to another folder, whose files were not erased",
+            link.display()
+        ));
+    }
     match report.key {
         Key::Erased => terminal.print("the key of the device's files is erased")?,
-        Key::Kept => terminal.note(
+        Key::Kept | Key::Missing => terminal.note(
             "the key of the device's files was not removed: remove it where it is kept, such as systemd's credentials",
         ),
         Key::None => terminal.note(
@@ -107,6 +133,14 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         ),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Spends what is left of the day: the budget stays, so that a reset gives nothing back.
+fn spend_budget(data: &Path) -> anyhow::Result<()> {
+    if data.join(BUDGET_FILE).exists() {
+        Budget::spend_all(data, &Disk::new(Faults::never()))?;
+    }
+    Ok(())
 }
 
 fn kept(config: &Config) -> Key {
@@ -123,12 +157,11 @@ fn erase_key(config: &Config) -> anyhow::Result<Key> {
     let Some(path) = &config.encryption.key_file else {
         return Ok(kept(config));
     };
-    if !path.exists() {
-        return Ok(Key::Erased);
-    }
-    let Ok(mut file) = fs::OpenOptions::new().write(true).open(path) else {
+    let mut file = match fs::OpenOptions::new().write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Key::Missing),
         // Credentials of systemd are read-only.
-        return Ok(Key::Kept);
+        Err(_) => return Ok(Key::Kept),
     };
     let cannot = || {
         format!(
@@ -145,43 +178,39 @@ fn erase_key(config: &Config) -> anyhow::Result<Key> {
     Ok(Key::Erased)
 }
 
-/// Removes everything in a data folder but the lock that is held, and the audit log if it is to be kept.
+/// Removes everything in a data folder but the lock that is held, the privacy budget, and the audit log if it is to be kept. Counts the files.
+/// A link is removed, not what it leads to, unless blobs are there. Returns the links to other folders.
 fn remove_all(
     data: &Path,
     keep_audit: bool,
     files: &mut u64,
     bytes: &mut u64,
-) -> anyhow::Result<()> {
-    for entry in fs::read_dir(data).with_context(|| format!("cannot list {}", data.display()))? {
-        let entry = entry?;
-        let path = entry.path();
-        let is_kept = |name: &std::ffi::OsStr| {
-            name == LOCK_FILE || (keep_audit && name == hotshoe_audit::FOLDER)
+) -> anyhow::Result<Vec<PathBuf>> {
+    let is_kept = |path: &Path| {
+        [LOCK_FILE, BUDGET_FILE]
+            .iter()
+            .any(|name| path == Path::new(name))
+            || (keep_audit && path == Path::new(hotshoe_audit::FOLDER))
+    };
+    // What marks the folder last, so that a reset that broke off can be repeated.
+    let (marks, others): (Vec<_>, Vec<_>) = data_folder::entries(data, is_kept)?
+        .into_iter()
+        .partition(|entry| is_mark(&entry.path));
+    let mut elsewhere = Vec::new();
+    for Entry { path, kind } in others.into_iter().chain(marks) {
+        let path = data.join(path);
+        if kind == Kind::Other && path.is_dir() && !data_folder::is_followed(data, &path) {
+            elsewhere.push(path.clone());
+        }
+        let removed = match kind {
+            Kind::Folder => fs::remove_dir(&path),
+            Kind::File(_) | Kind::Other => fs::remove_file(&path),
         };
-        if path.file_name().is_some_and(is_kept) {
-            continue;
-        }
-        remove(&path, files, bytes).with_context(|| format!("cannot remove {}", path.display()))?;
-    }
-    Ok(())
-}
-
-/// Removes a file or a folder, and counts the files. A link is removed, not what it leads to: it may be another disk, whose files are
-/// removed first.
-fn remove(path: &Path, files: &mut u64, bytes: &mut u64) -> std::io::Result<()> {
-    let about = path.symlink_metadata()?;
-    let is_folder = about.is_dir() || (about.is_symlink() && path.is_dir());
-    if is_folder {
-        for entry in fs::read_dir(path)? {
-            remove(&entry?.path(), files, bytes)?;
+        removed.with_context(|| format!("cannot remove {}", path.display()))?;
+        if let Kind::File(len) = kind {
+            *files += 1;
+            *bytes += len;
         }
     }
-    if about.is_dir() {
-        return fs::remove_dir(path);
-    }
-    if about.is_file() {
-        *files += 1;
-        *bytes += about.len();
-    }
-    fs::remove_file(path)
+    Ok(elsewhere)
 }

@@ -1,5 +1,7 @@
 mod controller;
+mod forecast;
 mod making;
+mod options;
 mod session;
 mod shown;
 mod stating;

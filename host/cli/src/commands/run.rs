@@ -18,7 +18,7 @@ use hotshoe_release::terminal::Terminal;
 Example:
   hotshoe run --config hotshoe.toml
 
-Exit codes: 0 drained, 1 could not start, did not drain in time or lost a vital thread, 2 wrong usage.
+Exit codes: 0 drained, 1 could not start, did not drain in time or lost a vital thread, 2 wrong usage, 86 asks `hotshoe-supervisor` for a restart.
 Logs go to standard error: as text on a terminal, as JSON lines otherwise. `[log] filter` sets the level; RUST_LOG takes precedence.")]
 pub(crate) struct Args {
     /// The device's configuration
@@ -89,6 +89,5 @@ struct Servers {
 }
 
 pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    serve(&args.config, &SERVERS, terminal)?;
-    Ok(ExitCode::SUCCESS)
+    serve(&args.config, &SERVERS, terminal)
 }

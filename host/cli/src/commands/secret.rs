@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -7,10 +8,13 @@ use hotshoe_config::Config;
 use hotshoe_daemon::command::SecretAction;
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{logging, passphrase};
-use hotshoe_sealing::{AtRest, DeviceKey, MAX_SECRET_BYTES, Secret, SecretError, Secrets};
+use hotshoe_sealing::{
+    AtRest, DEFAULT_TPM, DeviceKey, MAX_PCR, MAX_SECRET_BYTES, Secret, SecretError, Secrets,
+};
 use hotshoe_store::Recording;
 use serde_json::json;
 
+use crate::data_folder::check_owner;
 use crate::fleet::local::{CONFIG, record_secret};
 
 /// Set, list and remove the secrets of this device
@@ -44,6 +48,17 @@ Example:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Key(KeyArgs),
+    /// Seal the key of a device to its TPM 2.0
+    ///
+    /// Writes a file for encryption.tpm-file: the TPM gives the key on this device alone, and only while the PCRs have the values that they
+    /// have now. Keep the key itself elsewhere: after an update of the firmware, it is needed to seal it again. Needs a program that was built
+    /// with the feature tpm.
+    #[command(after_help = "\
+Example:
+  hotshoe secret seal /media/key/hotshoe.key --out /etc/hotshoe/sealed.key --pcr 7
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    Seal(SealArgs),
     /// Set a secret
     ///
     /// Reads the value from standard input, or asks for it on a terminal. One line feed at the end does not count.
@@ -101,6 +116,22 @@ struct KeyArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct SealArgs {
+    /// The file of the key
+    #[arg(value_name = "KEY")]
+    key: PathBuf,
+    /// The file to create
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// A PCR of the SHA-256 bank; may be repeated. 7 is the state of Secure Boot
+    #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u8).range(0..=i64::from(MAX_PCR)))]
+    pcr: Vec<u8>,
+    /// The TPM, in the notation of tpm2-tss
+    #[arg(long, value_name = "TPM", default_value = DEFAULT_TPM)]
+    tpm: String,
+}
+
+#[derive(Debug, clap::Args)]
 struct NameArgs {
     /// The secret's name: lower-case letters, digits, hyphens and dots
     #[arg(value_name = "NAME")]
@@ -132,6 +163,7 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
                 ))?;
             }
         }
+        Action::Seal(args) => seal(&args, terminal)?,
         Action::Set(NameArgs { name, target }) => {
             let value = Secret::new(
                 passphrase::secret(&name, MAX_SECRET_BYTES)?
@@ -155,6 +187,21 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         Action::Decrypt(args) => decrypt(&args, terminal)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn seal(args: &SealArgs, terminal: &Terminal) -> anyhow::Result<()> {
+    let pcrs: BTreeSet<u8> = args.pcr.iter().copied().collect();
+    let key = DeviceKey::seal_with_tpm(&args.key, &args.out, &args.tpm, &pcrs)?;
+    if terminal.json {
+        return terminal.json(&json!({ "file": args.out, "key": key.id(), "pcrs": pcrs }));
+    }
+    terminal.print(format!(
+        "{} key {} in {}; keep {} elsewhere, to seal it again after an update of the firmware",
+        terminal.good("sealed"),
+        key.id(),
+        args.out.display(),
+        args.key.display()
+    ))
 }
 
 fn decrypt(args: &DecryptArgs, terminal: &Terminal) -> anyhow::Result<()> {
@@ -189,6 +236,7 @@ fn change<T>(
     change: impl FnOnce(&mut Secrets, &DeviceKey) -> anyhow::Result<T>,
 ) -> anyhow::Result<(PathBuf, T)> {
     let config = config_of(target)?;
+    check_owner(&config.data)?;
     let at_rest = config.encryption.open()?;
     let disk = Disk::new(Faults::never());
     let cannot = || format!("cannot use the data folder {}", config.data.display());

@@ -7,14 +7,16 @@ mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use hotshoe_config::DEFAULT_MAX_SAMPLE_BYTES;
 use hotshoe_engine::Sample;
-use hotshoe_release::daemon_process::end_with_this_process;
 use hotshoe_release::logging;
 use hotshoe_release::machine::Machine;
+use hotshoe_release::signals;
 use hotshoe_release::terminal::Terminal;
 use serde::Serialize;
 
@@ -38,7 +40,8 @@ Example: what 10,000 swaps leave behind
   hotshoe soak light.toml --sample page.png --swaps 10000 --json
 
 With --json, `points` over time and `verdicts`. A run of less than five minutes is too short to judge growth. Exit code 1 if a
-verdict is bad, or the daemon ends (error `daemon_ended`) or gives no result (`no_result`).")]
+verdict is bad, or the daemon ends (error `daemon_ended`) or gives no result (`no_result`). A signal such as Ctrl-C ends a run
+under load early, which is then judged by what there is; with --swaps, it ends it with the error `interrupted`.")]
 pub(crate) struct Args {
     /// The release.toml of the release
     #[arg(value_name = "RELEASE.TOML", default_value = "release.toml")]
@@ -63,6 +66,12 @@ pub(crate) enum SoakError {
         /// The end of its log.
         log: String,
     },
+    /// A signal ended it before there was anything to compare.
+    #[error("a signal ended the run after {swaps} swaps; nothing is compared")]
+    Interrupted {
+        /// Swaps that were done.
+        swaps: u64,
+    },
     /// No sample got a result.
     #[error(
         "no sample got a result, the first one with {reason}; correct the release or the samples"
@@ -78,6 +87,7 @@ impl SoakError {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::DaemonEnded { .. } => "daemon_ended",
+            Self::Interrupted { .. } => "interrupted",
             Self::NoResult { .. } => "no_result",
         }
     }
@@ -93,7 +103,9 @@ struct Report<T> {
 
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
-    end_with_this_process()?;
+    let stopped = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&stopped);
+    signals::on_first(move |_| stop.store(true, Ordering::Release))?;
     let samples: Vec<Sample> = args
         .sample
         .iter()
@@ -102,11 +114,11 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         .context("cannot use the samples")?;
     let mut workshop = Workshop::new(&args.release, args.swaps.is_some())?;
     if let Some(swaps) = args.swaps {
-        let aged = aging::run(&mut workshop, &samples, swaps, terminal)?;
+        let aged = aging::run(&mut workshop, &samples, swaps, &stopped, terminal)?;
         let verdicts = judge::aging(&aged);
         return finish(aged, verdicts, terminal);
     }
-    let loaded: LoadReport = load::run(&mut workshop, &samples, args.minutes, terminal)?;
+    let loaded: LoadReport = load::run(&mut workshop, &samples, args.minutes, &stopped, terminal)?;
     let verdicts = judge::load(&loaded);
     finish(loaded, verdicts, terminal)
 }

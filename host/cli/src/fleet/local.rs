@@ -12,8 +12,28 @@ use hotshoe_store::{Ledger, Store};
 use hotshoe_trust::Time;
 use serde_json::Value;
 
+use crate::data_folder::check_owner;
+
 /// The default configuration file.
 pub(crate) const CONFIG: &str = "hotshoe.toml";
+
+/// The options that name the data folder of the device on this machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LocalArgs {
+    /// The data folder of the device [default: that of --config]
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    data: Option<PathBuf>,
+    /// The device's configuration [default: hotshoe.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl LocalArgs {
+    /// The data folder, from `--data`, or the configuration.
+    pub(crate) fn data_folder(&self) -> anyhow::Result<PathBuf> {
+        data_folder(self.data.as_deref(), self.config.as_deref())
+    }
+}
 
 /// An answer, and whether a daemon gave it.
 pub(crate) struct LocalAnswer {
@@ -55,6 +75,7 @@ pub(crate) fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result
         }
         Err(error @ ControlError::NotRunning { .. }) if !config.data.exists() => Err(error.into()),
         Err(ControlError::NotRunning { .. }) => {
+            check_owner(&config.data)?;
             let mut store = Store::open_at_rest(&config.data, config.encryption.open()?)
                 .with_context(|| format!("cannot use the data folder {}", config.data.display()))?;
             let now = Time::now();

@@ -4,6 +4,7 @@ pub(crate) mod alerts;
 mod drift;
 pub(crate) mod governor;
 pub(crate) mod outbox;
+mod private_telemetry;
 mod telemetry;
 
 use hotshoe_protocol::event::Severity;
@@ -91,6 +92,7 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     show_release(status, terminal)?;
     show_slots(status, terminal)?;
     show_rollouts(status, terminal)?;
+    show_kinds(status, terminal)?;
     terminal.print(format!("trust     version {}", status.trust_version))?;
     let counters = &status.counters;
     terminal.print(format!("queue     {}", queue(status)))?;
@@ -111,6 +113,7 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     governor::show(status, terminal)?;
     outbox::show(status, terminal)?;
     telemetry::show(status, terminal)?;
+    private_telemetry::show(status, terminal)?;
     show_memory(status, terminal)?;
     show_parts(status, terminal)?;
     show_log(status, terminal)?;
@@ -124,6 +127,25 @@ pub(crate) fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     }
     let rows = status.stages.iter().map(stage);
     terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us", "p99 us"], rows))
+}
+
+/// The releases of the kinds `config` and `host`.
+fn show_kinds(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    for (kind, it) in &status.kinds {
+        let (slots, kind) = (&it.slots, kind.to_string());
+        let trial = slots.trial.as_ref().map(|trial| (&trial.slot, "on trial"));
+        let live = slots.live.as_ref().map(|live| (live, "live"));
+        for (slot, state) in trial.into_iter().chain(live) {
+            terminal.print(format!(
+                "{kind:<9} {} generation {}, {state}",
+                slot.name, slot.generation
+            ))?;
+        }
+        if !it.keys.is_empty() {
+            terminal.print(format!("          sets {}", it.keys.join(", ")))?;
+        }
+    }
+    Ok(())
 }
 
 fn show_rollouts(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! A site's folder from `hotshoe site init`: its endpoints, certificates and the public keys of its devices.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -10,7 +11,7 @@ use hotshoe_trust::toml_file;
 use serde::{Deserialize, Serialize};
 
 use super::error::FleetError;
-use hotshoe_release::files::read_text;
+use hotshoe_release::files::{Readers, read_text, write_new};
 
 /// The file that marks a site's folder.
 pub(crate) const SITE_FILE: &str = "site.toml";
@@ -26,6 +27,16 @@ pub(crate) const SIGNING_KEY: &str = "signing.key";
 pub(crate) const DEVICES: &str = "devices";
 /// The folder of the devices' bundles, one folder per device.
 pub(crate) const BUNDLES: &str = "bundles";
+
+/// The names of devices that were removed, whose certificates are still valid.
+const REMOVED: &str = "removed.toml";
+
+/// `removed.toml`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Removed {
+    devices: BTreeSet<String>,
+}
 
 /// `site.toml`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +90,28 @@ impl SiteDir {
     /// The devices and their public keys.
     pub(crate) fn devices(&self) -> anyhow::Result<DeviceList> {
         Ok(DeviceList::load(&self.folder.join(DEVICES))?)
+    }
+
+    /// The devices that were removed from the site.
+    pub(crate) fn removed(&self) -> anyhow::Result<BTreeSet<String>> {
+        let path = self.folder.join(REMOVED);
+        if !path.exists() {
+            return Ok(BTreeSet::new());
+        }
+        let removed: Removed = toml_file::parse(&read_text(&path)?)
+            .with_context(|| format!("cannot use {}", path.display()))?;
+        Ok(removed.devices)
+    }
+
+    /// Adds devices to those that were removed.
+    pub(crate) fn note_removed(&self, devices: &[String]) -> anyhow::Result<()> {
+        let mut removed = Removed {
+            devices: self.removed()?,
+        };
+        removed.devices.extend(devices.iter().cloned());
+        let text = toml::to_string(&removed)?;
+        let path = self.folder.join(REMOVED);
+        write_new(&path, text.as_bytes(), Readers::Anyone, true)
     }
 
     /// The key that signs statements, if it is kept here.

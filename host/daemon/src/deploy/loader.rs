@@ -1,12 +1,11 @@
 //! The loader: verifies, compiles and loads the release in a slot. No other part of the daemon does.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use hotshoe_base::Clock;
 use hotshoe_base::chain;
-use hotshoe_config::{Config, InferenceConfig};
+use hotshoe_config::{Config, InferenceConfig, SecretsConfig};
 use hotshoe_drift::{Baseline, BaselineError, MonitorError};
 use hotshoe_engine::{
     CompileInterrupt, CompileLimits, Engine, EngineOptions, KeptBack, MemoryChoice, PrepareError,
@@ -14,13 +13,15 @@ use hotshoe_engine::{
 };
 use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, LoadError, Pipeline, SelfTestError};
-use hotshoe_sealing::AtRest;
+use hotshoe_sealing::SecretSource;
 use hotshoe_store::{BlobError, Cause, ReadError, Slot, Store, Transition};
 use hotshoe_trust::{
     Allowed, Device, Floor, Package, Release, Time, TrustRoot, Verified, VerifyError,
+    check_hardware,
 };
 
 use crate::deploy::error::DeployError;
+use crate::hardware::hardware;
 use crate::serving::{DriftWatch, ServingRelease};
 
 /// Least number of instances of the engine.
@@ -155,19 +156,17 @@ fn blob_error(error: &LoadError) -> Option<&BlobError> {
 }
 
 impl Loader {
-    /// Sets up the engine, with its cache of compiled code in `aot`.
+    /// Sets up the engine of this data folder.
     pub(super) fn new(
         config: &Config,
-        (aot, at_rest): (&Path, AtRest),
+        store: &Store,
         trust: TrustRoot,
         clock: Clock,
     ) -> Result<Self, DeployError> {
         let version = env!("CARGO_PKG_VERSION");
         let host = version.parse().map_err(|_| DeployError::Version(version))?;
         let threads = config.workers.threads;
-        let mut options = engine_options(threads, config.compile.limits(), Some(aot));
-        options.secrets = Some(config.secret_source(&at_rest));
-        options.at_rest = at_rest;
+        let options = device_options(threads, config.compile.limits(), &config.secrets, store);
         let engine = Engine::new(options).map_err(DeployError::Engine)?;
         Ok(Self {
             clock,
@@ -235,7 +234,9 @@ impl Loader {
         now: Time,
     ) -> Result<Verified<Release>, VerifyError> {
         let trust = self.trust();
-        hotshoe_trust::verify(package, &trust, floor, &self.device, &self.host, now)
+        let release = hotshoe_trust::verify(package, &trust, floor, &self.device, &self.host, now)?;
+        check_hardware(&release, &hardware().hardware())?;
+        Ok(release)
     }
 
     /// Verifies an installed release again.
@@ -437,15 +438,28 @@ impl Loader {
     }
 }
 
-/// Engine options of a device with this number of worker threads. Commands that load releases for a device must use the same options,
-/// so that they get the same memory mode, and the daemon can use their compiled code.
-pub fn engine_options(
+/// Engine options of a device with this data folder. Commands that load releases in it must use them, so that the daemon can use their compiled
+/// code, and so that components read the same secrets.
+pub fn device_options(
     threads: usize,
     compile: CompileLimits,
-    cache: Option<&Path>,
+    secrets: &SecretsConfig,
+    store: &Store,
 ) -> EngineOptions {
+    let (data, at_rest) = (store.folder().to_owned(), store.at_rest());
+    let source = SecretSource::new(secrets.folder.clone(), data, at_rest.clone());
     EngineOptions {
-        cache: cache.map(Path::to_owned),
+        cache: Some(store.aot_dir().to_owned()),
+        at_rest,
+        secrets: Some(source),
+        ..engine_options(threads, compile)
+    }
+}
+
+/// Engine options of a device with this number of worker threads, without its data folder. They give the same memory mode as
+/// [`device_options`].
+pub fn engine_options(threads: usize, compile: CompileLimits) -> EngineOptions {
+    EngineOptions {
         instances: instances(threads),
         compile,
         ..EngineOptions::default()

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use hotshoe_delivery::{FetchError, TransferStats};
 use hotshoe_engine::RaisedInterrupt;
-use hotshoe_trust::Package;
+use hotshoe_trust::{Package, ReleaseKind};
 use serde_json::Value;
 
 use crate::command::{Command, CommandError};
@@ -22,10 +22,10 @@ pub(super) enum Message {
     Command(Command, Reply),
     /// New trusted keys.
     Trust(Vec<u8>),
-    /// The fetch of a package has ended.
-    Package(u64, Result<Package, FetchError>),
-    /// The fetch of a release's blobs has ended.
-    Blobs(u64, Result<TransferStats, FetchError>),
+    /// The fetch of a package of this kind has ended.
+    Package(ReleaseKind, u64, Result<Package, FetchError>),
+    /// The fetch of a release's blobs has ended, by its kind.
+    Blobs(ReleaseKind, u64, Result<TransferStats, FetchError>),
     /// The daemon stops.
     Stop,
 }

@@ -141,6 +141,11 @@ impl PendingRelease {
         }
     }
 
+    /// Whether it is not on trial, failed or abandoned yet.
+    pub(super) fn is_open(&self) -> bool {
+        self.candidate.state() != CandidateState::Ended
+    }
+
     /// Whether it has passed its self-test and waits for its trial.
     pub(super) fn is_proven(&self) -> bool {
         self.candidate.state() == CandidateState::Proven

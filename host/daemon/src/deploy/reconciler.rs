@@ -4,12 +4,14 @@
 //! carries out what they return. It runs at low priority, so that loading and compiling does not delay samples. It never waits for
 //! the network: at most one thread fetches a package, and one fetches blobs.
 
+mod kinds;
 mod orders;
 mod rollouts;
 mod statements;
 mod steps;
 mod trials;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -23,11 +25,12 @@ use hotshoe_engine::low_priority;
 use hotshoe_protocol::event::{self, EventCause, KnownKind};
 use hotshoe_protocol::status::{RollbackStatus, SlotsStatus};
 use hotshoe_store::{Catalogue, Event, Transition};
-use hotshoe_trust::Time;
+use hotshoe_trust::{ReleaseKind, Time};
 
 use crate::command::CommandError;
 use crate::deploy::admission::Admission;
 use crate::deploy::freshness::is_stale;
+use crate::deploy::kinds::{KindParts, KindReleases};
 use crate::deploy::ledger_writer::LedgerWriter;
 use crate::deploy::loader::Loader;
 use crate::deploy::measurement::Measurement;
@@ -65,6 +68,9 @@ pub(super) struct Reconciler {
     admission: Admission,
     transfers: Transfers,
     rollouts: DeviceRollouts,
+    /// Those of the kinds `config` and `host`, once there is one.
+    kinds: BTreeMap<ReleaseKind, KindReleases>,
+    kind_parts: KindParts,
     pending: Option<PendingRelease>,
     trial: Trial,
     measurement: Measurement,
@@ -97,7 +103,16 @@ impl Reconciler {
         let admission = Admission::new(startup.store.ledger(), clock.clone());
         let (reporter, parts) = (with.reporter, with.parts);
         let events = Arc::clone(reporter.published_status().events());
+        let kind_parts = KindParts {
+            clock: clock.clone(),
+            running: Arc::clone(&with.running),
+            reporter: Arc::clone(&reporter),
+            fetcher: Arc::clone(&with.fetcher),
+            parts: parts.clone(),
+            sender: with.sender.clone(),
+        };
         let transfers = Transfers::new(
+            ReleaseKind::Pipeline,
             with.fetcher,
             Arc::clone(&reporter),
             parts.clone(),
@@ -112,6 +127,8 @@ impl Reconciler {
         );
         let mut reconciler = Self {
             rollouts,
+            kinds: BTreeMap::new(),
+            kind_parts,
             started: clock.now(),
             measurement: Measurement::new(parts.clone()),
             config,
@@ -137,6 +154,7 @@ impl Reconciler {
             clock,
         };
         reconciler.resume();
+        reconciler.open_kinds();
         if let Some(given_up) = startup.crash_loop {
             let (subject, cause) = (Subject::of(&given_up.slot), given_up.cause);
             reconciler
@@ -241,8 +259,20 @@ impl Reconciler {
                 reply.answer(answer);
             }
             Message::Trust(bytes) => self.on_trust(&bytes),
-            Message::Package(fetch_id, package) => self.on_package(fetch_id, package),
-            Message::Blobs(fetch_id, moved) => self.on_blobs(fetch_id, moved),
+            Message::Package(ReleaseKind::Pipeline, fetch_id, package) => {
+                self.on_package(fetch_id, package);
+            }
+            Message::Blobs(ReleaseKind::Pipeline, fetch_id, moved) => {
+                self.on_blobs(fetch_id, moved);
+            }
+            Message::Package(kind, fetch_id, package) => {
+                self.on_kind_package(kind, fetch_id, package);
+            }
+            Message::Blobs(kind, fetch_id, moved) => {
+                if let Some(releases) = self.kinds.get_mut(&kind) {
+                    releases.on_blobs(fetch_id, moved);
+                }
+            }
             Message::Stop => {}
         }
     }
@@ -282,6 +312,7 @@ impl Reconciler {
             self.advance();
         }
         self.follow_rollouts();
+        self.follow_kinds();
         self.fetch_next_package();
         if let Some(serving) = self.serving.current() {
             self.loader
@@ -357,6 +388,9 @@ impl Reconciler {
             pending.stop();
         }
         self.close_shadow();
+        std::mem::take(&mut self.kinds)
+            .into_values()
+            .for_each(KindReleases::stop);
         self.ledger.finish();
         self.serving.save_state(self.ledger.store());
     }

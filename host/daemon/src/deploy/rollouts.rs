@@ -5,16 +5,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hotshoe_delivery::RolloutFile;
+use hotshoe_drift::Source;
 use hotshoe_protocol::rollout::StatedRollout;
-use hotshoe_protocol::status::Observed as Counted;
+use hotshoe_protocol::status::{DriftStatus, Observed as Counted};
 use hotshoe_rollout::{
-    Deferral, Health, Placement, Received, Reporting, Rollout, RolloutError, Rollouts, place,
+    Arm, ArmFigures, Deferral, Health, Placement, Received, Reporting, Rollout, RolloutError,
+    Rollouts, place,
 };
 use hotshoe_store::Phase;
 use hotshoe_trust::{Device, Digest, Time, TrustRoot};
 
 use crate::command::CommandError;
 use crate::deploy::statement::refuse;
+use crate::serving::WantedMetric;
 use crate::serving::latency::float;
 
 /// Pause before a reversal that failed is tried again.
@@ -30,6 +33,8 @@ pub(super) struct Member {
     pub ended: Option<(Phase, String)>,
     /// How the release before it served.
     pub baseline: Health,
+    /// The value of the metric of a comparison, once it is known.
+    pub metric: ArmFigures,
     /// Why the device could not go back, and when it tries again.
     pub cannot_go_back: Option<(String, Option<Instant>)>,
     plan: Digest,
@@ -113,6 +118,7 @@ impl DeviceRollouts {
                 reporting: reporting.unwrap_or_else(|| Reporting::since(self.file.run())),
                 ended: None,
                 baseline: Health::default(),
+                metric: ArmFigures::default(),
                 cannot_go_back: None,
                 plan: plan.digest(),
             };
@@ -188,8 +194,38 @@ impl DeviceRollouts {
     }
 }
 
-/// How a release served, by its counts. Of the latency, a device says its p95 alone.
-pub(super) fn health(counted: &Counted) -> Health {
+impl Member {
+    /// What this device collects of the insights of the release that serves, for the comparison of the plan. `None` if there is none, if it
+    /// has not begun on this device, or if the device has its value.
+    pub(super) fn wanted_metric(&self, rollout: &Rollout, serves: Digest) -> Option<WantedMetric> {
+        let plan = rollout.plan();
+        let compare = plan.compare.as_ref()?;
+        let stage = self.placement.stage;
+        let is_compared = stage <= compare.through_stage && stage <= rollout.control().stage();
+        let release = match self.placement.arm {
+            Arm::New => plan.release,
+            Arm::Kept => plan.previous,
+        };
+        if !is_compared || self.metric.samples > 0 || release != serves {
+            return None;
+        }
+        // A metric that the daemon does not know gives no value.
+        let source: Source = compare.metric.parse().ok()?;
+        Some(WantedMetric {
+            plan: plan.digest(),
+            release,
+            source,
+            samples: compare.samples,
+        })
+    }
+}
+
+/// How a release served: its counts, the mean energy of a sample, and its drift. Of the latency, a device says its p95 alone.
+pub(super) fn health(
+    counted: &Counted,
+    joules_per_sample: Option<f64>,
+    drift: Option<&DriftStatus>,
+) -> Health {
     let mut health = Health {
         samples: counted.samples,
         errors: counted.errors,
@@ -197,7 +233,16 @@ pub(super) fn health(counted: &Counted) -> Health {
         ..Health::default()
     };
     if let Some(p95_us) = counted.p95_us {
-        health.latency_ms.add(float(p95_us) / 1e3);
+        let p95_ms = float(p95_us) / 1e3;
+        health.latency_ms.add_of(p95_ms, counted.samples);
+    }
+    if let Some(joules) = joules_per_sample {
+        health.energy_mj.add_of(joules * 1e3, counted.samples);
+    }
+    if let Some((drift, ratio)) = drift.and_then(|it| Some((it, it.ratio?))) {
+        // Without those of the window that has not ended.
+        let judged = drift.measured.saturating_sub(drift.samples);
+        health.drift_permille.add_of(ratio * 1e3, judged);
     }
     health
 }

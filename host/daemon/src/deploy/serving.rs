@@ -8,7 +8,7 @@ use hotshoe_engine::StateSnapshot;
 use hotshoe_store::Store;
 use hotshoe_trust::Digest;
 
-use crate::serving::{Seen, Service, ServingRelease, ShadowMirror, Variation};
+use crate::serving::{Seen, Service, ServingRelease, ShadowMirror, Variation, WantedMetric};
 
 /// Least time between two writes of the components' state.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -73,6 +73,16 @@ impl Serving {
     /// How the release that serves runs now.
     pub(super) fn in_force(&self) -> Variation {
         self.service.variation()
+    }
+
+    /// Says which metric of insights is collected for a comparison, if any.
+    pub(super) fn want_metric(&self, wanted: Option<&WantedMetric>) {
+        self.service.compared().want(wanted);
+    }
+
+    /// The mean of the metric that a plan asks for, once it is known.
+    pub(super) fn metric(&self, plan: Digest) -> Option<f64> {
+        self.service.compared().mean(plan)
     }
 
     /// Gives a shadow copies of samples, or ends that.

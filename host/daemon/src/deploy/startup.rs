@@ -61,12 +61,7 @@ impl StartupState {
         let store = Store::open_at_rest(&config.data, at_rest).map_err(DeployError::Store)?;
         warn_of_modes(config);
         let trust = keyring::open(config, &store)?;
-        let loader = Loader::new(
-            config,
-            (store.aot_dir(), store.at_rest()),
-            trust,
-            clock.clone(),
-        )?;
+        let loader = Loader::new(config, &store, trust, clock.clone())?;
         let starts = StartRecord::open(&config.data, &config.deploy, clock.clone());
         let mut startup = Self {
             clock,

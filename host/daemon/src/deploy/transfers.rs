@@ -8,7 +8,7 @@ use std::sync::mpsc::SyncSender;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_delivery::{Cancel, FetchError, Fetcher, Progress};
 use hotshoe_store::{BlobStore, Cause};
-use hotshoe_trust::{Release, Verified};
+use hotshoe_trust::{Release, ReleaseKind, Verified};
 
 use crate::deploy::message::Message;
 use crate::deploy::package_queue::WantedRelease;
@@ -16,6 +16,7 @@ use crate::deploy::reporter::{Reporter, Subject};
 
 /// Owns the fetcher and the flags of what runs.
 pub(super) struct Transfers {
+    kind: ReleaseKind,
     fetcher: Arc<Fetcher>,
     reporter: Arc<Reporter>,
     parts: Supervisor,
@@ -26,14 +27,16 @@ pub(super) struct Transfers {
 }
 
 impl Transfers {
-    /// Without a fetch. `sender` takes the ends of the fetches.
+    /// Without a fetch of releases of this kind. `sender` takes the ends of the fetches.
     pub(super) const fn new(
+        kind: ReleaseKind,
         fetcher: Arc<Fetcher>,
         reporter: Arc<Reporter>,
         parts: Supervisor,
         sender: SyncSender<Message>,
     ) -> Self {
         Self {
+            kind,
             fetcher,
             reporter,
             parts,
@@ -59,11 +62,11 @@ impl Transfers {
         let (fetch_id, cancel) = self.next_fetch();
         let (fetcher, sender) = (Arc::clone(&self.fetcher), self.sender.clone());
         let (release, bundles) = (wanted.subject.release, wanted.bundles.clone());
-        let flag = cancel.clone();
+        let (flag, kind) = (cancel.clone(), self.kind);
         let run = move || {
             let package = caught(|| fetcher.package(release, &bundles, &flag));
             // The receiver is gone when the daemon stops.
-            let _ = sender.send(Message::Package(fetch_id, package));
+            let _ = sender.send(Message::Package(kind, fetch_id, package));
         };
         self.parts.task("package", run)?;
         self.is_fetching_package = true;
@@ -80,6 +83,7 @@ impl Transfers {
         let (fetch_id, cancel) = self.next_fetch();
         let (fetcher, sender) = (Arc::clone(&self.fetcher), self.sender.clone());
         let (reporter, flag) = (Arc::clone(&self.reporter), cancel.clone());
+        let kind = self.kind;
         let run = move || {
             let progress = |p: Progress| {
                 let waits = p.waits.map(|it| Cause::new(it.name(), it.to_string()));
@@ -87,7 +91,7 @@ impl Transfers {
             };
             let moved = caught(|| fetcher.release(&release, &blobs, progress, &flag));
             // The receiver is gone when the daemon stops.
-            let _ = sender.send(Message::Blobs(fetch_id, moved));
+            let _ = sender.send(Message::Blobs(kind, fetch_id, moved));
         };
         self.parts.task("fetch", run)?;
         self.is_fetching_blobs = true;

@@ -369,6 +369,7 @@ impl Rounds {
             message: failure.message.clone(),
         });
         let elapsed = self.clock.elapsed(self.started).as_secs_f64();
+        let mode = self.release.mode(&self.in_force);
         GovernorStatus {
             by: self.decider.by().to_owned(),
             component: self
@@ -378,8 +379,9 @@ impl Rounds {
                 .map(|it| it.name().to_owned()),
             failure,
             plan: items(&self.in_force.plan),
-            mode: self.release.mode(&self.in_force).map(str::to_owned),
+            mode: mode.map(str::to_owned),
             mode_seconds: self.mode_age(sample.at).as_secs_f64(),
+            joules_per_sample: figures.power(mode).joules_per_sample,
             waits: waits.map(|it| WaitStatus {
                 limit: it.limit.name().to_owned(),
                 seconds: it.until.saturating_sub(sample.at).as_secs_f64(),

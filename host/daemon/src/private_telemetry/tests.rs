@@ -79,38 +79,82 @@ fn each_source_counts_as_often_as_it_may_and_values_are_scaled() {
     assert!(figures[0].cells().iter().all(|cell| cell.abs() < 20));
 }
 
+const COUNT: &str = "[private-telemetry.figures.people]\nkind = \"count\"\n";
+
+fn by_name() -> PrivateTelemetry {
+    telemetry(&format!("contributor = \"scalars.*.name\"\n{COUNT}")).unwrap()
+}
+
+fn named(names: impl IntoIterator<Item = String>) -> Insight {
+    let scalar = |name| Scalar {
+        name,
+        value: 1.0,
+        unit: String::new(),
+    };
+    Insight::Scalars {
+        scalars: names.into_iter().map(scalar).collect(),
+    }
+}
+
 #[test]
 fn samples_without_their_contributor_do_not_count() {
-    let telemetry = telemetry(
-        "contributor = \"scalars.*.unit\"\n\
-         [private-telemetry.figures.people]\nkind = \"count\"\n",
-    )
-    .unwrap();
+    let telemetry = by_name();
     let time = VirtualClock::at(SystemTime::UNIX_EPOCH);
     let classifier = classifier(&time.clock());
     for person in 0..100 {
-        let Insight::Scalars { mut scalars } = insight(1.0) else {
-            continue;
-        };
-        scalars[0].unit = format!("person-{person}");
         for _ in 0..3 {
-            let insight = Insight::Scalars {
-                scalars: scalars.clone(),
-            };
+            let insight = named([format!("person-{person}")]);
             telemetry.take(&classifier, &insight, &[], "camera");
         }
     }
-    telemetry.take(
-        &classifier,
-        &Insight::Scalars {
-            scalars: Vec::new(),
-        },
-        &[],
-        "camera",
-    );
-    let figures = published(&telemetry);
-    let count = figures[0].cells()[0];
+    // The number of samples in which there was nobody would show who was there.
+    telemetry.take(&classifier, &named([]), &[], "camera");
+    assert_eq!(telemetry.status().samples_without_contributor, 0);
+    // An insight of this kind never has the field.
+    let other = Insight::Embedding { values: vec![1.0] };
+    for _ in 0..50 {
+        telemetry.take(&classifier, &other, &[], "camera");
+    }
+    assert_eq!(telemetry.status().samples_without_contributor, 50);
+    let count = published(&telemetry)[0].cells()[0];
     assert!((count - 100).abs() < 10, "{count}");
+}
+
+#[test]
+fn one_contributor_takes_no_place_of_another_in_a_sample() {
+    let time = VirtualClock::at(SystemTime::UNIX_EPOCH);
+    let classifier = classifier(&time.clock());
+    // One that is in the sample 256 times, and 200 that follow.
+    for first in [256, 0] {
+        let telemetry = by_name();
+        let first = (0..first).map(|_| "first".to_owned());
+        let others = (0..200).map(|person| format!("person-{person}"));
+        telemetry.take(&classifier, &named(first.chain(others)), &[], "camera");
+        let count = published(&telemetry)[0].cells()[0];
+        assert!((count - 200).abs() < 10, "{count}");
+    }
+}
+
+#[test]
+fn several_records_of_one_contributor_in_a_sample_are_one() {
+    let insight = named((0..3).map(|_| "first".to_owned()));
+    let found = contributors(&insight, ContributorField::Scalars).unwrap();
+    assert_eq!(found, BTreeSet::from(["first"]));
+}
+
+#[test]
+fn a_value_of_the_whole_sample_is_not_added_for_each_contributor() {
+    // A and B in one sample: without A, its record is gone and that of B in another cell, a distance of 3 where the noise is for 2.
+    for value in ["count(detections)", "latency-us"] {
+        let error = telemetry(&format!(
+            "contributor = \"detections.*.label\"\n\
+             [private-telemetry.figures.crowd]\nkind = \"histogram\"\nvalue = \"{value}\"\nedges = [2]\n"
+        ))
+        .err()
+        .unwrap();
+        assert_eq!(error.name(), "figure_value_of_several");
+        assert!(error.to_string().contains("figures.crowd.value"));
+    }
 }
 
 #[test]

@@ -106,12 +106,22 @@ fn the_document_says_which_keys_are_applied_and_every_other_needs_a_restart() {
         fronts("new", 6)
     ));
     let between = in_effect(&running, &new);
-    let applied = changed(&running, &between);
+    let mut applied = changed(&running, &between);
     let needs_restart = changed(&between, &new);
+    // A token is in a file or a secret, so that the secrets take another pair.
+    let secrets = |name: &str| {
+        let each = ["oip", "page", "metrics"];
+        let each = each.map(|front| format!("[{front}]\ntoken-secret = \"{name}\"\n"));
+        config(&format!("{LEAST}{}", each.concat()))
+    };
+    let (old, renamed) = (secrets("old"), secrets("new"));
+    let of_secrets = changed(&old, &in_effect(&old, &renamed));
+    assert_eq!(of_secrets, changed(&old, &renamed));
     // Each is one or the other, and none is neither.
     assert_eq!(applied.intersection(&needs_restart).count(), 0);
     let all: BTreeSet<String> = applied.union(&needs_restart).cloned().collect();
     assert_eq!(all, changed(&running, &new));
+    applied.extend(of_secrets);
     assert_eq!(applied, promised);
     for key in &promised {
         assert!(

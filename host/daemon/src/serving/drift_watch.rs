@@ -216,7 +216,7 @@ impl DriftWatch {
     }
 
     /// Its part of the status.
-    pub(super) fn status(&self) -> DriftStatus {
+    pub(crate) fn status(&self) -> DriftStatus {
         let state = self.state.lock();
         let last = state.last.as_ref();
         let ratios = last

@@ -10,9 +10,10 @@ use hotshoe_base::Clock;
 use hotshoe_engine::MemoryChoice;
 use hotshoe_protocol::alert::{AlertSeverity, AlertStatus};
 use hotshoe_protocol::status::{
-    DeployStatus, GovernorStatus, RollbackStatus, RolloutStatus, SlotsStatus,
+    DeployStatus, GovernorStatus, KindStatus, RollbackStatus, RolloutStatus, SlotsStatus,
 };
 use hotshoe_store::Cause;
+use hotshoe_trust::ReleaseKind;
 use parking_lot::Mutex;
 
 use crate::events::EventLog;
@@ -53,6 +54,10 @@ pub struct DeployView {
     pub deploy: DeployStatus,
     /// The rollouts that the device is a member of.
     pub rollouts: Vec<RolloutStatus>,
+    /// The releases of other kinds than pipelines.
+    pub kinds: BTreeMap<ReleaseKind, KindStatus>,
+    /// Why a new release of a rollout would be put off now.
+    pub deferral: Option<&'static str>,
     /// The last release that was rolled back.
     pub last_rollback: Option<RollbackStatus>,
     /// The version of the trusted keys.

@@ -43,7 +43,9 @@ use crate::serving::queue::Queue;
 use crate::serving::rate_gate::RateGate;
 use crate::serving::sample_trace::SampleTrace;
 use crate::serving::tally::{Tally, Ticket};
-use crate::serving::{OutputTap, PublishedStatus, ServingRelease, ShadowMirror, TraceTap};
+use crate::serving::{
+    ComparedMetric, OutputTap, PublishedStatus, ServingRelease, ShadowMirror, TraceTap,
+};
 use crate::watched::FailedFiles;
 
 pub use local_client::{CallError, CallOutput, CallRelease, LocalClient};
@@ -92,6 +94,7 @@ pub struct Service {
     meter: ModelMeter,
     recorder: Arc<Recorder>,
     drift: DriftThread,
+    compared: ComparedMetric,
     hash_keys: HashKeys,
     /// For samples that no release processes.
     without_release: Classifier,
@@ -171,6 +174,7 @@ impl Service {
             meter: ModelMeter::default(),
             recorder,
             drift,
+            compared: ComparedMetric::default(),
             without_release: Classifier::new(no_contract, None, hash_keys.clone()),
             hash_keys,
             kept_back,
@@ -235,6 +239,11 @@ impl Service {
     /// Starts or stops copying samples and insights to a shadow.
     pub fn shadow(&self, mirror: Option<Arc<ShadowMirror>>) {
         self.shadow.store(mirror);
+    }
+
+    /// The metric of a comparison by device.
+    pub(crate) const fn compared(&self) -> &ComparedMetric {
+        &self.compared
     }
 
     /// The loaded release that serves.

@@ -22,6 +22,8 @@ pub struct GovernorStatus {
     pub mode: Option<String>,
     /// How long the mode has been in force, in seconds.
     pub mode_seconds: f64,
+    /// Energy of a sample in that mode, the idle power of the device included.
+    pub joules_per_sample: Option<f64>,
     /// What the wished plan waits for, where it differs from the one in force.
     pub waits: Option<WaitStatus>,
     /// Changes of the plan in force since the start.

@@ -100,12 +100,13 @@ fn small_plan() -> Plan {
     Plan {
         stages: [0, 500_000, 1_000_000].map(stage).to_vec(),
         deadlines: Deadlines {
-            waiting_s: 240,
-            fetching_s: 240,
-            proving_s: 240,
-            trial_s: 240,
-            deferred_s: 240,
-            silent_s: 360,
+            waiting_s: 480,
+            fetching_s: 480,
+            proving_s: 480,
+            trial_s: 480,
+            deferred_s: 480,
+            // Shorter, as by default: a device that is off is silent before it is late.
+            silent_s: 240,
         },
         spread_s: 0,
         ..plan()
@@ -225,15 +226,13 @@ impl Model {
         events
     }
 
-    fn hearings(&self) -> impl Iterator<Item = Event> {
+    fn hearings(&self) -> Vec<Event> {
         let nodes = self.devices.len() + self.sites.len() + self.controllers.len();
-        let pairs = self.said.iter().flat_map(move |statement| {
-            (0..nodes).map(move |node| Event::Hear {
-                statement: *statement,
-                node,
-            })
-        });
-        pairs.collect::<Vec<_>>().into_iter()
+        let to_all = |statement: &usize| {
+            let statement = *statement;
+            (0..nodes).map(move |node| Event::Hear { statement, node })
+        };
+        self.said.iter().flat_map(to_all).collect()
     }
 
     pub(crate) fn apply(&mut self, world: &World, event: Event) {
@@ -301,7 +300,7 @@ impl Model {
     /// A tick in which all that is alive works, and all that was said arrives.
     pub(crate) fn fair_tick(&mut self, world: &World) {
         self.apply(world, Event::Tick);
-        let hearings: Vec<Event> = self.hearings().collect();
+        let hearings = self.hearings();
         for hearing in hearings {
             self.apply(world, hearing);
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use hotshoe_trust::{
     Blob, Component, DataFile, Device, DeviceSelector, Floor, Grant, HealthGate, Limits, Model,
-    Package, Release, SigningKey, StageFailure, Step, Time, TrustRoot, Verified, VerifyError,
-    World, manifest::Manifest, verify,
+    Package, Release, ReleaseKind, Requires, SigningKey, StageFailure, Step, Time, TrustRoot,
+    Verified, VerifyError, World, manifest::Manifest, verify,
 };
 
 pub(crate) const NOW: &str = "2026-06-01T00:00:00Z";
@@ -40,6 +40,8 @@ pub(crate) fn release() -> Release {
     read.data.insert("characters".into());
     read.config.insert("language".into(), "en".into());
     Release {
+        kind: ReleaseKind::default(),
+        requires: Requires::default(),
         name: "ocr".into(),
         generation: 7,
         issued: time("2026-05-01T00:00:00Z"),

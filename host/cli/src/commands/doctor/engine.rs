@@ -12,7 +12,7 @@ use super::{Finding, State};
 pub(super) fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
     const WHAT: &str = "engine";
     let threads = config.map_or_else(|| WorkersConfig::default().threads, |it| it.workers.threads);
-    match Engine::new(engine_options(threads, CompileLimits::default(), None)) {
+    match Engine::new(engine_options(threads, CompileLimits::default())) {
         Ok(engine) => {
             let memory = engine.memory().clone();
             let found = format!(

@@ -17,6 +17,8 @@ use self::load::run;
 use self::rehearsal::{LoadedRelease, Rehearsal};
 use super::{Finding, State};
 
+/// What to do without the right key.
+const KEY_ADVICE: &str = "name the key that the files are encrypted with in [encryption]";
 /// Longest time of reading one sensor.
 const READ_TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -91,11 +93,16 @@ fn open(config: &Config) -> Result<Store, Finding> {
         let advice = "install the release that the device is shipped with: `hotshoe install`";
         return Err(Finding::bad(WHAT, State::Fail, found, advice));
     }
-    Store::open(&config.data).map_err(|error| {
+    let at_rest = config
+        .encryption
+        .open()
+        .map_err(|error| Finding::bad(WHAT, State::Fail, chain(&error), KEY_ADVICE))?;
+    Store::open_unchanged(&config.data, at_rest).map_err(|error| {
         let advice = match &error {
             OpenError::InUse { .. } => {
                 "stop the daemon while this runs (`systemctl stop hotshoe`): both would share the processor"
             }
+            OpenError::Key { .. } => KEY_ADVICE,
             _ => "restore the data folder, or start with an empty one",
         };
         Finding::bad(WHAT, State::Fail, chain(&error), advice)

@@ -8,7 +8,7 @@ use hotshoe_store::Layout;
 use hotshoe_trust::manifest::Manifest;
 use hotshoe_trust::{
     Allowed, Component, DataBounds, Digest, EffectiveContract, ExposedOutput, Mode, Release,
-    ReleaseLimits, Step, pixel_exposure, strict_json,
+    ReleaseLimits, Requires, Step, pixel_exposure, strict_json,
 };
 use serde::{Deserialize, Serialize};
 use termtree::Tree;
@@ -356,7 +356,24 @@ fn devices(release: &Release) -> String {
         .iter()
         .map(|(key, value)| format!(" with {key}={value}"))
         .collect();
-    names + &labels
+    names + &labels + &required(&release.requires)
+}
+
+fn required(requires: &Requires) -> String {
+    let globs = |what: &str, globs: &[String]| {
+        let all = globs.join(", ");
+        (!globs.is_empty()).then(|| format!(" of {what} {all}"))
+    };
+    let least = |what: &str, least: u64| (least > 0).then(|| format!(" with {least} {what}"));
+    [
+        globs("class", &requires.classes),
+        globs("architecture", &requires.architectures),
+        least("cores", requires.cores),
+        least("MiB of memory", requires.memory_mib),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn recorded(release: &Release) -> String {

@@ -12,13 +12,15 @@ use hotshoe_release::keys::read_key;
 use hotshoe_release::period::after;
 use hotshoe_release::terminal::Terminal;
 use hotshoe_rollout::{
-    Candidate, Deadlines, DeviceId, Gate, OnFailure, Plan, Selector, SignedText, Stage, WHOLE_PPM,
-    first_devices, place,
+    Candidate, Deadlines, DeviceId, OnFailure, Plan, Selector, SignedText, Stage, WHOLE_PPM,
+    first_devices, least_spread_s, place,
 };
 use hotshoe_store::Layout;
-use hotshoe_trust::{Device, Digest, Release, Time};
+use hotshoe_trust::{Device, Digest, Time};
 use serde::Serialize;
 
+use super::forecast::Forecast;
+use super::options::{BudgetArgs, CompareArgs, GateArgs};
 use super::session::{FleetArgs, FleetSession};
 use crate::device_args::label;
 use crate::fleet::offer::Offer;
@@ -33,7 +35,7 @@ const UNKNOWN: &str = "unknown";
 /// Make the signed plan of a rollout
 ///
 /// Reads a release and asks the devices of the sites, writes a plan, and signs it with --key. Changes nothing on any device. With
-/// --dry-run, lists the stage of each device that answers, and the devices that the release is not for.
+/// --dry-run, lists each device that answers with its stage, and whether it would take the release, put it off or refuse it, and why.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: see who would get it when
@@ -96,15 +98,12 @@ pub(super) struct ReleaseArgs {
     /// Abort the rollout when a gate fails, in place of a pause
     #[arg(long)]
     abort_on_failure: bool,
-    /// Most devices that may fail [default: no limit beside the share of 2%]
-    #[arg(long, value_name = "N")]
-    max_failed: Option<u64>,
-    /// Samples that the release must have served before a rate counts, and before the next stage
-    #[arg(long, value_name = "N", default_value_t = Gate::default().min_samples)]
-    min_samples: u64,
-    /// Most of the previous release's p95 latency, in thousandths [default: no limit]
-    #[arg(long, value_name = "PERMILLE")]
-    max_latency_permille: Option<u64>,
+    #[command(flatten)]
+    gate: GateArgs,
+    #[command(flatten)]
+    compare: CompareArgs,
+    #[command(flatten)]
+    budget: BudgetArgs,
     /// The time without a report after which a device is silent
     #[arg(long, value_name = "PERIOD", default_value = "15m")]
     silent_after: String,
@@ -149,11 +148,10 @@ struct Listed {
     site: String,
     device: String,
     class: String,
-    /// Its first stage; none if the plan is not for it.
+    /// The stage in which it takes the release; none if it keeps the one before it, or the plan is not for it.
     stage: Option<u32>,
-    /// Why the release is not for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    misfit: Option<String>,
+    #[serde(flatten)]
+    forecast: Forecast,
 }
 
 #[derive(Serialize)]
@@ -163,6 +161,7 @@ struct Report<'a> {
     number: u64,
     release: Digest,
     previous: Digest,
+    spread_s: u64,
     first: &'a [DeviceId],
     devices: Vec<Listed>,
 }
@@ -172,8 +171,7 @@ struct Seen {
     device: Device,
     class: String,
     live: Option<Digest>,
-    /// The version of its daemon.
-    version: String,
+    forecast: Forecast,
 }
 
 pub(super) fn plan(args: &PlanArgs, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -193,8 +191,8 @@ pub(super) fn plan(args: &PlanArgs, terminal: &Terminal) -> anyhow::Result<ExitC
         site: seen.device.site.clone(),
         device: seen.device.name.clone(),
         class: seen.class.clone(),
-        stage: place(&plan, &seen.device).map(|placement| placement.stage),
-        misfit: seen.misfit(&offer.release),
+        stage: place(&plan, &seen.device).and_then(|placement| placement.takes_at(&plan)),
+        forecast: seen.forecast.clone(),
     });
     let report = Report {
         plan: (!args.dry_run).then_some(args.out.as_path()),
@@ -202,6 +200,7 @@ pub(super) fn plan(args: &PlanArgs, terminal: &Terminal) -> anyhow::Result<ExitC
         number: plan.rollout,
         release: plan.release,
         previous: plan.previous,
+        spread_s: plan.spread_s,
         first: &plan.first,
         devices: listed.collect(),
     };
@@ -216,23 +215,29 @@ fn show(report: &Report<'_>, args: &PlanArgs, terminal: &Terminal) -> anyhow::Re
     if args.dry_run {
         let rows = report.devices.iter().map(|it| {
             let stage = it.stage.map_or_else(|| "-".to_owned(), |it| it.to_string());
-            let misfit = it.misfit.as_deref().unwrap_or_default();
+            let (outcome, why) = it.forecast.words();
             vec![
                 it.site.clone(),
                 it.device.clone(),
                 it.class.clone(),
                 stage,
-                terminal.warning(misfit),
+                outcome.to_owned(),
+                terminal.warning(why),
             ]
         });
-        let head = ["site", "device", "class", "stage", "not for it"];
+        let head = ["site", "device", "class", "stage", "now", "why"];
         terminal.print(terminal.table(&head, rows))?;
+        let spread_s = report.spread_s;
+        terminal.print(format!(
+            "the starts of a stage are spread over {spread_s} s"
+        ))?;
     }
-    let misfits = report.devices.iter().filter(|it| it.misfit.is_some());
-    let misfits = misfits.count();
-    if misfits > 0 {
+    let refusals = report.devices.iter();
+    let refusals = refusals.filter(|it| matches!(it.forecast, Forecast::Refuses(_)));
+    let refusals = refusals.count();
+    if refusals > 0 {
         terminal.note(terminal.warning(&format!(
-            "the release is not for {misfits} of the devices: they will refuse it"
+            "{refusals} of the devices would refuse the release"
         )));
     }
     if let Some(path) = report.plan {
@@ -272,7 +277,7 @@ impl ReleaseArgs {
             sites: session.sites.clone(),
             devices: select::selector(&self.device, &self.select)?,
         };
-        let mut seen = self.ask(session)?;
+        let mut seen = self.ask(offer, session)?;
         seen.retain(|it| selector.matches(&it.device));
         let name = &offer.release.name;
         let known = session.stated(Some(name))?;
@@ -282,7 +287,9 @@ impl ReleaseArgs {
             .unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0);
         let watch_s = seconds(issued, &self.watch)?;
         let spread = self.spread.as_deref();
-        let plan = Plan {
+        let stages = self.stages(watch_s);
+        let last_stage = u32::try_from(stages.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        let mut plan = Plan {
             rollout: self.number.unwrap_or_else(|| known.saturating_add(1)),
             name: name.clone(),
             release: offer.digest,
@@ -292,7 +299,7 @@ impl ReleaseArgs {
             seed,
             first: self.first(&seen, seed)?,
             selector,
-            stages: self.stages(watch_s),
+            stages,
             deadlines: Deadlines {
                 silent_s: seconds(issued, &self.silent_after)?,
                 ..Deadlines::default()
@@ -304,10 +311,13 @@ impl ReleaseArgs {
                 false => OnFailure::Pause,
             },
             max_site_devices: self.max_site_devices,
-            compare: None,
+            compare: self.compare.compare(last_stage)?,
             issued,
             expires: after(issued, &self.expires_in)?,
         };
+        let devices = seen.iter().map(|it| &it.device);
+        let least_s = least_spread_s(&plan, devices, offer.bytes(), self.budget.budget());
+        plan.spread_s = plan.spread_s.max(least_s);
         Ok((plan, seen))
     }
 
@@ -317,12 +327,12 @@ impl ReleaseArgs {
         SignedText::of_plan(&plan).context("cannot make the plan")
     }
 
-    fn ask(&self, session: &FleetSession) -> anyhow::Result<Vec<Seen>> {
+    fn ask(&self, offer: &Offer, session: &FleetSession) -> anyhow::Result<Vec<Seen>> {
         let mut seen = Vec::new();
         for site in &session.sites {
             let found = survey(&session.client, Some(site), None, SURVEY)?;
             let statuses = found.statuses.into_iter().map(|said| said.value);
-            seen.extend(statuses.map(Seen::of));
+            seen.extend(statuses.map(|status| Seen::of(status, offer)));
         }
         Ok(seen)
     }
@@ -331,12 +341,7 @@ impl ReleaseArgs {
         let stage = |share_ppm| Stage {
             share_ppm,
             watch_s,
-            gate: Gate {
-                max_failed: self.max_failed,
-                min_samples: self.min_samples,
-                max_latency_permille: self.max_latency_permille,
-                ..Gate::default()
-            },
+            gate: self.gate.gate(),
         };
         // Stage 0 is the list.
         let shares = std::iter::once(0).chain(self.stages.iter().copied());
@@ -388,29 +393,19 @@ impl ReleaseArgs {
 }
 
 impl Seen {
-    /// Why a release is not for this device, by what can be known without the release.
-    fn misfit(&self, release: &Release) -> Option<String> {
-        if let Err(why) = release.devices.matches(&self.device) {
-            return Some(why);
-        }
-        let version = self.version.parse().ok()?;
-        let needed = &release.hotshoe;
-        let text = || format!("it has Hotshoe {version}, and the release needs {needed}");
-        (!needed.matches(&version)).then(text)
-    }
-
-    fn of(status: Status) -> Self {
+    fn of(status: Status, offer: &Offer) -> Self {
+        let device = Device {
+            name: status.device.clone(),
+            site: status.site.clone(),
+            labels: status.labels.clone(),
+        };
         Self {
+            forecast: Forecast::of(&status, &device, &offer.release, offer.digest),
             class: status
                 .hardware
                 .map_or_else(|| UNKNOWN.to_owned(), |it| it.class),
             live: status.slots.live.map(|slot| slot.release),
-            version: status.version,
-            device: Device {
-                name: status.device,
-                site: status.site,
-                labels: status.labels,
-            },
+            device,
         }
     }
 }
@@ -422,7 +417,7 @@ fn seconds(now: Time, text: &str) -> anyhow::Result<u64> {
 }
 
 /// A share such as `2.5%`, in millionths.
-fn share(text: &str) -> Result<u32, String> {
+pub(super) fn share(text: &str) -> Result<u32, String> {
     let wrong = || format!("`{text}` is not a share; write a percentage such as 2.5%");
     let number: f64 = text
         .strip_suffix('%')

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use hotshoe_release::terminal::Terminal;
-use hotshoe_rollout::{Fleet, Rollout, StageSummary, State, Summary};
+use hotshoe_rollout::{ArmSummary, Comparison, Fleet, Rollout, StageSummary, State, Summary};
 use hotshoe_store::Cause;
 use hotshoe_trust::Time;
 use serde::Serialize;
@@ -103,6 +103,9 @@ impl View {
         for (cause, devices) in &self.0.causes {
             terminal.print(format!("{devices} devices: {cause}"))?;
         }
+        if let Some(comparison) = &self.0.comparison {
+            terminal.print(compared(comparison))?;
+        }
         if let Some(left_s) = self.0.left_s {
             terminal.print(format!("the stage ends in {left_s} s at the latest"))?;
         }
@@ -111,6 +114,29 @@ impl View {
         }
         Ok(())
     }
+}
+
+/// A comparison in one line.
+fn compared(comparison: &Comparison) -> String {
+    let arm = |arm: &ArmSummary| {
+        let mean = arm
+            .mean
+            .map_or_else(|| "no mean".to_owned(), |it| format!("{it:.4}"));
+        format!("{mean} on {} devices", arm.devices)
+    };
+    let (new, kept) = (arm(&comparison.new), arm(&comparison.kept));
+    let verdict = match (comparison.verdict, comparison.needed) {
+        ("not-known", Some(needed)) => {
+            let samples = comparison.samples;
+            format!(
+                "not known yet; this difference needs {needed} more devices of each arm, {samples} samples each"
+            )
+        }
+        ("not-known", None) => "not known yet".to_owned(),
+        (verdict, _) => verdict.to_owned(),
+    };
+    let metric = &comparison.metric;
+    format!("{metric}: {new}, {kept} with the previous release: {verdict}")
 }
 
 fn count(stage: &StageSummary, state: State) -> u64 {
@@ -185,6 +211,28 @@ pub(super) fn history(args: &HistoryArgs, terminal: &Terminal) -> anyhow::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_comparison_says_what_is_missing() {
+        let arm = |devices, mean| ArmSummary { devices, mean };
+        let mut comparison = Comparison {
+            metric: "mean(lines.*.score)".to_owned(),
+            samples: 100,
+            new: arm(10, Some(0.9)),
+            kept: arm(9, Some(0.6)),
+            verdict: "not-known",
+            needed: Some(51),
+        };
+        assert_eq!(
+            compared(&comparison),
+            "mean(lines.*.score): 0.9000 on 10 devices, 0.6000 on 9 devices with the previous release: not known yet; this \
+             difference needs 51 more devices of each arm, 100 samples each"
+        );
+        (comparison.verdict, comparison.needed) = ("worse", None);
+        assert!(compared(&comparison).ends_with(": worse"));
+        comparison.new = arm(0, None);
+        assert!(compared(&comparison).contains("no mean on 0 devices"));
+    }
 
     #[test]
     fn a_bar_is_as_full_as_its_part() {

@@ -128,6 +128,13 @@ pub(super) fn add(
             "a device cannot be called `{device}`: its certificate would have the rights of the {device}; choose another name"
         );
     }
+    // The rules go by the name in a certificate, so that a new device of that name would let the old certificate in.
+    if site.removed()?.contains(device) {
+        bail!(
+            "device {device} was removed from site {}, and its certificate is still valid; choose another name, or create a site with a new authority: `hotshoe site init`",
+            site.file.site
+        );
+    }
     let listed = site.folder.join(DEVICES).join(format!("{device}.pub"));
     if listed.exists() && !force {
         bail!(
@@ -176,10 +183,13 @@ pub(super) fn add(
     })
 }
 
-/// Writes the registry's access rules for the listed devices.
+/// Writes the registry's access rules for the listed devices that were not removed.
 pub(super) fn write_rules(site: &SiteDir) -> anyhow::Result<()> {
+    let removed = site.removed()?;
+    let listed = site.devices()?;
+    let devices = listed.names().filter(|name| !removed.contains(*name));
     let options = AclOptions {
-        devices: site.devices()?.names().map(str::to_owned).collect(),
+        devices: devices.map(str::to_owned).collect(),
         deployers: vec![DEPLOYER.to_owned()],
         registries: vec![REGISTRY.to_owned()],
         applications: Vec::new(),

@@ -1,5 +1,6 @@
 //! What many swaps leave behind: a daemon that has had them, and a fresh one, in alternating pairs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hotshoe_engine::Sample;
@@ -42,6 +43,7 @@ pub(super) fn run(
     workshop: &mut Workshop,
     samples: &[Sample],
     swaps: u64,
+    stopped: &AtomicBool,
     terminal: &Terminal,
 ) -> anyhow::Result<Aged> {
     let mut aged = SoakSite::start(workshop, "aged")?;
@@ -51,6 +53,9 @@ pub(super) fn run(
     let before = look(aged.id(), &aged.data);
     let mut all = Duration::ZERO;
     for number in 1..=swaps {
+        if stopped.load(Ordering::Acquire) {
+            return Err(SoakError::Interrupted { swaps: number - 1 }.into());
+        }
         all += swap(&client, &mut aged, workshop, samples)?;
         aged.check()?;
         if number % NOTE_EVERY == 0 {

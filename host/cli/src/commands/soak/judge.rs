@@ -47,9 +47,10 @@ pub(super) fn load(report: &LoadReport) -> Vec<Verdict> {
                 && counts.failed as f64 <= counts.sent as f64 * MOST_FAILED
                 && report.add_up,
             found: format!(
-                "{} sent, {} results, {} failed, {} unanswered ({failure}); the daemon's counters {}",
+                "{} sent, {} results, {} left out, {} failed, {} unanswered ({failure}); the daemon's counters {}",
                 counts.sent,
                 counts.results,
+                counts.skipped,
                 counts.failed,
                 counts.unanswered,
                 if report.add_up {

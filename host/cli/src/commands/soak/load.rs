@@ -65,6 +65,8 @@ pub(super) struct LoadReport {
 pub(super) struct Counts {
     pub(super) sent: u64,
     pub(super) results: u64,
+    /// Left out by a component.
+    pub(super) skipped: u64,
     /// Refused or failed.
     pub(super) failed: u64,
     pub(super) unanswered: u64,
@@ -87,6 +89,11 @@ impl Answers {
                 self.counts.results += 1;
                 self.window.add(reply.elapsed.as_secs_f64() * 1_000.0);
             }
+            Err(FeedError::Refused(body))
+                if body.get("fault").is_some_and(|it| it == "skipped") =>
+            {
+                self.counts.skipped += 1;
+            }
             Err(error) => {
                 match error {
                     FeedError::Refused(_) => self.counts.failed += 1,
@@ -98,11 +105,12 @@ impl Answers {
     }
 }
 
-/// Runs it for `length`.
+/// Runs it for `length`, or until it is stopped.
 pub(super) fn run(
     workshop: &mut Workshop,
     samples: &[Sample],
     length: Duration,
+    stopped: &AtomicBool,
     terminal: &Terminal,
 ) -> anyhow::Result<LoadReport> {
     let mut site = SoakSite::start(workshop, "loaded")?;
@@ -131,7 +139,7 @@ pub(super) fn run(
             })
             .collect();
         let page = scope.spawn(move || keep_open(&page, over));
-        let driven = drive(&mut site, workshop, length, answers, terminal);
+        let driven = drive(&mut site, workshop, (length, stopped), answers, terminal);
         over.store(true, Ordering::Release);
         for source in sources {
             source.join().map_err(|_| anyhow!("a source panicked"))??;
@@ -202,7 +210,7 @@ fn capacity(site: &SoakSite, samples: &[Sample]) -> anyhow::Result<f64> {
 fn drive(
     site: &mut SoakSite,
     workshop: &mut Workshop,
-    length: Duration,
+    (length, stopped): (Duration, &AtomicBool),
     answers: &Mutex<Answers>,
     terminal: &Terminal,
 ) -> anyhow::Result<LoadReport> {
@@ -213,7 +221,7 @@ fn drive(
     let began = Instant::now();
     let (mut next_swap, mut next_roll_back) = (swap_every, roll_back_every);
     let (mut next_point, mut results) = (Duration::ZERO, 0);
-    while began.elapsed() < length {
+    while began.elapsed() < length && !stopped.load(Ordering::Acquire) {
         site.check()?;
         let at = began.elapsed();
         if at >= next_point {

@@ -34,6 +34,8 @@ const SHOWN: &[&str] = &[
     "client-ca",
     "access-control",
     "key-file",
+    "tpm-file",
+    "tpm",
     "keyring",
     "token-file",
     "password-file",
@@ -95,15 +97,24 @@ impl Hidden {
             Err(error) => missing.push(format!("secrets: {}", chain(&error))),
         }
         for path in files(config).into_iter().flatten() {
-            let Ok(text) = hotshoe_base::files::read_text(path, MAX_FILE_BYTES) else {
-                continue;
-            };
-            // Each line, and what follows a colon or a blank in it: a file of headers has the name of the field, too.
-            for line in text.lines() {
-                let parts = line.split([':', ' ']).chain([line]);
-                values.extend(parts.map(|part| Secret::new(part.trim().to_owned())));
+            if let Ok(text) = hotshoe_base::files::read_text(path, MAX_FILE_BYTES) {
+                values.push(Secret::new(text));
             }
         }
+        Self::of_values(&values)
+    }
+
+    /// Each value, each of its lines, and what follows a colon or a blank in one: headers have the names of the fields, too.
+    fn of_values(wholes: &[Secret]) -> Self {
+        let mut values: Vec<Secret> = wholes
+            .iter()
+            .flat_map(|whole| {
+                let lines = whole.expose().lines();
+                let parts = lines.flat_map(|line| line.split([':', ' ']).chain([line]));
+                parts.chain([whole.expose()])
+            })
+            .map(|part| Secret::new(part.trim().to_owned()))
+            .collect();
         values.retain(|value| value.expose().len() >= LEAST_BYTES);
         // The longest first, so that none is left in part.
         values.sort_by_key(|value| std::cmp::Reverse(value.expose().len()));
@@ -179,6 +190,15 @@ mod tests {
             "zenoh": { "connect": [MARK], "listen": ["tcp/0.0.0.0:7447"] }
         });
         assert_eq!(redacted(&config), expected);
+    }
+
+    #[test]
+    fn a_part_of_a_secret_of_several_lines_is_hidden() {
+        let headers = "authorization: Bearer token-12\nx-tenant: line-four";
+        let hidden = Hidden::of_values(&[Secret::new(headers.to_owned())]);
+        let mut value = json!(["refused token-12", "line-four", "x: 12"]);
+        hidden.replace(&mut value);
+        assert_eq!(value, json!([format!("refused {MARK}"), MARK, "x: 12"]));
     }
 
     #[test]

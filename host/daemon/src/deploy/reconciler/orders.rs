@@ -40,16 +40,17 @@ impl Reconciler {
         signers: Vec<String>,
     ) -> Result<Value, CommandError> {
         self.admission.check_order(issued, self.ledger.ledger())?;
-        let answer = match order {
-            Order::Activate { release, .. } => self.activate_release(*release),
-            Order::Cancel { release, .. } => self.cancel_release(Some(*release), BY_DEPLOYER),
-            Order::Rollback { release, .. } => self.roll_back_release(*release),
-            Order::Retry { release, name } => self.forgive_release(name, *release, &signers),
-            Order::Deploy { .. } => Err(refuse(
-                "not_an_order",
-                "this is a statement and not an order",
-            )),
-        }?;
+        let is_forgiven = matches!(order, Order::Retry { .. });
+        let of_kind = if is_forgiven && signers.is_empty() {
+            // Refused below.
+            None
+        } else {
+            self.order_kind(order)
+        };
+        let answer = match of_kind {
+            Some(answer) => answer?,
+            None => self.order_pipeline(order, &signers)?,
+        };
         self.admission.carried_out(issued);
         // An unsigned order can claim any time, which must not block later ones.
         if !signers.is_empty() {
@@ -58,6 +59,19 @@ impl Reconciler {
         }
         self.reporter.order(order, signers);
         Ok(answer)
+    }
+
+    fn order_pipeline(&mut self, order: &Order, signers: &[String]) -> Result<Value, CommandError> {
+        match order {
+            Order::Activate { release, .. } => self.activate_release(*release),
+            Order::Cancel { release, .. } => self.cancel_release(Some(*release), BY_DEPLOYER),
+            Order::Rollback { release, .. } => self.roll_back_release(*release),
+            Order::Retry { release, name } => self.forgive_release(name, *release, signers),
+            Order::Deploy { .. } => Err(refuse(
+                "not_an_order",
+                "this is a statement and not an order",
+            )),
+        }
     }
 
     /// Handles a command.

@@ -3,15 +3,17 @@
 use hotshoe_protocol::rollout::DeviceReport;
 use hotshoe_protocol::status::RolloutStatus;
 use hotshoe_rollout::{
-    Deferral, Directive, Health, Observed, Plan, Situation, State, Wanted, judge, project,
+    Deferral, Directive, Health, Observed, Plan, Situation, State, Wanted, judge, progress, project,
 };
 use hotshoe_store::{Cause, Phase};
+use hotshoe_trust::ReleaseKind;
 
 use super::Reconciler;
 use crate::command::CommandError;
+use crate::deploy::kinds::KindReleases;
 use crate::deploy::package_queue::WantedRelease;
 use crate::deploy::pending_release::PendingRelease;
-use crate::deploy::reporter::Subject;
+use crate::deploy::reporter::{Reporter, Subject};
 use crate::deploy::rollouts::{Member, REVERSAL_PAUSE, health};
 use crate::deploy::serving::Serving;
 use crate::hardware::hardware;
@@ -47,6 +49,9 @@ impl Reconciler {
 
     /// Does what each rollout wants of this device now, and reports it.
     pub(super) fn follow_rollouts(&mut self) {
+        let deferral = self.deferral().map(Deferral::as_str);
+        let published_status = self.reporter.published_status();
+        published_status.change(|view| view.deferral = deferral);
         let mut is_changed = false;
         for name in self.rollouts.names() {
             let Some((wanted, phase)) = self.judge_rollout(&name) else {
@@ -65,9 +70,35 @@ impl Reconciler {
             }
             is_changed |= self.report_rollout(&name);
         }
+        self.follow_comparisons();
         if is_changed {
             self.show_rollouts();
         }
+    }
+
+    /// Collects the metric of a comparison of the release that serves, and reports it once it is known.
+    fn follow_comparisons(&mut self) {
+        let current = self.serving.current();
+        let serves = current.map(|current| current.release().digest());
+        let mut wanted = None;
+        for name in self.rollouts.names() {
+            let Some((rollout, member)) = self.rollouts.get_mut(&name) else {
+                continue;
+            };
+            let of_member = serves.and_then(|serves| member.wanted_metric(rollout, serves));
+            let Some(of_member) = of_member else {
+                continue;
+            };
+            match self.serving.metric(of_member.plan) {
+                Some(mean) => {
+                    member.metric.add(mean);
+                    member.reporting.repeat();
+                }
+                // One release serves, so that a second plan waits for the first.
+                None => wanted = wanted.or(Some(of_member)),
+            }
+        }
+        self.serving.want_metric(wanted.as_ref());
     }
 
     /// Shows the rollouts in the status.
@@ -108,7 +139,10 @@ impl Reconciler {
         let (rollout, member) = self.rollouts.get(name)?;
         let plan = rollout.plan();
         let (phase, _) = self.progress(plan, member);
-        let previous = self.ledger.ledger().previous.as_ref();
+        let previous = match ReleaseKind::of_name(name) {
+            ReleaseKind::Pipeline => self.ledger.ledger().previous.as_ref(),
+            kind => self.kinds.get(&kind).and_then(KindReleases::previous),
+        };
         let situation = Situation {
             phase,
             deferral,
@@ -121,34 +155,29 @@ impl Reconciler {
 
     /// The phase of the plan's release on this device, and the stable name of the cause.
     fn progress(&self, plan: &Plan, member: &Member) -> (Phase, String) {
-        let ledger = self.ledger.ledger();
-        let trial = ledger.trial.as_ref().map(|trial| trial.slot.release);
-        let live = ledger.live.as_ref().map(|slot| slot.release);
-        let none = String::new;
-        if trial == Some(plan.release) {
-            return (Phase::Trial, none());
-        }
-        if live == Some(plan.release) {
-            let cannot = member.cannot_go_back.as_ref();
-            let cause = cannot.map_or_else(none, |(cause, _)| cause.clone());
-            return (Phase::Live, cause);
+        let kind = ReleaseKind::of_name(&plan.name);
+        if kind != ReleaseKind::Pipeline {
+            let releases = self.kinds.get(&kind);
+            let known = releases
+                .and_then(|it| it.progress(plan))
+                .or_else(|| member.ended.clone());
+            return known.unwrap_or_else(|| (Phase::Absent, String::new()));
         }
         let is_it = |pending: &&PendingRelease| pending.digest() == plan.release;
-        if let Some(pending) = self.pending.as_ref().filter(is_it) {
-            return (pending.phase(), none());
+        let pending = self.pending.as_ref().filter(is_it);
+        let working = pending.map(PendingRelease::phase);
+        let cannot = member.cannot_go_back.as_ref();
+        match (progress(plan, self.ledger.ledger(), working), cannot) {
+            (Some((Phase::Live, _)), Some((cause, _))) => (Phase::Live, cause.clone()),
+            (Some((phase, cause)), _) => (phase, cause.to_owned()),
+            (None, _) if self.admission.is_waiting(plan.release) => {
+                (Phase::Fetching, String::new())
+            }
+            (None, _) => {
+                let ended = member.ended.clone();
+                ended.unwrap_or_else(|| (Phase::Absent, String::new()))
+            }
         }
-        if let Some(failed) = ledger.remembers(&plan.name, plan.generation, plan.release) {
-            return if failed.release == plan.release {
-                (failed.phase, failed.cause.name.clone())
-            } else {
-                (Phase::Refused, "failed_before".to_owned())
-            };
-        }
-        if self.admission.is_waiting(plan.release) {
-            return (Phase::Fetching, none());
-        }
-        let ended = member.ended.clone();
-        ended.unwrap_or_else(|| (Phase::Absent, none()))
     }
 
     /// Why the device puts a new release off.
@@ -186,16 +215,19 @@ impl Reconciler {
             issued,
             signed: true,
         };
-        wanted.issued = self.admission.counts_from(issued, now);
-        let is_older = self
-            .admission
-            .is_displaced(wanted.issued, self.ledger.ledger());
-        let refused = match is_older {
-            // Another deployer's statement is newer than the plan.
-            true => Some("superseded"),
-            false => self.want(&wanted),
+        let refused = match ReleaseKind::of_name(name) {
+            ReleaseKind::Pipeline => {
+                wanted.issued = self.admission.counts_from(issued, now);
+                let ledger = self.ledger.ledger();
+                match self.admission.is_displaced(wanted.issued, ledger) {
+                    // Another deployer's statement is newer than the plan.
+                    true => Some("superseded"),
+                    false => self.want(&wanted),
+                }
+            }
+            kind => self.want_kind(kind, &mut wanted),
         };
-        let baseline = counted(&self.serving);
+        let baseline = counted(&self.serving, &self.reporter);
         if let Some((_, member)) = self.rollouts.get_mut(name) {
             member.baseline = baseline;
             if let Some(cause) = refused {
@@ -210,6 +242,10 @@ impl Reconciler {
             return;
         };
         let release = rollout.plan().release;
+        let kind = ReleaseKind::of_name(name);
+        if kind != ReleaseKind::Pipeline {
+            return self.end_kind(kind, release, Cause::new("rollout_ended", BY_ROLLOUT));
+        }
         if phase == Phase::Trial {
             if self.trial.is_running() {
                 self.roll_back(Cause::new("rollout_ended", BY_ROLLOUT));
@@ -224,6 +260,10 @@ impl Reconciler {
     /// Goes back to the previous release of the plan. The threshold signed that, so that the floor does not matter; it stays.
     fn reverse_rollout(&mut self, name: &str) {
         let now = self.clock.now();
+        let kind = ReleaseKind::of_name(name);
+        if kind != ReleaseKind::Pipeline {
+            return self.reverse_kind(kind, name);
+        }
         let Some((rollout, member)) = self.rollouts.get(name) else {
             return;
         };
@@ -262,17 +302,18 @@ impl Reconciler {
             return false;
         };
         let (state, cause) = self.stated(rollout.plan(), member, deferral);
-        let (now, serving) = (self.time(), &self.serving);
+        let (now, serving, reporter) = (self.time(), &self.serving, &self.reporter);
         let Some((rollout, member)) = self.rollouts.get_mut(name) else {
             return false;
         };
-        let baseline = &member.baseline;
+        let (baseline, metric) = (&member.baseline, member.metric);
         let observe = || Observed {
             health: match state {
-                State::Trial | State::Confirmed => counted(serving),
+                State::Trial | State::Confirmed => counted(serving, reporter),
                 _ => Health::default(),
             },
             baseline: baseline.clone(),
+            metric,
             ..Observed::of(state, &cause)
         };
         let (plan, reporting) = (rollout.plan(), &mut member.reporting);
@@ -292,9 +333,13 @@ impl Reconciler {
 }
 
 /// How the serving release serves in the mode in force.
-fn counted(serving: &Serving) -> Health {
+fn counted(serving: &Serving, reporter: &Reporter) -> Health {
     let Some(current) = serving.current() else {
         return Health::default();
     };
-    health(&current.observer().seen().of(&serving.in_force()))
+    let governor = reporter.published_status().governor();
+    let joules_per_sample = governor.and_then(|governor| governor.joules_per_sample);
+    let drift = current.drift().map(|watch| watch.status());
+    let seen = current.observer().seen().of(&serving.in_force());
+    health(&seen, joules_per_sample, drift.as_ref())
 }

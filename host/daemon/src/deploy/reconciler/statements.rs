@@ -3,7 +3,7 @@
 use hotshoe_audit::AuditKind;
 use hotshoe_delivery::FetchError;
 use hotshoe_store::{Cause, Phase};
-use hotshoe_trust::{Order, Package, Release, Time, Verified};
+use hotshoe_trust::{Order, Package, Release, ReleaseKind, Time, Verified};
 
 use super::Reconciler;
 use crate::command::CommandError;
@@ -33,6 +33,12 @@ impl Reconciler {
             digest,
         } = self.parse(bytes)?;
         let signed = !signers.is_empty();
+        if let Order::Deploy { name, .. } = &statement.order
+            && ReleaseKind::of_name(name) != ReleaseKind::Pipeline
+        {
+            self.on_kind_statement(statement, signed, digest);
+            return Ok(());
+        }
         // A statement from the future must not block later ones. An unsigned one can claim any time.
         let now = self.time();
         let issued = match signed {
@@ -256,6 +262,7 @@ impl Reconciler {
         let trust = self.loader.trust();
         self.rollouts.verify_again(&trust, self.loader.device());
         self.show_rollouts();
+        self.recheck_kinds();
         self.recheck();
     }
 

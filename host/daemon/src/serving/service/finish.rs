@@ -69,6 +69,9 @@ impl Service {
         if let Some(figures) = self.private_telemetry.get() {
             figures.take(classifier, &decision.insight, stages, &job.sample.source);
         }
+        let release = served.release().digest();
+        self.compared
+            .add(release, || classifier.averaged(&decision.insight).ok());
         let head = Head::of(&job.sample, Some(served.release()));
         let insight = decision.published().then_some(&decision.insight);
         let mut durable = Vec::new();

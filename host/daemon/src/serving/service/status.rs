@@ -47,6 +47,8 @@ impl Service {
             slots: view.slots,
             deploy: view.deploy,
             rollouts: view.rollouts,
+            kinds: view.kinds,
+            deferral: view.deferral.map(str::to_owned),
             last_rollback: view.last_rollback,
             health: health.map(|seen| seen.all),
             trust_version: view.trust_version,
@@ -90,6 +92,7 @@ impl Service {
             kept_back: self.kept_back.snapshot(),
             outbox: self.outbox.as_ref().map(|outbox| outbox.status()),
             telemetry: self.trace_tap.status(),
+            private_telemetry: self.private_telemetry.get().map(|figures| figures.status()),
             governor: self.published_status.governor(),
             drift: serving
                 .as_ref()

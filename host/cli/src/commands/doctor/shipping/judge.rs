@@ -165,14 +165,27 @@ pub(super) fn latency(
         ));
     }
     let Some(summary) = measured.all().summary() else {
+        findings.push(Finding::bad(
+            WHAT,
+            State::Fail,
+            format!(
+                "no sample was processed: a component left all {} out",
+                measured.skipped
+            ),
+            "give files with --sample that the release processes",
+        ));
         return findings;
     };
     let seconds = measured.elapsed.as_secs_f64();
     let found = format!(
-        "p95 {:.1} ms, p99 {:.1} ms, {:.1} samples per second on {threads} threads, over {seconds:.0} s",
+        "p95 {:.1} ms, p99 {:.1} ms, {:.1} samples per second on {threads} threads, over {seconds:.0} s{}",
         summary.p95,
         summary.p99,
-        samples / seconds.max(1e-3)
+        samples / seconds.max(1e-3),
+        match measured.skipped {
+            0 => String::new(),
+            skipped => format!("; {skipped} more were left out by a component"),
+        }
     );
     let limits = [config.governor.deadline_ms, gate.max_latency_p95_ms];
     let limit = limits.into_iter().flatten().min().map(|it| it as f64);
@@ -256,6 +269,10 @@ pub(super) fn heat(after: &Reading, measured: &Measured) -> Finding {
             advice,
         ),
         Some(celsius) => Finding::ok(WHAT, format!("{celsius:.0} °C after the load")),
+        None if measured.slowdown().is_none() => Finding::ok(
+            WHAT,
+            "there is no sensor, and the run was too short to tell by its speed",
+        ),
         None => Finding::ok(WHAT, "there is no sensor; the run did not get slower"),
     }
 }
@@ -263,6 +280,9 @@ pub(super) fn heat(after: &Reading, measured: &Measured) -> Finding {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::path::Path;
+    use std::time::Duration;
+
     use super::*;
     use hotshoe_senses::{Memory, ThermalZone};
 
@@ -290,10 +310,36 @@ mod tests {
 
     #[test]
     fn a_run_that_slows_down_is_reported() {
-        let mut measured = Measured::default();
+        let mut measured = Measured {
+            elapsed: Duration::from_secs(3600),
+            ..Measured::default()
+        };
         measured.parts[0].add(10.0);
         measured.parts[3].add(13.0);
         assert_eq!(heat(&Reading::default(), &measured).state, State::Warn);
+    }
+
+    #[test]
+    fn samples_that_a_component_leaves_out_are_no_failures_and_no_load() {
+        let config = Config::parse("site = \"lab\"\ndevice = \"cam\"", Path::new("/")).unwrap();
+        let judged = |measured: &Measured| {
+            latency(&config, &HealthGate::default(), measured, 1)
+                .into_iter()
+                .map(|it| (it.what, it.state))
+                .collect::<Vec<_>>()
+        };
+        let mut measured = Measured {
+            skipped: 7,
+            ..Measured::default()
+        };
+        assert_eq!(judged(&measured), [("latency", State::Fail)]);
+        measured.samples = 1;
+        measured.parts[0].add(10.0);
+        assert_eq!(
+            judged(&measured),
+            [("latency", State::Warn)],
+            "no limit is set"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hotshoe_engine::Sample;
+use hotshoe_engine::{Fault, Sample};
 use hotshoe_pipeline::{Pipeline, RunMode};
 use hotshoe_senses::Sketch;
 use hotshoe_trust::Device;
@@ -12,12 +12,20 @@ use hotshoe_trust::Device;
 /// Parts of a run, to compare its end with its beginning.
 pub(super) const PARTS: usize = 4;
 
+/// A shorter run does not warm a device up.
+const LEAST_RUN: Duration = Duration::from_secs(60);
+/// A lighter sample takes as long as the scheduler decides, in milliseconds.
+const LEAST_MS: f64 = 1.0;
+
 /// What a run measured.
 #[derive(Debug, Default)]
 pub(super) struct Measured {
     /// Times in the pipeline in milliseconds, by the quarter of the run in which the sample ended.
     pub(super) parts: [Sketch; PARTS],
+    /// All but those that a component left out.
     pub(super) samples: u64,
+    /// Samples that a component left out. They cost next to nothing, so that they have no part in the times.
+    pub(super) skipped: u64,
     pub(super) failed: u64,
     /// The first failure.
     pub(super) failure: Option<String>,
@@ -32,11 +40,12 @@ impl Measured {
         all
     }
 
-    /// The 95th percentile of the last quarter as a multiple of that of the first one.
+    /// The 95th percentile of the last quarter as a multiple of that of the first one. None for a run that is too short, or whose
+    /// samples are too light, to tell a slower device from noise.
     pub(super) fn slowdown(&self) -> Option<f64> {
         let [first, .., last] = &self.parts;
         let (first, last) = (first.quantile(0.95)?, last.quantile(0.95)?);
-        (first > 0.0).then(|| last / first)
+        (self.elapsed >= LEAST_RUN && first >= LEAST_MS).then(|| last / first)
     }
 
     fn fail(&mut self, failure: String) {
@@ -49,6 +58,7 @@ impl Measured {
             own.merge(part);
         }
         self.samples += other.samples;
+        self.skipped += other.skipped;
         self.failed += other.failed;
         if let Some(failure) = other.failure {
             self.failure.get_or_insert(failure);
@@ -96,18 +106,23 @@ fn work<'s>(
         let start = Instant::now();
         let outcome = worker.process(sample, device, &RunMode::default());
         let took = start.elapsed();
-        measured.samples += 1;
-        if let Err(error) = outcome.result {
-            measured.fail(format!(
-                "{} in {}: {}",
-                error.fault.name(),
-                error.stage,
-                error.message
-            ));
-        }
         let share = began.elapsed().as_secs_f64() / length.as_secs_f64();
-        if let Some(part) = measured.parts.get_mut(part_of(share)) {
-            part.add(took.as_secs_f64() * 1_000.0);
+        match outcome.result {
+            Err(error) if error.fault == Fault::Skipped => measured.skipped += 1,
+            result => {
+                measured.samples += 1;
+                if let Err(error) = result {
+                    measured.fail(format!(
+                        "{} in {}: {}",
+                        error.fault.name(),
+                        error.stage,
+                        error.message
+                    ));
+                }
+                if let Some(part) = measured.parts.get_mut(part_of(share)) {
+                    part.add(took.as_secs_f64() * 1_000.0);
+                }
+            }
         }
         if share >= 1.0 {
             break;
@@ -140,6 +155,8 @@ mod tests {
         assert_eq!(measured.slowdown(), None);
         measured.parts[0].add(10.0);
         measured.parts[3].add(20.0);
+        assert_eq!(measured.slowdown(), None, "too short");
+        measured.elapsed = LEAST_RUN;
         let slowdown = measured.slowdown().unwrap();
         assert!((1.9..2.1).contains(&slowdown), "{slowdown}");
         assert_eq!(measured.all().count(), 2);

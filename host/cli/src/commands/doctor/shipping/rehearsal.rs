@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use hotshoe_config::Config;
-use hotshoe_daemon::deploy::engine_options;
+use hotshoe_daemon::deploy::device_options;
 use hotshoe_engine::{Engine, Sample};
 use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, Pipeline};
@@ -35,10 +35,11 @@ impl<'a> Rehearsal<'a> {
     /// The device of a configuration. The store is open until this is dropped, so that no daemon starts meanwhile.
     pub(super) fn new(config: &'a Config, store: Store) -> anyhow::Result<Self> {
         // Compiled code is kept, as by a start of the daemon.
-        let options = engine_options(
+        let options = device_options(
             config.workers.threads,
             config.compile.limits(),
-            Some(store.aot_dir()),
+            &config.secrets,
+            &store,
         );
         Ok(Self {
             trust: trusted_keys(config, &store)?,
