@@ -1,5 +1,10 @@
 //! A key that a TPM seals, with Debian's `swtpm` as the TPM. `.ci/run` builds this with the feature `tpm`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
