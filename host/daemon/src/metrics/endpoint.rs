@@ -111,7 +111,7 @@ impl Drop for Endpoint {
     }
 }
 
-/// Binds the port, and reads the token and certificates, as [`start`] does, then releases it. Does nothing without `[metrics]`.
+/// Binds the port, and reads the token and certificates, as a start of the daemon does, then releases it. Does nothing without `[metrics]`.
 ///
 /// # Errors
 /// [`MetricsError`]
