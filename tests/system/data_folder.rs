@@ -168,6 +168,20 @@ fn a_reset_can_be_repeated_and_says_whether_the_key_was_there() {
 }
 
 #[test]
+fn a_reset_erases_the_file_of_a_key_that_a_tpm_sealed() {
+    let device = Installed::new("");
+    let key = device.path("hotshoe.tpm");
+    fs::write(&key, b"sealed").unwrap();
+    let text = fs::read_to_string(&device.device.config).unwrap();
+    let more = format!("\n[encryption]\ntpm-file = \"{}\"\n", key.display());
+    fs::write(&device.device.config, text + &more).unwrap();
+    assert_eq!(device.erase(&["--keep-key"])["key"], "kept");
+    assert!(key.exists());
+    assert_eq!(device.erase(&[])["key"], "erased");
+    assert!(!key.exists());
+}
+
+#[test]
 fn a_backup_is_restored_beside_a_kept_audit_log_and_with_its_key_alone() {
     let device = Installed::encrypted();
     let config = device.config();

@@ -77,11 +77,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         .with_context(|| format!("cannot use {}; give --config", path.display()))?;
     let data = config.data.clone();
     // A key to keep may not be in it.
-    let kept_key = config
-        .encryption
-        .key_file
-        .as_deref()
-        .filter(|_| args.keep_key);
+    let kept_key = config.encryption.file().filter(|_| args.keep_key);
     check_erasable(&config, path, kept_key.as_slice())?;
     check_owner(&data)?;
     // Held to the end: no daemon starts meanwhile.
@@ -145,7 +141,7 @@ fn spend_budget(data: &Path) -> anyhow::Result<()> {
 
 fn kept(config: &Config) -> Key {
     let encryption = &config.encryption;
-    if encryption.key_file.is_some() || encryption.keyring.is_some() {
+    if encryption.file().is_some() || encryption.keyring.is_some() {
         Key::Kept
     } else {
         Key::None
@@ -154,7 +150,7 @@ fn kept(config: &Config) -> Key {
 
 /// Overwrites the file of the key, and removes it.
 fn erase_key(config: &Config) -> anyhow::Result<Key> {
-    let Some(path) = &config.encryption.key_file else {
+    let Some(path) = config.encryption.file() else {
         return Ok(kept(config));
     };
     let mut file = match fs::OpenOptions::new().write(true).open(path) {
