@@ -17,7 +17,7 @@ use hotshoe_trust::{Digest, Hasher, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::data_folder::{self, Kind, RESTORE, check_owner, contains};
-use crate::fleet::local::{CONFIG, record_offline};
+use crate::fleet::local::{local_config, record_offline};
 
 /// The list of files of a backup.
 const LIST: &str = "backup.json";
@@ -114,11 +114,11 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     let (done, folder, files, bytes) = match args.action {
         Action::Create(CreateArgs { out, config }) => {
-            let (files, bytes) = create(&load(config.as_deref())?, &out)?;
+            let (files, bytes) = create(&local_config(config.as_deref())?, &out)?;
             ("copied to", out, files, bytes)
         }
         Action::Restore(RestoreArgs { from, config }) => {
-            let config = load(config.as_deref())?;
+            let config = local_config(config.as_deref())?;
             let (files, bytes) = restore(&config, &from)?;
             ("restored to", config.data, files, bytes)
         }
@@ -134,11 +134,6 @@ pub(crate) fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         size(bytes)
     ))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn load(config: Option<&Path>) -> anyhow::Result<Config> {
-    let path = config.unwrap_or(Path::new(CONFIG));
-    Config::load(path).with_context(|| format!("cannot use {}; give --config", path.display()))
 }
 
 fn create(config: &Config, out: &Path) -> anyhow::Result<(usize, u64)> {

@@ -14,7 +14,7 @@ use hotshoe_trust::Time;
 use serde::Serialize;
 
 use crate::data_folder::{self, Entry, Kind, check_erasable, check_owner, is_mark};
-use crate::fleet::local::{CONFIG, record_offline};
+use crate::fleet::local::{CONFIG, local_config, record_offline};
 
 /// Erase what this device has: releases, models, records, secrets and keys
 ///
@@ -73,8 +73,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     logging::init("error")?;
     ensure!(args.erase, "give --erase: the data cannot be restored");
     let path = args.config.as_deref().unwrap_or(Path::new(CONFIG));
-    let config = Config::load(path)
-        .with_context(|| format!("cannot use {}; give --config", path.display()))?;
+    let config = local_config(Some(path))?;
     let data = config.data.clone();
     // A key to keep may not be in it.
     let kept_key = config.encryption.file().filter(|_| args.keep_key);

@@ -1,10 +1,9 @@
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use hotshoe_base::disk::{Disk, Faults};
-use hotshoe_config::Config;
 use hotshoe_daemon::command::SecretAction;
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{logging, passphrase};
@@ -15,7 +14,7 @@ use hotshoe_store::Recording;
 use serde_json::json;
 
 use crate::data_folder::check_owner;
-use crate::fleet::local::{CONFIG, record_secret};
+use crate::fleet::local::{local_config, record_secret};
 
 /// Set, list and remove the secrets of this device
 ///
@@ -225,17 +224,12 @@ fn report(done: &str, name: &str, terminal: &Terminal) -> anyhow::Result<()> {
     terminal.print(format!("{} {name}", terminal.good(done)))
 }
 
-fn config_of(target: &Target) -> anyhow::Result<Config> {
-    let path = target.config.as_deref().unwrap_or(Path::new(CONFIG));
-    Config::load(path).with_context(|| format!("cannot use {}; give --config", path.display()))
-}
-
 /// Changes the store, one process at a time. A daemon may run: it reads the file when it needs a secret. Returns the data folder too.
 fn change<T>(
     target: &Target,
     change: impl FnOnce(&mut Secrets, &DeviceKey) -> anyhow::Result<T>,
 ) -> anyhow::Result<(PathBuf, T)> {
-    let config = config_of(target)?;
+    let config = local_config(target.config.as_deref())?;
     check_owner(&config.data)?;
     let at_rest = config.encryption.open()?;
     let disk = Disk::new(Faults::never());
@@ -251,7 +245,7 @@ fn change<T>(
 }
 
 fn list(target: &Target, terminal: &Terminal) -> anyhow::Result<()> {
-    let config = config_of(target)?;
+    let config = local_config(target.config.as_deref())?;
     let at_rest = config.encryption.open()?;
     let listed = config.secret_source(&at_rest).names()?;
     if terminal.json {

@@ -16,7 +16,7 @@ use hotshoe_trust::Time;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::fleet::local::CONFIG;
+use crate::fleet::local::{CONFIG, local_config};
 use redact::{Hidden, redacted};
 
 /// Most audit records of a bundle: the newest.
@@ -74,8 +74,7 @@ struct Listed {
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     let path = args.config.as_deref().unwrap_or(Path::new(CONFIG));
-    let config = Config::load(path)
-        .with_context(|| format!("cannot use {}; give --config", path.display()))?;
+    let config = local_config(Some(path))?;
     let mut missing = Vec::new();
     let hidden = Hidden::of(&config, &mut missing);
     let bundle = bundle(path, &config, missing)?;

@@ -54,11 +54,15 @@ pub(crate) fn data_folder(data: Option<&Path>, config: Option<&Path>) -> anyhow:
     Ok(config.data)
 }
 
+/// The configuration of the device on this machine: `path`, or the default file.
+pub(crate) fn local_config(path: Option<&Path>) -> anyhow::Result<Config> {
+    let path = path.unwrap_or(Path::new(CONFIG));
+    Config::load(path).with_context(|| format!("cannot use {}; give --config", path.display()))
+}
+
 /// Asks the device of a configuration.
 pub(crate) fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result<LocalAnswer> {
-    let path = config.map_or(Path::new(CONFIG), PathBuf::as_path);
-    let config = Config::load(path)
-        .with_context(|| format!("cannot use {}; give --config", path.display()))?;
+    let config = local_config(config.map(PathBuf::as_path))?;
     match control::call(&config.data, command) {
         Ok(value) => Ok(LocalAnswer {
             value,
