@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the program for a device and says how large it is, how fast it starts, and what it holds in memory.
+# Builds the programs for a device, `hotshoe` and `hotshoe-supervisor`, and says how large they are, how fast the daemon starts, and what it
+# holds in memory.
 #
 #   packaging/device.sh                                         for this machine
 #   packaging/device.sh --target aarch64-unknown-linux-gnu      for another, with Debian's cross compiler (see arm64.sh)
@@ -30,10 +31,12 @@ export RUSTFLAGS="${RUSTFLAGS-} -C link-arg=-Wl,-z,pack-relative-relocs"
 arguments=(--profile dist --package hotshoe --bin hotshoe --no-default-features --locked)
 [ -z "$target" ] || arguments+=(--target "$target")
 cargo "${build[@]}" "${arguments[@]}"
+cargo "${build[@]}" --profile dist --package hotshoe-supervisor --locked ${target:+--target "$target"}
 
 program=target/${target:+$target/}dist/hotshoe
 bytes=$(stat -c %s "$program")
 printf '%s  %s bytes, %s compressed\n' "$program" "$bytes" "$(xz -T0 -c "$program" | wc -c)"
+printf '%s-supervisor  %s bytes\n' "$program" "$(stat -c %s "$program-supervisor")"
 if command -v size >/dev/null; then
     size -A -d "$program" | awk '$2 ~ /^[0-9]+$/ && $2 > 100000 { printf "  %-20s %10d\n", $1, $2 }' | sort -k2 -n -r
 fi
@@ -59,11 +62,15 @@ else
     run=()
 fi
 "${run[@]}" "$program" --version
+"${run[@]}" "$program-supervisor" --version
 completions=target/dist/completions
 mkdir -p "$completions"
 "${run[@]}" "$program" completions bash >"$completions/hotshoe.bash"
 "${run[@]}" "$program" completions zsh >"$completions/_hotshoe"
 "${run[@]}" "$program" completions fish >"$completions/hotshoe.fish"
+for name in hotshoe hotshoe-supervisor; do
+    packaging/manual.py --runner "${run[*]-}" "${program%/*}/$name" "target/dist/man/$name.1"
+done
 
 # From the start of the process to the first answer, and the memory of an empty daemon at rest.
 if [ ${#run[@]} -eq 0 ]; then

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs a program as a unit of systemd would restrict it, on a machine where systemd is not process 1.
 
-    packaging/sandbox.py packaging/debian/hotshoe.service DATA CONFIG_FOLDER -- target/dist/hotshoe run --config ...
+    packaging/sandbox.py packaging/debian/hotshoe.service DATA CONFIG_FOLDER -- \
+        target/dist/hotshoe-supervisor --data @DATA@ @PROGRAMS@/hotshoe run --config @CONFIGURATION@/hotshoe.toml
 
 It applies what can be applied without systemd: another user without capabilities, no new privileges, a file system that can only be read
 except the data folder and a /tmp of its own, no devices but the plain ones, its own names of processes and IPC, the socket families, and the
@@ -100,7 +101,9 @@ def main():
         os.makedirs(f"{inside}/{name}")
         mount("--bind", source, f"{inside}/{name}")
     command[0] = f"{inside}/program/{os.path.basename(command[0])}"
-    command = [word.replace("@DATA@", f"{inside}/data").replace("@CONFIGURATION@", f"{inside}/configuration") for word in command]
+    places = {"@DATA@": "data", "@CONFIGURATION@": "configuration", "@PROGRAMS@": "program"}
+    for place, name in places.items():
+        command = [word.replace(place, f"{inside}/{name}") for word in command]
     os.chown(f"{inside}/data", UID, UID)
     for folder, _, files in os.walk(f"{inside}/data"):
         for name in [".", *files]:

@@ -4,18 +4,21 @@
     cargo build --profile dist --locked --package hotshoe --package hotshoe-demo --bins
     packaging/wheel.py [--programs target/dist] [--components target/guests] [--out target/wheels]
 
-The wheel has no Python code: its programs go into the `bin` folder of the environment, and the rest into `share/hotshoe`, where the programs
-look for it. It is the same, byte for byte, for the same files.
+The wheel has no Python code: its programs go into the `bin` folder of the environment, their manual pages into `share/man`, and the rest
+into `share/hotshoe`, where the programs look for it. It is the same, byte for byte, for the same files.
 """
 import argparse
 import base64
 import hashlib
 import pathlib
 import re
+import shlex
 import struct
 import sys
 import tomllib
 import zipfile
+
+import manual
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAME = "hotshoe"
@@ -68,6 +71,9 @@ def contents(arguments, tag):
     info, data = f"{NAME}-{version()}.dist-info", f"{NAME}-{version()}.data"
     for program in PROGRAMS:
         yield f"{data}/scripts/{program}", (arguments.programs / program).read_bytes(), True
+    for program in PROGRAMS:
+        command = [*shlex.split(arguments.runner), str((arguments.programs / program).resolve())]
+        yield f"{data}/data/share/man/man1/{program}.1", manual.page(command, program).encode(), False
     share = f"{data}/data/share/hotshoe"
     for component in COMPONENTS:
         yield f"{share}/components/{component}.wasm", (arguments.components / f"{component}.wasm").read_bytes(), False
@@ -101,6 +107,7 @@ def main():
     parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "target/dist", help="the folder of the programs")
     parser.add_argument("--components", type=pathlib.Path, default=ROOT / "target/guests", help="the folder of the components")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target/wheels", help="the folder of the wheel")
+    parser.add_argument("--runner", default="", help="the command that runs programs for another machine, for their manual pages")
     arguments = parser.parse_args()
     missing = [it for it in (arguments.programs / name for name in PROGRAMS) if not it.is_file()]
     missing += [it for it in (arguments.components / f"{name}.wasm" for name in COMPONENTS) if not it.is_file()]

@@ -14,7 +14,7 @@ platforms=()
 add() { # ARCHITECTURE PROGRAM
     [ -f "$2" ] || return 0
     mkdir -p "$context/$1"
-    cp "$2" "$context/$1/hotshoe"
+    cp "$2" "$2-supervisor" "$context/$1/"
     platforms+=("linux/$1")
 }
 case $(uname -m) in

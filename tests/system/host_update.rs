@@ -21,12 +21,12 @@ fn program(then: &str) -> String {
 }
 
 /// The daemon itself, as another program.
-fn other_hotshoe(mark: &str) -> String {
+pub(crate) fn other_hotshoe(mark: &str) -> String {
     program(&format!("# {mark}\nexec '{HOTSHOE}' \"$@\""))
 }
 
 /// A release with a program for this platform.
-fn host(site: &Site, generation: u64, program: &str, health: &str) -> Packed {
+pub(crate) fn host(site: &Site, generation: u64, program: &str, health: &str) -> Packed {
     let file = site.workspace.path(&format!("program-{generation}"));
     fs::write(&file, program).unwrap();
     site.pack(&format!(
@@ -56,7 +56,7 @@ fn supervised(device: &Device) -> Daemon {
 }
 
 /// Waits until the status of the device is as wanted, over restarts of its daemon.
-fn wait(device: &Device, wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn wait(device: &Device, wanted: impl Fn(&Value) -> bool) -> Value {
     let zenoh = Config::load(&device.config).unwrap().zenoh.client();
     let began = Instant::now();
     let mut last = Value::Null;
@@ -77,7 +77,7 @@ fn wait(device: &Device, wanted: impl Fn(&Value) -> bool) -> Value {
 }
 
 /// Whether this generation is live, and runs.
-fn is_live(generation: u64, program: &str) -> impl Fn(&Value) -> bool {
+pub(crate) fn is_live(generation: u64, program: &str) -> impl Fn(&Value) -> bool {
     let digest = Digest::of(program.as_bytes()).to_string();
     move |state| {
         let host = &state["kinds"]["host"];

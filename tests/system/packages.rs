@@ -55,6 +55,48 @@ fn the_unit_exposes_little() {
     assert!(level > 0.0 && level <= 2.0, "{line}");
 }
 
+/// The values of a key of the unit.
+fn unit(key: &str) -> Vec<String> {
+    let text = fs::read_to_string(packaging("debian/hotshoe.service")).unwrap();
+    let values = text.lines().filter_map(|line| line.split_once('='));
+    let values = values.filter(|(it, _)| *it == key);
+    values.map(|(_, value)| value.to_owned()).collect()
+}
+
+#[test]
+fn every_package_starts_the_daemon_by_the_supervisor_with_its_data_folder() {
+    let text = fs::read_to_string(packaging("debian/hotshoe.toml")).unwrap();
+    let data = Config::parse(&text, Path::new("/etc/hotshoe"))
+        .unwrap()
+        .data;
+    let command = format!(
+        "/usr/bin/hotshoe-supervisor --data {} /usr/bin/hotshoe run --config /etc/hotshoe/hotshoe.toml",
+        data.display()
+    );
+    assert_eq!(unit("ExecStart"), [command.clone()]);
+    // The daemon is a child of the main process, which passes signals on and ends with this code for another program.
+    assert_eq!(unit("NotifyAccess"), ["all"]);
+    assert_eq!(unit("KillMode"), ["mixed"]);
+    assert_eq!(unit("Restart"), ["always"]);
+    assert_eq!(unit("SuccessExitStatus"), ["86"]);
+    let words: Vec<_> = command.split(' ').collect();
+    let image = fs::read_to_string(packaging("container/Dockerfile")).unwrap();
+    let line = image.lines().find_map(|line| line.strip_prefix("CMD "));
+    let started: Vec<String> = serde_json::from_str(line.unwrap()).unwrap();
+    assert_eq!(started, words);
+    let manifest = fs::read_to_string(packaging("kubernetes/hotshoe.yaml")).unwrap();
+    let list = |key: &str| -> Vec<String> {
+        let mut lines = manifest.lines().map(str::trim);
+        let found = lines.find_map(|line| line.strip_prefix(key).filter(|it| it.contains("run") || it.contains("supervisor")));
+        serde_json::from_str(found.unwrap()).unwrap()
+    };
+    let mut started = list("command: ");
+    started.extend(list("args: "));
+    assert_eq!(started, words);
+    let about = fs::read_to_string(environment().root.join("host/cli/Cargo.toml")).unwrap();
+    assert!(about.contains("\"target/release/hotshoe-supervisor\", \"usr/bin/\""));
+}
+
 #[test]
 fn the_configurations_of_the_packages_are_valid() {
     let text = fs::read_to_string(packaging("debian/hotshoe.toml")).unwrap();
@@ -159,6 +201,10 @@ fn a_wheel_brings_the_programs_and_what_they_need() {
         output(&mut Command::new(bin.join(name)));
     }
     let share = bin.with_file_name("share").join("hotshoe");
+    for name in ["hotshoe.1", "hotshoe-demo.1"] {
+        let page = share.with_file_name("man").join("man1").join(name);
+        assert!(page.is_file(), "{}", page.display());
+    }
     for file in [
         "components/read-page.wasm",
         "components/policy-label.wasm",
@@ -190,6 +236,54 @@ fn completions_are_valid_scripts_with_every_command() {
     }
     let wrong = hotshoe(["completions", "tcsh"]);
     assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn a_manual_page_has_every_command_and_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, program) in [
+        ("hotshoe", PathBuf::from(env!("CARGO_BIN_EXE_hotshoe"))),
+        (
+            "hotshoe-supervisor",
+            Path::new(env!("CARGO_BIN_EXE_hotshoe")).with_file_name("hotshoe-supervisor"),
+        ),
+    ] {
+        let page = folder.path().join(name).with_extension("1");
+        output(
+            Command::new("python3")
+                .arg(packaging("manual.py"))
+                .arg(program)
+                .arg(&page),
+        );
+        let text = fs::read_to_string(&page).unwrap();
+        if name == "hotshoe" {
+            let help = success(["help"]);
+            let (_, listed) = help.split_once("Commands:\n").unwrap();
+            let listed = listed.lines().take_while(|line| !line.is_empty());
+            let names = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+            for command in names.filter(|it| !it.is_empty() && *it != "help") {
+                let heading = format!(".SH \"HOTSHOE {}\"", command.to_uppercase()).replace('-', "\\-");
+                assert!(text.contains(&heading), "{heading}");
+            }
+            // Of a command below another one.
+            assert!(text.contains(".SH \"HOTSHOE SITE ADD\""));
+        }
+        if Command::new("man").arg("--version").output().is_err() {
+            skip(Need::Man, "no man");
+            return;
+        }
+        // As lintian looks for faults.
+        let shown = Command::new("man")
+            .args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"])
+            .arg(&page)
+            .env("LC_ALL", "C.UTF-8")
+            .env("MANROFFSEQ", "")
+            .env("MANWIDTH", "80")
+            .output()
+            .unwrap();
+        assert!(shown.status.success());
+        assert_eq!(String::from_utf8_lossy(&shown.stderr), "");
+    }
 }
 
 /// The value of a property of a part.

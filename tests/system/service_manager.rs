@@ -3,17 +3,21 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
 
+use hotshoe_config::Config;
 use hotshoe_tests::{Need, skip, until};
 use rustix::process::Signal;
 
+use super::host_update::{host, is_live, other_hotshoe, wait};
 use super::site::{Site, light};
 use super::support::{DEADLINE, Daemon, Device, Workspace, free_endpoint, refusal};
+
+const HOTSHOE: &str = env!("CARGO_BIN_EXE_hotshoe");
 
 /// A service manager: it hears the messages of one service, line by line.
 struct Manager {
@@ -43,8 +47,24 @@ impl Manager {
 
     /// Starts the daemon of a device with a watchdog of two seconds.
     fn run(&self, device: &Device) -> Daemon {
+        self.start(device, Command::new(HOTSHOE))
+    }
+
+    /// The same below `hotshoe-supervisor`, as the unit does. systemd names the process that it started in `WATCHDOG_PID`.
+    fn run_supervised(&self, device: &Device) -> Daemon {
+        let mut command = Command::new("sh");
+        let supervisor = Path::new(HOTSHOE).with_file_name("hotshoe-supervisor");
+        command
+            .args(["-c", "WATCHDOG_PID=$$ exec \"$0\" \"$@\""])
+            .arg(supervisor)
+            .arg("--data")
+            .arg(Config::load(&device.config).unwrap().data)
+            .arg(HOTSHOE);
+        self.start(device, command)
+    }
+
+    fn start(&self, device: &Device, mut command: Command) -> Daemon {
         let log = File::create(device.config.with_extension("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hotshoe"));
         command
             .args(["run", "--config"])
             .arg(&device.config)
@@ -124,6 +144,33 @@ fn it_hears_that_the_daemon_is_ready_lives_reloads_and_ends() {
     manager.hear_line("STOPPING=1");
     // 5 s for the drain, and 30 s for the rest.
     manager.hear_line("EXTEND_TIMEOUT_USEC=35000000");
+    assert!(daemon.ended().success());
+}
+
+#[test]
+fn it_hears_a_daemon_below_the_supervisor_and_starts_the_next_program() {
+    let mut site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let device = site.device("cam", &first, "");
+    let manager = Manager::new(&site.workspace);
+    let daemon = manager.run_supervised(&device);
+    manager.hear_line("READY=1");
+    manager.hear_line("WATCHDOG=1");
+    daemon.signal(Signal::HUP);
+    manager.hear_line("RELOADING=1");
+    manager.hear_line("READY=1");
+    let program = other_hotshoe("next");
+    let packed = host(&site, 1, &program, "");
+    site.publish(&packed);
+    manager.hear_line("STOPPING=1");
+    // To systemd the service ends now, so that it must: the next start is another one, with its own time and watchdog.
+    assert_eq!(daemon.ended().code(), Some(86));
+    let daemon = manager.run_supervised(&device);
+    manager.hear_line("READY=1");
+    manager.hear_line("WATCHDOG=1");
+    wait(&device, is_live(1, &program));
+    daemon.signal(Signal::TERM);
+    manager.hear_line("STOPPING=1");
     assert!(daemon.ended().success());
 }
 

@@ -17,32 +17,37 @@ Start the daemon from one of two slots in its data folder, and go back if a new 
 Usage: hotshoe-supervisor --data FOLDER PROGRAM [ARGUMENT]...
 
 Without a program in a slot, PROGRAM is started. Signals are passed on to the daemon, and its exit code is that of the supervisor.
+Below systemd, the supervisor ends with 86 where a program is to be started again, and the unit's `Restart=always` does it.
 
 Options:
       --data FOLDER  Data folder of the device, `data` in hotshoe.toml
+  -h, --help         Print help
+  -V, --version      Print version
 
 Example:
   hotshoe-supervisor --data /var/lib/hotshoe /usr/bin/hotshoe run --config /etc/hotshoe/hotshoe.toml
 
-Exit codes: those of the daemon; 1 no program could be started; 2 wrong usage; 128 and a signal, if one ended the daemon.
+Exit codes: those of the daemon; 1 no program could be started; 2 wrong usage; 86 another program is to be started; 128 and a signal, if one
+ended the daemon.
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (data, given) = match (arguments.next().as_deref(), arguments.next()) {
         (Some("--data"), Some(data)) => (PathBuf::from(data), arguments.collect::<Vec<_>>()),
-        (Some("--help" | "-h"), _) => {
-            // A closed pipe is not an error of the help.
-            let _ = io::stdout().write_all(USAGE.as_bytes());
-            return ExitCode::SUCCESS;
+        (Some("--help" | "-h"), _) => return say(USAGE),
+        (Some("--version" | "-V"), _) => {
+            return say(concat!("hotshoe-supervisor ", env!("CARGO_PKG_VERSION"), "\n"));
         }
         _ => return wrong_usage(),
     };
     if given.is_empty() {
         return wrong_usage();
     }
-    let ended = signals()
-        .and_then(|signals| hotshoe_supervisor::run(&data, &given, &signals, &Clock::system()));
+    let is_managed = std::env::var_os("NOTIFY_SOCKET").is_some_and(|path| !path.is_empty());
+    let ended = signals().and_then(|signals| {
+        hotshoe_supervisor::run(&data, &given, &signals, &Clock::system(), is_managed)
+    });
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -50,6 +55,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn say(text: &str) -> ExitCode {
+    // A closed pipe is not an error of the help.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
 }
 
 fn wrong_usage() -> ExitCode {

@@ -37,7 +37,8 @@ enum Ended {
 }
 
 /// Starts `given` or a program from the slots of `data` with the arguments `given[1..]`, until it ends for good. Returns its exit code.
-/// `signals` has the signals that the supervisor gets.
+/// `signals` has the signals that the supervisor gets. `is_managed`: a service manager (`NOTIFY_SOCKET`) starts the supervisor again, so
+/// that it returns [`RESTART`] in place of a further start. To systemd, a service that has said `STOPPING=1` is about to end.
 ///
 /// # Errors
 /// No program could be started.
@@ -46,6 +47,7 @@ pub fn run(
     given: &[String],
     signals: &Receiver<Signal>,
     clock: &Clock,
+    is_managed: bool,
 ) -> io::Result<u8> {
     let (program, arguments) = given
         .split_first()
@@ -56,6 +58,7 @@ pub fn run(
         arguments,
         signals,
         clock,
+        is_managed,
     };
     supervisor.run()
 }
@@ -66,6 +69,7 @@ struct Supervisor<'a> {
     arguments: &'a [String],
     signals: &'a Receiver<Signal>,
     clock: &'a Clock,
+    is_managed: bool,
 }
 
 impl Supervisor<'_> {
@@ -92,11 +96,14 @@ impl Supervisor<'_> {
                     say(&format!(
                         "the new program ended before it was confirmed: {status}"
                     ));
-                    if self.pause()? {
+                    if !self.is_managed && self.pause()? {
                         return Ok(code(status));
                     }
                 }
                 Ended::Exit(status) => return Ok(code(status)),
+            }
+            if self.is_managed {
+                return Ok(RESTART);
             }
         }
     }

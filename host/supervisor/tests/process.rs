@@ -56,17 +56,22 @@ fn order(data: &Path, program: &str, starts: u32, deadline_s: u64) -> u64 {
 }
 
 fn run(data: &Path, given: &str) -> Running {
+    start(data, given, false)
+}
+
+/// `is_managed`: as a service manager starts it.
+fn start(data: &Path, given: &str, is_managed: bool) -> Running {
     use std::os::unix::fs::PermissionsExt as _;
     let path = data.join("given");
     fs::write(&path, given).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-    let mut process = Command::new(env!("CARGO_BIN_EXE_hotshoe-supervisor"))
-        .arg("--data")
-        .arg(data)
-        .arg(path)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hotshoe-supervisor"));
+    command.arg("--data").arg(data).arg(path);
+    command.env_remove("NOTIFY_SOCKET").stdout(Stdio::piped());
+    if is_managed {
+        command.env("NOTIFY_SOCKET", data.join("notify"));
+    }
+    let mut process = command.spawn().unwrap();
     let output = BufReader::new(process.stdout.take().unwrap());
     let (sender, lines) = channel();
     thread::spawn(move || {
@@ -114,6 +119,31 @@ fn a_program_that_ends_is_started_as_often_as_is_allowed() {
     running.says("new");
     running.says("new");
     running.says("given");
+    assert_eq!(running.stop(), Some(7));
+}
+
+#[test]
+fn below_a_service_manager_it_ends_before_each_further_start() {
+    let data = tempfile::tempdir().unwrap();
+    order(data.path(), &script("new", "exit 0"), 2, 60);
+    // The trial ends, is started as often as is allowed, and is left.
+    for _ in 0..2 {
+        let mut running = start(data.path(), &waits("given"), true);
+        running.says("new");
+        assert_eq!(running.process.wait().unwrap().code(), Some(86));
+    }
+    // One that is never confirmed.
+    let mut running = start(data.path(), &script("given", "exit 86"), true);
+    running.says("given");
+    assert_eq!(running.process.wait().unwrap().code(), Some(86));
+    order(data.path(), &waits("silent"), 2, 1);
+    let mut running = start(data.path(), &waits("given"), true);
+    running.says("silent");
+    assert_eq!(running.process.wait().unwrap().code(), Some(86));
+    let running = start(data.path(), &waits("given"), true);
+    running.says("given");
+    let slots = HostFolder::open(data.path()).unwrap().slots().unwrap();
+    assert_eq!(slots.failed.unwrap().cause, "not_confirmed");
     assert_eq!(running.stop(), Some(7));
 }
 

@@ -34,11 +34,13 @@ pub enum Need {
     Ptrace,
     /// `systemd-analyze`.
     Systemd,
+    /// `man`.
+    Man,
 }
 
 impl Need {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Fixtures,
         Self::OnnxRuntime,
         Self::PythonPackages,
@@ -51,6 +53,7 @@ impl Need {
         Self::ControlGroup,
         Self::Ptrace,
         Self::Systemd,
+        Self::Man,
     ];
 }
 
@@ -69,6 +72,7 @@ impl fmt::Display for Need {
             Self::ControlGroup => "control-group",
             Self::Ptrace => "ptrace",
             Self::Systemd => "systemd",
+            Self::Man => "man",
         })
     }
 }

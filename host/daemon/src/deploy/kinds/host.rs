@@ -1,6 +1,7 @@
 //! Releases of the kind `host`: the daemon's program, in one of the slots of `hotshoe-supervisor`.
 
 use std::env;
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,6 +31,19 @@ const MAX_VERSION_BYTES: u64 = 4_096;
 /// Whether `hotshoe-supervisor` started this process.
 pub(super) fn is_supervised() -> bool {
     env::var_os(FOLDER_VARIABLE).is_some()
+}
+
+/// Why the supervisor, if there is one, cannot replace the program of a daemon with this data folder.
+fn cannot_replace(data: &Path) -> Option<&'static str> {
+    let Some(folder) = env::var_os(FOLDER_VARIABLE) else {
+        return Some(
+            "start the daemon by `hotshoe-supervisor`, so that its program can be replaced",
+        );
+    };
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    // It would never see the order, and the daemon would be restarted for ever.
+    (real(Path::new(&folder)) != real(data))
+        .then_some("`--data` of `hotshoe-supervisor` is not `data` of hotshoe.toml; make them one")
 }
 
 /// The program of this process, and the slots.
@@ -70,9 +84,7 @@ impl HostEffect {
         store: &Store,
         release: &Verified<Release>,
     ) -> Result<(), Fault> {
-        if !is_supervised() {
-            let message =
-                "start the daemon by `hotshoe-supervisor`, so that its program can be replaced";
+        if let Some(message) = cannot_replace(&self.data) {
             return Err(Fault::Later(Cause::new("no_supervisor", message)));
         }
         let program = program_of(release)?;
