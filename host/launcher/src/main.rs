@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// The cost of a first build on two idle cores of 2026 (x86-64); `host/bench/README.md` has the measurement.
-const FIRST_BUILD: &str = "about 590 crates, which takes about 20 minutes on two idle cores";
+const FIRST_BUILD: &str = "about 590 crates, which takes about 15 minutes on two idle cores";
 
 /// The binary of the demo.
 const BINARY: &str = "hotshoe-demo";
