@@ -111,7 +111,9 @@ fn a_program_is_tried_confirmed_and_left_again_for_the_one_before_it() {
         deploy["generation"] == 3 && deploy["phase"] == "rolled-back"
     };
     let is_back = is_live(2, &second);
-    let state = wait(&device, |state| failed(state) && is_back(state));
+    // Phase and slots are one status.
+    let state = wait(&device, failed);
+    assert!(is_back(&state), "{state:#}");
     assert_eq!(
         state["deploy"]["cause"]["name"], "died_in_trial",
         "{state:#}"
@@ -128,7 +130,8 @@ fn a_program_is_tried_confirmed_and_left_again_for_the_one_before_it() {
         let deploy = &state["deploy"];
         deploy["generation"] == 4 && deploy["phase"] == "rolled-back"
     };
-    let state = wait(&device, |state| failed(state) && is_back(state));
+    let state = wait(&device, failed);
+    assert!(is_back(&state), "{state:#}");
     assert_eq!(
         state["deploy"]["cause"]["name"], "not_confirmed",
         "{state:#}"
