@@ -10,8 +10,8 @@ mod common;
 
 use common::{Keys, at, cause, device, plan, statement};
 use hotshoe_rollout::{
-    Command, CountReason, Directive, Fleet, Observed, Outcome, Report, Reporting, Rollout, Rollouts, SignedText,
-    SiteDevices, State, first_number,
+    Command, CountReason, Directive, Fleet, Observed, Outcome, Report, Reporting, Rollout,
+    Rollouts, SignedText, SiteDevices, State, first_number,
 };
 
 /// A plan with its text, signed by both deployers.

@@ -75,7 +75,10 @@ fn a_registry_and_its_controllers_have_at_most_four_messages_with_news_in_a_stag
     assert_eq!(world.run(DAY).unwrap(), Some(End::Done));
     let figures = world.figures();
     let news = figures.counts_with_news + figures.statements;
-    assert!(news <= 4 * stages as u64, "{news} in {stages} stages of sites");
+    assert!(
+        news <= 4 * stages as u64,
+        "{news} in {stages} stages of sites"
+    );
     // The rest says that the site is there.
     assert!(figures.counts > figures.counts_with_news);
 }
