@@ -12,8 +12,10 @@ import shlex
 import subprocess
 import sys
 
-# A line of the list of commands.
-COMMAND = re.compile(r"^  ([a-z][a-z-]*)(?:  |$)")
+# A line of a list of commands.
+COMMAND = re.compile(r"^  ([a-z][a-z-]*)(?: |$)")
+# The headings that are not above commands: a program with many of them lists them by topic.
+OTHERS = re.compile("Usage|Options|Arguments|Examples?|Exit codes?")
 
 
 def said(program, *words):
@@ -60,10 +62,14 @@ def block(text):
 
 def commands(program, path, text):
     """Each command below `path`, with its help; a command before those below it."""
-    listed = next((lines for heading, lines in parts(text) if heading == "Commands"), [])
+    # The program itself may list them by topic.
+    is_list = lambda heading: heading == "Commands" or not path and heading and not OTHERS.fullmatch(heading)
+    listed = [line for heading, lines in parts(text) if is_list(heading) for line in lines]
+    done = {"help", program[-1].rpartition("/")[2]}
     for name in (found[1] for found in map(COMMAND.match, listed) if found):
-        if name == "help":
+        if name in done:
             continue
+        done.add(name)
         # Not `--help`: some commands are programs of their own, which may not be there.
         help_text = said(program, "help", *path, name)
         if help_text is None:

@@ -11,7 +11,7 @@ use hotshoe_trust::{Digest, ReleaseKind};
 use serde_json::Value;
 
 use super::site::{Packed, Site, light};
-use super::support::{DEADLINE, Daemon, Device};
+use super::support::{DEADLINE, Daemon, Device, success};
 
 const HOTSHOE: &str = env!("CARGO_BIN_EXE_hotshoe");
 
@@ -87,6 +87,17 @@ pub(crate) fn is_live(generation: u64, program: &str) -> impl Fn(&Value) -> bool
     }
 }
 
+/// The phases of the `host` releases in the history of the device.
+fn history(device: &Device) -> Vec<String> {
+    let config = device.config.display().to_string();
+    let text = success(["history", "--json", "--config", &config]);
+    let events: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let of_host = events.iter().filter(|it| it["name"] == "hotshoe.host");
+    of_host
+        .map(|it| it["phase"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 #[test]
 fn a_program_is_tried_confirmed_and_left_again_for_the_one_before_it() {
     let mut site = Site::new();
@@ -111,7 +122,9 @@ fn a_program_is_tried_confirmed_and_left_again_for_the_one_before_it() {
         deploy["generation"] == 3 && deploy["phase"] == "rolled-back"
     };
     let is_back = is_live(2, &second);
-    let state = wait(&device, |state| failed(state) && is_back(state));
+    // Phase and slots are one status.
+    let state = wait(&device, failed);
+    assert!(is_back(&state), "{state:#}");
     assert_eq!(
         state["deploy"]["cause"]["name"], "died_in_trial",
         "{state:#}"
@@ -128,13 +141,18 @@ fn a_program_is_tried_confirmed_and_left_again_for_the_one_before_it() {
         let deploy = &state["deploy"];
         deploy["generation"] == 4 && deploy["phase"] == "rolled-back"
     };
-    let state = wait(&device, |state| failed(state) && is_back(state));
+    let state = wait(&device, failed);
+    assert!(is_back(&state), "{state:#}");
     assert_eq!(
         state["deploy"]["cause"]["name"], "not_confirmed",
         "{state:#}"
     );
     assert_eq!(state["release"]["generation"], 1);
+    let phases = history(&device);
     assert!(daemon.stop().success());
+    assert!(phases.contains(&"rolled-back".to_owned()), "{phases:?}");
+    // The same from the folder, without a daemon.
+    assert_eq!(history(&device), phases);
     // A power cut at the end, and a start: the second one runs.
     let daemon = supervised(&device);
     let state = wait(&device, is_live(2, &second));

@@ -60,7 +60,8 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<(Counts, Vec<Row>)> {
     counts.insert("virtual_s", (whole.world.now_ms() / 1_000).into());
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     let stages = whole.stages as f64 * SITES as f64;
-    let messages = figures.changed_counts + figures.statements;
+    let news = figures.counts_with_news + figures.statements;
+    let all = figures.counts + figures.statements;
     let mut rows = vec![
         Row::alone(
             "a whole rollout of the fleet, wall time",
@@ -71,8 +72,14 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<(Counts, Vec<Row>)> {
         Row::alone(
             "messages with news between a registry and its controllers, for each stage",
             Unit::Count,
-            messages as f64 / stages,
+            news as f64 / stages,
             Some(MOST_MESSAGES),
+        ),
+        Row::alone(
+            "the same, with the counts of every 30 s",
+            Unit::Count,
+            all as f64 / stages,
+            None,
         ),
         Row::compared(
             "wall time for each device",

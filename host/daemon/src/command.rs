@@ -332,7 +332,7 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
         | Command::Data { .. }
         | Command::Alerts { .. }
         | Command::Secret { .. } => Err(CommandError::NeedsDaemon),
-        Command::History => Ok(history(store.ledger())),
+        Command::History => Ok(history([store.ledger()])),
         Command::TrustFloor { name, generation } => {
             let (transition, floor) = floor_transition(store.ledger(), name, *generation)?;
             store.apply(&transition, now)?;
@@ -375,9 +375,12 @@ pub(crate) fn rollback_answer(left: &SlotStatus, ledger: &Ledger) -> Value {
     json!({"left": left, "now": ledger.live.as_ref().map(SlotStatus::of)})
 }
 
-/// The history of releases, oldest first.
-pub fn history(ledger: &Ledger) -> Value {
-    serde_json::to_value(&ledger.history).unwrap_or_default()
+/// The history of the releases in these ledgers, one for each kind, oldest first.
+pub fn history<'l>(ledgers: impl IntoIterator<Item = &'l Ledger>) -> Value {
+    let mut events: Vec<_> = ledgers.into_iter().flat_map(|it| &it.history).collect();
+    // Stable, so that events of one ledger stay in their order where the clock was set back within a second.
+    events.sort_by_key(|event| event.at);
+    serde_json::to_value(events).unwrap_or_default()
 }
 
 /// The transition that lowers a floor, and the present floor.

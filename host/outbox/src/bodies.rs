@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hotshoe_base::disk::Disk;
 use hotshoe_sealing::{AtRest, RECORD_OVERHEAD_BYTES, RecordKey, UnsealError};
@@ -22,12 +22,15 @@ pub(crate) struct Bodies {
 }
 
 impl Bodies {
-    /// Reads the key in the folder of the outbox, or makes it.
-    pub(crate) fn open(folder: &Path, at_rest: &AtRest, disk: &Disk) -> Result<Self, UnsealError> {
-        Ok(Self {
-            key: RecordKey::open(at_rest, disk, &folder.join(KEY))?,
-            is_required: at_rest.is_required(),
-        })
+    /// Reads the key in the folder of the outbox, or makes it. Also returns the path of a damaged key that was set aside.
+    pub(crate) fn open(
+        folder: &Path,
+        at_rest: &AtRest,
+        disk: &Disk,
+    ) -> Result<(Self, Option<PathBuf>), UnsealError> {
+        let (key, set_aside) = RecordKey::open_or_renew(at_rest, disk, &folder.join(KEY))?;
+        let is_required = at_rest.is_required();
+        Ok((Self { key, is_required }, set_aside))
     }
 
     /// Bytes that a body has more than its payload.

@@ -38,6 +38,9 @@ pub struct Recovery {
     pub damaged: Vec<(u64, u64)>,
     /// Segments that are missing or cannot be read.
     pub missing_segments: Vec<u64>,
+    /// The damaged key of the records, which got this path: a new one took its place, and the epoch rose. Records that only the old one opens
+    /// are lost as `corrupt` when they are read next.
+    pub key_set_aside: Option<PathBuf>,
     /// Records that were lost by that.
     pub losses: Vec<Loss>,
     /// Undelivered records.
@@ -59,7 +62,7 @@ pub(crate) fn open(
     disk.make_folder(folder).map_err(io(folder))?;
     // On a read-only disk the outbox still drains.
     let _ = disk.sweep(folder);
-    let bodies = Bodies::open(folder, at_rest, &disk)?;
+    let (bodies, key_set_aside) = Bodies::open(folder, at_rest, &disk)?;
     limits.payload_bytes = limits.payload_bytes.min(MAX_BODY_BYTES - bodies.overhead());
     let path = folder.join(STATE);
     let found = State::read(&path).map_err(|error| match error {
@@ -73,6 +76,7 @@ pub(crate) fn open(
     };
     let key = state.as_ref().map(|state| state.key);
     let mut reading = Reading::begin(state.as_ref());
+    reading.recovery.key_set_aside = key_set_aside;
     reading.recovery.is_new = state.is_none() && segments.is_empty();
     reading.recovery.state_lost = state.is_none() && !segments.is_empty();
     let last_segment = reading.read_all(&disk, &segments, state.as_ref(), key)?;

@@ -118,6 +118,44 @@ fn a_changed_byte_is_a_loss_and_so_is_what_should_be_sealed() {
 }
 
 #[test]
+fn a_damaged_key_of_the_records_is_set_aside_and_what_only_it_opens_is_a_named_loss() {
+    let key = tempfile::tempdir().unwrap();
+    let open_at = |folder: &Path| open_sealed(folder, at_rest(key.path())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (outbox, _) = open_at(folder.path());
+    let record_key = folder.path().join("record.key");
+    end(outbox);
+    // The first byte, the last one, and one between. Some of the others name the device's key: another one is not damage.
+    let bytes = usize::try_from(fs::metadata(&record_key).unwrap().len()).unwrap();
+    for at in [0, bytes / 2 + bytes / 4, bytes - 1] {
+        let folder = tempfile::tempdir().unwrap();
+        let record_key = folder.path().join("record.key");
+        let (outbox, _) = open_at(folder.path());
+        append(&outbox, &["a", "b"]);
+        let epoch = outbox.stats().epoch;
+        end(outbox);
+        let before = fs::read(&record_key).unwrap();
+        common::flip(&record_key, at);
+        let (outbox, recovery) = open_at(folder.path());
+        let aside = folder.path().join("record.key.damaged");
+        assert_eq!(recovery.key_set_aside.as_ref(), Some(&aside), "byte {at}");
+        assert_eq!(fs::read(&aside).unwrap().len(), before.len());
+        assert_ne!(fs::read(&record_key).unwrap(), before);
+        assert_eq!(append(&outbox, &["c"]), [3]);
+        assert_eq!(payloads(&outbox), [b"c"]);
+        let lost = || losses(&outbox).iter().map(|it| it.3).sum::<u64>();
+        hotshoe_tests::until("both are a loss", || lost() == 2);
+        assert!(losses(&outbox).iter().all(|it| it.4 == "corrupt"));
+        assert_eq!(outbox.stats().epoch, epoch + 1);
+        end(outbox);
+        let (outbox, recovery) = open_at(folder.path());
+        assert_eq!(recovery.key_set_aside, None);
+        assert_eq!(payloads(&outbox), [b"c"]);
+        end(outbox);
+    }
+}
+
+#[test]
 fn a_key_that_is_lost_or_another_one_is_named_and_nothing_is_changed() {
     let (folder, key) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (outbox, _) = open_sealed(folder.path(), at_rest(key.path())).unwrap();

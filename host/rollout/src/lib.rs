@@ -61,7 +61,7 @@ pub use reporting::{Observed, Reporting, first_number, report_interval_s};
 pub use rollouts::{MAX_ROLLOUTS, Received, Rollout, Rollouts};
 pub use share::{Arm, Placement, place};
 pub use signed::{SignedPlan, SignedStatement, SignedText, read_plan, read_statement};
-pub use site::{COUNT_INTERVAL_S, LEAST_COUNT_INTERVAL_S, SiteDevices};
+pub use site::{COUNT_INTERVAL_S, CountReason, LEAST_COUNT_INTERVAL_S, SiteDevices};
 pub use state::{Deferral, State, project};
 pub use statement::{Command, RolloutStatement};
 pub use summary::{StageSummary, Summary};

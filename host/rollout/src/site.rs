@@ -5,16 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use hotshoe_trust::{Device, Time};
 
 use crate::{
-    cell::Cell,
     count::Count,
     plan::Plan,
     report::{Report, Tracked},
     reporting::report_interval_s,
     rollouts::Rollout,
-    share::{Arm, place},
+    share::place,
     signed::SignedPlan,
     times::seconds_between,
-    verdict::ArmFigures,
 };
 
 /// Longest time between two counts, in seconds.
@@ -22,22 +20,26 @@ pub const COUNT_INTERVAL_S: u64 = 30;
 /// Least time between two counts, in seconds: many devices change at once.
 pub const LEAST_COUNT_INTERVAL_S: u64 = 5;
 
+/// Why a count is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountReason {
+    /// Something that a gate may decide by at once: a device failed, no device is waited for any more, or a statement was heard.
+    News,
+    /// The last one is 30 s old. What happens on the way of a device, and figures of health, wait for it.
+    Interval,
+}
+
 /// The devices of a site in one rollout.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SiteDevices {
     devices: BTreeMap<String, Tracked>,
-    is_changed: bool,
-    last: Option<Published>,
+    has_news: bool,
+    /// Whether a device has come to an end since the last look, so that it may have been the last one that was waited for.
+    has_ended: bool,
+    last: Option<Time>,
     number: u64,
     /// Until then, devices may be missing that were counted by an earlier run.
     counts_from: Option<Time>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Published {
-    at: Time,
-    cells: Vec<Cell>,
-    arms: BTreeMap<Arm, ArmFigures>,
 }
 
 impl SiteDevices {
@@ -66,7 +68,7 @@ impl SiteDevices {
                 continue;
             };
             self.devices.entry(device.name).or_insert_with(|| {
-                self.is_changed = true;
+                self.has_news = true;
                 Tracked::new(placement, "unknown".to_owned(), now)
             });
         }
@@ -76,7 +78,7 @@ impl SiteDevices {
     pub fn keep_only(&mut self, names: &BTreeSet<String>) {
         let before = self.devices.len();
         self.devices.retain(|name, _| names.contains(name));
-        self.is_changed |= self.devices.len() != before;
+        self.has_news |= self.devices.len() != before;
     }
 
     /// Takes a report; `false` if it is old, not valid, of a device that the plan is not for, or of one too many.
@@ -105,7 +107,11 @@ impl SiteDevices {
         if !tracked.hear(plan, report, now) {
             return false;
         }
-        self.is_changed |= known.is_none() || tracked.stated() != before;
+        let stated = tracked.stated();
+        if stated != before && stated.0.is_end() {
+            self.has_news |= stated.0.is_failure();
+            self.has_ended = true;
+        }
         self.devices.insert(device.name.clone(), tracked);
         true
     }
@@ -120,24 +126,41 @@ impl SiteDevices {
         self.devices.is_empty()
     }
 
-    /// A statement changed the rollout: the next count is due early.
+    /// A statement changed the rollout, which is news.
     pub const fn touch(&mut self) {
-        self.is_changed = true;
+        self.has_news = true;
     }
 
-    /// When the next count is due, without further reports: `None` if at once.
-    pub fn due(&self, now: Time) -> Option<u64> {
-        let last = self.last.as_ref()?;
-        let passed = match last.at <= now {
-            true => seconds_between(last.at, now),
+    /// Why a count is due now; `None` if none is.
+    fn due(&mut self, rollout: &Rollout, now: Time) -> Option<CountReason> {
+        let Some(last) = self.last else {
+            return Some(CountReason::News);
+        };
+        let passed = match last <= now {
+            true => seconds_between(last, now),
             // The clock was set back.
             false => COUNT_INTERVAL_S,
         };
-        let interval = match self.is_changed {
-            true => LEAST_COUNT_INTERVAL_S,
-            false => COUNT_INTERVAL_S,
-        };
-        interval.checked_sub(passed).filter(|left| *left > 0)
+        if passed < LEAST_COUNT_INTERVAL_S {
+            return None;
+        }
+        if std::mem::take(&mut self.has_ended) {
+            self.has_news |= !self.is_waiting(rollout, now);
+        }
+        match self.has_news {
+            true => Some(CountReason::News),
+            false => (passed >= COUNT_INTERVAL_S).then_some(CountReason::Interval),
+        }
+    }
+
+    /// Whether a device that the rollout has reached may still change.
+    fn is_waiting(&self, rollout: &Rollout, now: Time) -> bool {
+        let (plan, control) = (rollout.plan(), rollout.control());
+        let mut devices = self.devices.values();
+        devices.any(|device| {
+            let concluded = device.conclude(plan, control, now);
+            concluded.is_some_and(|it| it.is_open)
+        })
     }
 
     /// The count now, with the number of the last one.
@@ -152,36 +175,24 @@ impl SiteDevices {
         )
     }
 
-    /// The count that is due: 5 s after the last one if anything has changed, else after 30 s. `is_changed` says whether it differs from
-    /// the one before it.
+    /// The count that is due, and why: at least 5 s after the last one with news, else after 30 s.
     pub fn count(
         &mut self,
         rollout: &Rollout,
         names: (&str, &str),
         now: Time,
-    ) -> Option<(Count, bool)> {
+    ) -> Option<(Count, CountReason)> {
         // Where the clock was set back, the time is far off.
         let most_s = report_interval_s(rollout.plan());
         let waits = |from: Time| now < from && seconds_between(now, from) <= most_s;
-        if self.due(now).is_some() || self.counts_from.is_some_and(waits) {
+        if self.counts_from.is_some_and(waits) {
             return None;
         }
+        let reason = self.due(rollout, now)?;
         self.number = self.number.saturating_add(1);
-        let (plan, control) = (rollout.plan(), rollout.control());
-        let devices = self.devices.values();
-        let count = Count::of(plan, control, names, (self.number, now), devices);
-        let published = Published {
-            at: now,
-            cells: count.cells.clone(),
-            arms: count.arms.clone(),
-        };
-        let is_changed = self
-            .last
-            .as_ref()
-            .is_none_or(|last| (&last.cells, &last.arms) != (&published.cells, &published.arms));
-        self.last = Some(published);
-        self.is_changed = false;
-        Some((count, is_changed))
+        self.last = Some(now);
+        self.has_news = false;
+        Some((self.current(rollout, names, now), reason))
     }
 }
 

@@ -10,8 +10,8 @@ mod common;
 
 use common::{Keys, at, cause, device, plan, statement};
 use hotshoe_rollout::{
-    Command, Directive, Fleet, Observed, Outcome, Report, Reporting, Rollout, Rollouts, SignedText,
-    SiteDevices, State, first_number,
+    Command, CountReason, Directive, Fleet, Observed, Outcome, Report, Reporting, Rollout,
+    Rollouts, SignedText, SiteDevices, State, first_number,
 };
 
 /// A plan with its text, signed by both deployers.
@@ -138,31 +138,59 @@ fn report(plan: &hotshoe_rollout::SignedPlan, number: u64, state: State) -> Repo
 }
 
 #[test]
-fn a_registry_counts_after_a_change_at_most_every_5_s_and_else_every_30_s() {
+fn a_registry_counts_at_once_what_a_gate_decides_by_and_all_else_every_30_s() {
     let keys = Keys::new();
     let text = signed_plan(&keys, &plan());
-    let rollout = Rollout::read(&text, &keys.trust, at(0)).unwrap();
+    let mut rollout = Rollout::read(&text, &keys.trust, at(0)).unwrap();
+    let said = signed_statement(&keys, &rollout, 1, 4, Command::Advance {});
+    assert!(rollout.hear(&said, &keys.trust, at(0)).unwrap());
     let mut devices = SiteDevices::since(first_number(1));
     let names = ("site-0", "registry");
-    let (first, is_changed) = devices.count(&rollout, names, at(0)).unwrap();
-    assert!(is_changed && first.cells.is_empty());
-    assert_eq!(devices.count(&rollout, names, at(10)), None);
-    let cam = device("site-0", "cam-0");
-    let heard = report(rollout.plan(), 1, State::Fetching);
-    assert!(devices.hear(rollout.plan(), &cam, "jetson", heard.clone(), at(11)));
-    assert!(!devices.hear(rollout.plan(), &cam, "jetson", heard, at(11)));
-    let (second, is_changed) = devices.count(&rollout, names, at(11)).unwrap();
-    assert!(is_changed && second.number > first.number);
-    assert_eq!(second.cells.len(), 1);
+    let (first, reason) = devices.count(&rollout, names, at(0)).unwrap();
+    assert!(reason == CountReason::News && first.cells.is_empty());
+    let mut number = 0;
+    let mut hear = |devices: &mut SiteDevices, name: &str, state, seconds| {
+        number += 1;
+        let heard = report(rollout.plan(), number, state);
+        let cam = device("site-0", name);
+        assert!(devices.hear(rollout.plan(), &cam, "jetson", heard.clone(), at(seconds)));
+        assert!(!devices.hear(rollout.plan(), &cam, "jetson", heard, at(seconds)));
+    };
+    // On its way, a device decides nothing.
+    hear(&mut devices, "cam-0", State::Fetching, 6);
+    hear(&mut devices, "cam-1", State::Trial, 7);
+    assert_eq!(devices.count(&rollout, names, at(29)), None);
+    let (second, reason) = devices.count(&rollout, names, at(30)).unwrap();
+    assert!(reason == CountReason::Interval && second.number > first.number);
+    assert_eq!(second.cells.len(), 2);
     assert_eq!(second.cells[0].class, "jetson");
-    let heard = report(rollout.plan(), 2, State::Proving);
-    assert!(devices.hear(rollout.plan(), &cam, "jetson", heard, at(12)));
-    assert_eq!(devices.due(at(12)), Some(4));
-    assert_eq!(devices.count(&rollout, names, at(15)), None);
-    assert!(devices.count(&rollout, names, at(16)).is_some());
-    assert_eq!(devices.count(&rollout, names, at(45)), None);
-    let (_, is_changed) = devices.count(&rollout, names, at(46)).unwrap();
-    assert!(!is_changed);
+    // One is good, and another one is waited for.
+    hear(&mut devices, "cam-1", State::Confirmed, 36);
+    assert_eq!(devices.count(&rollout, names, at(40)), None);
+    // The last one, but not within 5 s.
+    hear(&mut devices, "cam-2", State::Waiting, 41);
+    hear(&mut devices, "cam-0", State::Confirmed, 41);
+    hear(&mut devices, "cam-2", State::Confirmed, 42);
+    let (_, reason) = devices.count(&rollout, names, at(42)).unwrap();
+    assert_eq!(reason, CountReason::News);
+    // A failure.
+    hear(&mut devices, "cam-3", State::Fetching, 43);
+    hear(&mut devices, "cam-4", State::Fetching, 43);
+    hear(&mut devices, "cam-3", State::RolledBack, 44);
+    assert_eq!(devices.count(&rollout, names, at(46)), None);
+    let (count, reason) = devices.count(&rollout, names, at(47)).unwrap();
+    assert_eq!(reason, CountReason::News);
+    let failed = count.cells.iter().any(|it| it.state == State::RolledBack);
+    assert!(failed);
+    // A statement.
+    devices.touch();
+    let (_, reason) = devices.count(&rollout, names, at(52)).unwrap();
+    assert_eq!(reason, CountReason::News);
+    assert_eq!(devices.count(&rollout, names, at(81)), None);
+    let (_, reason) = devices.count(&rollout, names, at(82)).unwrap();
+    assert_eq!(reason, CountReason::Interval);
+    // The clock was set back.
+    assert!(devices.count(&rollout, names, at(20)).is_some());
 }
 
 #[test]

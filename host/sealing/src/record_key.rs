@@ -1,7 +1,7 @@
 //! A key for many small records, such as those of a log with frames of its own.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hotshoe_base::disk::Disk;
 use zeroize::Zeroizing;
@@ -42,6 +42,36 @@ impl RecordKey {
         Ok(Some(Self(Cipher::new(key))))
     }
 
+    /// The same, and a damaged file gets the end `.damaged`: a new key takes its place, and the records of the old one are lost. Returns
+    /// the path of the damaged file, too.
+    ///
+    /// # Errors
+    /// [`UnsealError`]: a file of another device's key is not damaged, and stays.
+    pub fn open_or_renew(
+        at_rest: &AtRest,
+        disk: &Disk,
+        path: &Path,
+    ) -> Result<(Option<Self>, Option<PathBuf>), UnsealError> {
+        let error = match Self::open(at_rest, disk, path) {
+            Ok(key) => return Ok((key, None)),
+            Err(error) => error,
+        };
+        if !at_rest.is_sealed() || !is_damage(&error) {
+            return Err(error);
+        }
+        let mut aside = path.to_owned().into_os_string();
+        aside.push(".damaged");
+        let aside = PathBuf::from(aside);
+        let name = path.display().to_string();
+        disk.rename(path, &aside).map_err(of_file(&name))?;
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            aside = %aside.display(),
+            "a damaged key was set aside; what was sealed with it is lost, and a new key takes its place"
+        );
+        Ok((Self::open(at_rest, disk, path)?, Some(aside)))
+    }
+
     /// Seals a record. `beside` says which one it is; it opens beside the same alone.
     ///
     /// # Errors
@@ -66,6 +96,15 @@ impl RecordKey {
 impl std::fmt::Debug for RecordKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("RecordKey(hidden)")
+    }
+}
+
+/// Whether the bytes of a key's file were changed. A key is always sealed, and has one size.
+fn is_damage(error: &UnsealError) -> bool {
+    match error {
+        UnsealError::NotSealed { .. } | UnsealError::Damaged { .. } => true,
+        UnsealError::Io { source, .. } => source.kind() == io::ErrorKind::FileTooLarge,
+        UnsealError::OtherKey { .. } | UnsealError::NoKey { .. } => false,
     }
 }
 

@@ -33,8 +33,8 @@ pub struct Figures {
     pub events: u64,
     /// Counts that registries sent.
     pub counts: u64,
-    /// Counts that differed from the one before them.
-    pub changed_counts: u64,
+    /// Counts that had news, and were not sent only because of the time.
+    pub counts_with_news: u64,
     /// Statements that controllers sent to registries.
     pub statements: u64,
     /// Reports that devices sent.

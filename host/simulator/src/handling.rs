@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hotshoe_rollout::{Action, Cell, Count, Health, Plan, Report, SignedText, State};
+use hotshoe_rollout::{Action, Cell, Count, CountReason, Health, Plan, Report, SignedText, State};
 
 use crate::controller::SimulatedController;
 use crate::device::{Moment, SimulatedDevice};
@@ -92,7 +92,7 @@ impl World {
         };
         let names = (of_site.name.as_str(), REGISTRY);
         let counted = of_site.counted.count(&of_site.rollout, names, now);
-        let Some((mut count, is_changed)) = counted else {
+        let Some((mut count, reason)) = counted else {
             return;
         };
         if site < self.settings.faults.lying_sites {
@@ -100,7 +100,7 @@ impl World {
         }
         let is_reachable = of_site.reachable_ms(now_ms) == now_ms;
         self.figures.counts += 1;
-        self.figures.changed_counts += u64::from(is_changed);
+        self.figures.counts_with_news += u64::from(reason == CountReason::News);
         let count = Arc::new(count);
         for controller in 0..CONTROLLERS {
             if let Some(at_ms) = self.arrives_once_ms().filter(|_| is_reachable) {

@@ -67,6 +67,23 @@ fn a_bad_release_stops_by_itself_at_one_percent() {
 }
 
 #[test]
+fn a_registry_and_its_controllers_have_at_most_four_messages_with_news_in_a_stage() {
+    let settings = Settings::new(2_000, 20, 10);
+    // Before them is the stage of the first devices.
+    let stages = (settings.shares_ppm.len() + 1) * settings.sites;
+    let mut world = World::new(settings).unwrap();
+    assert_eq!(world.run(DAY).unwrap(), Some(End::Done));
+    let figures = world.figures();
+    let news = figures.counts_with_news + figures.statements;
+    assert!(
+        news <= 4 * stages as u64,
+        "{news} in {stages} stages of sites"
+    );
+    // The rest says that the site is there.
+    assert!(figures.counts > figures.counts_with_news);
+}
+
+#[test]
 fn a_reversal_takes_ninety_nine_of_a_hundred_devices_back_within_seconds() {
     let mut world = World::new(settings(3)).unwrap();
     assert_eq!(world.run(DAY).unwrap(), Some(End::Done));

@@ -145,7 +145,8 @@ impl BlobStore {
             .and_then(|()| disk.open(&path))
             .map_err(BlobError::write(&path))?;
         let key_path = folder.join(KEY);
-        let key = RecordKey::open(&self.at_rest(), disk, &key_path)
+        // What a damaged key sealed is fetched again.
+        let (key, _) = RecordKey::open_or_renew(&self.at_rest(), disk, &key_path)
             .map_err(io::Error::from)
             .map_err(BlobError::read(&key_path))?;
         let partial = Partial {

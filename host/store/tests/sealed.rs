@@ -103,6 +103,39 @@ fn chunks_on_their_way_are_sealed_and_found_again_after_a_restart() {
 }
 
 #[test]
+fn a_damaged_key_of_chunks_is_set_aside_and_they_are_fetched_again() {
+    let (deployer, keys) = (Deployer::new(), tempfile::tempdir().unwrap());
+    let data = tempfile::tempdir().unwrap();
+    let model = noise(5, 400_000);
+    let layout = deployer.signed_model(1, &model);
+    let verified = deployer.verify(&layout, &Floor::none());
+    let blob = Blob::of(&model);
+    let index = index_of(&layout, &verified, &blob);
+    let open = || Store::open_at_rest(data.path(), at_rest(keys.path())).unwrap();
+    let key = data.path().join("parts/chunk.key");
+    for flipped in [0, 60, usize::MAX] {
+        let blobs = open().blobs();
+        let partial = blobs.partial(&index).unwrap();
+        partial.put(1, &piece(&index, &model, 1)).unwrap();
+        drop((partial, blobs));
+        let mut bytes = fs::read(&key).unwrap();
+        let at = flipped.min(bytes.len() - 1);
+        bytes[at] ^= 1;
+        fs::write(&key, &bytes).unwrap();
+        let blobs = open().blobs();
+        let partial = blobs.partial(&index).unwrap();
+        assert!(!partial.has(1), "byte {at}");
+        assert_eq!(fs::read(key.with_extension("key.damaged")).unwrap(), bytes);
+    }
+    let blobs = open().blobs();
+    let partial = blobs.partial(&index).unwrap();
+    for number in partial.missing() {
+        partial.put(number, &piece(&index, &model, number)).unwrap();
+    }
+    assert_eq!(partial.finish().unwrap(), blob);
+}
+
+#[test]
 fn a_flipped_bit_a_lost_key_and_another_one_are_named() {
     let (deployer, keys) = (Deployer::new(), tempfile::tempdir().unwrap());
     let data = tempfile::tempdir().unwrap();

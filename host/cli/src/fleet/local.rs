@@ -8,8 +8,9 @@ use hotshoe_base::chain;
 use hotshoe_config::Config;
 use hotshoe_daemon::command::{Command, CommandError, SecretAction, history, offline};
 use hotshoe_daemon::control::{self, ControlError};
-use hotshoe_store::{Ledger, Store};
-use hotshoe_trust::Time;
+use hotshoe_daemon::deploy::releases_of;
+use hotshoe_store::{Store, read_ledger};
+use hotshoe_trust::{ReleaseKind, Time};
 use serde_json::Value;
 
 use crate::data_folder::check_owner;
@@ -73,7 +74,7 @@ pub(crate) fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result
             if *command == Command::History && !config.data.exists() =>
         {
             Ok(LocalAnswer {
-                value: history(&Ledger::default()),
+                value: history([]),
                 running: false,
             })
         }
@@ -83,7 +84,10 @@ pub(crate) fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result
             let mut store = Store::open_at_rest(&config.data, config.encryption.open()?)
                 .with_context(|| format!("cannot use the data folder {}", config.data.display()))?;
             let now = Time::now();
-            let value = offline(&mut store, command, now);
+            let value = match command {
+                Command::History => Ok(history_of(&store)?),
+                command => offline(&mut store, command, now),
+            };
             let outcome = value.as_ref().err().map_or("done", CommandError::name);
             audit(&config.data, command, outcome, now);
             Ok(LocalAnswer {
@@ -93,6 +97,18 @@ pub(crate) fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The history of the releases of all kinds.
+fn history_of(store: &Store) -> anyhow::Result<Value> {
+    let kinds = [ReleaseKind::Config, ReleaseKind::Host];
+    let folders = kinds.map(|kind| releases_of(store.folder(), kind));
+    let mut ledgers = Vec::new();
+    for folder in folders.iter().filter(|it| it.join("ledger.json").exists()) {
+        let ledger = read_ledger(folder);
+        ledgers.push(ledger.with_context(|| format!("cannot read {}", folder.display()))?);
+    }
+    Ok(history(std::iter::once(store.ledger()).chain(&ledgers)))
 }
 
 /// Records a command that no daemon carried out. Commands that only read are not recorded.

@@ -22,7 +22,7 @@ use hotshoe_delivery::{FetchError, Fetcher, TransferStats};
 use hotshoe_protocol::status::{KindStatus, Observed, SlotsStatus};
 use hotshoe_rollout::{Plan, progress};
 use hotshoe_sealing::AtRest;
-use hotshoe_store::{Catalogue, Cause, OpenError, Phase, Slot, Store};
+use hotshoe_store::{Catalogue, Cause, Ledger, OpenError, Phase, Slot, Store};
 use hotshoe_trust::{Digest, HealthGate, Package, ReleaseKind, Time};
 
 use crate::deploy::admission::{Admission, Decision, PackageDecision, no_source};
@@ -146,6 +146,11 @@ impl KindReleases {
             || pending == Some(release)
             || ledger.slots().any(|slot| slot.release == release)
             || self.admission.is_waiting(release)
+    }
+
+    /// The ledger of its releases.
+    pub(super) fn ledger(&self) -> &Ledger {
+        self.ledger.ledger()
     }
 
     /// The release before the live one.
@@ -324,15 +329,26 @@ impl KindReleases {
         }
     }
 
-    /// Shows the slots in the status.
-    fn show(&mut self) {
-        self.shown = Some(self.with.clock.now());
-        let status = KindStatus {
+    fn status(&self) -> KindStatus {
+        KindStatus {
             slots: SlotsStatus::of(self.ledger.ledger()),
             keys: self.effect.keys(),
             program: self.effect.program(),
-        };
-        let kind = self.kind;
+        }
+    }
+
+    /// Reports a phase together with the slots as they are then: who sees one sees the other.
+    fn report(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
+        let status = (self.kind, self.status());
+        self.with
+            .reporter
+            .phase_of_kind(subject, phase, cause, status);
+    }
+
+    /// Shows the slots in the status.
+    fn show(&mut self) {
+        self.shown = Some(self.with.clock.now());
+        let (kind, status) = (self.kind, self.status());
         let published = self.with.reporter.published_status();
         published.change(|view| {
             if view.kinds.get(&kind) != Some(&status) {

@@ -11,10 +11,10 @@ use hotshoe_egress::Classifier;
 use hotshoe_link::Link;
 use hotshoe_protocol::event::{self, EventCause, KnownKind};
 use hotshoe_protocol::rollout::DeviceReport;
-use hotshoe_protocol::status::{DeployEvent, WaitReason};
+use hotshoe_protocol::status::{DeployEvent, KindStatus, WaitReason};
 use hotshoe_rollout::SignedPlan;
 use hotshoe_store::{Cause, Phase, Slot};
-use hotshoe_trust::{Digest, NewTrust, Order};
+use hotshoe_trust::{Digest, NewTrust, Order, ReleaseKind};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ use crate::audit::{AuditRecorder, SIGNERS};
 use crate::command::{Command, CommandError};
 use crate::deploy::name_monitor::NameMonitor;
 use crate::deploy::wall_time;
-use crate::serving::PublishedStatus;
+use crate::serving::{DeployView, PublishedStatus};
 
 /// Least time between two events of one frequent kind, in milliseconds.
 const PROGRESS_MS: u64 = 250;
@@ -102,18 +102,31 @@ impl Reporter {
 
     /// Reports a new phase of a release.
     pub(super) fn phase(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
-        self.phase_with(subject, phase, cause, &[]);
+        self.phase_with(subject, phase, cause, &[], |_| {});
+    }
+
+    /// The same for a release without a pipeline, with its kind's part of the status.
+    pub(super) fn phase_of_kind(
+        &self,
+        subject: &Subject,
+        phase: Phase,
+        cause: Option<Cause>,
+        (kind, status): (ReleaseKind, KindStatus),
+    ) {
+        self.phase_with(subject, phase, cause, &[], |view| {
+            view.kinds.insert(kind, status);
+        });
     }
 
     /// Reports that a release was verified, and which keys signed it.
     pub(super) fn verified(&self, subject: &Subject, signers: &[String]) {
         let details = [(SIGNERS, signers.into())];
-        self.phase_with(subject, Phase::Verified, None, &details);
+        self.phase_with(subject, Phase::Verified, None, &details, |_| {});
     }
 
     /// Reports the last phase before the start again.
     pub(super) fn resumed(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
-        self.phase_with(subject, phase, cause, &[("resumed", true.into())]);
+        self.phase_with(subject, phase, cause, &[("resumed", true.into())], |_| {});
     }
 
     fn phase_with(
@@ -122,6 +135,7 @@ impl Reporter {
         phase: Phase,
         cause: Option<Cause>,
         details: &[(&str, Value)],
+        also: impl FnOnce(&mut DeployView),
     ) {
         let mut before = phase;
         let mut bytes = (0, 0);
@@ -138,6 +152,7 @@ impl Reporter {
             deploy.cause = cause.clone();
             deploy.waiting = None;
             bytes = (deploy.fetched, deploy.total);
+            also(view);
         });
         crate::metrics::phase(before, phase);
         self.record(KnownKind::of(phase), subject, cause.clone(), details);

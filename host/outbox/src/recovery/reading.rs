@@ -340,7 +340,8 @@ impl Reading {
         let is_damaged = damage.any(|(number, bytes)| state.damaged.get(number) != Some(bytes))
             || !self.recovery.missing_segments.is_empty()
             || self.recovery.torn_bytes > 0;
-        let rises = self.recovery.is_copy || is_damaged;
+        let has_new_key = self.recovery.key_set_aside.is_some();
+        let rises = self.recovery.is_copy || is_damaged || has_new_key;
         let epoch = state.epoch.max(self.epoch);
         let identity = Identity {
             instance: u128::from_str_radix(&state.instance, 16).unwrap_or_else(|_| random()),

@@ -101,6 +101,11 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         "Copy {} to the registry, and restart it to allow the device.",
         site.folder.join(REGISTRY).join(ACL).display()
     ))?;
+    if args.force {
+        terminal.print(
+            "The old certificate of each device stays valid: the access rules go by its name. If its key may be in other hands, add the device by another name, and remove the old one: `hotshoe site remove`.",
+        )?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

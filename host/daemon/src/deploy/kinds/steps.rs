@@ -1,6 +1,5 @@
 //! The steps of a release without a pipeline, and its trial.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use hotshoe_delivery::{FetchError, TransferStats};
@@ -50,7 +49,7 @@ impl KindReleases {
 
     fn enter_trial(&mut self, slot: &Slot, gate: HealthGate, around: &Surroundings<'_>) {
         let subject = Subject::of(slot);
-        self.with.reporter.phase(&subject, Phase::Trial, None);
+        self.report(&subject, Phase::Trial, None);
         self.trial = Some(KindTrial {
             subject,
             gate,
@@ -267,7 +266,7 @@ impl KindReleases {
             }
         }
         if let Some(trial) = self.trial.take() {
-            self.with.reporter.phase(&trial.subject, Phase::Live, None);
+            self.report(&trial.subject, Phase::Live, None);
         }
         self.clear();
     }
@@ -282,8 +281,7 @@ impl KindReleases {
         self.ledger.record([Transition::RollBack(cause.clone())]);
         self.effect.end_trial();
         let subject = Subject::of(&slot);
-        let reporter = Arc::clone(&self.with.reporter);
-        reporter.phase(&subject, Phase::RolledBack, Some(cause));
+        self.report(&subject, Phase::RolledBack, Some(cause));
         self.clear();
     }
 
@@ -346,8 +344,7 @@ impl KindReleases {
         let applied = self.ledger.apply(&Transition::GoBack(cause.clone()));
         applied.map_err(|error| Cause::new(error.name(), chain(&error)))?;
         if let Some(left) = left {
-            let reporter = &self.with.reporter;
-            reporter.phase(&Subject::of(&left), Phase::RolledBack, Some(cause));
+            self.report(&Subject::of(&left), Phase::RolledBack, Some(cause));
         }
         self.effect.go_back(self.ledger.store(), &release)
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Reconciler;
 use crate::command::{self, BY_DEPLOYER, BY_OPERATOR, Command, CommandError, ordered};
+use crate::deploy::kinds::KindReleases;
 use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::Subject;
 use crate::deploy::statement::{CANCELLED, ORDERS, ParsedStatement, refuse};
@@ -91,7 +92,11 @@ impl Reconciler {
             | Command::Secret { .. } => Err(CommandError::Busy),
             Command::TrustFloor { name, generation } => self.lower_floor(name, *generation),
             // The control socket answers `Status` itself.
-            Command::Status | Command::History => Ok(command::history(self.ledger.ledger())),
+            Command::Status | Command::History => {
+                let of_kinds = self.kinds.values().map(KindReleases::ledger);
+                let own = std::iter::once(self.ledger.ledger());
+                Ok(command::history(own.chain(of_kinds)))
+            }
         }
     }
 
