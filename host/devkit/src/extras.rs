@@ -31,7 +31,7 @@ pub enum Extra {
 }
 
 impl Extra {
-    const fn wheel(self) -> Option<Wheel> {
+    fn wheel(self) -> Option<Wheel> {
         match self {
             Self::TextModels => Some(fixtures::MODELS),
             Self::Scans => Some(fixtures::SCANS),

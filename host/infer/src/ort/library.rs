@@ -132,15 +132,21 @@ fn candidates(options: &OrtOptions) -> Vec<Candidate> {
     if let Some(named) = named {
         return vec![named];
     }
-    let own = own_libraries().map(|path| Candidate {
-        path,
-        digest: set(Wanted::Pinned),
-    });
+    let own: Vec<_> = own_libraries()
+        .map(|path| Candidate {
+            path,
+            digest: set(Wanted::Pinned),
+        })
+        .collect();
+    // A changed library is refused, and no other of the system stands in for it unseen.
+    if !own.is_empty() {
+        return own;
+    }
     let system = NAMES.map(|name| Candidate {
         path: name.into(),
         digest: set(Wanted::Any),
     });
-    own.chain(system).collect()
+    system.into()
 }
 
 /// Opens a library that has a wanted digest: what it does at its start happens before anything could look at it.
