@@ -50,7 +50,11 @@ fn a_device_runs_what_was_fetched_and_refuses_it_changed() {
         skip(Need::OnnxRuntime, &report.to_string());
         return;
     }
-    assert_eq!((code, &report["fetched"]), (Some(0), &true.into()), "{report}");
+    assert_eq!(
+        (code, &report["fetched"]),
+        (Some(0), &true.into()),
+        "{report}"
+    );
     assert_eq!(report["loaded"], true, "{report}");
     let library = PathBuf::from(report["path"].as_str().unwrap());
     assert_eq!(library, data.join("hotshoe/onnxruntime/libonnxruntime.so"));
@@ -60,7 +64,11 @@ fn a_device_runs_what_was_fetched_and_refuses_it_changed() {
 
     // Again, with neither Python nor a network.
     let (code, again) = fetch(&data, &[("PATH", &workspace.path("nothing"))]);
-    assert_eq!((code, &again["fetched"]), (Some(0), &false.into()), "{again}");
+    assert_eq!(
+        (code, &again["fetched"]),
+        (Some(0), &false.into()),
+        "{again}"
+    );
     assert_eq!(again["digest"], report["digest"]);
 
     let release = workspace.release(&Workspace::recipe("classify-angle.toml"));
@@ -101,7 +109,12 @@ fn a_device_runs_what_was_fetched_and_refuses_it_changed() {
     fs::write(&library, &bytes).unwrap();
     let found = doctor();
     assert_eq!(found["state"], "warn", "{found}");
-    assert!(found["found"].as_str().unwrap().contains("it has the digest"));
+    assert!(
+        found["found"]
+            .as_str()
+            .unwrap()
+            .contains("it has the digest")
+    );
     let (backend, reason, log) = serve();
     assert_eq!(backend, "tract");
     assert!(
@@ -112,7 +125,11 @@ fn a_device_runs_what_was_fetched_and_refuses_it_changed() {
 
     // Fetching mends it.
     let (code, mended) = fetch(&data, &[]);
-    assert_eq!((code, &mended["fetched"]), (Some(0), &true.into()), "{mended}");
+    assert_eq!(
+        (code, &mended["fetched"]),
+        (Some(0), &true.into()),
+        "{mended}"
+    );
     assert_eq!(doctor()["state"], "ok");
 }
 
@@ -162,11 +179,17 @@ fn what_cannot_be_fetched_says_why_and_leaves_nothing() {
     };
     let missing = fetch(&[]);
     assert_eq!(missing["name"], "runtime_not_downloaded", "{missing}");
-    assert!(missing.to_string().contains("No matching distribution"), "{missing}");
+    assert!(
+        missing.to_string().contains("No matching distribution"),
+        "{missing}"
+    );
 
     let no_python = fetch(&[("PATH", &wheels)]);
     assert_eq!(no_python["name"], "runtime_not_downloaded", "{no_python}");
-    assert!(no_python.to_string().contains("install Python 3"), "{no_python}");
+    assert!(
+        no_python.to_string().contains("install Python 3"),
+        "{no_python}"
+    );
 
     // A package of that name, version and processor with another library.
     let wheel = wheels.join("onnxruntime-1.31.1-cp311-cp311-manylinux_2_28_aarch64.whl");
@@ -176,7 +199,10 @@ with zipfile.ZipFile(sys.argv[1], 'w') as wheel:
     wheel.writestr(about + 'METADATA', 'Metadata-Version: 2.1\\nName: onnxruntime\\nVersion: 1.31.1\\n')
     wheel.writestr(about + 'WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: false\\n')
     wheel.writestr('onnxruntime/capi/libonnxruntime.so.1.31.1', 'another library')";
-    let made = Command::new("python3").args(["-c", script]).arg(&wheel).status();
+    let made = Command::new("python3")
+        .args(["-c", script])
+        .arg(&wheel)
+        .status();
     assert!(made.unwrap().success());
     let other = fetch(&[]);
     assert_eq!(other["name"], "runtime_other_content", "{other}");

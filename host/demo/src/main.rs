@@ -187,13 +187,17 @@ fn environment() -> anyhow::Result<Environment> {
 fn runtime(root: &Path, terminal: &Terminal) -> Option<Fetched> {
     let reason = match fetch_runtime(root, &Progress::automatic()) {
         Ok(Some(fetched)) => {
-            terminal.note(format!("ONNX Runtime     {VERSION}; each model runs on it or on tract, whichever is faster"));
+            terminal.note(format!(
+                "ONNX Runtime     {VERSION}; each model runs on it or on tract, whichever is faster"
+            ));
             return Some(fetched);
         }
         Ok(None) => "there is none for this system".to_owned(),
         Err(error) => chain(&error),
     };
-    terminal.note(format!("ONNX Runtime     none, so that tract runs the models: {reason}"));
+    terminal.note(format!(
+        "ONNX Runtime     none, so that tract runs the models: {reason}"
+    ));
     None
 }
 

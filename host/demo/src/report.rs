@@ -201,8 +201,8 @@ impl Summary {
             versions,
         );
         let models = self.models.iter();
-        let models = models
-            .map(|(name, it)| vec![name.clone(), it.backend.clone(), it.reason.clone()]);
+        let models =
+            models.map(|(name, it)| vec![name.clone(), it.backend.clone(), it.reason.clone()]);
         let models = terminal.table(&["model", "backend", "why"], models);
         format!("{inputs}\n\n{stages}\n\n{models}\n\n{versions}")
     }

@@ -69,7 +69,9 @@ impl Runtime {
 }
 
 pub(crate) fn for_this_machine() -> Option<Wheel> {
-    Runtime::processor_here().and_then(Runtime::of).map(|it| it.0)
+    Runtime::processor_here()
+        .and_then(Runtime::of)
+        .map(|it| it.0)
 }
 
 const X86_64: Wheel = wheel(

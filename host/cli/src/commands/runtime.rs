@@ -127,7 +127,11 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         terminal.json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let done = if report.fetched { "fetched" } else { "is there" };
+    let done = if report.fetched {
+        "fetched"
+    } else {
+        "is there"
+    };
     terminal.print(format!(
         "ONNX Runtime {VERSION} for {} {done}: {}",
         report.processor,

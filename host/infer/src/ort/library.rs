@@ -156,9 +156,7 @@ fn open_checked(path: &Path, wanted: &Wanted) -> Result<LoadedLibrary, Problem> 
         wanted => Some(checked_digest(path, wanted)?),
     };
     let open = || open(path, digest);
-    guard(open)
-        .unwrap_or_else(Err)
-        .map_err(Problem::Other)
+    guard(open).unwrap_or_else(Err).map_err(Problem::Other)
 }
 
 /// The digest of the file, which is a wanted one.
@@ -167,8 +165,8 @@ fn checked_digest(path: &Path, wanted: &Wanted) -> Result<Digest, Problem> {
         let problem = "its digest is set, so that it needs a path and not a name";
         return Err(Problem::Other(problem.to_owned()));
     }
-    let found = digest_of(path)
-        .map_err(|error| Problem::Other(format!("it cannot be read: {error}")))?;
+    let found =
+        digest_of(path).map_err(|error| Problem::Other(format!("it cannot be read: {error}")))?;
     let expected = match wanted {
         Wanted::One(expected) if found != *expected => {
             format!("`library-digest` is {expected}")
@@ -186,7 +184,7 @@ fn checked_digest(path: &Path, wanted: &Wanted) -> Result<Digest, Problem> {
 }
 
 fn digest_of(path: &Path) -> io::Result<Digest> {
-    let mut file = File::open(path)?;
+    let mut file = hotshoe_base::files::open(path)?;
     let (mut hasher, mut piece) = (Hasher::new(), vec![0; 1 << 16]);
     loop {
         let read = file.read(&mut piece)?;

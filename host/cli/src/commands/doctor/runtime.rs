@@ -47,7 +47,11 @@ pub(super) fn runtime(config: Option<&Config>) -> Vec<Finding> {
             "{} at {}, its digest {}, with {}",
             library.version,
             path.display(),
-            if library.digest.is_some() { "as it must be" } else { "not checked" },
+            if library.digest.is_some() {
+                "as it must be"
+            } else {
+                "not checked"
+            },
             library.providers.join(", ")
         ),
     )];
