@@ -101,7 +101,7 @@ fn a_device_runs_what_was_fetched_and_refuses_it_changed() {
         (model.backend, model.reason, log)
     };
     let (_, reason, log) = serve();
-    assert!(reason.contains("measured"), "{reason}");
+    assert!(!reason.contains("no ONNX Runtime"), "{reason}");
     assert!(log.contains("ONNX Runtime loaded"), "{log}");
 
     let mut bytes = fs::read(&library).unwrap();
@@ -118,7 +118,7 @@ fn a_device_runs_what_was_fetched_and_refuses_it_changed() {
     let (backend, reason, log) = serve();
     assert_eq!(backend, "tract");
     assert!(
-        reason.contains(&library.display().to_string()) && reason.contains("it has the digest"),
+        reason.contains("no ONNX Runtime") && reason.contains("it has the digest"),
         "{reason}"
     );
     assert!(!log.contains("ONNX Runtime loaded"), "{log}");

@@ -67,13 +67,14 @@ fn the_demo_reads_the_page_and_updates_itself_without_losing_a_sample() {
     assert_eq!(summary["text"]["page.png"].as_array().unwrap().len(), 5);
     assert!(summary["stages"]["read-page"]["p50_us"].as_u64().unwrap() > 0);
 
-    // Each model says which backend runs it, and why; with ONNX Runtime, it is the faster one.
+    // Where ONNX Runtime can be had, each model had the choice.
     let models = summary["models"].as_object().unwrap();
     assert!(!models.is_empty(), "{summary}");
-    let has_runtime = fetch_runtime(&root, &Progress::plain()).is_ok_and(|it| it.is_some());
-    for (name, model) in models {
-        let reason = model["reason"].as_str().unwrap();
-        assert_eq!(has_runtime, reason.contains("measured"), "{name}: {model}");
+    if fetch_runtime(&root, &Progress::plain()).is_ok_and(|it| it.is_some()) {
+        for (name, model) in models {
+            let reason = model["reason"].as_str().unwrap();
+            assert!(!reason.contains("no ONNX Runtime"), "{name}: {model}");
+        }
     }
 
     assert!(count("swaps") >= 2, "{summary}");
