@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use hotshoe_tests::{Need, skip};
 use serde_json::Value;
@@ -92,7 +92,8 @@ fn a_device_runs_what_was_fetched_and_refuses_it_changed() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hotshoe"));
         user(&mut command, &data);
         let log = fs::File::create(device.config.with_extension("log")).unwrap();
-        command.args(["run", "--config", &config]).stderr(log);
+        command.args(["run", "--config", &config]);
+        command.stdout(Stdio::null()).stderr(log);
         let daemon = device.run_by(command);
         assert!(daemon.feed(&[("1", page.clone())])[0].result.is_ok());
         let [model] = daemon.status().models.try_into().unwrap();
