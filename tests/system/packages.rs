@@ -87,7 +87,10 @@ fn every_package_starts_the_daemon_by_the_supervisor_with_its_data_folder() {
     let manifest = fs::read_to_string(packaging("kubernetes/hotshoe.yaml")).unwrap();
     let list = |key: &str| -> Vec<String> {
         let mut lines = manifest.lines().map(str::trim);
-        let found = lines.find_map(|line| line.strip_prefix(key).filter(|it| it.contains("run") || it.contains("supervisor")));
+        let found = lines.find_map(|line| {
+            line.strip_prefix(key)
+                .filter(|it| it.contains("run") || it.contains("supervisor"))
+        });
         serde_json::from_str(found.unwrap()).unwrap()
     };
     let mut started = list("command: ");
@@ -262,7 +265,8 @@ fn a_manual_page_has_every_command_and_no_fault() {
             let listed = listed.lines().take_while(|line| !line.is_empty());
             let names = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
             for command in names.filter(|it| !it.is_empty() && *it != "help") {
-                let heading = format!(".SH \"HOTSHOE {}\"", command.to_uppercase()).replace('-', "\\-");
+                let heading =
+                    format!(".SH \"HOTSHOE {}\"", command.to_uppercase()).replace('-', "\\-");
                 assert!(text.contains(&heading), "{heading}");
             }
             // Of a command below another one.

@@ -39,7 +39,8 @@ use commands::{
 #[cfg(feature = "full")]
 use commands::{
     baseline, build, call, collect, dev as dev_loop, devices, figures, inspect, keygen, model, new,
-    pack, publish, pull, push, record, registry, rollout, runtime, sign, site, soak, test, wit, zenoh_acl,
+    pack, publish, pull, push, record, registry, rollout, runtime, sign, site, soak, test, wit,
+    zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
