@@ -154,6 +154,8 @@ mod rollout_compare;
 mod rollout_fleet;
 #[path = "system/rot.rs"]
 mod rot;
+#[path = "system/runtime.rs"]
+mod runtime;
 #[path = "system/sealed_files.rs"]
 mod sealed_files;
 #[path = "system/secrets.rs"]

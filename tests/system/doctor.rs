@@ -17,6 +17,12 @@ fn states(report: &Value, what: &str) -> Vec<String> {
         .collect()
 }
 
+/// The first finding about `what`.
+pub(crate) fn finding(report: &Value, what: &str) -> Value {
+    let mut findings = report["findings"].as_array().unwrap().iter();
+    findings.find(|it| it["what"] == what).unwrap().clone()
+}
+
 fn doctor(config: &Path) -> (Option<i32>, Value) {
     let output = hotshoe([
         "doctor".as_ref(),

@@ -73,7 +73,7 @@ fn every_package_starts_the_daemon_by_the_supervisor_with_its_data_folder() {
         "/usr/bin/hotshoe-supervisor --data {} /usr/bin/hotshoe run --config /etc/hotshoe/hotshoe.toml",
         data.display()
     );
-    assert_eq!(unit("ExecStart"), [command.clone()]);
+    assert_eq!(unit("ExecStart").join("; "), command);
     // The daemon is a child of the main process, which passes signals on and ends with this code for another program.
     assert_eq!(unit("NotifyAccess"), ["all"]);
     assert_eq!(unit("KillMode"), ["mixed"]);

@@ -51,6 +51,8 @@ pub(crate) mod rollback;
 #[cfg(feature = "full")]
 pub(crate) mod rollout;
 pub(crate) mod run;
+#[cfg(feature = "full")]
+pub(crate) mod runtime;
 pub(crate) mod sbom;
 pub(crate) mod secret;
 pub(crate) mod shared_data;

@@ -63,6 +63,7 @@ fn of_full<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
     use crate::commands::call::CallError;
     use crate::commands::model::ModelError;
     use crate::commands::record::RecordError;
+    use crate::commands::runtime::RuntimeError;
     use crate::commands::soak::SoakError;
     use crate::commands::test::TestError;
     use crate::oci::OciError;
@@ -75,6 +76,7 @@ fn of_full<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<CallError>(cause).map(CallError::name))
         .or_else(|| find::<RecordError>(cause).map(RecordError::name))
         .or_else(|| find::<ModelError>(cause).map(ModelError::name))
+        .or_else(|| find::<RuntimeError>(cause).map(RuntimeError::name))
         .or_else(|| find::<SoakError>(cause).map(SoakError::name))
         .or_else(|| find::<InputsError>(cause).map(InputsError::name))
         .or_else(|| find::<OciError>(cause).and_then(OciError::name))

@@ -25,7 +25,8 @@ pub(crate) struct ReleaseArgs {
     /// stored; without --config tract, and ort for models that tract cannot run]
     #[arg(long, value_name = "BACKEND", value_parser = backend)]
     pub backend: Option<BackendChoice>,
-    /// The library of ONNX Runtime [default: that of --config, else ORT_DYLIB_PATH, else the system's]
+    /// The library of ONNX Runtime [default: that of --config, else ORT_DYLIB_PATH, else that of
+    /// `hotshoe runtime fetch` or a package, else the system's]
     #[arg(long, value_name = "FILE")]
     pub ort_library: Option<PathBuf>,
     #[command(flatten)]

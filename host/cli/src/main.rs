@@ -39,7 +39,8 @@ use commands::{
 #[cfg(feature = "full")]
 use commands::{
     baseline, build, call, collect, dev as dev_loop, devices, figures, inspect, keygen, model, new,
-    pack, publish, pull, push, record, registry, rollout, sign, site, soak, test, wit, zenoh_acl,
+    pack, publish, pull, push, record, registry, rollout, runtime, sign, site, soak, test, wit,
+    zenoh_acl,
 };
 use hotshoe_release::terminal::Terminal;
 use hotshoe_release::{exit, logging};
@@ -77,6 +78,7 @@ Write a component:
   wit       Show the interfaces that components use
 
 Make a release:
+  runtime   Fetch ONNX Runtime, which runs most models faster than tract
   model     Inspect, compare and optimise ONNX models
   keygen    Create a signing key
   trust     Create or update trust.toml, the keys that a device trusts
@@ -190,6 +192,8 @@ enum Command {
     #[cfg(feature = "full")]
     Inspect(inspect::Args),
     #[cfg(feature = "full")]
+    Runtime(runtime::Args),
+    #[cfg(feature = "full")]
     Model(model::Args),
     Verify(verify::Args),
     Install(install::Args),
@@ -270,6 +274,8 @@ impl Command {
             Self::Sign(args) => sign::run(args, terminal),
             #[cfg(feature = "full")]
             Self::Inspect(args) => inspect::run(args, terminal),
+            #[cfg(feature = "full")]
+            Self::Runtime(args) => runtime::run(&args, terminal),
             #[cfg(feature = "full")]
             Self::Model(args) => model::run(args, terminal),
             Self::Verify(args) => verify::run(args, terminal),

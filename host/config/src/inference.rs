@@ -31,9 +31,11 @@ pub struct InferenceConfig {
     /// with ONNX Runtime 1, since each further run needs another copy of the weights.
     pub max_runs: Option<usize>,
     /// The library of ONNX Runtime. A bare name is searched in the library path of the system; a path is relative to the
-    /// folder of the configuration. Default: the environment's `ORT_DYLIB_PATH`, else `libonnxruntime.so`.
+    /// folder of the configuration. Default: the environment's `ORT_DYLIB_PATH`, else the one that `hotshoe runtime fetch` or a package
+    /// brought, else `libonnxruntime.so`.
     pub library: Option<PathBuf>,
-    /// The SHA-256 digest that the library must have, such as `sha256:6b1f...`; `library` is then a path. It is checked at each load. Default: any.
+    /// The SHA-256 digest that the library must have, such as `sha256:6b1f...`; `library` is then a path. It is checked at each load. Default: one
+    /// that this version knows, for a library of `hotshoe runtime fetch` or of a package of Hotshoe's; any for another.
     pub library_digest: Option<Digest>,
     /// Execution providers of ONNX Runtime, the one preferred first. If none can be used, the processor is used. Default: none.
     pub providers: Vec<ProviderConfig>,

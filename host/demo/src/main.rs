@@ -17,8 +17,12 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
+use hotshoe_base::chain;
 use hotshoe_config::ZenohConfig;
-use hotshoe_devkit::{Environment, Progress, cache, find_root, installed, set_up, share};
+use hotshoe_devkit::runtime::{Fetched, VERSION};
+use hotshoe_devkit::{
+    Environment, Progress, cache, fetch_runtime, find_root, installed, set_up, share,
+};
 use hotshoe_link::Client;
 use hotshoe_protocol::status::Status;
 use hotshoe_release::daemon_process::{DaemonProcess, end_with_this_process, free_endpoint};
@@ -38,8 +42,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// Run OCR on a scanned page on this machine, from scratch, and update it while it runs
 ///
-/// Run it in a checkout of Hotshoe, or after `pip install`. It downloads models and pictures if they are missing, and in a checkout the
-/// WebAssembly toolchain, and builds the components. It packs, signs and installs the OCR release, starts a daemon, sends it pictures over
+/// Run it in a checkout of Hotshoe, or after `pip install`. It downloads models, pictures and ONNX Runtime if they are missing, and in a
+/// checkout the WebAssembly toolchain, and builds the components. It packs, signs and installs the OCR release, starts a daemon, sends it pictures over
 /// Zenoh on loopback, and prints the text. Meanwhile it publishes three more versions: a good one, which is confirmed; one that traps, which
 /// is rolled back; and one with an untrusted signature, which is refused. Its files stay under target/demo, or ~/.cache/hotshoe.
 #[derive(Debug, Parser)]
@@ -100,9 +104,16 @@ fn demo(seconds: u64, with_page: bool, terminal: &Terminal) -> anyhow::Result<()
     logging::init("error")?;
     end_with_this_process()?;
     let environment = environment()?;
+    let runtime = runtime(&environment.root, terminal);
     let endpoint = free_endpoint()?;
     let page = with_page.then(page::free_address).transpose()?;
-    let files = prepare(&environment, &endpoint, page.as_deref(), terminal)?;
+    let files = prepare(
+        &environment,
+        &endpoint,
+        page.as_deref(),
+        runtime.as_ref(),
+        terminal,
+    )?;
     let mut daemon = DaemonProcess::start(&files.config, &files.log)?;
     let zenoh = ZenohConfig {
         connect: vec![endpoint],
@@ -170,6 +181,24 @@ fn environment() -> anyhow::Result<Environment> {
         installed(&share, &root, &progress)
     };
     done.context("cannot set up the demo")
+}
+
+/// ONNX Runtime's library. The demo also runs without it, so that what is missing is only said.
+fn runtime(root: &Path, terminal: &Terminal) -> Option<Fetched> {
+    let reason = match fetch_runtime(root, &Progress::automatic()) {
+        Ok(Some(fetched)) => {
+            terminal.note(format!(
+                "ONNX Runtime     {VERSION}; each model runs on it or on tract, whichever is faster"
+            ));
+            return Some(fetched);
+        }
+        Ok(None) => "there is none for this system".to_owned(),
+        Err(error) => chain(&error),
+    };
+    terminal.note(format!(
+        "ONNX Runtime     none, so that tract runs the models: {reason}"
+    ));
+    None
 }
 
 /// The state that both threads share.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use hotshoe_config::Config;
 use hotshoe_devkit::Environment;
+use hotshoe_devkit::runtime::Fetched;
 use hotshoe_release::device::{Identity, trust_root};
 use hotshoe_release::install::{forget, install};
 use hotshoe_release::keys::{keygen, read_key};
@@ -32,11 +33,12 @@ pub(crate) struct DemoFiles {
 }
 
 /// Creates a key, packs and signs the application's release, and installs it for a device that listens at `endpoint`, and serves its page
-/// at the address `page`.
+/// at the address `page`. `runtime` is ONNX Runtime's library.
 pub(crate) fn prepare(
     environment: &Environment,
     endpoint: &str,
     page: Option<&str>,
+    runtime: Option<&Fetched>,
     terminal: &Terminal,
 ) -> anyhow::Result<DemoFiles> {
     let folder = environment.root.join("target/demo");
@@ -67,7 +69,7 @@ pub(crate) fn prepare(
     let versions = versions::prepare(environment, &folder, &secret)?;
     terminal.note("packed           generations 2, 3 and 4, to be delivered while it serves");
 
-    fs::write(&config_file, configuration(endpoint, page))
+    fs::write(&config_file, configuration(endpoint, page, runtime))
         .with_context(|| format!("cannot write {}", config_file.display()))?;
     let config = Config::load(&config_file).context("cannot load the demo's configuration")?;
     // Each demo starts with a new device: a device rejects another release of the same generation.
@@ -84,7 +86,17 @@ pub(crate) fn prepare(
     })
 }
 
-fn configuration(endpoint: &str, page: Option<&str>) -> String {
+fn configuration(endpoint: &str, page: Option<&str>, runtime: Option<&Fetched>) -> String {
+    // Without one, the device uses the one that this machine has elsewhere, or none.
+    let runtime = runtime.map(|it| {
+        // Quoted and escaped, as in TOML.
+        let path = toml::Value::String(it.path.display().to_string());
+        format!(
+            "\n[inference]\nlibrary = {path}\nlibrary-digest = \"sha256:{}\"\n",
+            it.sha256
+        )
+    });
+    let runtime = runtime.unwrap_or_default();
     let page = page.map(|address| format!("\n[page]\nlisten = \"{address}\"\n"));
     let page = page.unwrap_or_default();
     format!(
@@ -108,6 +120,6 @@ when-full = \"block\"
 
 [drain]
 deadline-ms = 20000
-{page}"
+{runtime}{page}"
     )
 }

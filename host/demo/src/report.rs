@@ -69,10 +69,21 @@ pub(crate) struct Summary {
     pub page_character_error_rate: Option<f64>,
     /// Time spent in each stage.
     pub stages: BTreeMap<String, Percentiles>,
+    /// The backend of each model at the end, and why.
+    pub models: BTreeMap<String, ModelReport>,
     /// By input.
     pub inputs: BTreeMap<String, Input>,
     /// The daemon's own counters at the end.
     pub daemon: Counters,
+}
+
+/// The backend of one model.
+#[derive(Debug, Serialize)]
+pub(crate) struct ModelReport {
+    /// `tract` or `ort`.
+    pub backend: String,
+    /// Why this one.
+    pub reason: String,
 }
 
 /// The outcome of one version.
@@ -189,7 +200,11 @@ impl Summary {
             ],
             versions,
         );
-        format!("{inputs}\n\n{stages}\n\n{versions}")
+        let models = self.models.iter();
+        let models =
+            models.map(|(name, it)| vec![name.clone(), it.backend.clone(), it.reason.clone()]);
+        let models = terminal.table(&["model", "backend", "why"], models);
+        format!("{inputs}\n\n{stages}\n\n{models}\n\n{versions}")
     }
 }
 

@@ -9,7 +9,7 @@ use hotshoe_store::Phase;
 use serde::Deserialize;
 
 use super::feed::{FeedResults, ReleaseResults};
-use super::report::{Input, Percentiles, Summary, VersionReport};
+use super::report::{Input, ModelReport, Percentiles, Summary, VersionReport};
 use super::updates::{Delivered, is_as_expected};
 use super::versions::{Expected, Version};
 
@@ -83,6 +83,14 @@ pub(crate) fn summarise(
             .stages
             .into_iter()
             .filter_map(|(name, times)| Some((name, Percentiles::of(&times)?)))
+            .collect(),
+        models: status
+            .models
+            .into_iter()
+            .map(|it| {
+                let (backend, reason) = (it.backend, it.reason);
+                (it.name, ModelReport { backend, reason })
+            })
             .collect(),
         inputs: collected.inputs,
         daemon: counters,

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use hotshoe_devkit::find_root;
+use hotshoe_devkit::{Progress, fetch_runtime, find_root};
 use hotshoe_store::Layout;
 use serde_json::Value;
 
@@ -66,6 +66,16 @@ fn the_demo_reads_the_page_and_updates_itself_without_losing_a_sample() {
     assert_eq!(count("lost") + count("dropped"), 0);
     assert_eq!(summary["text"]["page.png"].as_array().unwrap().len(), 5);
     assert!(summary["stages"]["read-page"]["p50_us"].as_u64().unwrap() > 0);
+
+    // Where ONNX Runtime can be had, each model had the choice.
+    let models = summary["models"].as_object().unwrap();
+    assert!(!models.is_empty(), "{summary}");
+    if fetch_runtime(&root, &Progress::plain()).is_ok_and(|it| it.is_some()) {
+        for (name, model) in models {
+            let reason = model["reason"].as_str().unwrap();
+            assert!(!reason.contains("no ONNX Runtime"), "{name}: {model}");
+        }
+    }
 
     assert!(count("swaps") >= 2, "{summary}");
     assert_eq!((count("rollbacks"), count("refused")), (1, 1), "{summary}");

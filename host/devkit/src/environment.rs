@@ -3,6 +3,7 @@ use crate::extras::Extra;
 use crate::fixtures::{self, FixtureError};
 use crate::guests::{self, GuestError};
 use crate::progress::Progress;
+use crate::runtime::{Fetched, Runtime};
 use crate::toolchain::{Toolchain, ToolchainChoice, ToolchainError};
 use std::fs::{File, TryLockError};
 use std::io;
@@ -132,15 +133,33 @@ pub fn set_up(root: &Path, progress: &Progress) -> Result<Environment, SetUpErro
     Ok(Environment::new(&root, components))
 }
 
-/// The part of [`set_up`] that needs the network and no compiler: models, pictures, the toolchain for WebAssembly.
+/// Downloads ONNX Runtime's library into the fixtures of a set-up folder, unless it is there. `None` for a system that has none.
+///
+/// # Errors
+/// [`SetUpError`]: the lock, the download or a file.
+pub fn fetch_runtime(root: &Path, progress: &Progress) -> Result<Option<Fetched>, SetUpError> {
+    let Some(runtime) = Runtime::processor_here().and_then(Runtime::of) else {
+        return Ok(None);
+    };
+    let _lock = lock(root, progress)?;
+    let fetched = runtime.fetch(&fixtures::folder(root), progress);
+    let fetched = fetched.map_err(|source| FixtureError::Wheel {
+        files: "ONNX Runtime".to_owned(),
+        source,
+    })?;
+    Ok(Some(fetched))
+}
+
+/// What needs the network and no compiler: models, pictures, the toolchain for WebAssembly, and ONNX Runtime, without which all runs too.
 pub fn fetch_all(root: &Path, progress: &Progress) -> Result<(), SetUpError> {
     if !is_checkout(root) {
         return Err(SetUpError::NotACheckout(root.to_owned()));
     }
-    let _lock = lock(root, progress)?;
+    let lock = lock(root, progress)?;
     fixtures::fetch(root, progress)?;
     Toolchain::find_or_install(&tools(root), ToolchainChoice::from_environment()?, progress)?;
-    Ok(())
+    drop(lock);
+    fetch_runtime(root, progress).map(drop)
 }
 
 /// Downloads an extra that [`set_up`] does not include, unless it exists. Returns its file or folder.

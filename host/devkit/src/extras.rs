@@ -2,6 +2,7 @@
 use crate::files;
 use crate::fixtures::{self, FixtureError};
 use crate::progress::Progress;
+use crate::runtime;
 use crate::wheel::{BuiltFor, Member, Tree, Wheel};
 use std::fs;
 use std::io;
@@ -30,11 +31,11 @@ pub enum Extra {
 }
 
 impl Extra {
-    const fn wheel(self) -> Option<Wheel> {
+    fn wheel(self) -> Option<Wheel> {
         match self {
             Self::TextModels => Some(fixtures::MODELS),
             Self::Scans => Some(fixtures::SCANS),
-            Self::OnnxRuntime => ONNX_RUNTIME,
+            Self::OnnxRuntime => runtime::for_this_machine(),
             Self::CenterFace | Self::Faces => Some(CENTER_FACE),
             Self::SileroVad => Some(SILERO_VAD),
             Self::NodeCases => Some(NODE_CASES),
@@ -46,7 +47,7 @@ impl Extra {
         match self {
             Self::TextModels => "models",
             Self::Scans => "pictures",
-            Self::OnnxRuntime => LIBRARY,
+            Self::OnnxRuntime => runtime::LIBRARY,
             Self::CenterFace => "models/centerface.onnx",
             Self::Faces => FACES,
             Self::SileroVad => "models/silero-vad.onnx",
@@ -79,65 +80,6 @@ impl Extra {
             })?;
         }
         Ok(place)
-    }
-}
-
-const LIBRARY: &str = "onnxruntime/libonnxruntime.so";
-
-const ONNX_RUNTIME: Option<Wheel> = if cfg!(all(
-    target_os = "linux",
-    target_env = "gnu",
-    target_arch = "x86_64"
-)) {
-    Some(onnx_runtime(
-        23_753_652,
-        "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f",
-        "manylinux_2_28_x86_64",
-        &[Member {
-            path: "onnxruntime/capi/libonnxruntime.so.1.31.1",
-            to: LIBRARY,
-            size: 29_352_200,
-            sha256: "fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3",
-        }],
-    ))
-} else if cfg!(all(
-    target_os = "linux",
-    target_env = "gnu",
-    target_arch = "aarch64"
-)) {
-    Some(onnx_runtime(
-        21_413_526,
-        "da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3",
-        "manylinux_2_28_aarch64",
-        &[Member {
-            path: "onnxruntime/capi/libonnxruntime.so.1.31.1",
-            to: LIBRARY,
-            size: 25_265_040,
-            sha256: "8aa3b76b28c778a2b1dd660d34161adb1d508c9ccd04ff9dc80e26eca5df8467",
-        }],
-    ))
-} else {
-    None
-};
-
-const fn onnx_runtime(
-    size: u64,
-    sha256: &'static str,
-    platform: &'static str,
-    members: &'static [Member],
-) -> Wheel {
-    Wheel {
-        project: "onnxruntime",
-        version: "1.31.1",
-        size,
-        sha256,
-        built_for: Some(BuiltFor {
-            python: "3.11",
-            abi: "cp311",
-            platform,
-        }),
-        members,
-        tree: None,
     }
 }
 

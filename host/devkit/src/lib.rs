@@ -15,6 +15,8 @@ pub mod guests;
 #[cfg(feature = "set-up")]
 pub mod process;
 #[cfg(feature = "set-up")]
+pub mod runtime;
+#[cfg(feature = "set-up")]
 pub mod toolchain;
 #[cfg(feature = "set-up")]
 pub mod wheel;
@@ -42,7 +44,9 @@ pub use debian::{DebianError, debian_package};
 #[cfg(feature = "set-up")]
 pub use doc_string::with_doc_string;
 #[cfg(feature = "set-up")]
-pub use environment::{Environment, SetUpError, fetch, fetch_all, find_root, set_up, tools};
+pub use environment::{
+    Environment, SetUpError, fetch, fetch_all, fetch_runtime, find_root, set_up, tools,
+};
 #[cfg(feature = "set-up")]
 pub use extras::Extra;
 #[cfg(feature = "set-up")]

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -181,10 +182,22 @@ pub enum LoadError {
     },
     /// ONNX Runtime is not available.
     #[error(
-        "the model is configured for ONNX Runtime, which cannot be loaded; set its library with `library` in [inference], --ort-library or ORT_DYLIB_PATH, or use tract"
+        "the model is configured for ONNX Runtime, which cannot be loaded; fetch its library with `hotshoe runtime fetch`, set it with `library` in [inference], --ort-library or ORT_DYLIB_PATH, or use tract"
     )]
     NoRuntime {
         /// The libraries that were tried.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The library of ONNX Runtime has another digest than it must have.
+    #[error(
+        "{} is not loaded; get ONNX Runtime again, from its package or by `hotshoe runtime fetch`, or correct `library-digest` in [inference]",
+        path.display()
+    )]
+    ChangedRuntime {
+        /// The library.
+        path: PathBuf,
+        /// Its digest.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

@@ -32,7 +32,7 @@ mod tensor;
 mod tract;
 mod whole;
 
-pub use self::ort::{OrtLibrary, ort_library};
+pub use self::ort::{OrtLibrary, PINNED_LIBRARIES, ort_folder, ort_library};
 pub use backend::{Backend, BackendChoice};
 pub use batch::Batching;
 pub use counts::VariantRuns;

@@ -25,7 +25,7 @@ use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInf
 
 pub use self::standby::{BackendSwitch, ReadModel, SwitchReason};
 
-/// The reason in [`Model::refused`] if no ONNX Runtime was found, and its prefix if the configured library cannot be loaded.
+/// The reason in [`Model::refused`] if no ONNX Runtime was found, and its prefix if a library that is configured or in its place cannot be loaded.
 pub const NO_RUNTIME: &str = "no ONNX Runtime was found";
 
 /// A loaded model. It may run on several threads at once.
@@ -480,18 +480,19 @@ fn open(
     }
 }
 
-/// Why ONNX Runtime has not loaded a model. A missing library is logged only if one is configured.
+/// Why ONNX Runtime has not loaded a model. A missing library is logged only if one is configured, or in its place.
 fn without_ort(error: &LoadError, options: &Options) -> String {
-    let LoadError::NoRuntime { source } = error else {
-        return chain(error);
+    let cause = match error {
+        LoadError::NoRuntime { .. } if !crate::ort::is_expected(&options.ort) => {
+            return NO_RUNTIME.to_owned();
+        }
+        LoadError::NoRuntime { source } => chain(source.as_ref()),
+        LoadError::ChangedRuntime { .. } => chain(error),
+        error => return chain(error),
     };
-    if !crate::ort::is_named(&options.ort) {
-        return NO_RUNTIME.to_owned();
-    }
-    let cause = chain(source.as_ref());
     tracing::warn!(
         cause,
-        "the configured library of ONNX Runtime cannot be loaded; tract runs the model"
+        "the library of ONNX Runtime cannot be loaded; tract runs the model"
     );
     format!("{NO_RUNTIME}: {cause}")
 }

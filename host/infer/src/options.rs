@@ -76,9 +76,10 @@ impl Default for ModelOptions {
 /// Library and execution providers of ONNX Runtime.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrtOptions {
-    /// Its library. Default: the environment variable `ORT_DYLIB_PATH`, else the library path of the system.
+    /// Its library. Default: the environment variable `ORT_DYLIB_PATH`, else that of [`crate::ort_folder`] or a package, else the library path of the system.
     pub library: Option<PathBuf>,
-    /// The digest that the library must have. It is checked at each load. Default: any.
+    /// The digest that the library must have. It is checked at each load. Default: one of [`crate::PINNED_LIBRARIES`] in
+    /// the folders of Hotshoe, any elsewhere.
     pub library_digest: Option<Digest>,
     /// Execution providers, the preferred one first. If none can be used, the processor is used. Default: none.
     pub providers: Vec<Provider>,

@@ -34,7 +34,7 @@ fn launch() -> io::Result<ExitCode> {
         .is_some_and(|folder| folder.join(BINARY).exists())
     {
         eprintln!(
-            "Hotshoe: the first run compiles {FIRST_BUILD}. Models, pictures and the WebAssembly toolchain are downloaded meanwhile. Later runs start at once."
+            "Hotshoe: the first run compiles {FIRST_BUILD}. Models, pictures, ONNX Runtime and the WebAssembly toolchain are downloaded meanwhile. Later runs start at once."
         );
         if let Some(code) = failed(build(FETCH)?) {
             return Ok(code);

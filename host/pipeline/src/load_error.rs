@@ -84,6 +84,10 @@ impl LoadError {
             Self::NoPipeline(_) => "no_pipeline",
             Self::Blob { .. } => "unreadable_blob",
             Self::Damaged { .. } => "damaged_blob",
+            Self::Model {
+                source: hotshoe_infer::LoadError::ChangedRuntime { .. },
+                ..
+            } => "changed_runtime",
             Self::Model { .. }
             | Self::NoVariant { .. }
             | Self::Variants(_)

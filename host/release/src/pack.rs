@@ -80,9 +80,9 @@ fn check_loads(bytes: &[u8], outputs: &[String]) -> Result<Option<String>, Model
         };
         match models.load(Digest::of(bytes), bytes, &options) {
             Ok(_) => return Ok(None),
-            Err(LoadError::NoRuntime { .. }) => {
+            Err(LoadError::NoRuntime { .. } | LoadError::ChangedRuntime { .. }) => {
                 return Ok(Some(format!(
-                    "is not loaded by {}, and ONNX Runtime is not installed here to check it; set ORT_DYLIB_PATH to its library, or make sure that each device has it",
+                    "is not loaded by {}, and ONNX Runtime is not installed here to check it; fetch it with `hotshoe runtime fetch`, or make sure that each device has it",
                     reasons.join("; "),
                 )));
             }

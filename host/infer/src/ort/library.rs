@@ -10,8 +10,10 @@ use hotshoe_trust::{Digest, Hasher};
 use ort::LoadDynamicError;
 use ort::environment::Environment;
 use parking_lot::Mutex;
+use thiserror::Error;
 
-use super::{NotFound, OrtLibrary, providers};
+use super::pinned::{own_libraries, pinned_version};
+use super::{ChangedLibrary, NotFound, OrtLibrary, providers};
 use crate::OrtOptions;
 use crate::guard::guard;
 
@@ -34,12 +36,13 @@ pub(super) struct LoadedLibrary {
     pub(super) environment: Environment,
     path: PathBuf,
     version: String,
+    digest: Option<Digest>,
     pub(super) providers: Vec<&'static str>,
 }
 
-/// Whether the configuration or the environment sets a library.
-pub(super) fn is_named(options: &OrtOptions) -> bool {
-    named(options).is_some()
+/// Whether the configuration or the environment sets a library, or one is in its place.
+pub(super) fn is_expected(options: &OrtOptions) -> bool {
+    named(options).is_some() || own_libraries().next().is_some()
 }
 
 /// Information about the library.
@@ -48,10 +51,11 @@ pub(super) fn found(options: &OrtOptions) -> OrtLibrary {
         Ok(loaded) => OrtLibrary {
             path: Some(loaded.path),
             version: loaded.version,
+            digest: loaded.digest,
             providers: loaded.providers.into_iter().map(str::to_owned).collect(),
             tried: Vec::new(),
         },
-        Err(NotFound { tried }) => OrtLibrary {
+        Err(NotFound { tried, .. }) => OrtLibrary {
             tried,
             ..OrtLibrary::default()
         },
@@ -64,18 +68,47 @@ pub(super) fn loaded(options: &OrtOptions) -> Result<LoadedLibrary, NotFound> {
     if let Some(loaded) = &*held {
         return Ok(loaded.clone());
     }
-    let mut tried = Vec::new();
-    for path in candidates(options) {
-        match guard(|| open_checked(&path, options.library_digest)).unwrap_or_else(Err) {
+    let (mut tried, mut changed) = (Vec::new(), None);
+    for Candidate { path, digest } in candidates(options) {
+        match open_checked(&path, &digest) {
             Ok(loaded) => {
                 let (path, version) = (loaded.path.display(), &loaded.version);
                 tracing::info!(%path, version, providers = ?loaded.providers, "ONNX Runtime loaded");
                 return Ok(held.insert(loaded).clone());
             }
-            Err(problem) => tried.push((path, problem)),
+            Err(problem) => {
+                tried.push((path, problem.to_string()));
+                if let Problem::Changed(library) = problem {
+                    changed.get_or_insert(library);
+                }
+            }
         }
     }
-    Err(NotFound { tried })
+    Err(NotFound { tried, changed })
+}
+
+/// A library that may be loaded.
+struct Candidate {
+    path: PathBuf,
+    digest: Wanted,
+}
+
+/// The digest that a library must have.
+enum Wanted {
+    Any,
+    /// This one, which the configuration sets.
+    One(Digest),
+    /// One that is pinned.
+    Pinned,
+}
+
+/// Why a library is not loaded.
+#[derive(Debug, Error)]
+enum Problem {
+    #[error(transparent)]
+    Changed(ChangedLibrary),
+    #[error("{0}")]
+    Other(String),
 }
 
 fn named(options: &OrtOptions) -> Option<PathBuf> {
@@ -86,35 +119,72 @@ fn named(options: &OrtOptions) -> Option<PathBuf> {
 }
 
 /// A configured library is the only candidate.
-fn candidates(options: &OrtOptions) -> Vec<PathBuf> {
-    match named(options) {
+fn candidates(options: &OrtOptions) -> Vec<Candidate> {
+    let set = |otherwise| options.library_digest.map_or(otherwise, Wanted::One);
+    let named = named(options).map(|path| Candidate {
         // The loader resolves a bare name. Other paths are relative to the current folder, not to this program.
-        Some(path) if path.components().count() > 1 => {
-            vec![path::absolute(&path).unwrap_or(path)]
-        }
-        Some(path) => vec![path],
-        None => NAMES.map(PathBuf::from).into(),
+        path: match path.components().count() {
+            0 | 1 => path,
+            _ => path::absolute(&path).unwrap_or(path),
+        },
+        digest: set(Wanted::Any),
+    });
+    if let Some(named) = named {
+        return vec![named];
     }
+    let own: Vec<_> = own_libraries()
+        .map(|path| Candidate {
+            path,
+            digest: set(Wanted::Pinned),
+        })
+        .collect();
+    // A changed library is refused, and no other of the system stands in for it unseen.
+    if !own.is_empty() {
+        return own;
+    }
+    let system = NAMES.map(|name| Candidate {
+        path: name.into(),
+        digest: set(Wanted::Any),
+    });
+    system.into()
 }
 
-/// Opens a library that has this digest, if there is one: what it does at its start happens before anything could look at it.
-fn open_checked(path: &Path, digest: Option<Digest>) -> Result<LoadedLibrary, String> {
-    if let Some(expected) = digest {
-        if !path.is_absolute() {
-            return Err("its digest is set, so that it needs a path and not a name".to_owned());
-        }
-        let found = digest_of(path).map_err(|error| format!("it cannot be read: {error}"))?;
-        if found != expected {
-            return Err(format!(
-                "it has the digest {found}, and `library-digest` is {expected}"
-            ));
-        }
+/// Opens a library that has a wanted digest: what it does at its start happens before anything could look at it.
+fn open_checked(path: &Path, wanted: &Wanted) -> Result<LoadedLibrary, Problem> {
+    let digest = match wanted {
+        Wanted::Any => None,
+        wanted => Some(checked_digest(path, wanted)?),
+    };
+    let open = || open(path, digest);
+    guard(open).unwrap_or_else(Err).map_err(Problem::Other)
+}
+
+/// The digest of the file, which is a wanted one.
+fn checked_digest(path: &Path, wanted: &Wanted) -> Result<Digest, Problem> {
+    if !path.is_absolute() {
+        let problem = "its digest is set, so that it needs a path and not a name";
+        return Err(Problem::Other(problem.to_owned()));
     }
-    open(path)
+    let found =
+        digest_of(path).map_err(|error| Problem::Other(format!("it cannot be read: {error}")))?;
+    let expected = match wanted {
+        Wanted::One(expected) if found != *expected => {
+            format!("`library-digest` is {expected}")
+        }
+        Wanted::Pinned if pinned_version(found).is_none() => {
+            "this version of Hotshoe loads none with it from there".to_owned()
+        }
+        _ => return Ok(found),
+    };
+    Err(Problem::Changed(ChangedLibrary {
+        path: path.to_owned(),
+        found,
+        expected,
+    }))
 }
 
 fn digest_of(path: &Path) -> io::Result<Digest> {
-    let mut file = File::open(path)?;
+    let mut file = hotshoe_base::files::open(path)?;
     let (mut hasher, mut piece) = (Hasher::new(), vec![0; 1 << 16]);
     loop {
         let read = file.read(&mut piece)?;
@@ -125,7 +195,7 @@ fn digest_of(path: &Path) -> io::Result<Digest> {
     }
 }
 
-fn open(path: &Path) -> Result<LoadedLibrary, String> {
+fn open(path: &Path, digest: Option<Digest>) -> Result<LoadedLibrary, String> {
     if path.is_absolute() && !path.exists() {
         // This includes a dangling link.
         return Err("there is no such file".to_owned());
@@ -156,9 +226,11 @@ fn open(path: &Path) -> Result<LoadedLibrary, String> {
     } else {
         mapped().unwrap_or_else(|| path.to_owned())
     };
+    let known = digest.and_then(pinned_version).map(str::to_owned);
     Ok(LoadedLibrary {
         environment,
-        version: version(&path).unwrap_or_default(),
+        version: known.or_else(|| version(&path)).unwrap_or_default(),
+        digest,
         path,
         providers: providers::available(),
     })

@@ -71,8 +71,7 @@ impl OrtSession {
         how: &ModelOptions,
         options: &Options,
     ) -> Result<Self, LoadError> {
-        let library =
-            loaded(&options.ort).map_err(|e| LoadError::NoRuntime { source: e.into() })?;
+        let library = loaded(&options.ort)?;
         let (inputs, outputs) = (describe::inputs(graph)?, describe::outputs(graph)?);
         let (mut choices, mut notes) = choose(&options.ort.providers, &library.providers);
         let bytes = without_weights_as_inputs(file, graph, bytes);

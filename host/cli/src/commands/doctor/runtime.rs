@@ -6,6 +6,12 @@ use hotshoe_infer::{Backend, BackendChoice, Options, OrtOptions, ort_library};
 
 use super::{Finding, State};
 
+#[cfg(feature = "full")]
+const ADVICE: &str = "`hotshoe runtime fetch` brings it, and the package hotshoe-onnxruntime to a device; another one needs ORT_DYLIB_PATH, or `library` under [inference]";
+/// A program for devices downloads nothing.
+#[cfg(not(feature = "full"))]
+const ADVICE: &str = "the package hotshoe-onnxruntime has it, or `hotshoe runtime fetch` of the complete program; another one needs ORT_DYLIB_PATH, or `library` under [inference]";
+
 /// Checks ONNX Runtime and the configured execution providers.
 pub(super) fn runtime(config: Option<&Config>) -> Vec<Finding> {
     const WHAT: &str = "ONNX Runtime";
@@ -32,15 +38,20 @@ pub(super) fn runtime(config: Option<&Config>) -> Vec<Finding> {
             WHAT,
             state,
             format!("{so} ({})", tried.join("; ")),
-            "`pip install onnxruntime` has it, as onnxruntime/capi/libonnxruntime.so.*; set ORT_DYLIB_PATH, or `library` under [inference]",
+            ADVICE,
         )];
     };
     let mut findings = vec![Finding::ok(
         WHAT,
         format!(
-            "{} at {}, with {}",
+            "{} at {}, its digest {}, with {}",
             library.version,
             path.display(),
+            if library.digest.is_some() {
+                "as it must be"
+            } else {
+                "not checked"
+            },
             library.providers.join(", ")
         ),
     )];
