@@ -37,7 +37,11 @@ fn main() -> ExitCode {
         (Some("--data"), Some(data)) => (PathBuf::from(data), arguments.collect::<Vec<_>>()),
         (Some("--help" | "-h"), _) => return say(USAGE),
         (Some("--version" | "-V"), _) => {
-            return say(concat!("hotshoe-supervisor ", env!("CARGO_PKG_VERSION"), "\n"));
+            return say(concat!(
+                "hotshoe-supervisor ",
+                env!("CARGO_PKG_VERSION"),
+                "\n"
+            ));
         }
         _ => return wrong_usage(),
     };
