@@ -2,6 +2,7 @@
 
 mod avoid;
 mod empty;
+mod race;
 mod standby;
 mod values;
 
@@ -160,7 +161,7 @@ impl Model {
         self.session().stats()
     }
 
-    /// The backends that have loaded the model, the active one first. There are two only before an automatic choice is made.
+    /// The backends that have loaded the model, the active one first. There are two only until an automatic choice is made.
     pub fn backends(&self) -> Vec<Backend> {
         let loaded = self.loaded.read();
         let both = std::iter::once(&loaded.serving).chain(&loaded.other);
