@@ -346,14 +346,14 @@ fn other(backend: Backend) -> Backend {
 
 /// Chooses the faster one of two equivalent backends, of which each serves in its turn.
 fn faster_in_turn(this: &TwoBackendModel<'_>, runs: &[Inputs]) -> BackendDecision {
-    faster(runs, |backend, inputs| {
+    faster(runs, &|backend, inputs| {
         timing::in_turn(this.model, backend, inputs)
     })
 }
 
 /// Chooses the faster one of two equivalent backends; `run` runs one of them.
-fn faster(runs: &[Inputs], run: impl timing::Run) -> BackendDecision {
-    match time_both(runs, &run) {
+fn faster(runs: &[Inputs], run: &timing::Run<'_>) -> BackendDecision {
+    match time_both(runs, run) {
         Timing::Ended { tract, ort } => {
             let (backend, won, lost) = if ort < tract {
                 (Backend::Ort, ort, tract)
@@ -368,7 +368,7 @@ fn faster(runs: &[Inputs], run: impl timing::Run) -> BackendDecision {
                 ..BackendDecision::new(backend, reason)
             }
         }
-        Timing::Failed(backend, error) if timing::runs(runs, other(backend), &run) => {
+        Timing::Failed(backend, error) if timing::runs(runs, other(backend), run) => {
             fails(backend, &error)
         }
         Timing::Failed(backend, error) => {

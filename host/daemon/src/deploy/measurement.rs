@@ -81,8 +81,11 @@ impl Measurement {
             self.measured = is_whole.then_some(running.release);
             self.running = None;
         }
+        if wanted.is_some_and(|(_, digest)| self.measured != Some(digest)) {
+            self.measured = None;
+        }
         if let Some((serving, digest)) = wanted
-            && self.measured != Some(digest)
+            && self.measured.is_none()
             && self.what.is_open(serving)
         {
             self.start(store, device, serving, digest);

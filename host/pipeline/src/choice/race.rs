@@ -237,7 +237,7 @@ fn verdicts(
             test(&BTreeSet::from([race.name.clone()]))?
         };
         chosen.push(match alone {
-            Ok(()) => faster(&race.runs, |backend, inputs| {
+            Ok(()) => faster(&race.runs, &|backend, inputs| {
                 if cancel.load(Ordering::Acquire) {
                     return Err("cancelled".to_owned());
                 }
@@ -257,7 +257,7 @@ fn verdicts(
     });
     let won: BTreeSet<String> = won.map(|(race, _)| race.name.clone()).collect();
     // All together on ONNX Runtime have passed, as has each on its own.
-    let is_known = won.is_empty() || won.len() == 1 && !all_pass || all_pass && won == tested;
+    let is_known = won.is_empty() || (won.len() == 1 && !all_pass) || (all_pass && won == tested);
     if !is_known && let Err(failure) = test(&won)? {
         let reason = super::mix_fails(&failure.text);
         for (race, chosen) in open.iter().zip(&mut chosen) {

@@ -28,12 +28,10 @@ pub(super) enum Timing {
 }
 
 /// Runs a backend on one run's inputs.
-pub(super) trait Run: Fn(Backend, &Inputs) -> Result<Inputs, String> {}
-
-impl<F: Fn(Backend, &Inputs) -> Result<Inputs, String>> Run for F {}
+pub(super) type Run<'a> = dyn Fn(Backend, &Inputs) -> Result<Inputs, String> + 'a;
 
 /// Times both backends on `runs`, after a warm-up round.
-pub(super) fn time_both(runs: &[Inputs], run: &impl Run) -> Timing {
+pub(super) fn time_both(runs: &[Inputs], run: &Run<'_>) -> Timing {
     const BACKENDS: [Backend; 2] = [Backend::Tract, Backend::Ort];
     let mut fastest = [Duration::MAX; 2];
     let started = Instant::now();
@@ -57,11 +55,11 @@ pub(super) fn time_both(runs: &[Inputs], run: &impl Run) -> Timing {
 }
 
 /// Whether this backend can run all inputs.
-pub(super) fn runs(runs: &[Inputs], backend: Backend, run: &impl Run) -> bool {
+pub(super) fn runs(runs: &[Inputs], backend: Backend, run: &Run<'_>) -> bool {
     run_all(runs, backend, run).is_ok()
 }
 
-fn run_all(runs: &[Inputs], backend: Backend, run: &impl Run) -> Result<Duration, String> {
+fn run_all(runs: &[Inputs], backend: Backend, run: &Run<'_>) -> Result<Duration, String> {
     let started = Instant::now();
     for inputs in runs {
         run(backend, inputs)?;
