@@ -64,6 +64,9 @@ pub(crate) fn measure(
         None => models(environment, terminal)?,
     };
     let subjects = subject::all(&folder, setup.folder())?;
+    if let Some(recogniser) = subjects.iter().find(|it| it.name == "recognise") {
+        last.extend(memory::sessions(recogniser, &ort, terminal)?);
+    }
     let mut peer = Peer::start(plan.python)?;
     if peer.is_none() {
         terminal.note(format!(

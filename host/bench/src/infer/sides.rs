@@ -110,17 +110,28 @@ pub(super) fn load(
     threads: usize,
     ort: &OrtOptions,
 ) -> anyhow::Result<Arc<Model>> {
-    let models = Models::new(Options {
-        ort: ort.clone(),
-        ..Options::default()
-    });
     let options = ModelOptions {
         backend,
         threads,
         ..ModelOptions::default()
     };
-    let model = models.load(Digest::of(&subject.bytes), &subject.bytes, &options);
-    model.with_context(|| format!("cannot load {} for {backend}", subject.name))
+    load_with(subject, &options, ort)
+}
+
+/// Loads a model that is not shared, with these options.
+pub(super) fn load_with(
+    subject: &BenchModel,
+    options: &ModelOptions,
+    ort: &OrtOptions,
+) -> anyhow::Result<Arc<Model>> {
+    let own = Options::default();
+    let models = Models::new(Options {
+        ort: ort.clone(),
+        pool: own.pool.max(options.max_runs.unwrap_or(1)),
+        ..own
+    });
+    let model = models.load(Digest::of(&subject.bytes), &subject.bytes, options);
+    model.with_context(|| format!("cannot load {} for {}", subject.name, options.backend))
 }
 
 /// Selects the faster backend, as a device does after its self-tests.
