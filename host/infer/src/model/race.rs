@@ -1,5 +1,7 @@
 //! A choice of the backend while the model serves: the other backend runs beside it, and takes over by one write.
 
+use std::sync::Arc;
+
 use super::standby::{ReadModel, Standby};
 use super::{Loaded, Model};
 use crate::backend::{Backend, Session, Stop};
@@ -18,6 +20,12 @@ impl Model {
         inputs: &[(&str, &Tensor)],
     ) -> Option<Result<Vec<(String, Tensor)>, RunError>> {
         let session = self.on(backend)?;
+        // A run without rows is the same on both.
+        match self.run_without_rows(inputs, None, None) {
+            Ok(None) => {}
+            Ok(Some(results)) => return Some(Ok(results)),
+            Err(error) => return Some(Err(error)),
+        }
         Some(self.checked(inputs).and_then(|ordered| {
             let ended = guard(|| session.run(&ordered, &Stop::default()));
             let results = ended.unwrap_or_else(|message| Err(RunError::Panicked { message }))?;
@@ -71,7 +79,7 @@ impl Model {
         true
     }
 
-    fn on(&self, backend: Backend) -> Option<std::sync::Arc<dyn Session>> {
+    fn on(&self, backend: Backend) -> Option<Arc<dyn Session>> {
         let loaded = self.loaded.read();
         let Loaded { serving, other } = &*loaded;
         let mut both = std::iter::once(serving).chain(other);
