@@ -157,7 +157,7 @@ fn a_backend_that_fails_the_self_tests_is_dropped_with_the_reason() {
     drop(loaded);
     // Without a test, no one knows which is right.
     let loaded = load(&fixture, &corners(), "");
-    let error = prove(&fixture, &loaded, &data).unwrap_err();
+    let error = prove(&fixture, &loaded, &TempDir::new().unwrap()).unwrap_err();
     assert_eq!(error.name(), "backends_disagree");
     assert!(!loaded.pipeline.has_races());
 }
