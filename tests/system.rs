@@ -20,6 +20,8 @@ mod attack;
 mod audit;
 #[path = "system/author.rs"]
 mod author;
+#[path = "system/backend_race.rs"]
+mod backend_race;
 #[path = "system/bad_input.rs"]
 mod bad_input;
 #[path = "system/bad_release.rs"]

@@ -1,5 +1,6 @@
 //! `hotshoe bench infer`: models under each backend against ONNX Runtime's own Python package, and the overhead of each call path to a model.
 
+mod auto;
 mod call_paths;
 mod endpoints;
 mod http;
@@ -21,7 +22,7 @@ use hotshoe_release::terminal::Terminal;
 use peer::Peer;
 use subject::BenchModel;
 
-/// Highest accepted ratio of `auto` to ONNX Runtime called directly.
+/// Highest accepted ratio of `auto` to ONNX Runtime called directly, and to the better backend.
 const AUTO_TARGET: f64 = 1.05;
 /// Default number of rounds: a few minutes on two cores.
 const FULL: usize = 30;
@@ -63,6 +64,9 @@ pub(crate) fn measure(
         None => models(environment, terminal)?,
     };
     let subjects = subject::all(&folder, setup.folder())?;
+    if let Some(recogniser) = subjects.iter().find(|it| it.name == "recognise") {
+        last.extend(memory::sessions(recogniser, &ort, terminal)?);
+    }
     let mut peer = Peer::start(plan.python)?;
     if peer.is_none() {
         terminal.note(format!(

@@ -19,9 +19,10 @@ pub const MAX_POOL: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct InferenceConfig {
-    /// What runs the models: `tract`, which is built in; `ort`, the library of ONNX Runtime; or `auto`, which measures both if
-    /// the library is found, and keeps the faster one of those that pass the release's self-tests. If no self-test runs a model, it
-    /// compares both on synthetic inputs, and refuses a release whose backends disagree. Default: `auto`.
+    /// What runs the models: `tract`, which is built in; `ort`, the library of ONNX Runtime; or `auto`: if the library is
+    /// found, a release begins with tract, and ONNX Runtime takes over if it passes the release's self-tests too and is faster. That is
+    /// measured while the release serves. If no self-test runs a model, it compares both on synthetic inputs, and refuses a release
+    /// whose backends disagree. Default: `auto`.
     pub backend: BackendChoice,
     /// Threads of one run. Default: 1.
     pub threads: usize,

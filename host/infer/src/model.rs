@@ -2,6 +2,7 @@
 
 mod avoid;
 mod empty;
+mod race;
 mod standby;
 mod values;
 
@@ -21,7 +22,9 @@ use crate::executor::{Executor, Lane, Usage};
 use crate::guard::guard;
 use crate::served::{ServedFile, ValueRange};
 use crate::tract::TractSession;
-use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
+use crate::{
+    LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe, room,
+};
 
 pub use self::standby::{BackendSwitch, ReadModel, SwitchReason};
 
@@ -160,7 +163,7 @@ impl Model {
         self.session().stats()
     }
 
-    /// The backends that have loaded the model, the active one first. There are two only before an automatic choice is made.
+    /// The backends that have loaded the model, the active one first. There are two only until an automatic choice is made.
     pub fn backends(&self) -> Vec<Backend> {
         let loaded = self.loaded.read();
         let both = std::iter::once(&loaded.serving).chain(&loaded.other);
@@ -461,21 +464,27 @@ fn open(
     match model_options.backend {
         BackendChoice::Tract => Ok((alone(Backend::Tract, tract()?), Vec::new())),
         BackendChoice::Ort => Ok((alone(Backend::Ort, ort()?), Vec::new())),
-        BackendChoice::Auto => match (tract(), ort()) {
-            (Ok(tract), Ok(ort)) => {
-                let loaded = Loaded {
-                    serving: (Backend::Tract, tract),
-                    other: Some((Backend::Ort, ort)),
+        BackendChoice::Auto => match tract() {
+            Ok(tract) => {
+                let is_there = crate::ort_library(&options.ort).path.is_some();
+                let room = if is_there {
+                    room::check(file.bytes.len())
+                } else {
+                    Ok(())
                 };
-                Ok((loaded, Vec::new()))
+                let second = room.and_then(|()| ort().map_err(|e| without_ort(&e, options)));
+                let (other, refused) = match second {
+                    Ok(ort) => (Some((Backend::Ort, ort)), Vec::new()),
+                    Err(reason) => (None, vec![(Backend::Ort, reason)]),
+                };
+                let serving = (Backend::Tract, tract);
+                Ok((Loaded { serving, other }, refused))
             }
-            (Ok(tract), Err(e)) => Ok((
-                alone(Backend::Tract, tract),
-                vec![(Backend::Ort, without_ort(&e, options))],
-            )),
-            (Err(e), Ok(ort)) => Ok((alone(Backend::Ort, ort), vec![(Backend::Tract, chain(&e))])),
             // tract's error, since tract is always available.
-            (Err(e), Err(_)) => Err(e),
+            Err(e) => match ort() {
+                Ok(ort) => Ok((alone(Backend::Ort, ort), vec![(Backend::Tract, chain(&e))])),
+                Err(_) => Err(e),
+            },
         },
     }
 }

@@ -219,6 +219,27 @@ impl NamedModel {
         self.run_from(0, inputs, deadline)
     }
 
+    /// As [`Self::run_by`], with the variant and the backend of `choice`.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn run_as(
+        &self,
+        choice: &VariantChoice,
+        inputs: &[(&str, &Tensor)],
+        deadline: Option<Instant>,
+    ) -> Result<Vec<(String, Tensor)>, RunError> {
+        let first = choice.of(&self.name);
+        if choice.is_on_other(&self.name) {
+            let model = &self.at(self.serving_from(first)).model;
+            let other = model.backends().into_iter().nth(1);
+            if let Some(run) = other.and_then(|other| model.run_aside(other, inputs)) {
+                return run;
+            }
+        }
+        self.run_from(first, inputs, deadline)
+    }
+
     /// As [`Self::run_by`], with the variant at this index instead of the preferred one. One that failed before gives way to the next.
     ///
     /// # Errors

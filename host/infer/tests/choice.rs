@@ -11,6 +11,9 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use hotshoe_infer::{Backend, BackendChoice, LoadError, Provider, Tensor, ort_library};
 use tract_onnx::pb::GraphProto;
@@ -78,6 +81,46 @@ fn an_automatic_model_is_on_both_until_one_is_settled() {
     assert!(!model.use_backend(Backend::Tract));
     model.settle(Backend::Tract);
     assert_eq!(model.backend(), Backend::Ort, "it is gone");
+}
+
+#[test]
+fn the_winner_of_a_race_takes_over_while_runs_go_on() {
+    let Some(path) = library() else { return };
+    let model = load(&arithmetic(), BackendChoice::Auto, with_library(path)).unwrap();
+    let x = Tensor::from_f32(&[1, 2], vec![0.5, 4.0]).unwrap();
+    let y = Tensor::from_f32(&[2], vec![1.0, 2.0]).unwrap();
+    let inputs = [("x", &x), ("y", &y)];
+    let is_right = |outputs: Vec<(String, Tensor)>| {
+        assert_eq!(outputs[0].1.as_f32().unwrap(), [1.5, 6.0]);
+    };
+    model.begin_race(Arc::new(|| Some(arithmetic())));
+    let ended = AtomicBool::new(false);
+    let runs = thread::scope(|scope| {
+        let all = scope.spawn(|| {
+            let mut runs = 0;
+            while !ended.load(Ordering::Acquire) || runs == 0 {
+                is_right(model.run(&inputs).unwrap());
+                runs += 1;
+            }
+            runs
+        });
+        for backend in [Backend::Tract, Backend::Ort] {
+            is_right(model.run_aside(backend, &inputs).unwrap().unwrap());
+            assert_eq!(model.backend(), Backend::Tract);
+        }
+        model.prepare_other();
+        assert!(model.end_race(Backend::Ort, true));
+        is_right(model.run(&inputs).unwrap());
+        ended.store(true, Ordering::Release);
+        all.join().unwrap()
+    });
+    assert_eq!(model.usage().runs, runs + 1);
+    assert_eq!(model.backends(), [Backend::Ort]);
+    assert!(model.switched().is_none());
+    // It has ended.
+    assert!(!model.end_race(Backend::Tract, true));
+    assert!(model.run_aside(Backend::Tract, &inputs).is_none());
+    assert_eq!(model.backend(), Backend::Ort);
 }
 
 #[test]

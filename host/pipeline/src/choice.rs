@@ -2,6 +2,7 @@
 
 mod compare;
 mod machine;
+mod race;
 mod remembered;
 mod settled;
 pub(super) mod synthetic;
@@ -19,6 +20,7 @@ use self::timing::{Timing, time_both};
 use super::{Pipeline, Reason};
 
 pub use remembered::{BACKENDS_FILE, Backends, MAX_CHOICES};
+pub(super) use race::Races;
 pub use settled::Undecided;
 pub(super) use settled::switch_text;
 
@@ -41,7 +43,15 @@ struct TwoBackendModel<'a> {
     recorded: Vec<Inputs>,
 }
 
+impl TwoBackendModel<'_> {
+    /// The names of the model and of the variant.
+    fn which(&self) -> (String, String) {
+        (self.named.name().to_owned(), self.variant.to_owned())
+    }
+}
+
 /// A chosen backend with the reason.
+#[derive(Debug)]
 struct BackendDecision {
     backend: Backend,
     reason: String,
@@ -68,6 +78,16 @@ impl BackendDecision {
         Self {
             lasting: false,
             ..Self::new(backend, reason)
+        }
+    }
+
+    /// Why a variant runs on it.
+    fn reason(&self, serves: bool) -> Reason {
+        Reason {
+            text: self.reason.clone(),
+            alike: self.alike,
+            // Samples run on another variant.
+            undecided: self.undecided && serves,
         }
     }
 }
@@ -98,7 +118,8 @@ impl Pipeline {
             found.is_some_and(|chosen| {
                 let serves = open.model.use_backend(chosen.backend);
                 let reason = format!("remembered: {}", chosen.reason);
-                self.note(open, BackendDecision { reason, ..chosen });
+                let chosen = BackendDecision { reason, ..chosen };
+                self.note(open.which(), chosen.reason(open.serves));
                 serves
             })
         });
@@ -132,15 +153,22 @@ impl Pipeline {
         all.filter(|open| open.model.backends().len() > 1).collect()
     }
 
-    fn note(&self, open: &TwoBackendModel<'_>, chosen: BackendDecision) {
-        let which = (open.named.name().to_owned(), open.variant.to_owned());
-        let reason = Reason {
-            text: chosen.reason,
-            alike: chosen.alike,
-            // Samples run on another variant.
-            undecided: chosen.undecided && open.serves,
-        };
+    fn note(&self, which: (String, String), reason: Reason) {
         self.reasons().insert(which, reason);
+    }
+
+    /// Logs a choice, and keeps it with its reason.
+    fn conclude(
+        &self,
+        open: &TwoBackendModel<'_>,
+        chosen: BackendDecision,
+        backends: &mut Backends,
+    ) {
+        log(open.named.name(), open.variant, &chosen);
+        if chosen.lasting {
+            backends.remember(open.model.served_digest(), open.threads, &chosen);
+        }
+        self.note(open.which(), chosen.reason(open.serves));
     }
 
     fn choose<E: Error + Send + Sync + 'static>(
@@ -160,12 +188,7 @@ impl Pipeline {
             ended.map(drop).map_err(|error| chain(&error))
         };
         let verdicts = (!self.release.tests.is_empty()).then(|| {
-            open.iter()
-                .for_each(|open| open.model.record(RECORDED_RUNS));
-            let tract = on(&open, Backend::Tract, run);
-            for open in &mut open {
-                open.recorded = open.model.take_recorded();
-            }
+            let tract = self.recording(&mut open, run);
             (tract, on(&open, Backend::Ort, run))
         });
         let chosen: Vec<BackendDecision> = (0..open.len())
@@ -194,33 +217,35 @@ impl Pipeline {
         for (open, chosen) in open.iter().zip(chosen) {
             let chosen = match &joint {
                 Ok(()) => chosen,
-                Err(error) => BackendDecision::passing(
-                    Backend::Tract,
-                    format!("the self-test fails with a mix of backends: {error}"),
-                ),
+                Err(error) => BackendDecision::passing(Backend::Tract, mix_fails(error)),
             };
             open.model.use_backend(chosen.backend);
-            tracing::info!(
-                model = open.named.name(),
-                variant = open.variant,
-                backend = %chosen.backend,
-                reason = chosen.reason,
-                "backend chosen"
-            );
-            if chosen.undecided {
-                tracing::error!(
-                    model = open.named.name(),
-                    variant = open.variant,
-                    difference = chosen.reason,
-                    "the backends disagree, and no self-test decides which is right"
-                );
-            }
-            if chosen.lasting {
-                backends.remember(open.model.served_digest(), open.threads, &chosen);
-            }
-            self.note(open, chosen);
+            self.conclude(open, chosen, backends);
         }
     }
+}
+
+fn log(model: &str, variant: &str, chosen: &BackendDecision) {
+    let BackendDecision {
+        backend, reason, ..
+    } = chosen;
+    tracing::info!(model, variant, %backend, reason, "backend chosen");
+    if chosen.undecided {
+        tracing::error!(
+            model,
+            variant,
+            difference = reason,
+            "the backends disagree, and no self-test decides which is right"
+        );
+    }
+}
+
+fn mix_fails(error: &str) -> String {
+    format!("the self-test fails with a mix of backends: {error}")
+}
+
+fn disagrees(backend: Backend, error: &str) -> String {
+    format!("{backend} disagrees with the self-test: {error}")
 }
 
 /// The result of `run` while this backend runs all models.
@@ -251,12 +276,10 @@ fn by_tests(
     ort: &Result<(), String>,
     alone: impl FnOnce() -> Result<(), String>,
 ) -> BackendDecision {
-    let disagrees =
-        |backend: Backend, error: &str| format!("{backend} disagrees with the self-test: {error}");
     match (tract, ort) {
-        (Ok(()), Ok(())) => faster(this, &this.recorded),
+        (Ok(()), Ok(())) => faster_in_turn(this, &this.recorded),
         (Ok(()), Err(_)) => match alone() {
-            Ok(()) => faster(this, &this.recorded),
+            Ok(()) => faster_in_turn(this, &this.recorded),
             Err(error) => BackendDecision::new(Backend::Tract, disagrees(Backend::Ort, &error)),
         },
         (Err(error), Ok(())) => {
@@ -272,6 +295,14 @@ fn by_tests(
 
 /// Chooses without a self-test of the model: the outputs of both backends must agree.
 fn by_comparison(this: &TwoBackendModel<'_>, open: &[TwoBackendModel<'_>]) -> BackendDecision {
+    same_outputs(this, open).map_or_else(|chosen| chosen, |runs| faster_in_turn(this, &runs))
+}
+
+/// Inputs for which both backends give the same, or the choice if there are none.
+fn same_outputs(
+    this: &TwoBackendModel<'_>,
+    open: &[TwoBackendModel<'_>],
+) -> Result<Vec<Inputs>, BackendDecision> {
     // All variants of a model take the same inputs.
     let twin = open
         .iter()
@@ -283,22 +314,22 @@ fn by_comparison(this: &TwoBackendModel<'_>, open: &[TwoBackendModel<'_>]) -> Ba
         .chain(made_up.map(|inputs| vec![inputs]));
     for runs in all {
         match compare::compare(this.model, &runs) {
-            Comparison::Equal => return faster(this, &runs),
+            Comparison::Equal => return Ok(runs),
             Comparison::Differ(difference) => {
-                return BackendDecision {
+                return Err(BackendDecision {
                     undecided: true,
                     ..BackendDecision::passing(Backend::Tract, difference)
-                };
+                });
             }
-            Comparison::Fails(backend, error) => return fails(backend, &error),
+            Comparison::Fails(backend, error) => return Err(fails(backend, &error)),
             Comparison::Nothing => {}
         }
     }
     let reason = "no self-test runs the model, and synthetic inputs do not fit it";
-    BackendDecision {
+    Err(BackendDecision {
         alike: true,
         ..BackendDecision::passing(Backend::Tract, reason)
-    }
+    })
 }
 
 /// Chooses the other backend, since this one fails.
@@ -313,9 +344,16 @@ fn other(backend: Backend) -> Backend {
     }
 }
 
-/// Chooses the faster one of two equivalent backends.
-fn faster(this: &TwoBackendModel<'_>, runs: &[Inputs]) -> BackendDecision {
-    match time_both(this.model, runs) {
+/// Chooses the faster one of two equivalent backends, of which each serves in its turn.
+fn faster_in_turn(this: &TwoBackendModel<'_>, runs: &[Inputs]) -> BackendDecision {
+    faster(runs, &|backend, inputs| {
+        timing::in_turn(this.model, backend, inputs)
+    })
+}
+
+/// Chooses the faster one of two equivalent backends; `run` runs one of them.
+fn faster(runs: &[Inputs], run: &timing::Run<'_>) -> BackendDecision {
+    match time_both(runs, run) {
         Timing::Ended { tract, ort } => {
             let (backend, won, lost) = if ort < tract {
                 (Backend::Ort, ort, tract)
@@ -330,7 +368,7 @@ fn faster(this: &TwoBackendModel<'_>, runs: &[Inputs]) -> BackendDecision {
                 ..BackendDecision::new(backend, reason)
             }
         }
-        Timing::Failed(backend, error) if timing::runs(this.model, other(backend), runs) => {
+        Timing::Failed(backend, error) if timing::runs(runs, other(backend), run) => {
             fails(backend, &error)
         }
         Timing::Failed(backend, error) => {

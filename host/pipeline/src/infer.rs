@@ -110,8 +110,7 @@ impl InferStep {
         choice: &VariantChoice,
     ) -> Result<Tensors, Failure> {
         let deadline = Instant::now() + self.deadline;
-        let first = choice.of(self.name());
-        let run = self.model.run_from(first, inputs, Some(deadline));
+        let run = self.model.run_as(choice, inputs, Some(deadline));
         run.map_err(|error| failure(&error))
     }
 }

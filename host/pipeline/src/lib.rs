@@ -39,6 +39,7 @@ use hotshoe_trust::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use self::choice::Races;
 use self::infer::InferStep;
 use self::measure::Measured;
 use self::modes::RunModes;
@@ -69,6 +70,8 @@ pub struct Pipeline {
     reasons: Arc<Mutex<Reasons>>,
     /// Models that a self-test has run.
     tested: Arc<Mutex<BTreeSet<String>>>,
+    /// The backends that are measured while it serves.
+    races: Arc<Mutex<Races>>,
     inference: Arc<InferenceConfig>,
     /// What is burned into every sample.
     boundary: Arc<Boundary>,
@@ -218,6 +221,7 @@ impl Pipeline {
             models,
             reasons: Arc::default(),
             tested: Arc::default(),
+            races: Arc::default(),
             inference: Arc::new(inference.clone()),
             steps,
         }))
@@ -298,6 +302,7 @@ impl Pipeline {
             models: self.models.clone(),
             reasons: Arc::clone(&self.reasons),
             tested: Arc::clone(&self.tested),
+            races: Arc::clone(&self.races),
             inference: Arc::clone(&self.inference),
             boundary: Arc::clone(&self.boundary),
             texts: self.texts.clone(),

@@ -1,6 +1,6 @@
 //! Status of the models of a pipeline.
 
-use hotshoe_infer::{BackendChoice, Model, NO_RUNTIME};
+use hotshoe_infer::{BackendChoice, Model, NO_ROOM, NO_RUNTIME};
 use hotshoe_protocol::status::{FallbackStatus, ModelStatus};
 use parking_lot::MutexGuard;
 
@@ -58,7 +58,7 @@ impl Pipeline {
             return "configured".to_owned();
         }
         if let Some((backend, cause)) = model.refused().first() {
-            return if cause.starts_with(NO_RUNTIME) {
+            return if cause.starts_with(NO_RUNTIME) || cause.starts_with(NO_ROOM) {
                 format!("{}: {cause}", model.backend())
             } else {
                 format!("{backend} cannot run it: {cause}")

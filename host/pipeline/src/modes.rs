@@ -43,6 +43,14 @@ impl RunMode {
         self.resting.contains(component)
     }
 
+    /// The same, with these models on the backend that does not serve.
+    pub(super) fn on_other(&self, models: BTreeSet<String>) -> Self {
+        Self {
+            variants: Arc::new(self.variants.on_other(models)),
+            ..self.clone()
+        }
+    }
+
     /// The variants that runs of models begin with.
     pub(super) const fn variants(&self) -> &Arc<VariantChoice> {
         &self.variants

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use hotshoe_base::micros;
@@ -160,14 +160,43 @@ impl Pipeline {
         backends: &mut Backends,
     ) -> Result<Vec<SelfTestReport>, SelfTestError> {
         let remembered = self.decide(&read, device, backends);
-        let passed = match self.self_test(&read, device) {
-            // A remembered choice may be the cause.
-            Err(_) if remembered > 0 => {
-                self.decide_again(&read, device, backends);
-                self.self_test(&read, device)
-            }
-            other => other,
-        }?;
+        self.prove_chosen(remembered, None, read, device, backends)
+    }
+
+    /// As [`Self::prove`], but leaves backends to be measured while the release serves, as [`Self::decide_first`].
+    ///
+    /// # Errors
+    /// As [`Self::prove`].
+    pub fn prove_first<E: Error + Send + Sync + 'static>(
+        &self,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        device: &Device,
+        backends: &mut Backends,
+    ) -> Result<Vec<SelfTestReport>, SelfTestError> {
+        let begun = self.begin(&read, device, backends);
+        self.prove_chosen(begun.remembered, begun.passed, read, device, backends)
+    }
+
+    /// Proves the release with the chosen backends; `passed` are the self-tests if they have passed with them.
+    fn prove_chosen<E: Error + Send + Sync + 'static>(
+        &self,
+        remembered: usize,
+        passed: Option<Vec<SelfTestReport>>,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        device: &Device,
+        backends: &mut Backends,
+    ) -> Result<Vec<SelfTestReport>, SelfTestError> {
+        let passed = match passed {
+            Some(passed) => passed,
+            None => match self.self_test(&read, device) {
+                // A remembered choice may be the cause.
+                Err(_) if remembered > 0 => {
+                    self.decide_again(&read, device, backends);
+                    self.self_test(&read, device)?
+                }
+                other => other?,
+            },
+        };
         if let Some(undecided) = self.undecided() {
             return Err(undecided.into());
         }
@@ -188,12 +217,31 @@ impl Pipeline {
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
         device: &Device,
     ) -> Result<Vec<SelfTestReport>, SelfTestError> {
-        let mut worker = self.fork().worker_of_tests();
-        worker.warm_up().map_err(WarmUpError)?;
         let mode = self.run_mode(None, 0);
         let before = self.runs();
+        let passed = self.self_test_in(read, device, &mode, &AtomicBool::new(false))?;
+        let reached = self.runs().into_iter().zip(before);
+        let reached = reached.filter(|((_, after), (_, before))| after > before);
+        let reached = reached.map(|((name, _), _)| name);
+        self.tested.lock().extend(reached);
+        Ok(passed.unwrap_or_default())
+    }
+
+    /// As [`Self::self_test`], in this mode. `None` if it is cancelled.
+    pub(super) fn self_test_in<E: Error + Send + Sync + 'static>(
+        &self,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        device: &Device,
+        mode: &RunMode,
+        cancel: &AtomicBool,
+    ) -> Result<Option<Vec<SelfTestReport>>, SelfTestError> {
+        let mut worker = self.fork().worker_of_tests();
+        worker.warm_up().map_err(WarmUpError)?;
         let mut passed = Vec::with_capacity(self.release.tests.len());
         for test in &self.release.tests {
+            if cancel.load(Ordering::Acquire) {
+                return Ok(None);
+            }
             let blob = |blob| {
                 checked(&read, "self-test file", &test.name, blob).map_err(SelfTestError::Blob)
             };
@@ -205,13 +253,9 @@ impl Pipeline {
                 }
             })?;
             let sample = self.test_sample(test, sample);
-            passed.push(run(&mut worker, test, &sample, &expected, device, &mode)?);
+            passed.push(run(&mut worker, test, &sample, &expected, device, mode)?);
         }
-        let reached = self.runs().into_iter().zip(before);
-        let reached = reached.filter(|((_, after), (_, before))| after > before);
-        let reached = reached.map(|((name, _), _)| name);
-        self.tested.lock().extend(reached);
-        Ok(passed)
+        Ok(Some(passed))
     }
 
     /// The samples of the self-tests.

@@ -13,36 +13,18 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use hotshoe_base::supervisor::Supervisor;
-use hotshoe_config::InferenceConfig;
-use hotshoe_devkit::Extra;
-use hotshoe_engine::{Fault, Insight};
-use hotshoe_infer::npz::{self, Limits};
-use hotshoe_infer::{Backend, BackendChoice, Tensor};
-use hotshoe_pipeline::{BACKENDS_FILE, Backends, SelfTestError, Worker};
-use hotshoe_tests::{extra, until};
+use hotshoe_engine::Fault;
+use hotshoe_infer::{Backend, BackendChoice, npz};
+use hotshoe_pipeline::{BACKENDS_FILE, Backends, SelfTestError};
+use hotshoe_tests::until;
 use hotshoe_trust::Digest;
 use tempfile::TempDir;
 
-use fixture::onnx::{Graph, whole, word};
+use fixture::backends::{
+    TEST, backend, both, compressed, corners, load, relu, sample, tensor, with_test, y,
+};
+use fixture::onnx::Graph;
 use fixture::{Fixture, Loaded, device, process};
-
-/// A fixture with ONNX Runtime, where there is one.
-fn both() -> Option<Fixture> {
-    let library = extra(Extra::OnnxRuntime)?;
-    Some(Fixture::with(InferenceConfig {
-        library: Some(library),
-        ..InferenceConfig::default()
-    }))
-}
-
-/// A release of the model alone.
-fn load(fixture: &Fixture, model: &[u8], tests: &str) -> Loaded {
-    fixture.file("m.onnx", model);
-    let release = format!(
-        "name = \"test\"\nexpires-in = \"1d\"\ngeneration = 1\n[models.m]\nfile = \"m.onnx\"\n[[pipeline]]\ninfer = \"m\"\n{tests}"
-    );
-    fixture.load_text(&release).unwrap()
-}
 
 fn prove(fixture: &Fixture, loaded: &Loaded, data: &TempDir) -> Result<(), SelfTestError> {
     let mut backends = Backends::open(data.path(), &fixture.inference);
@@ -53,34 +35,6 @@ fn prove(fixture: &Fixture, loaded: &Loaded, data: &TempDir) -> Result<(), SelfT
     proven.map(drop)
 }
 
-/// What runs the model, and why.
-fn backend(loaded: &Loaded) -> (String, String) {
-    let status = loaded.pipeline.model_status().remove(0);
-    (status.backend, status.reason)
-}
-
-fn tensor(shape: &[usize], from: impl Fn(usize) -> f32) -> Tensor {
-    let count = shape.iter().product();
-    Tensor::from_f32(shape, (0..count).map(from).collect()).unwrap()
-}
-
-fn sample(inputs: &[(&str, Tensor)]) -> Vec<u8> {
-    let arrays = inputs
-        .iter()
-        .map(|(name, it)| ((*name).to_owned(), it.clone()));
-    npz::to_bytes(&arrays.collect::<Vec<_>>()).unwrap()
-}
-
-/// The output `y` of a sample.
-fn y(worker: &mut Worker, inputs: &[(&str, Tensor)]) -> Tensor {
-    let outcome = process(worker, npz::CONTENT_TYPE, &sample(inputs));
-    let Insight::Custom { payload, .. } = outcome.result.unwrap().insight else {
-        panic!("no tensors");
-    };
-    let arrays = npz::read(&payload, Limits::SAMPLE).unwrap();
-    arrays.into_iter().find(|(name, _)| name == "y").unwrap().1
-}
-
 /// `y = Relu(x)`, and `x` itself, which tract does not give back.
 fn with_its_input() -> Vec<u8> {
     Graph::default()
@@ -88,33 +42,6 @@ fn with_its_input() -> Vec<u8> {
         .node("Relu", &["x"], "y")
         .output("y", &[Some(1), Some(100)])
         .output("x", &[Some(1), Some(100)])
-        .file()
-}
-
-/// The rows of `x` for which `c` is above 0.
-fn compressed(rows: Option<u64>) -> Vec<u8> {
-    Graph::default()
-        .input("x", &[rows, Some(4)])
-        .input("c", &[rows])
-        .weight("zero", &[], &[0.0])
-        .node("Greater", &["c", "zero"], "chosen")
-        .node_with("Compress", &["x", "chosen"], "y", &[whole("axis", 0)])
-        .output("y", &[None, Some(4)])
-        .file()
-}
-
-/// A picture of 2 x 4 to one of 1 x 2 with its corners in place: tract goes by the size that 4 times 0.6 is, ONNX Runtime by the
-/// whole one.
-fn corners() -> Vec<u8> {
-    let (linear, align) = (
-        word("mode", "linear"),
-        word("coordinate_transformation_mode", "align_corners"),
-    );
-    Graph::default()
-        .input("x", &[Some(1), Some(1), Some(2), Some(4)])
-        .weight("scales", &[4], &[1.0, 1.0, 0.6, 0.6])
-        .node_with("Resize", &["x", "", "scales"], "y", &[linear, align])
-        .output("y", &[Some(1), Some(1), Some(1), Some(2)])
         .file()
 }
 
@@ -223,16 +150,6 @@ fn an_input_that_fails_on_both_changes_nothing() {
     assert!(!loaded.pipeline.has_switched());
 }
 
-const TEST: &str = "[[tests]]\nname = \"corners\"\nsample = \"x.npz\"\ncontent-type = \"application/x-npz\"\nexpected = \"y.npz\"\n";
-
-/// The picture 1 to 8, and what comes of it.
-fn with_test(fixture: &Fixture, corners: [f32; 2]) {
-    let x = tensor(&[1, 1, 2, 4], |at| at as f32 + 1.0);
-    let y = Tensor::from_f32(&[1, 1, 1, 2], corners.to_vec()).unwrap();
-    fixture.file("x.npz", &sample(&[("x", x)]));
-    fixture.file("y.npz", &sample(&[("y", y)]));
-}
-
 #[test]
 fn backends_that_disagree_are_decided_by_a_test_or_refused() {
     let Some(fixture) = both() else { return };
@@ -316,15 +233,6 @@ fn with_standby(fixture: &Fixture, model: &[u8]) -> Loaded {
         .settle_with_standbys(move |_| fs::read(&path).ok());
     assert_eq!(backend(&loaded).0, "tract");
     loaded
-}
-
-fn relu() -> Vec<u8> {
-    let shape = [None, Some(2)];
-    Graph::default()
-        .input("x", &shape)
-        .node("Relu", &["x"], "y")
-        .output("y", &shape)
-        .file()
 }
 
 fn avoid(loaded: &Loaded, backends: &[&str]) {

@@ -28,5 +28,6 @@ pub mod logging;
 pub mod machine;
 pub mod passphrase;
 pub mod random;
+pub mod ratio;
 pub mod signals;
 pub mod terminal;

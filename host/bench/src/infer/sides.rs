@@ -33,6 +33,10 @@ pub(super) type Turn<'a> = Box<dyn FnMut(usize) -> anyhow::Result<Vec<Duration>>
 pub(super) struct Times(Vec<Duration>);
 
 impl Times {
+    pub(super) const fn of(times: Vec<Duration>) -> Self {
+        Self(times)
+    }
+
     /// The quantile `part` in microseconds.
     fn within(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
@@ -55,16 +59,20 @@ impl Times {
     }
 }
 
-/// Runs the sides alternately, each round starting with another one.
-pub(super) fn take_turns(sides: &mut [Turn<'_>], rounds: usize) -> anyhow::Result<Vec<Times>> {
+/// The runs of one turn, as the slowest side needs them.
+pub(super) fn runs_in_a_turn(sides: &mut [Turn<'_>]) -> anyhow::Result<usize> {
     let mut slowest = Duration::ZERO;
     for side in sides.iter_mut() {
         slowest = slowest.max(side(1)?.into_iter().max().unwrap_or_default());
     }
     let fitting = TURN.as_nanos() / slowest.as_nanos().max(1);
-    let runs = usize::try_from(fitting)
-        .unwrap_or(MAX_RUNS)
-        .clamp(1, MAX_RUNS);
+    let runs = usize::try_from(fitting).unwrap_or(MAX_RUNS);
+    Ok(runs.clamp(1, MAX_RUNS))
+}
+
+/// Runs the sides alternately, each round starting with another one.
+pub(super) fn take_turns(sides: &mut [Turn<'_>], rounds: usize) -> anyhow::Result<Vec<Times>> {
+    let runs = runs_in_a_turn(sides)?;
     let mut all: Vec<Times> = sides.iter().map(|_| Times::default()).collect();
     for round in 0..rounds {
         let count = sides.len();
@@ -102,17 +110,28 @@ pub(super) fn load(
     threads: usize,
     ort: &OrtOptions,
 ) -> anyhow::Result<Arc<Model>> {
-    let models = Models::new(Options {
-        ort: ort.clone(),
-        ..Options::default()
-    });
     let options = ModelOptions {
         backend,
         threads,
         ..ModelOptions::default()
     };
-    let model = models.load(Digest::of(&subject.bytes), &subject.bytes, &options);
-    model.with_context(|| format!("cannot load {} for {backend}", subject.name))
+    load_with(subject, &options, ort)
+}
+
+/// Loads a model that is not shared, with these options.
+pub(super) fn load_with(
+    subject: &BenchModel,
+    options: &ModelOptions,
+    ort: &OrtOptions,
+) -> anyhow::Result<Arc<Model>> {
+    let own = Options::default();
+    let models = Models::new(Options {
+        ort: ort.clone(),
+        pool: own.pool.max(options.max_runs.unwrap_or(1)),
+        ..own
+    });
+    let model = models.load(Digest::of(&subject.bytes), &subject.bytes, options);
+    model.with_context(|| format!("cannot load {} for {}", subject.name, options.backend))
 }
 
 /// Selects the faster backend, as a device does after its self-tests.
@@ -156,11 +175,7 @@ pub(super) fn compare(
         }
     }
     let mut turns: Vec<Turn<'_>> = Vec::new();
-    for side in &ours {
-        turns.push(Box::new(|times| {
-            run_model(&side.model, &subject.borrowed(), times)
-        }));
-    }
+    turns.extend(ours.iter().map(|side| turn(side, subject)));
     let theirs = peer.as_ref().map(|peer| peer.name().to_owned());
     if let Some(peer) = peer.as_deref_mut() {
         turns.push(Box::new(|times| peer.run(subject, times)));
@@ -175,7 +190,30 @@ pub(super) fn compare(
         None => None,
     };
     let title = format!("{}, {}", subject.name, thread_text(threads));
-    Ok(rows(&title, &ours, &times, reference))
+    let mut rows = rows(&title, &ours, &times, reference);
+    rows.extend(against_better(&title, subject, &ours, &times, rounds)?);
+    Ok(rows)
+}
+
+fn turn<'a>(side: &'a Ours, subject: &'a BenchModel) -> Turn<'a> {
+    Box::new(|times| run_model(&side.model, &subject.borrowed(), times))
+}
+
+/// `auto` against the better backend. No row if a side is left out.
+fn against_better(
+    title: &str,
+    subject: &BenchModel,
+    ours: &[Ours],
+    times: &[Times],
+    rounds: usize,
+) -> anyhow::Result<Vec<Row>> {
+    let ([tract, ort, auto], [of_tract, of_ort, _]) = (ours, times) else {
+        return Ok(Vec::new());
+    };
+    let is_tract = of_tract.median() <= of_ort.median();
+    let better = if is_tract { tract } else { ort };
+    let turns = [auto, better, better].map(|side| turn(side, subject));
+    super::auto::bounds(title, &better.name, turns, rounds)
 }
 
 /// Hotshoe with each backend and with `auto`. A backend that cannot load the model is reported and left out.

@@ -324,14 +324,14 @@ impl Loader {
         Ok(Some(watch.map_err(LoadFailure::Monitor)?))
     }
 
-    /// Selects the backends of the models.
+    /// Selects the backends that the models begin with.
     fn decide(&self, store: &Store, pipeline: &Pipeline) {
         let mut backends = Backends::open(store.folder(), &self.inference);
-        pipeline.decide(|blob| store.blob(blob), &self.device, &mut backends);
+        pipeline.decide_first(|blob| store.blob(blob), &self.device, &mut backends);
         backends.save();
     }
 
-    /// Stores which backends were replaced after a failure, for the next start.
+    /// Stores which backends were replaced after a failure, or have won, for the next start.
     pub(super) fn remember_switches(&self, store: &Store, pipeline: &Pipeline) {
         if pipeline.has_switched() {
             let mut backends = Backends::open(store.folder(), &self.inference);
@@ -419,7 +419,7 @@ impl Loader {
             pipeline.restore_state(&state);
         }
         let mut backends = Backends::open(store.folder(), &self.inference);
-        let reports = pipeline.prove(|blob| store.blob(blob), &self.device, &mut backends);
+        let reports = pipeline.prove_first(|blob| store.blob(blob), &self.device, &mut backends);
         backends.save();
         let reports = reports.map_err(LoadFailure::SelfTest)?;
         enable_fallbacks(store, &pipeline);

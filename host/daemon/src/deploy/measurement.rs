@@ -1,4 +1,4 @@
-//! The measurement of the modes of the serving release, on a thread of its own.
+//! Measurements of the serving release, each on a thread of its own: of its backends, and of its modes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,34 @@ use hotshoe_trust::{Device, Digest};
 
 use crate::serving::ServingRelease;
 
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measured {
+    /// The backends that were left open when the release was loaded.
+    Backends,
+    /// The figures of the modes.
+    Modes,
+}
+
+impl Measured {
+    const fn part(self) -> &'static str {
+        match self {
+            Self::Backends => "backend-race",
+            Self::Modes => "modes",
+        }
+    }
+
+    fn is_open(self, serving: &ServingRelease) -> bool {
+        match self {
+            Self::Backends => serving.pipeline().has_races(),
+            Self::Modes => !serving.release().modes.is_empty(),
+        }
+    }
+}
+
 /// Owns the flag of the measurement that runs.
 pub(super) struct Measurement {
+    what: Measured,
     parts: Supervisor,
     running: Option<Running>,
     /// The release that was measured last.
@@ -27,24 +53,23 @@ struct Running {
 
 impl Measurement {
     /// Without a measurement.
-    pub(super) const fn new(parts: Supervisor) -> Self {
+    pub(super) const fn new(what: Measured, parts: Supervisor) -> Self {
         Self {
+            what,
             parts,
             running: None,
             measured: None,
         }
     }
 
-    /// Measures the modes of `serving` once, and gives up what it measures of another release. `None` while nothing may be measured: its
-    /// model runs would count in the latency of a trial, or delay the load of a release.
+    /// Measures `serving` once, and gives up what it measures of another release. `None` while nothing may be measured.
     pub(super) fn follow(
         &mut self,
         store: &Store,
         device: &Device,
         serving: Option<&Arc<ServingRelease>>,
     ) {
-        let wanted = serving.filter(|serving| !serving.release().modes.is_empty());
-        let wanted = wanted.map(|serving| (serving, serving.release().digest()));
+        let wanted = serving.map(|serving| (serving, serving.release().digest()));
         if let Some(running) = &self.running {
             if wanted.is_none_or(|(_, digest)| digest != running.release) {
                 running.cancel.store(true, Ordering::Release);
@@ -56,8 +81,12 @@ impl Measurement {
             self.measured = is_whole.then_some(running.release);
             self.running = None;
         }
+        if wanted.is_some_and(|(_, digest)| self.measured != Some(digest)) {
+            self.measured = None;
+        }
         if let Some((serving, digest)) = wanted
-            && self.measured != Some(digest)
+            && self.measured.is_none()
+            && self.what.is_open(serving)
         {
             self.start(store, device, serving, digest);
         }
@@ -73,11 +102,16 @@ impl Measurement {
         let cancel = Arc::new(AtomicBool::new(false));
         let (blobs, device) = (store.blobs().unlocked(), device.clone());
         let (pipeline, flag) = (Arc::clone(serving.pipeline()), Arc::clone(&cancel));
-        let started = self.parts.task("modes", move || {
+        let what = self.what;
+        let started = self.parts.task(what.part(), move || {
             if let Err(error) = low_priority() {
-                tracing::debug!(%error, "cannot lower the priority of the thread that measures modes");
+                tracing::debug!(%error, "cannot lower the priority of a thread that measures");
             }
-            pipeline.measure_modes(|blob| blobs.read(blob), &device, &flag);
+            let read = |blob: &_| blobs.read(blob);
+            match what {
+                Measured::Backends => pipeline.race_backends(read, &device, &flag),
+                Measured::Modes => pipeline.measure_modes(read, &device, &flag),
+            }
         });
         match started {
             Ok(thread) => {
@@ -88,10 +122,15 @@ impl Measurement {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot start a thread to measure modes; their figures stay unknown");
+                tracing::warn!(%error, part = what.part(), "cannot start a thread that measures; the release serves without it");
                 self.measured = Some(release);
             }
         }
+    }
+
+    /// Whether it runs, or has just ended.
+    pub(super) const fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
     /// Ends what runs, before its next sample.

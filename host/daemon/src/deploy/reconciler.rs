@@ -33,7 +33,7 @@ use crate::deploy::freshness::is_stale;
 use crate::deploy::kinds::{KindParts, KindReleases};
 use crate::deploy::ledger_writer::LedgerWriter;
 use crate::deploy::loader::Loader;
-use crate::deploy::measurement::Measurement;
+use crate::deploy::measurement::{Measured, Measurement};
 use crate::deploy::message::Message;
 use crate::deploy::name_monitor::NameMonitor;
 use crate::deploy::peer_monitor::PeerMonitor;
@@ -73,7 +73,8 @@ pub(super) struct Reconciler {
     kind_parts: KindParts,
     pending: Option<PendingRelease>,
     trial: Trial,
-    measurement: Measurement,
+    backend_race: Measurement,
+    mode_measurement: Measurement,
     peer_monitor: PeerMonitor,
     name_monitor: NameMonitor,
 }
@@ -130,7 +131,8 @@ impl Reconciler {
             kinds: BTreeMap::new(),
             kind_parts,
             started: clock.now(),
-            measurement: Measurement::new(parts.clone()),
+            backend_race: Measurement::new(Measured::Backends, parts.clone()),
+            mode_measurement: Measurement::new(Measured::Modes, parts.clone()),
             config,
             running: with.running,
             parts,
@@ -314,10 +316,8 @@ impl Reconciler {
         self.follow_rollouts();
         self.follow_kinds();
         self.fetch_next_package();
-        if let Some(serving) = self.serving.current() {
-            self.loader
-                .remember_switches(self.ledger.store(), serving.pipeline());
-        }
+        self.remember_backends();
+        self.race_backends();
         self.measure_modes();
         self.serving.save_state_if_due(self.ledger.store());
         self.check_fresh();
@@ -329,12 +329,29 @@ impl Reconciler {
         self.reporter.same_name(&mut self.name_monitor);
     }
 
-    /// Not while a release is on trial, or before its trial, and not while the device rests: a measurement runs models.
+    fn remember_backends(&self) {
+        if let Some(serving) = self.serving.current() {
+            self.loader
+                .remember_switches(self.ledger.store(), serving.pipeline());
+        }
+    }
+
+    /// Also while the release is on trial: a trial may fail by the latency of the slower backend.
+    fn race_backends(&mut self) {
+        let may_run = !self.serving.is_resting();
+        let serving = self.serving.current().filter(|_| may_run);
+        self.backend_race
+            .follow(self.ledger.store(), self.loader.device(), serving);
+    }
+
+    /// Not while a release is on trial, or before its trial, and not while the device rests: a measurement runs models, which would count in
+    /// the latency of the trial, or delay the load of a release. A mode is measured on the backend that has won.
     fn measure_modes(&mut self) {
         let is_calm = self.ledger.ledger().trial.is_none() && self.pending.is_none();
+        let is_calm = is_calm && !self.backend_race.is_running();
         let may_run = is_calm && !self.serving.is_resting();
         let serving = self.serving.current().filter(|_| may_run);
-        self.measurement
+        self.mode_measurement
             .follow(self.ledger.store(), self.loader.device(), serving);
     }
 
@@ -383,7 +400,9 @@ impl Reconciler {
 
     fn stop(mut self) {
         self.admission.stop();
-        self.measurement.stop();
+        self.backend_race.stop();
+        self.mode_measurement.stop();
+        self.remember_backends();
         if let Some(pending) = &self.pending {
             pending.stop();
         }

@@ -20,8 +20,7 @@ impl State {
         inputs: &[(&str, &Tensor)],
     ) -> wasmtime::Result<Result<Tensors, RunError>> {
         let started = Instant::now();
-        let first = self.variants.of(model.name());
-        let outputs = model.run_from(first, inputs, Some(self.deadline));
+        let outputs = model.run_as(&self.variants, inputs, Some(self.deadline));
         let elapsed = started.elapsed();
         vector::tidy();
         add_time(&mut self.model_times, model.name(), elapsed);

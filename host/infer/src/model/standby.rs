@@ -65,6 +65,27 @@ pub(super) struct Standby {
 }
 
 impl Standby {
+    /// One that has not been tried yet, loaded or not.
+    pub(super) fn of(backend: Backend, read: ReadModel, session: Option<Arc<dyn Session>>) -> Self {
+        Self {
+            backend,
+            is_chosen: false,
+            read,
+            session,
+            not_before: None,
+            trial_pause: RETRY_AFTER,
+            next_trial: None,
+            next_check: None,
+        }
+    }
+
+    pub(super) fn without_session(self) -> Self {
+        Self {
+            session: None,
+            ..self
+        }
+    }
+
     /// Puts off trials that no run waits for, each time for twice as long.
     pub(super) fn try_later(&mut self) {
         self.next_trial = Some(Instant::now() + self.trial_pause);
@@ -118,16 +139,7 @@ impl Model {
         let other = self.backends().into_iter().find(|it| *it != backend);
         self.settle(backend);
         if let Some(other) = other.filter(|_| self.backends() == [backend]) {
-            *self.standby.lock() = Some(Standby {
-                backend: other,
-                is_chosen: false,
-                read,
-                session: None,
-                not_before: None,
-                trial_pause: RETRY_AFTER,
-                next_trial: None,
-                next_check: None,
-            });
+            *self.standby.lock() = Some(Standby::of(other, read, None));
         }
     }
 

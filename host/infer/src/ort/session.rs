@@ -26,7 +26,8 @@ use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInf
 const WEIGHTS_ARE_NO_INPUTS: i64 = 4;
 
 /// Default number of sessions of a model. Each has its own weights: the runtime can share the weights of the file between sessions,
-/// but each session makes its own copy for convolutions.
+/// but each session makes its own copy for convolutions. One session does not serve several threads: the binding's `run` takes it
+/// mutably, because allocators and statistics of some execution providers are not safe to share.
 const SESSIONS: usize = 1;
 
 /// A model in ONNX Runtime. A session does one run at a time, so several sessions are created for concurrent runs, up to a limit.

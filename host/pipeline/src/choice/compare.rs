@@ -4,7 +4,7 @@ use hotshoe_infer::inspect::{OutputComparison, compare_outputs};
 use hotshoe_infer::{Backend, Model};
 
 use super::Inputs;
-use super::timing::outputs;
+use super::timing::in_turn;
 
 /// Result of the comparison.
 pub(super) enum Comparison {
@@ -21,8 +21,7 @@ pub(super) enum Comparison {
 /// Runs both backends on the same inputs.
 pub(super) fn compare(model: &Model, runs: &[Inputs]) -> Comparison {
     let of = |backend| {
-        model.use_backend(backend);
-        let all = runs.iter().map(|inputs| outputs(model, inputs));
+        let all = runs.iter().map(|inputs| in_turn(model, backend, inputs));
         all.collect::<Result<Vec<Inputs>, String>>()
     };
     let (tract, ort) = match (of(Backend::Tract), of(Backend::Ort)) {

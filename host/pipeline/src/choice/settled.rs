@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hotshoe_infer::{BackendSwitch, Model, SwitchReason};
+use hotshoe_infer::{BackendSwitch, Model, ReadModel, SwitchReason};
 use hotshoe_trust::Blob;
 
 use super::{BackendDecision, Backends};
@@ -28,7 +28,8 @@ impl Pipeline {
     }
 
     /// As [`Self::settle`], but if the chosen backend of a model fails, the other one is loaded from the bytes of `read`, and serves if
-    /// it succeeds. This does not apply if its outputs are known to differ.
+    /// it succeeds. This does not apply if its outputs are known to differ. A backend that is still to be measured stays loaded until
+    /// [`Self::race_backends`] ends.
     pub fn settle_with_standbys(
         &self,
         read: impl Fn(&Blob) -> Option<Vec<u8>> + Send + Sync + 'static,
@@ -43,7 +44,12 @@ impl Pipeline {
                 match variants.find(|it| it.name == variant) {
                     Some(spec) if known.is_none_or(|reason| reason.alike) => {
                         let (read, blob) = (Arc::clone(&read), spec.blob);
-                        model.settle_with_standby(model.backend(), Arc::new(move || read(&blob)));
+                        let read: ReadModel = Arc::new(move || read(&blob));
+                        if self.is_racing(name, variant) {
+                            model.begin_race(read);
+                        } else {
+                            model.settle_with_standby(model.backend(), read);
+                        }
                     }
                     _ => model.settle(model.backend()),
                 }
@@ -62,13 +68,14 @@ impl Pipeline {
         })
     }
 
-    /// Whether a failed backend was replaced since the choice, and this is not remembered yet.
+    /// Whether a failed backend was replaced since the choice, or [`Self::race_backends`] has chosen one, and this is not remembered yet.
     pub fn has_switched(&self) -> bool {
-        !self.switched().is_empty()
+        self.has_ended_races() || !self.switched().is_empty()
     }
 
-    /// Remembers the replacements, so that the next start does not choose a failed backend.
+    /// Remembers the replacements, so that the next start does not choose a failed backend, and what [`Self::race_backends`] has chosen.
     pub fn remember_switches(&self, backends: &mut Backends) {
+        self.remember_races(backends);
         for (name, variant, model, switch) in self.switched() {
             let chosen = BackendDecision {
                 // The other one has never been known to differ, and stood in.

@@ -27,15 +27,17 @@ pub(super) enum Timing {
     Failed(Backend, String),
 }
 
+/// Runs a backend on one run's inputs.
+pub(super) type Run<'a> = dyn Fn(Backend, &Inputs) -> Result<Inputs, String> + 'a;
+
 /// Times both backends on `runs`, after a warm-up round.
-pub(super) fn time_both(model: &Model, runs: &[Inputs]) -> Timing {
+pub(super) fn time_both(runs: &[Inputs], run: &Run<'_>) -> Timing {
     const BACKENDS: [Backend; 2] = [Backend::Tract, Backend::Ort];
     let mut fastest = [Duration::MAX; 2];
     let started = Instant::now();
     for round in 0..=ROUNDS {
         for (backend, fastest) in BACKENDS.into_iter().zip(&mut fastest) {
-            model.use_backend(backend);
-            let time = match run_all(model, runs) {
+            let time = match run_all(runs, backend, run) {
                 Ok(time) => time,
                 Err(error) => return Timing::Failed(backend, error),
             };
@@ -53,22 +55,35 @@ pub(super) fn time_both(model: &Model, runs: &[Inputs]) -> Timing {
 }
 
 /// Whether this backend can run all inputs.
-pub(super) fn runs(model: &Model, backend: Backend, runs: &[Inputs]) -> bool {
-    model.use_backend(backend);
-    run_all(model, runs).is_ok()
+pub(super) fn runs(runs: &[Inputs], backend: Backend, run: &Run<'_>) -> bool {
+    run_all(runs, backend, run).is_ok()
 }
 
-fn run_all(model: &Model, runs: &[Inputs]) -> Result<Duration, String> {
+fn run_all(runs: &[Inputs], backend: Backend, run: &Run<'_>) -> Result<Duration, String> {
     let started = Instant::now();
     for inputs in runs {
-        outputs(model, inputs)?;
+        run(backend, inputs)?;
     }
     Ok(started.elapsed())
 }
 
-/// The outputs of the active backend for one run's inputs.
-pub(super) fn outputs(model: &Model, inputs: &Inputs) -> Result<Inputs, String> {
-    let named: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
-    let ended = model.run_by(&named, Some(Instant::now() + RUN_DEADLINE));
+/// The outputs of this backend, which serves from then on.
+pub(super) fn in_turn(model: &Model, backend: Backend, inputs: &Inputs) -> Result<Inputs, String> {
+    model.use_backend(backend);
+    let deadline = Instant::now() + RUN_DEADLINE;
+    let ended = model.run_by(&named(inputs), Some(deadline));
     ended.map_err(|error| chain(&error))
+}
+
+/// The outputs of this backend, on this thread, while another one may serve.
+pub(super) fn aside(model: &Model, backend: Backend, inputs: &Inputs) -> Result<Inputs, String> {
+    match model.run_aside(backend, &named(inputs)) {
+        Some(ended) => ended.map_err(|error| chain(&error)),
+        None => Err("it is no longer loaded".to_owned()),
+    }
+}
+
+fn named(inputs: &Inputs) -> Vec<(&str, &Tensor)> {
+    let named = inputs.iter();
+    named.map(|(name, tensor)| (name.as_str(), tensor)).collect()
 }

@@ -164,6 +164,8 @@ impl Reconciler {
             let cause = Cause::new(error.name(), chain(&error));
             return self.retry(pending, Outcome::ProveLater, cause);
         }
+        // It may share models with the release that serves.
+        self.backend_race.stop();
         let serving = self.serving.current().map(Arc::as_ref);
         match self.loader.prove(self.ledger.store(), slot, serving) {
             Ok(served) => {
