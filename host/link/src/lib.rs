@@ -58,7 +58,7 @@ use send_queue::SendQueue;
 use settings::client_settings;
 
 pub use audit::HeadSubscription;
-pub use bench::{RawQueryable, RawSession};
+pub use bench::{RawPublisher, RawQueryable, RawSession, RawSubscription};
 pub use client::{Client, FeedError, FeedReply, Feeder, OutputMessage, Outputs};
 pub use device::Orders;
 pub use device_changes::{DeviceChange, DeviceChanges};
