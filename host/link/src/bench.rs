@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hotshoe_config::ZenohConfig;
 use parking_lot::Mutex;
-use zenoh::bytes::{Encoding, ZBytes};
+use zenoh::bytes::ZBytes;
 use zenoh::key_expr::KeyExpr;
 use zenoh::pubsub::Subscriber;
 use zenoh::query::Queryable;
@@ -55,7 +55,7 @@ impl RawPublisher {
     /// # Errors
     /// [`LinkError::TooLong`] and [`LinkError::Use`].
     pub fn put(&self, attachment: &str) -> Result<(), LinkError> {
-        Outgoing::to(&self.key, self.payload.clone(), Encoding::ZENOH_BYTES)?
+        Outgoing::to(&self.key, self.payload.clone(), BYTES)?
             .with(Some(attachment))?
             .put(&self.session, QosClass::Blocking)
     }

@@ -118,8 +118,7 @@ impl Outgoing {
         payload: impl Into<ZBytes>,
         content_type: &str,
     ) -> Result<Self, LinkError> {
-        check_length("content type", content_type.len(), MAX_CONTENT_TYPE_BYTES)?;
-        Self::to(&address(key)?, payload, Encoding::from(content_type))
+        Self::to(&address(key)?, payload, content_type)
     }
 
     /// A message to a key that was parsed before.
@@ -129,16 +128,17 @@ impl Outgoing {
     pub(crate) fn to(
         key: &KeyExpr<'static>,
         payload: impl Into<ZBytes>,
-        encoding: Encoding,
+        content_type: &str,
     ) -> Result<Self, LinkError> {
         let payload = payload.into();
         let size = payload.len();
         check_length("payload", size, MAX_MESSAGE_BYTES)?;
+        check_length("content type", content_type.len(), MAX_CONTENT_TYPE_BYTES)?;
         Ok(Self {
             key: key.clone(),
             payload,
             size,
-            encoding,
+            encoding: Encoding::from(content_type),
             attachment: None,
         })
     }
