@@ -358,7 +358,7 @@ impl Link {
     /// Opens the session. It does not wait for the network: it connects in the background.
     ///
     /// # Errors
-    /// [`LinkError::Setting`] and [`LinkError::Open`].
+    /// [`LinkError::TooLong`] and [`LinkError::Key`] for the names, [`LinkError::Setting`] and [`LinkError::Open`].
     pub fn open(config: &ZenohConfig, site: &str, device: &str) -> Result<Self, LinkError> {
         Self::open_with(config, site, device, &Supervisor::default())
     }
@@ -374,10 +374,11 @@ impl Link {
         supervisor: &Supervisor,
     ) -> Result<Self, LinkError> {
         let root = root(site, device);
+        let keys = OutputKeys::of(&root)?;
         Ok(Self {
             site: Site::open_with(config, site, supervisor)?,
-            keys: OutputKeys::of(&root)?,
             root,
+            keys,
             signer: Signer {
                 site: site.to_owned(),
                 device: device.to_owned(),
