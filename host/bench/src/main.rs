@@ -15,6 +15,7 @@ mod outbox;
 mod page;
 mod pipeline;
 mod private;
+mod process;
 mod push;
 mod python;
 mod reference;
@@ -24,6 +25,7 @@ mod site;
 mod start;
 mod stream;
 mod swap;
+mod throughput;
 mod timings;
 
 use std::error::Error;
@@ -95,17 +97,24 @@ struct Cli {
     #[arg(long)]
     json: bool,
     #[command(subcommand)]
-    daemon: Option<Daemon>,
+    child: Option<Child>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Daemon {
+enum Child {
     /// Run the daemon, as the child process that a benchmark starts
     #[command(hide = true)]
     Run {
         /// The device's configuration
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Put messages back by plain Zenoh, as the child process that `throughput` compares with
+    #[command(hide = true)]
+    Echo {
+        /// The endpoint to listen on
+        #[arg(long, value_name = "ENDPOINT")]
+        listen: String,
     },
 }
 
@@ -125,6 +134,8 @@ enum Name {
     Outbox,
     /// Encryption at rest and figures with noise: records per second, blobs, the start, the cost of a figure
     Private,
+    /// Small samples from put to result and a plain Zenoh echo: rate, latency, processor time; a thousand sources; memory at rest
+    Throughput,
     /// Sensors and plans: their cost, the time to a mode in force, a stream while modes change
     Governor,
     /// A simulated fleet of 10,000 devices: a whole rollout, a bad release, a reversal, a year of weekly releases; memory and cost for each device
@@ -152,8 +163,9 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.json);
-    let done = match &cli.daemon {
-        Some(Daemon::Run { config }) => serve(config, &OIP, &terminal).map(drop),
+    let done = match &cli.child {
+        Some(Child::Run { config }) => serve(config, &OIP, &terminal).map(drop),
+        Some(Child::Echo { listen }) => throughput::serve(listen.clone()),
         None => bench(&cli, &terminal),
     };
     let code = match done {
@@ -219,6 +231,10 @@ fn bench(args: &Cli, terminal: &Terminal) -> anyhow::Result<()> {
         Name::Governor => {
             let (counts, rows) = governor::measure(&environment()?, args.quick, terminal)?;
             Report::new("governor", counts, rows)
+        }
+        Name::Throughput => {
+            let (counts, rows) = throughput::measure(&environment()?, args.quick, terminal)?;
+            Report::new("throughput", counts, rows)
         }
         Name::Fleet => {
             let (counts, rows) = fleet::measure(args.quick)?;

@@ -173,14 +173,24 @@ impl Row {
 
     /// Sets a lower bound for the ratio, or for the value if there is no other side.
     #[must_use]
-    pub(crate) fn at_least(mut self, target: f64) -> Self {
+    pub(crate) fn at_least(self, target: f64) -> Self {
+        self.bounded(Bound::AtLeast, target)
+    }
+
+    /// Sets an upper bound for the ratio, or for the value if there is no other side.
+    #[must_use]
+    pub(crate) fn at_most(self, target: f64) -> Self {
+        self.bounded(Bound::AtMost, target)
+    }
+
+    fn bounded(mut self, bound: Bound, target: f64) -> Self {
         self.target = Some(target);
-        self.bound = Bound::AtLeast;
+        self.bound = bound;
         let judged = match self.against {
             Some(_) => self.ratio,
             None => Some(self.value),
         };
-        self.met = judged.map(|value| self.bound.holds(value, target));
+        self.met = judged.map(|value| bound.holds(value, target));
         self
     }
 

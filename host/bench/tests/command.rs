@@ -28,6 +28,7 @@ fn an_unknown_benchmark_is_wrong_usage_and_the_known_ones_are_listed() {
         "push",
         "languages",
         "outbox",
+        "throughput",
         "governor",
     ] {
         assert!(message.contains(name), "{message}");

@@ -1,4 +1,4 @@
-//! Plain Zenoh as the baseline of benches: one value under one key, and a query for it.
+//! Plain Zenoh as the baseline of benches: one value under one key and a query for it, and an echo of messages.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use hotshoe_config::ZenohConfig;
 use parking_lot::Mutex;
 use zenoh::bytes::ZBytes;
+use zenoh::key_expr::KeyExpr;
+use zenoh::pubsub::Subscriber;
 use zenoh::query::Queryable;
 use zenoh::{Session, Wait};
 
-use super::outgoing::{self, BYTES, Outgoing};
+use super::outgoing::{self, BYTES, Outgoing, QosClass};
 use super::settings;
 use super::{LinkError, warn_if_unanswered};
 
@@ -30,6 +32,32 @@ impl RawQueryable {
     /// Replaces the value.
     pub fn set(&self, bytes: Vec<u8>) {
         *self.value.lock() = ZBytes::from(bytes);
+    }
+}
+
+/// A subscription. It is undeclared on drop.
+#[derive(Debug)]
+pub struct RawSubscription {
+    _subscriber: Subscriber<()>,
+}
+
+/// Messages under one key.
+#[derive(Debug)]
+pub struct RawPublisher {
+    session: Session,
+    key: KeyExpr<'static>,
+    payload: ZBytes,
+}
+
+impl RawPublisher {
+    /// Puts the payload with this attachment. Waits for room.
+    ///
+    /// # Errors
+    /// [`LinkError::TooLong`] and [`LinkError::Use`].
+    pub fn put(&self, attachment: &str) -> Result<(), LinkError> {
+        Outgoing::to(&self.key, self.payload.clone(), BYTES)?
+            .with(Some(attachment))?
+            .put(&self.session, QosClass::Blocking)
     }
 }
 
@@ -90,6 +118,51 @@ impl RawSession {
         let replies = outgoing::replies(key, query_builder)?;
         let value = replies.iter().find_map(|reply| reply.into_result().ok());
         Ok(value.map(|sample| read(&sample.payload().to_bytes())))
+    }
+
+    /// Puts each message under `from` back under `to`, with its attachment.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn echo(&self, from: &str, to: &str) -> Result<RawSubscription, LinkError> {
+        let subscriber = outgoing::echo(&self.session, from, to)?;
+        Ok(RawSubscription {
+            _subscriber: subscriber,
+        })
+    }
+
+    /// Passes the attachment of each message under `key` to `each`, which must not block.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn listen(
+        &self,
+        key: &str,
+        each: impl Fn(&[u8]) + Send + Sync + 'static,
+    ) -> Result<RawSubscription, LinkError> {
+        let subscriber = outgoing::subscribe(&self.session, key, move |sample| {
+            each(
+                &sample
+                    .attachment()
+                    .map(ZBytes::to_bytes)
+                    .unwrap_or_default(),
+            );
+        })?;
+        Ok(RawSubscription {
+            _subscriber: subscriber,
+        })
+    }
+
+    /// Messages with one payload under one key.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`]
+    pub fn publisher(&self, key: &str, payload: Vec<u8>) -> Result<RawPublisher, LinkError> {
+        Ok(RawPublisher {
+            session: self.session.clone(),
+            key: outgoing::address(key)?,
+            payload: ZBytes::from(payload),
+        })
     }
 
     /// Closes the session.

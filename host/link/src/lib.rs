@@ -45,6 +45,7 @@ use hotshoe_egress::Egress;
 use hotshoe_protocol::status::SessionStatus;
 use hotshoe_trust::{PayloadKind, SigningKey};
 use zenoh::bytes::{Encoding, ZBytes};
+use zenoh::key_expr::KeyExpr;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
 use zenoh::query::Queryable;
@@ -58,7 +59,7 @@ use send_queue::SendQueue;
 use settings::client_settings;
 
 pub use audit::HeadSubscription;
-pub use bench::{RawQueryable, RawSession};
+pub use bench::{RawPublisher, RawQueryable, RawSession, RawSubscription};
 pub use client::{Client, FeedError, FeedReply, Feeder, OutputMessage, Outputs};
 pub use device::Orders;
 pub use device_changes::{DeviceChange, DeviceChanges};
@@ -264,9 +265,37 @@ pub struct Incoming<'a> {
 pub struct Link {
     site: Site,
     root: String,
+    keys: OutputKeys,
     signer: Signer,
     others: OtherSessions,
     members: Members,
+}
+
+/// The keys of each output, which every sample needs.
+#[derive(Debug)]
+struct OutputKeys {
+    insight: KeyExpr<'static>,
+    action: KeyExpr<'static>,
+    error: KeyExpr<'static>,
+}
+
+impl OutputKeys {
+    fn of(root: &str) -> Result<Self, LinkError> {
+        let key = |topic: Topic| address(&format!("{root}/{}", topic.key()));
+        Ok(Self {
+            insight: key(Topic::Insight)?,
+            action: key(Topic::Action)?,
+            error: key(Topic::Error)?,
+        })
+    }
+
+    const fn of_topic(&self, topic: Topic) -> &KeyExpr<'static> {
+        match topic {
+            Topic::Insight => &self.insight,
+            Topic::Action => &self.action,
+            Topic::Error => &self.error,
+        }
+    }
 }
 
 /// A device's declarations. They are undeclared on drop.
@@ -329,7 +358,7 @@ impl Link {
     /// Opens the session. It does not wait for the network: it connects in the background.
     ///
     /// # Errors
-    /// [`LinkError::Setting`] and [`LinkError::Open`].
+    /// [`LinkError::TooLong`] and [`LinkError::Key`] for the names, [`LinkError::Setting`] and [`LinkError::Open`].
     pub fn open(config: &ZenohConfig, site: &str, device: &str) -> Result<Self, LinkError> {
         Self::open_with(config, site, device, &Supervisor::default())
     }
@@ -344,9 +373,12 @@ impl Link {
         device: &str,
         supervisor: &Supervisor,
     ) -> Result<Self, LinkError> {
+        let root = root(site, device);
+        let keys = OutputKeys::of(&root)?;
         Ok(Self {
             site: Site::open_with(config, site, supervisor)?,
-            root: root(site, device),
+            root,
+            keys,
             signer: Signer {
                 site: site.to_owned(),
                 device: device.to_owned(),
@@ -424,8 +456,9 @@ impl Link {
     /// # Errors
     /// [`LinkError::TooLong`], and [`LinkError::Full`] if too many messages wait.
     pub fn publish(&self, topic: Topic, id: &str, body: Egress) -> Result<(), LinkError> {
-        let key = format!("{}/{}", self.root, topic.key());
-        let message = of_egress(&key, body)?.with(Some(id))?;
+        let content_type = body.content_type().to_owned();
+        let key = self.keys.of_topic(topic);
+        let message = Outgoing::to(key, body.into_bytes(), &content_type)?.with(Some(id))?;
         self.site.send_queue.put(message, QosClass::Data)
     }
 

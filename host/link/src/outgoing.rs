@@ -118,12 +118,24 @@ impl Outgoing {
         payload: impl Into<ZBytes>,
         content_type: &str,
     ) -> Result<Self, LinkError> {
+        Self::to(&address(key)?, payload, content_type)
+    }
+
+    /// A message to a key that was parsed before.
+    ///
+    /// # Errors
+    /// [`LinkError::TooLong`]
+    pub(crate) fn to(
+        key: &KeyExpr<'static>,
+        payload: impl Into<ZBytes>,
+        content_type: &str,
+    ) -> Result<Self, LinkError> {
         let payload = payload.into();
         let size = payload.len();
         check_length("payload", size, MAX_MESSAGE_BYTES)?;
         check_length("content type", content_type.len(), MAX_CONTENT_TYPE_BYTES)?;
         Ok(Self {
-            key: address(key)?,
+            key: key.clone(),
             payload,
             size,
             encoding: Encoding::from(content_type),
@@ -284,6 +296,24 @@ pub(super) fn subscribe(
     let address = address(key)?;
     let heard = guarded(key, each);
     call(key, || {
+        session.declare_subscriber(address).callback(heard).wait()
+    })
+}
+
+/// Puts each message under `from` back under `to`, with its attachment, on Zenoh's own threads: the baseline of benches.
+///
+/// # Errors
+/// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
+pub(super) fn echo(session: &Session, from: &str, to: &str) -> Result<Subscriber<()>, LinkError> {
+    let (address, back) = (address(from)?, address(to)?);
+    let publisher = call(to, || session.declare_publisher(back).wait())?;
+    let heard = move |sample: Sample| {
+        let message = publisher.put(sample.payload().clone());
+        if let Err(error) = message.attachment(sample.attachment().cloned()).wait() {
+            tracing::warn!(error, "cannot send a message back");
+        }
+    };
+    call(from, || {
         session.declare_subscriber(address).callback(heard).wait()
     })
 }

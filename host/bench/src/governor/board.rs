@@ -14,14 +14,11 @@ use hotshoe_release::install;
 use hotshoe_trust::Time;
 use serde_json::Value;
 
+use crate::process::processor_time;
 use crate::setup::{BenchSetup, TRUST};
 
 /// Longest time to an answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
-/// The unit of times in `/proc`, in one second. It is the same on all architectures.
-const TICKS_PER_SECOND: f64 = 100.0;
-/// Which fields of `/proc/PID/stat` behind the name are the times in user and kernel mode, threads that have ended included.
-const TIMES: [usize; 2] = [11, 12];
 /// Folders that begin so, how many of them, and the files in each.
 type Sensors = (&'static str, usize, &'static [(&'static str, &'static str)]);
 /// The sensors of a board.
@@ -180,9 +177,7 @@ impl Board {
 
     /// The processor time of the daemon since its start.
     pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
-        let path = format!("/proc/{}/stat", self.daemon.id());
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        cpu_time(&text).with_context(|| format!("{path} has another format"))
+        processor_time(self.daemon.id())
     }
 
     /// Stops the daemon.
@@ -190,16 +185,6 @@ impl Board {
         self.client.close();
         self.daemon.stop()
     }
-}
-
-/// The time in user and kernel mode by `/proc/PID/stat`.
-fn cpu_time(stat: &str) -> Option<Duration> {
-    // The name may have spaces and brackets.
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let fields: Vec<&str> = rest.split(' ').collect();
-    let ticks = TIMES.map(|at| fields.get(at).and_then(|it| it.parse::<f64>().ok()));
-    let ticks: f64 = ticks.into_iter().sum::<Option<f64>>()?;
-    Some(Duration::from_secs_f64(ticks / TICKS_PER_SECOND))
 }
 
 /// Writes a tree of about a hundred files.
@@ -229,14 +214,6 @@ fn write(path: &Path, content: &str) -> anyhow::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-
-    #[test]
-    fn the_processor_time_is_that_of_user_and_kernel() {
-        let stat = "4242 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 12 0 99";
-        assert_eq!(cpu_time(stat), Some(Duration::from_secs(3)));
-        assert_eq!(cpu_time("4242 (a) S 1"), None);
-        assert_eq!(cpu_time(""), None);
-    }
 
     #[test]
     fn a_recorded_tree_has_about_a_hundred_files() {
