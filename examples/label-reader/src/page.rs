@@ -288,9 +288,7 @@ mod tests {
                 Model::Recogniser => {
                     // The i-th line reads as the i-th letter.
                     let values: Vec<f32> = (1..=count)
-                        .flat_map(|line| {
-                            [0, 1, 2, 3, 4].map(|c| if c == line { 0.8 } else { 0.0 })
-                        })
+                        .flat_map(|line| [0, 1, 2, 3, 4].map(|c| if c == line { 0.8 } else { 0.0 }))
                         .collect();
                     read(&[count, 1, 5], &values)
                 }

@@ -20,7 +20,7 @@ pub(crate) const COMPONENT: &str = "empty-policy";
 /// Highest accepted ratio of an instance to wasmtime's own `instantiate` of the same code in the same pool.
 const INSTANCE_TARGET: f64 = 1.4;
 /// Highest accepted ratio of a call to wasmtime's own typed call.
-const CALL_TARGET: f64 = 3.0;
+const CALL_TARGET: f64 = 2.0;
 /// Instances in one batch. A batch takes a few milliseconds, far above the resolution of the clock.
 const INSTANCES: u32 = 500;
 /// Calls in one batch.

@@ -339,14 +339,15 @@ impl Model {
         Ok(names.zip(results).collect())
     }
 
-    /// Runs in one slot of the pool, whose threads share the rows of a run if those are large.
+    /// Runs in one slot of the pool, whose threads share the rows of a run if those are large. An accelerator gets them together.
     fn run_in_lane(
         &self,
         session: Arc<dyn Session>,
         inputs: Vec<Tensor>,
         deadline: Option<Instant>,
     ) -> Result<Vec<Tensor>, RunError> {
-        let rows = parts::large_rows(&inputs).filter(|_| self.in_parts);
+        let rows =
+            parts::large_rows(&inputs).filter(|_| self.in_parts && session.provider() == "cpu");
         let threads = self.options.model.threads;
         self.lane.run(deadline, move |stop| match rows {
             Some(rows) => parts::run(&*session, &inputs, rows, threads, stop),

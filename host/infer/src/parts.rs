@@ -51,12 +51,13 @@ pub(crate) fn run(
                 return;
             }
             let run = || {
-                let of = |input| cut(input, row, 1, rows).map_err(|e| RunError::Failed { source: e.into() });
+                let of = |input| {
+                    cut(input, row, 1, rows).map_err(|e| RunError::Failed { source: e.into() })
+                };
                 let inputs: Vec<Tensor> = inputs.iter().map(of).collect::<Result<_, _>>()?;
                 session.run_part(&inputs, stop)
             };
-            let outcome =
-                guard(run).unwrap_or_else(|message| Err(RunError::Panicked { message }));
+            let outcome = guard(run).unwrap_or_else(|message| Err(RunError::Panicked { message }));
             if outcome.is_err() {
                 // The run has failed: no further row begins.
                 next.store(rows, Ordering::Relaxed);

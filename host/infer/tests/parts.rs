@@ -63,7 +63,9 @@ fn loaded(bytes: &[u8], max_batch: usize) -> Vec<(String, Arc<Model>)> {
 }
 
 fn row(number: usize, width: usize) -> Vec<f32> {
-    (0..width).map(|at| ((number * 31 + at) % 7) as f32).collect()
+    (0..width)
+        .map(|at| ((number * 31 + at) % 7) as f32)
+        .collect()
 }
 
 /// The output of one run of [`ROWS`] rows.
