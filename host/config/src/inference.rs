@@ -23,7 +23,7 @@ pub struct InferenceConfig {
     /// the library is found, and keeps the faster one of those that pass the release's self-tests. If no self-test runs a model, it
     /// compares both on synthetic inputs, and refuses a release whose backends disagree. Default: `auto`.
     pub backend: BackendChoice,
-    /// Threads of one run. Default: 1.
+    /// Threads of one run. Rows of at least 64 KiB that do not depend on each other go side by side on them. Default: 1.
     pub threads: usize,
     /// Threads that run models, for all models together. Default: one more than the machine has cores.
     pub pool: Option<usize>,
