@@ -121,7 +121,8 @@ fn models(environment: &Environment, terminal: &Terminal) -> anyhow::Result<Path
 }
 
 /// ONNX Runtime for Hotshoe: from ORT_DYLIB_PATH, else the fixture, else the system's.
-fn library(environment: &Environment, terminal: &Terminal) -> OrtOptions {
+/// The library of the environment, or the fetched one.
+pub(crate) fn library(environment: &Environment, terminal: &Terminal) -> OrtOptions {
     let found = OrtOptions::default();
     if std::env::var_os("ORT_DYLIB_PATH").is_some() {
         return found;

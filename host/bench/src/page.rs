@@ -1,6 +1,5 @@
 //! A whole page through a component that calls three models, against the same program in plain Rust.
 
-use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -9,7 +8,6 @@ use hotshoe_pipeline::Worker;
 use label_reader::rules::Rules;
 use label_reader_native::NativeReader;
 
-use super::reference::Reference;
 use super::report::{Row, Unit};
 use super::setup::{BenchSetup, TOTAL, process, sample};
 use super::timings::{Series, Timings, alternate, timing};
@@ -30,33 +28,17 @@ const PLAIN: &str = "plain Rust";
 /// Highest accepted ratio of the page to plain Rust.
 const TARGET: f64 = 1.05;
 
-/// Reads the page alternately with plain Rust and, if it is available, with the reference.
-pub(crate) fn page(
-    setup: &BenchSetup<'_>,
-    rounds: usize,
-    reference: Option<(&mut Reference, usize)>,
-) -> anyhow::Result<Vec<Row>> {
+/// Reads the page alternately with plain Rust.
+pub(crate) fn page(setup: &BenchSetup<'_>, rounds: usize) -> anyhow::Result<Vec<Row>> {
     let (_, pipeline) = setup.load(RELEASE)?;
-    let worker = RefCell::new(pipeline.worker());
+    let mut worker = pipeline.worker();
     let picture = setup.picture(PAGE)?;
     let sample = sample(&picture);
     let native = Native::prepare(setup)?;
     let (expected, _) = native.read(&picture)?;
-    let ours = || read(&mut worker.borrow_mut(), &sample, &expected);
-    let (ours_series, theirs) = alternate(rounds, ours, || Ok(native.read(&picture)?.1))?;
-    let mut rows = rows(&ours_series, &theirs)?;
-    if let Some((reference, rounds)) = reference {
-        let theirs = || Ok(vec![timing(TOTAL, reference.read()?)]);
-        let (ours, theirs) = alternate(rounds, ours, theirs)?;
-        rows.push(Row::compared(
-            "page: total",
-            Unit::Millis,
-            ours.median(TOTAL)?,
-            (reference.name(), theirs.median(TOTAL)?),
-            None,
-        ));
-    }
-    Ok(rows)
+    let ours = || read(&mut worker, &sample, &expected);
+    let (ours, theirs) = alternate(rounds, ours, || Ok(native.read(&picture)?.1))?;
+    rows(&ours, &theirs)
 }
 
 /// Reads one page with the components, which must return the same text as plain Rust.
@@ -80,7 +62,8 @@ fn read(worker: &mut Worker, sample: &Sample, expected: &[String]) -> anyhow::Re
     Ok(timings)
 }
 
-fn lines(insight: &Insight) -> Vec<String> {
+/// The text of each line.
+pub(crate) fn lines(insight: &Insight) -> Vec<String> {
     match insight {
         Insight::Text { lines } => lines.iter().map(|line| line.text.clone()).collect(),
         _ => Vec::new(),

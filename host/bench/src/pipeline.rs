@@ -4,10 +4,9 @@ use std::path::Path;
 
 use hotshoe_devkit::Environment;
 
-use super::reference::Reference;
 use super::report::Row;
 use super::setup::BenchSetup;
-use super::{calls, lines, modes, page, start};
+use super::{calls, lines, modes, page, reference, start};
 use hotshoe_release::terminal::Terminal;
 
 /// Number of repetitions of each measurement.
@@ -59,17 +58,15 @@ pub(crate) fn measure(
     rows.extend(lines::recogniser(&setup, &line, rounds.recogniser)?);
 
     terminal.note("measuring        page");
-    let mut reference = Reference::start(python, &environment.picture(page::PAGE))?;
-    if reference.is_none() {
-        terminal.note(format!(
-            "left out: the row against rapidocr-onnxruntime, which {} cannot import; run `pip install rapidocr-onnxruntime==1.4.4` and set HOTSHOE_PYTHON to that Python",
-            python.display()
-        ));
-    }
-    let reference = reference
-        .as_mut()
-        .map(|reference| (reference, rounds.reference));
-    rows.extend(page::page(&setup, rounds.page, reference)?);
+    rows.extend(page::page(&setup, rounds.page)?);
+    terminal.note("measuring        page with ONNX Runtime");
+    rows.extend(reference::page(
+        &setup,
+        environment,
+        python,
+        rounds.reference,
+        terminal,
+    )?);
 
     rows.extend(calls);
     terminal.note("measuring        memory modes");

@@ -116,14 +116,24 @@ impl<'a> BenchSetup<'a> {
 
     /// Verifies that release and loads it, as a device does.
     pub(crate) fn load(&self, file: &str) -> anyhow::Result<(Layout, Arc<Pipeline>)> {
+        self.load_with(file, &self.models, &InferenceConfig::default())
+    }
+
+    /// As [`Self::load`], with other models and another configuration.
+    pub(crate) fn load_with(
+        &self,
+        file: &str,
+        models: &Models,
+        inference: &InferenceConfig,
+    ) -> anyhow::Result<(Layout, Arc<Pipeline>)> {
         let (layout, release) = self.verified(file)?;
         let pipeline = Pipeline::load(
             release,
             |blob| layout.read(blob),
             &self.engine,
-            &self.models,
+            models,
             &default_allowed(),
-            &InferenceConfig::default(),
+            inference,
         )
         .with_context(|| format!("cannot load {file}"))?;
         Ok((layout, pipeline))

@@ -23,7 +23,7 @@ use hotshoe_release::terminal::Terminal;
 /// Highest accepted ratio of the largest gap with swaps to that without.
 const GAP_TARGET: f64 = 2.0;
 /// Highest accepted ratio of the swap itself to a store to an uncached `ArcSwap`.
-const POINTER_TARGET: f64 = 4.0;
+const POINTER_TARGET: f64 = 2.0;
 /// Number of pointers, of 128 bytes each: 64 MiB, more than caches hold.
 const BARE_LINES: usize = 1 << 19;
 /// Number of stores.

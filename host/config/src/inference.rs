@@ -24,7 +24,7 @@ pub struct InferenceConfig {
     /// measured while the release serves. If no self-test runs a model, it compares both on synthetic inputs, and refuses a release
     /// whose backends disagree. Default: `auto`.
     pub backend: BackendChoice,
-    /// Threads of one run. Default: 1.
+    /// Threads of one run. Rows of at least 64 KiB that do not depend on each other go side by side on them. Default: 1.
     pub threads: usize,
     /// Threads that run models, for all models together. Default: one more than the machine has cores.
     pub pool: Option<usize>,

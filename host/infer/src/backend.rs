@@ -90,6 +90,9 @@ pub(crate) trait Session: Send + Sync + fmt::Debug {
     /// Runs the model. Inputs and outputs are in the order of the file; the inputs' types and shapes fit.
     fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError>;
 
+    /// As [`Self::run`], but on the calling thread alone: other parts of the same run go beside it.
+    fn run_part(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError>;
+
     /// Most concurrent runs, if the backend has a limit: further ones would block in it.
     fn at_once(&self) -> Option<usize>;
 
@@ -113,15 +116,17 @@ pub(crate) struct Stop(Arc<Flag>);
 #[derive(Default)]
 struct Flag {
     stopped: AtomicBool,
-    /// Notifies a backend that does not check the flag.
-    callback: Mutex<Option<Box<dyn Fn() + Send>>>,
+    /// Notify a backend that does not check the flag: one for each part of the run that is in it. Numbers ascend.
+    callbacks: Mutex<Vec<(u64, Callback)>>,
 }
+
+type Callback = Box<dyn Fn() + Send>;
 
 impl Stop {
     /// Cancels the run.
     pub(crate) fn stop(&self) {
         self.0.stopped.store(true, Ordering::SeqCst);
-        if let Some(callback) = &*self.0.callback.lock() {
+        for (_, callback) in self.0.callbacks.lock().iter() {
             callback();
         }
     }
@@ -129,11 +134,15 @@ impl Stop {
     /// Calls `callback` when the run is cancelled, or at once if it already is. Unregistered when the result is dropped.
     #[cfg(feature = "ort")]
     pub(crate) fn on_stop(&self, callback: impl Fn() + Send + 'static) -> StopHook<'_> {
-        *self.0.callback.lock() = Some(Box::new(callback));
+        let mut callbacks = self.0.callbacks.lock();
+        let number = callbacks.last().map_or(0, |(last, _)| last + 1);
+        // Under the lock, so that either this sees the flag, or `stop` sees the callback.
         if self.is_stopped() {
-            self.stop();
+            callback();
         }
-        StopHook(self)
+        callbacks.push((number, Box::new(callback)));
+        drop(callbacks);
+        StopHook { stop: self, number }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -143,13 +152,16 @@ impl Stop {
 
 /// See [`Stop::on_stop`].
 #[cfg(feature = "ort")]
-pub(crate) struct StopHook<'a>(&'a Stop);
+pub(crate) struct StopHook<'a> {
+    stop: &'a Stop,
+    number: u64,
+}
 
 #[cfg(feature = "ort")]
 impl Drop for StopHook<'_> {
     fn drop(&mut self) {
-        let mut callback = self.0.0.callback.lock();
-        *callback = None;
+        let mut callbacks = self.stop.0.callbacks.lock();
+        callbacks.retain(|(number, _)| *number != self.number);
     }
 }
 

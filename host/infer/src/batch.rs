@@ -23,6 +23,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 use self::join::BatchError;
+pub(crate) use self::join::{cut, join, rows};
 use crate::backend::{Session, Stop};
 use crate::executor::{Lane, Outcome, Run, RunTracker};
 use crate::guard::guard;

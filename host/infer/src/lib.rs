@@ -26,6 +26,7 @@ pub mod npz;
 mod onnx;
 mod options;
 mod ort;
+mod parts;
 mod room;
 mod served;
 mod stats;

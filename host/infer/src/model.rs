@@ -23,7 +23,7 @@ use crate::guard::guard;
 use crate::served::{ServedFile, ValueRange};
 use crate::tract::TractSession;
 use crate::{
-    LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe, room,
+    LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe, parts, room,
 };
 
 pub use self::standby::{BackendSwitch, ReadModel, SwitchReason};
@@ -45,6 +45,8 @@ pub struct Model {
     loaded: RwLock<Loaded>,
     refused: Vec<(Backend, String)>,
     recorder: Mutex<Recorder>,
+    /// Whether large rows of a run are run one by one.
+    in_parts: bool,
     lane: Lane,
     batcher: Option<Arc<Batcher>>,
     options: ReopenOptions,
@@ -114,6 +116,7 @@ impl Model {
             outputs: file.outputs,
             ranges: file.ranges,
             has_rows,
+            in_parts: has_rows && batcher.is_none() && parts::suits(bytes.len()),
             metadata,
             loaded: RwLock::new(loaded),
             refused,
@@ -315,9 +318,7 @@ impl Model {
         let (serving, given) = (session.clone(), ordered.clone());
         let results = match &self.batcher {
             Some(batcher) => batcher.run(&self.lane, session, ordered, deadline),
-            None => self
-                .lane
-                .run(deadline, move |stop| session.run(&ordered, stop)),
+            None => self.run_in_lane(session, ordered, deadline),
         };
         let count = |backend, error: Option<&RunError>| {
             if let Some(counts) = counts {
@@ -337,6 +338,22 @@ impl Model {
         };
         let names = self.outputs.iter().map(|info| info.name.clone());
         Ok(names.zip(results).collect())
+    }
+
+    /// Runs in one slot of the pool, whose threads share the rows of a run if those are large. An accelerator gets them together.
+    fn run_in_lane(
+        &self,
+        session: Arc<dyn Session>,
+        inputs: Vec<Tensor>,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<Tensor>, RunError> {
+        let rows =
+            parts::large_rows(&inputs).filter(|_| self.in_parts && session.provider() == "cpu");
+        let threads = self.options.model.threads;
+        self.lane.run(deadline, move |stop| match rows {
+            Some(rows) => parts::run(&*session, &inputs, rows, threads, stop),
+            None => session.run(&inputs, stop),
+        })
     }
 
     /// Counters of its runs since it was loaded.

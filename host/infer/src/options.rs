@@ -44,7 +44,8 @@ impl Default for Options {
 pub struct ModelOptions {
     /// Its backend. Default: automatic.
     pub backend: BackendChoice,
-    /// Threads of one run. Default 1, at least 1.
+    /// Threads of one run. Large rows that do not depend on each other go side by side on them; on ONNX Runtime, each of these threads then has
+    /// a session, with its own weights. Default 1, at least 1.
     pub threads: usize,
     /// Most concurrent runs of this model, at least 1. Default on tract: one less than the pool has threads, so that a slow model does not
     /// block the others, but at least 1. Default on ONNX Runtime: 1, since each further concurrent run needs a session with its own

@@ -78,19 +78,18 @@ impl TractSession {
                 }
             })
     }
-}
 
-impl Session for TractSession {
-    fn prepare(&self, signature: &InputSignature) -> Result<(), RunError> {
-        self.plan(signature).map(drop)
-    }
-
-    fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError> {
+    fn run_on(
+        &self,
+        threads: Option<&Executor>,
+        inputs: &[Tensor],
+        stop: &Stop,
+    ) -> Result<Vec<Tensor>, RunError> {
         let signature = InputSignature::of(inputs);
         let plan = self.plan(&signature)?;
         let values: TVec<_> = inputs.iter().map(Tensor::to_raw).collect();
         let run = || guard(|| run(&plan, values, stop));
-        let results = match &self.threads {
+        let results = match threads {
             Some(threads) => multithread_tract_scope(threads.clone(), run),
             None => run(),
         };
@@ -133,6 +132,20 @@ impl Session for TractSession {
             Ok(tensor)
         });
         named.collect()
+    }
+}
+
+impl Session for TractSession {
+    fn prepare(&self, signature: &InputSignature) -> Result<(), RunError> {
+        self.plan(signature).map(drop)
+    }
+
+    fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError> {
+        self.run_on(self.threads.as_ref(), inputs, stop)
+    }
+
+    fn run_part(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError> {
+        self.run_on(None, inputs, stop)
     }
 
     fn at_once(&self) -> Option<usize> {

@@ -10,7 +10,7 @@ use crate::{ElementType, RunError, Tensor, TensorError};
 const TOLERANCE: f64 = 1e-3;
 
 /// The first dimension that all inputs have in common.
-pub(super) fn rows(inputs: &[Tensor]) -> Option<usize> {
+pub(crate) fn rows(inputs: &[Tensor]) -> Option<usize> {
     let first = *inputs.first()?.shape().first()?;
     let same = inputs
         .iter()
@@ -28,7 +28,7 @@ pub(super) fn batch_key(inputs: &[Tensor]) -> BatchKey {
 }
 
 /// Concatenates the inputs of several runs with one key.
-pub(super) fn join(runs: &[&[Tensor]]) -> Result<Vec<Tensor>, RunError> {
+pub(crate) fn join(runs: &[&[Tensor]]) -> Result<Vec<Tensor>, RunError> {
     let inputs = runs.first().map_or(0, |run| run.len());
     let one = |position: usize| {
         let parts: Vec<&Tensor> = runs.iter().filter_map(|run| run.get(position)).collect();
@@ -46,7 +46,7 @@ pub(super) fn join(runs: &[&[Tensor]]) -> Result<Vec<Tensor>, RunError> {
 
 /// Why a batch has no outputs.
 #[derive(Debug, Error)]
-pub(super) enum BatchError {
+pub(crate) enum BatchError {
     /// Without the cause, which may quote elements of the tensors: log and status show this.
     #[error("it fails on a batch, but not on single runs")]
     Run,
@@ -76,7 +76,13 @@ pub(super) fn part(outputs: &[Tensor], rows: &[usize]) -> Result<Vec<Vec<Tensor>
     Ok(parts)
 }
 
-fn cut(output: &Tensor, at: usize, count: usize, total: usize) -> Result<Tensor, BatchError> {
+/// The `count` rows from row `at` on, of `total` rows.
+pub(crate) fn cut(
+    output: &Tensor,
+    at: usize,
+    count: usize,
+    total: usize,
+) -> Result<Tensor, BatchError> {
     let mut shape = output.shape().to_vec();
     match shape.first_mut() {
         Some(first) if *first == total => *first = count,

@@ -10,7 +10,7 @@ use ort::environment::Environment;
 use ort::ep::ExecutionProviderDispatch;
 use ort::logging::LogLevel;
 use ort::session::{RunOptions, Session as Raw, SessionInputValue};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
@@ -36,8 +36,9 @@ pub(crate) struct OrtSession {
     /// Names, for messages.
     outputs: Vec<String>,
     maker: Maker,
-    pool: Mutex<Pool>,
-    freed: Condvar,
+    sessions: Sessions,
+    /// Sessions of one thread, for parts of a run with several threads; without those, a part takes a session of whole runs.
+    part_sessions: Option<Sessions>,
     signatures: RecentSignatures,
     provider: &'static str,
     notes: Vec<String>,
@@ -50,12 +51,17 @@ pub(crate) struct OrtSession {
 struct Maker {
     environment: Environment,
     providers: Vec<ExecutionProviderDispatch>,
-    threads: usize,
     /// Bytes of the file; empty if there is only one session.
     bytes: Vec<u8>,
 }
 
-#[derive(Default)]
+/// Sessions with the same number of threads.
+struct Sessions {
+    threads: usize,
+    pool: Mutex<Pool>,
+    freed: Condvar,
+}
+
 struct Pool {
     idle: Vec<Raw>,
     /// Number of sessions, including running ones.
@@ -79,12 +85,12 @@ impl OrtSession {
         let mut maker = Maker {
             environment: library.environment,
             providers: Vec::new(),
-            threads: how.threads.max(1),
             bytes: Vec::new(),
         };
+        let threads = how.threads.max(1);
         let session = loop {
             maker.providers = choices.iter().map(|it| it.dispatch.clone()).collect();
-            let problem = match guard(|| maker.make(&bytes)) {
+            let problem = match guard(|| maker.make(threads, &bytes)) {
                 Ok(Ok(session)) => break session,
                 Ok(Err(e)) if choices.is_empty() => {
                     return Err(LoadError::Runtime { source: e.into() });
@@ -97,7 +103,7 @@ impl OrtSession {
             notes.push(note(name, &problem));
         };
         let most = how.max_runs.unwrap_or(SESSIONS).max(1);
-        if most > 1 {
+        if most > 1 || threads > 1 {
             maker.bytes = bytes.into_owned();
         }
         Ok(Self {
@@ -105,12 +111,8 @@ impl OrtSession {
             inputs,
             outputs: outputs.into_iter().map(|info| info.name).collect(),
             maker,
-            pool: Mutex::new(Pool {
-                idle: vec![session],
-                made: 1,
-                most,
-            }),
-            freed: Condvar::new(),
+            sessions: Sessions::new(threads, vec![session], most),
+            part_sessions: (threads > 1).then(|| Sessions::new(1, Vec::new(), threads)),
             signatures: RecentSignatures::new(options.plans),
             provider: choices.first().map_or(CPU, |choice| choice.name),
             notes,
@@ -118,41 +120,18 @@ impl OrtSession {
         })
     }
 
-    /// Takes an idle session, or creates one if all are busy and the limit allows it. Return it with [`Self::give`].
-    fn take(&self) -> Result<Raw, RunError> {
-        let mut pool = self.pool();
-        loop {
-            if let Some(session) = pool.idle.pop() {
-                return Ok(session);
-            }
-            if pool.made < pool.most {
-                pool.made += 1;
-                drop(pool);
-                let error = match guard(|| self.maker.make(&self.maker.bytes)) {
-                    Ok(Ok(session)) => return Ok(session),
-                    Ok(Err(e)) => RunError::Failed { source: e.into() },
-                    Err(message) => RunError::Panicked { message },
-                };
-                self.give(None);
-                return Err(error);
-            }
-            self.freed.wait(&mut pool);
-        }
-    }
-
-    fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock()
-    }
-
-    /// Returns a session to the pool; without one, the next run creates it.
-    fn give(&self, session: Option<Raw>) {
-        let mut pool = self.pool();
-        match session {
-            Some(session) => pool.idle.push(session),
-            None => pool.made -= 1,
-        }
-        drop(pool);
-        self.freed.notify_one();
+    /// Runs on one of `sessions`.
+    fn run_in(
+        &self,
+        sessions: &Sessions,
+        inputs: &[Tensor],
+        stop: &Stop,
+    ) -> Result<Vec<Tensor>, RunError> {
+        let mut session = sessions.take(&self.maker)?;
+        let result = guard(|| self.run_on(&mut session, inputs, stop));
+        // Also after a panic, which is in our code: the runtime itself does not panic.
+        sessions.give(Some(session));
+        result.unwrap_or_else(|message| Err(RunError::Panicked { message }))
     }
 
     fn run_on(
@@ -260,15 +239,16 @@ impl Session for OrtSession {
     }
 
     fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError> {
-        let mut session = self.take()?;
-        let result = guard(|| self.run_on(&mut session, inputs, stop));
-        // Also after a panic, which is in our code: the runtime itself does not panic.
-        self.give(Some(session));
-        result.unwrap_or_else(|message| Err(RunError::Panicked { message }))
+        self.run_in(&self.sessions, inputs, stop)
+    }
+
+    fn run_part(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError> {
+        let sessions = self.part_sessions.as_ref().unwrap_or(&self.sessions);
+        self.run_in(sessions, inputs, stop)
     }
 
     fn at_once(&self) -> Option<usize> {
-        Some(self.pool().most)
+        Some(self.sessions.pool.lock().most)
     }
 
     fn signatures(&self) -> Vec<InputSignature> {
@@ -288,14 +268,59 @@ impl Session for OrtSession {
     }
 }
 
+impl Sessions {
+    /// At most `most` sessions, of which `idle` exist.
+    fn new(threads: usize, idle: Vec<Raw>, most: usize) -> Self {
+        let made = idle.len();
+        Self {
+            threads,
+            pool: Mutex::new(Pool { idle, made, most }),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// Takes an idle session, or creates one if all are busy and the limit allows it. Return it with [`Self::give`].
+    fn take(&self, maker: &Maker) -> Result<Raw, RunError> {
+        let mut pool = self.pool.lock();
+        loop {
+            if let Some(session) = pool.idle.pop() {
+                return Ok(session);
+            }
+            if pool.made < pool.most {
+                pool.made += 1;
+                drop(pool);
+                let error = match guard(|| maker.make(self.threads, &maker.bytes)) {
+                    Ok(Ok(session)) => return Ok(session),
+                    Ok(Err(e)) => RunError::Failed { source: e.into() },
+                    Err(message) => RunError::Panicked { message },
+                };
+                self.give(None);
+                return Err(error);
+            }
+            self.freed.wait(&mut pool);
+        }
+    }
+
+    /// Returns a session to the pool; without one, the next run creates it.
+    fn give(&self, session: Option<Raw>) {
+        let mut pool = self.pool.lock();
+        match session {
+            Some(session) => pool.idle.push(session),
+            None => pool.made -= 1,
+        }
+        drop(pool);
+        self.freed.notify_one();
+    }
+}
+
 impl Maker {
-    fn make(&self, bytes: &[u8]) -> ort::Result<Raw> {
+    fn make(&self, threads: usize, bytes: &[u8]) -> ort::Result<Raw> {
         let mut builder = Raw::builder(&self.environment)?
             .with_log_level(LogLevel::Warning)?
-            .with_intra_threads(self.threads)?
+            .with_intra_threads(threads)?
             .with_inter_threads(1)?
             // Several threads are configured for speed: threads that sleep between operators make a run up to three times as slow.
-            .with_intra_op_spinning(self.threads > 1)?;
+            .with_intra_op_spinning(threads > 1)?;
         for provider in &self.providers {
             provider.register(&mut builder)?;
         }
@@ -308,7 +333,7 @@ impl fmt::Debug for OrtSession {
         write!(
             f,
             "OrtSession({}, {} threads)",
-            self.provider, self.maker.threads
+            self.provider, self.sessions.threads
         )
     }
 }
