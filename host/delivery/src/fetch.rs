@@ -168,7 +168,7 @@ impl Fetcher {
                 found.lock().insert(digest, bytes.to_vec());
                 Stored::Kept
             };
-            Ok(objects.iter().map(keep).collect())
+            Ok::<Vec<_>, FetchError>(objects.iter().map(keep).collect())
         };
         fetch(
             &self.context(state, cancel),
@@ -287,7 +287,10 @@ impl Fetcher {
                 blobs.put(bytes)?;
                 Ok(Stored::Kept)
             };
-            objects.iter().map(keep).collect()
+            objects
+                .iter()
+                .map(keep)
+                .collect::<Result<Vec<_>, FetchError>>()
         };
         let wants = wanted
             .iter()

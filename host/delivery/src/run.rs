@@ -302,9 +302,7 @@ impl Run<'_> {
                         }
                         ObjectReply::Unexpected => request.bad = true,
                         ObjectReply::Finished { replies } => request.replies = Some(replies),
-                        ObjectReply::Busy
-                        | ObjectReply::Have(_)
-                        | ObjectReply::Objects { .. } => {}
+                        ObjectReply::Busy | ObjectReply::Have(_) | ObjectReply::Objects { .. } => {}
                     }
                 }
                 self.finish_if_complete(batch, now);
@@ -346,11 +344,12 @@ impl Run<'_> {
     }
 
     fn checked(&mut self, batch: u64, from: u128, object: &CheckedObject, now: Instant) {
-        let &CheckedObject {
+        let CheckedObject {
             number,
             size,
-            ref stored,
+            stored,
         } = object;
+        let (number, size) = (*number, *size);
         let Some(request) = self.requests.get_mut(&batch) else {
             // It arrived after its batch was abandoned.
             if matches!(stored, Stored::Kept) {

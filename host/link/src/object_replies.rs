@@ -112,10 +112,7 @@ impl<'a> ObjectReplies<'a> {
 }
 
 /// The objects as they are sent, and their bytes.
-fn compress(
-    bytes: Vec<u8>,
-    objects: &[(Digest, usize)],
-) -> (Vec<(Digest, bool, usize)>, Vec<u8>) {
+fn compress(bytes: Vec<u8>, objects: &[(Digest, usize)]) -> (Vec<(Digest, bool, usize)>, Vec<u8>) {
     let mut at = 0;
     let contents = objects.iter().map(|(_, size)| {
         let content = bytes.get(at..at + size).unwrap_or_default();

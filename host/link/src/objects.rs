@@ -137,12 +137,12 @@ impl Allowance {
         }
     }
 
-    /// Counts a reply. False beyond the limit.
-    fn spend(&mut self, bytes: u64) -> bool {
-        let may = self.replies > 0 && self.bytes >= bytes;
-        self.replies = self.replies.saturating_sub(1);
+    /// Counts a reply. `None` if it is one too many, and false if it has too many bytes.
+    fn spend(&mut self, bytes: u64) -> Option<bool> {
+        self.replies = self.replies.checked_sub(1)?;
+        let fits = self.bytes >= bytes;
         self.bytes = self.bytes.saturating_sub(bytes);
-        may
+        Some(fits)
     }
 }
 
@@ -150,10 +150,11 @@ impl<F: Fn(ObjectReply)> ReplyCollector<F> {
     fn receive(&self, reply: &Reply) {
         let from = sender_of(reply);
         let bytes = reply.result().map_or(0, |sample| sample.payload().len());
-        if !self.is_within_limit(from, bytes as u64) {
+        let Some(fits) = self.count(from, bytes as u64) else {
             return;
-        }
+        };
         let heard = match reply.result() {
+            Ok(_) if !fits => ObjectReply::Unexpected,
             Ok(sample) => self.objects(sample, from),
             Err(error) => refusal(&error.payload().to_bytes()),
         };
@@ -163,11 +164,11 @@ impl<F: Fn(ObjectReply)> ReplyCollector<F> {
         (self.each)(heard);
     }
 
-    /// Counts a reply of this sender. False beyond the limit.
-    fn is_within_limit(&self, from: u128, bytes: u64) -> bool {
+    /// Counts a reply of this sender; see [`Allowance::spend`].
+    fn count(&self, from: u128, bytes: u64) -> Option<bool> {
         let mut senders = self.left.lock();
         if senders.len() >= MAX_REPLIERS && !senders.contains_key(&from) {
-            return false;
+            return None;
         }
         senders.entry(from).or_insert(self.most).spend(bytes)
     }

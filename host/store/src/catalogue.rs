@@ -266,23 +266,23 @@ impl Catalogue {
                 Bytes::File { blob, offset, len } => Some((Arc::clone(blob), *offset, *len)),
                 Bytes::Chunk(..) => None,
             });
-            let last = runs.last_mut();
-            match (place, last) {
-                (Some((blob, offset, len)), Some(run))
-                    if run.is_followed_by(&blob, offset) && run.bytes + len <= most_bytes =>
-                {
-                    run.bytes += len;
-                    run.objects.push((*digest, len));
-                }
-                (Some((blob, offset, len)), _) => runs.push(Run {
-                    objects: vec![(*digest, len)],
-                    file: Some((blob, offset)),
-                    bytes: len,
-                }),
-                (None, _) => runs.push(Run {
+            let Some((blob, offset, len)) = place else {
+                runs.push(Run {
                     objects: vec![(*digest, 0)],
                     file: None,
                     bytes: 0,
+                });
+                continue;
+            };
+            match runs.last_mut() {
+                Some(run) if run.is_followed_by(&blob, offset) && run.bytes + len <= most_bytes => {
+                    run.bytes += len;
+                    run.objects.push((*digest, len));
+                }
+                _ => runs.push(Run {
+                    objects: vec![(*digest, len)],
+                    file: Some((blob, offset)),
+                    bytes: len,
                 }),
             }
         }

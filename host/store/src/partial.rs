@@ -405,7 +405,7 @@ impl Partial {
             return Ok(());
         }
         self.unsynced.store(0, Ordering::Relaxed);
-        let synced = self.store.disk().sync(&self.file);
+        let synced = self.store.disk().sync_data(&self.file);
         Ok(synced.map_err(BlobError::write(&self.path))?)
     }
 

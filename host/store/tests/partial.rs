@@ -104,9 +104,7 @@ fn chunks_that_arrive_together_are_all_right_or_none_is_stored() {
     let chunk = |number: usize| (number, HashedChunk::of(&pieces[number]));
     let swapped = (5, HashedChunk::of(&pieces[6]));
     assert!(partial.fits(6, &swapped.1) && !partial.fits(5, &swapped.1));
-    let refused = partial
-        .put_all(&[chunk(3), chunk(4), swapped])
-        .unwrap_err();
+    let refused = partial.put_all(&[chunk(3), chunk(4), swapped]).unwrap_err();
     assert!(
         matches!(refused, PartialError::WrongChunk { index: 5, .. }),
         "{refused}"
@@ -331,14 +329,24 @@ fn objects_that_follow_each_other_are_read_at_once() {
         assert!(bytes.len() <= 1 << 20);
         assert_eq!(
             run.digests().collect::<Vec<_>>(),
-            objects.iter().map(|(digest, _)| *digest).collect::<Vec<_>>()
+            objects
+                .iter()
+                .map(|(digest, _)| *digest)
+                .collect::<Vec<_>>()
         );
         read.extend(bytes);
     }
     assert_eq!(read, model);
     // A gap, another file and an object that is not listed end a run.
     let unknown = Digest::of(b"unknown");
-    let scattered = [asked[0], asked[2], served.release, asked[3], unknown, asked[4]];
+    let scattered = [
+        asked[0],
+        asked[2],
+        served.release,
+        asked[3],
+        unknown,
+        asked[4],
+    ];
     let runs = catalogue.runs(&scattered, 1 << 20);
     assert_eq!(runs.len(), 6);
     for (run, digest) in runs.iter().zip(scattered) {
@@ -359,7 +367,9 @@ fn objects_that_follow_each_other_are_read_at_once() {
         .collect();
     assert_eq!(unread.len(), 1, "the one with the middle of the model");
     let objects: Vec<_> = unread[0].digests().collect();
-    let damaged = objects.iter().filter(|digest| checked.read(**digest).is_none());
+    let damaged = objects
+        .iter()
+        .filter(|digest| checked.read(**digest).is_none());
     assert_eq!(damaged.count(), 1);
     assert_eq!(reported.try_recv().unwrap(), Some(blob));
 }

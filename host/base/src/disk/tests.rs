@@ -42,12 +42,13 @@ fn pieces_are_written_one_after_the_other_and_half_of_them_at_a_fault() {
     let many: Vec<Vec<u8>> = (0..3_000_u32).map(|n| n.to_le_bytes().to_vec()).collect();
     let pieces: Vec<&[u8]> = many.iter().map(Vec::as_slice).collect();
     disk.write_all_at(&file, &pieces, 5).unwrap();
-    disk.write_all_at(&file, &[&[], b"a", &[], b"bc"], 1).unwrap();
+    disk.write_all_at(&file, &[&[], b"a", &[], b"bc"], 1)
+        .unwrap();
     disk.write_all_at(&file, &[], 0).unwrap();
     let expected = [&b"\0abc\0"[..], &many.concat()].concat();
     assert_eq!(fs::read(&path).unwrap(), expected);
     disk.write_all_at(&file, &[b"12", b"34"], 0).unwrap_err();
-    assert_eq!(fs::read(&path).unwrap()[..5], *b"12bc\0");
+    assert!(fs::read(&path).unwrap().starts_with(b"12bc\0"));
 }
 
 #[test]
