@@ -11,6 +11,14 @@ use super::token_bucket::TokenBucket;
 use super::wait::FetchWait;
 use super::{Cancel, DeliveryConfig, FetchError, TransferStats};
 
+/// An object that was checked.
+pub(crate) struct CheckedObject {
+    pub number: usize,
+    /// Size as sent, in bytes.
+    pub size: u64,
+    pub stored: Stored,
+}
+
 /// Result of checking an object.
 pub(crate) enum Stored {
     /// It is valid and stored.
@@ -35,21 +43,23 @@ pub(crate) struct FetchContext<'a> {
     pub reputation: &'a SourceReputation,
 }
 
-/// Checks and stores an object, given the number of the request.
-pub(crate) type StoreFn<'a> = &'a (dyn Fn(usize, &[u8]) -> Result<Stored, FetchError> + Sync);
+/// Checks and stores the objects of one reply, each with the number of its want. Returns a result for each.
+pub(crate) type StoreFn<'a> =
+    &'a (dyn Fn(&[(usize, &[u8])]) -> Result<Vec<Stored>, FetchError> + Sync);
 /// Called with the bytes that have arrived, the number of usable sources, and what the fetch waits for.
 pub(crate) type ProgressFn<'a> = &'a (dyn Fn(u64, usize, Option<FetchWait>) + Sync);
 
 pub(super) enum Event {
     Reply(u64, ObjectReply),
-    /// An object that is dropped unchecked: its sender is ignored, or too many are waiting.
+    /// A reply that is dropped unchecked: its sender is ignored, or too many are waiting.
     Ignored(u64),
+    /// The objects of a reply were checked.
     Checked {
         batch: u64,
-        number: usize,
         from: u128,
-        size: u64,
-        stored: Stored,
+        objects: Vec<CheckedObject>,
+        /// Whether the reply is malformed, or has objects that were not asked for.
+        unexpected: bool,
     },
     Have(String, ObjectReply),
     Failed(FetchError),

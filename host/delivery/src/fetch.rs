@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hotshoe_base::Clock;
 use hotshoe_link::{Link, LinkError, Site, Sources};
-use hotshoe_store::{BlobStore, Catalogue, Partial, PartialError};
+use hotshoe_store::{BlobStore, Catalogue, HashedChunk, Partial, PartialError};
 use hotshoe_trust::manifest::Manifest;
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Package, Release, ReleaseLimits};
 use parking_lot::Mutex;
@@ -159,13 +159,16 @@ impl Fetcher {
         }
         let numbers: Vec<Digest> = left.iter().map(|want| want.digest).collect();
         let found = Mutex::new(found);
-        let keep = |number: usize, bytes: &[u8]| {
-            let digest = Digest::of(bytes);
-            if numbers.get(number) != Some(&digest) {
-                return Ok(Stored::Invalid);
-            }
-            found.lock().insert(digest, bytes.to_vec());
-            Ok(Stored::Kept)
+        let keep = |objects: &[(usize, &[u8])]| {
+            let keep = |(number, bytes): &(usize, &[u8])| {
+                let digest = Digest::of(bytes);
+                if numbers.get(*number) != Some(&digest) {
+                    return Stored::Invalid;
+                }
+                found.lock().insert(digest, bytes.to_vec());
+                Stored::Kept
+            };
+            Ok::<Vec<_>, FetchError>(objects.iter().map(keep).collect())
         };
         fetch(
             &self.context(state, cancel),
@@ -276,12 +279,18 @@ impl Fetcher {
                 size: blob.size,
             });
         }
-        let keep = |number: usize, bytes: &[u8]| {
-            if wanted.get(number) != Some(&Blob::of(bytes)) {
-                return Ok(Stored::Invalid);
-            }
-            blobs.put(bytes)?;
-            Ok(Stored::Kept)
+        let keep = |objects: &[(usize, &[u8])]| {
+            let keep = |(number, bytes): &(usize, &[u8])| {
+                if wanted.get(*number) != Some(&Blob::of(bytes)) {
+                    return Ok(Stored::Invalid);
+                }
+                blobs.put(bytes)?;
+                Ok(Stored::Kept)
+            };
+            objects
+                .iter()
+                .map(keep)
+                .collect::<Result<Vec<_>, FetchError>>()
         };
         let wants = wanted
             .iter()
@@ -371,7 +380,7 @@ impl Fetcher {
                 )
             })
             .flatten();
-        let keep = |number: usize, bytes: &[u8]| partial_blobs.keep(number, bytes);
+        let keep = |objects: &[(usize, &[u8])]| partial_blobs.keep(objects);
         fetch(
             &self.context(state, cancel),
             partial_blobs.wants.clone(),
@@ -432,32 +441,57 @@ impl PartialBlobs {
         self.partials.push(partial);
     }
 
-    /// Checks a chunk and writes it to all of its positions. A blob that is complete is checked as a whole.
-    fn keep(&self, number: usize, bytes: &[u8]) -> Result<Stored, FetchError> {
-        for &(which, place) in self.places.get(number).into_iter().flatten() {
-            let (Some(partial), Some(left)) = (self.partials.get(which), self.left.get(which))
-            else {
-                continue;
+    /// Checks chunks and writes them to all of their positions. A blob that is complete is checked as a whole.
+    fn keep(&self, objects: &[(usize, &[u8])]) -> Result<Vec<Stored>, FetchError> {
+        let mut stored = Vec::with_capacity(objects.len());
+        let mut writes: BTreeMap<usize, Vec<(usize, HashedChunk<'_>)>> = BTreeMap::new();
+        for (number, bytes) in objects {
+            let chunk = HashedChunk::of(bytes);
+            let places = self.places.get(*number).into_iter().flatten();
+            let fits = |(which, place): &(usize, usize)| {
+                let partial = self.partials.get(*which);
+                partial.is_some_and(|partial| partial.fits(*place, &chunk))
             };
-            if partial.has(place) {
+            if !places.clone().all(fits) {
+                stored.push(Stored::Invalid);
                 continue;
             }
-            match partial.put(place, bytes) {
-                Err(error) if is_wrong(&error) => return Ok(Stored::Invalid),
-                other => other?,
+            for &(which, place) in places {
+                writes.entry(which).or_default().push((place, chunk));
             }
-            let mut left = left.lock();
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                // Two threads may have written the same chunk at once, and counted it twice.
-                *left = partial.missing().len();
-                if *left == 0 {
-                    partial.finish()?;
-                }
+            stored.push(Stored::Kept);
+        }
+        for (which, chunks) in writes {
+            if let (Some(partial), Some(left)) = (self.partials.get(which), self.left.get(which)) {
+                write(partial, left, &chunks)?;
             }
         }
-        Ok(Stored::Kept)
+        Ok(stored)
     }
+}
+
+/// Writes chunks, of which `left` are missing, and finishes a blob that is complete.
+fn write(
+    partial: &Partial,
+    left: &Mutex<usize>,
+    chunks: &[(usize, HashedChunk<'_>)],
+) -> Result<(), FetchError> {
+    let new = chunks.iter().filter(|(place, _)| !partial.has(*place));
+    let new = new.count();
+    if new == 0 {
+        return Ok(());
+    }
+    partial.put_all(chunks)?;
+    let mut left = left.lock();
+    *left = left.saturating_sub(new);
+    if *left == 0 {
+        // Two threads may have written the same chunk at once, and counted it twice.
+        *left = partial.missing().len();
+        if *left == 0 {
+            partial.finish()?;
+        }
+    }
+    Ok(())
 }
 
 /// State of one fetch.

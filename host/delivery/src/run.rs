@@ -15,8 +15,8 @@ use hotshoe_protocol::wire::is_origin;
 use parking_lot::Mutex;
 
 use super::FetchError;
-use super::check::{ReceivedObject, check};
-use super::context::{Event, FetchContext, ProgressFn, StoreFn, Stored};
+use super::check::{ReceivedReply, check};
+use super::context::{CheckedObject, Event, FetchContext, ProgressFn, StoreFn, Stored};
 use super::neighbours::Neighbours;
 use super::plan::{Batch, BatchEnd, Bounds, Plan, Want};
 use super::source_discovery::SourceDiscovery;
@@ -24,7 +24,7 @@ use super::wait::Arrivals;
 
 /// Threads that decompress, check and store objects.
 const CHECKERS: usize = 2;
-/// Most objects that wait for them. Further objects are dropped, and requested again if they are wanted.
+/// Most replies that wait for them. Further replies are dropped, and their objects requested again if they are wanted.
 const MAX_UNCHECKED: usize = 1_024;
 /// Interval of the plan's timers when nothing arrives.
 const TICK: Duration = Duration::from_millis(20);
@@ -38,8 +38,9 @@ struct BatchRequest {
     _asked: PendingRequest,
     source: String,
     missing: Vec<usize>,
-    /// Number of objects received, once the request has ended.
-    objects: Option<usize>,
+    /// Number of replies with objects, once the request has ended.
+    replies: Option<usize>,
+    /// Number of replies that were checked.
     checked: usize,
     bad: bool,
     good: bool,
@@ -58,7 +59,7 @@ struct Run<'a> {
     asked_have: BTreeMap<String, PendingRequest>,
     ignored_senders: IgnoredSenders,
     events: Sender<Event>,
-    to_check: SyncSender<Option<ReceivedObject>>,
+    to_check: SyncSender<Option<ReceivedReply>>,
     arrived: u64,
     arrivals: Arrivals,
 }
@@ -235,29 +236,23 @@ impl Run<'_> {
             .filter_map(|number| Some((number, self.plan.want(number)?)))
             .collect();
         let objects: Vec<_> = wants.iter().map(|(_, w)| (w.digest, w.most)).collect();
-        let numbers: HashMap<_, _> = wants.iter().map(|(n, w)| (w.digest, *n)).collect();
+        let numbers = wants.iter().map(|(n, w)| (w.digest, *n));
+        let numbers = Arc::new(numbers.collect::<HashMap<_, _>>());
         let (events, to_check) = (self.events.clone(), self.to_check.clone());
         let (ignored_senders, from_source) = (Arc::clone(&self.ignored_senders), source.clone());
         let each = move |heard| {
             let event = match heard {
-                ObjectReply::Object {
-                    digest,
-                    from,
-                    zstd,
-                    bytes,
-                } => {
-                    let number = numbers.get(&digest).copied();
+                ObjectReply::Objects { from, objects } => {
                     let is_ignored = ignored_senders
                         .lock()
                         .contains(&(from_source.clone(), from));
-                    let object = number.filter(|_| !is_ignored).map(|number| ReceivedObject {
+                    let reply = (!is_ignored).then(|| ReceivedReply {
                         batch: id,
-                        number,
                         from,
-                        zstd,
-                        bytes,
+                        objects,
+                        numbers: Arc::clone(&numbers),
                     });
-                    match object.map(|object| to_check.try_send(Some(object))) {
+                    match reply.map(|reply| to_check.try_send(Some(reply))) {
                         Some(Ok(())) => return,
                         _ => Event::Ignored(id),
                     }
@@ -276,7 +271,7 @@ impl Run<'_> {
             _asked: asked,
             source,
             missing: Vec::new(),
-            objects: None,
+            replies: None,
             checked: 0,
             bad: false,
             good: false,
@@ -306,20 +301,25 @@ impl Run<'_> {
                             request.missing.extend(numbers);
                         }
                         ObjectReply::Unexpected => request.bad = true,
-                        ObjectReply::Finished { objects } => request.objects = Some(objects),
-                        ObjectReply::Busy | ObjectReply::Have(_) | ObjectReply::Object { .. } => {}
+                        ObjectReply::Finished { replies } => request.replies = Some(replies),
+                        ObjectReply::Busy | ObjectReply::Have(_) | ObjectReply::Objects { .. } => {}
                     }
                 }
                 self.finish_if_complete(batch, now);
             }
             Event::Checked {
                 batch,
-                number,
                 from,
-                size,
-                stored,
+                objects,
+                unexpected,
             } => {
-                self.checked(batch, number, from, size, &stored, now);
+                if let Some(request) = self.requests.get_mut(&batch) {
+                    request.checked += 1;
+                    request.bad |= unexpected;
+                }
+                for object in objects {
+                    self.checked(batch, from, &object, now);
+                }
                 self.finish_if_complete(batch, now);
             }
         }
@@ -343,15 +343,13 @@ impl Run<'_> {
         }
     }
 
-    fn checked(
-        &mut self,
-        batch: u64,
-        number: usize,
-        from: u128,
-        size: u64,
-        stored: &Stored,
-        now: Instant,
-    ) {
+    fn checked(&mut self, batch: u64, from: u128, object: &CheckedObject, now: Instant) {
+        let CheckedObject {
+            number,
+            size,
+            stored,
+        } = object;
+        let (number, size) = (*number, *size);
         let Some(request) = self.requests.get_mut(&batch) else {
             // It arrived after its batch was abandoned.
             if matches!(stored, Stored::Kept) {
@@ -359,7 +357,6 @@ impl Run<'_> {
             }
             return;
         };
-        request.checked += 1;
         let source = request.source.clone();
         let mut stats = self.context.stats.lock();
         stats.bytes_received += size;
@@ -404,7 +401,7 @@ impl Run<'_> {
     /// Ends a batch when all of its replies have been checked.
     fn finish_if_complete(&mut self, batch: u64, now: Instant) {
         let over =
-            |request: &BatchRequest| request.objects.is_some_and(|all| request.checked >= all);
+            |request: &BatchRequest| request.replies.is_some_and(|all| request.checked >= all);
         if !self.requests.get(&batch).is_some_and(over) {
             return;
         }

@@ -1,17 +1,20 @@
 //! Transfer of objects by digest: requests to one source, and the server for requests of others.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use hotshoe_protocol::group::{self, GROUP, GROUP_BYTES, MAX_HEADER_BYTES, Part};
 use hotshoe_protocol::have;
-use hotshoe_protocol::wire::{Kind, MAX_ASKED, Request, digest_bytes, parse_digests, shrink};
+use hotshoe_protocol::wire::{Kind, MAX_ASKED, Request, digest_bytes, parse_digests};
 use hotshoe_store::Catalogue;
 use hotshoe_trust::Digest;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use zenoh::Wait;
+use zenoh::bytes::ZBytes;
 use zenoh::cancellation::CancellationToken;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::qos::Priority;
@@ -19,12 +22,10 @@ use zenoh::query::{ConsolidationMode, QueryTarget, Queryable, Reply};
 use zenoh::sample::{Locality, Sample};
 
 use super::LinkError;
+use super::object_replies::{ObjectReplies, ZSTD};
 use super::outgoing::{self, BYTES, IncomingQuery, Outgoing, QosClass};
-use super::settings::send_timeout;
 use super::site::{Site, last_part, sender_of};
 
-/// The encoding of a compressed object.
-pub(super) const ZSTD: &str = "application/zstd";
 /// Error reply of a source with a full queue.
 const BUSY: &[u8] = b"busy";
 /// Prefix of an error reply that lists digests which the source does not have.
@@ -33,6 +34,8 @@ const MISSING: &[u8] = b"missing:";
 pub const WAITING_REQUESTS: usize = 256;
 /// Most senders whose replies one request accepts.
 const MAX_REPLIERS: usize = 16;
+/// Most bytes of a reply about the chunks of indexes: [`MAX_ASKED`] indexes of 4 MiB have 116,000 chunks each, with a bit for each chunk.
+const MAX_HAVE_BYTES: u64 = 1 << 20;
 /// Threads that read, compress and send objects.
 const SHARE_THREADS: usize = 4;
 /// Of those, how many serve one requester at a time: one that reads slowly must not block the others.
@@ -41,16 +44,12 @@ const THREADS_PER_REQUESTER: usize = 2;
 /// A reply to a request.
 #[derive(Debug)]
 pub enum ObjectReply {
-    /// An object that is not checked yet.
-    Object {
-        /// The digest that the sender claims.
-        digest: Digest,
+    /// Objects that are not checked yet.
+    Objects {
         /// Zenoh's id of the sender. Other sessions may also answer under the source's key.
         from: u128,
-        /// Whether it is compressed.
-        zstd: bool,
-        /// Its bytes.
-        bytes: Vec<u8>,
+        /// The objects.
+        objects: ReceivedObjects,
     },
     /// The source does not have these objects.
     Missing(Vec<Digest>),
@@ -62,9 +61,36 @@ pub enum ObjectReply {
     Have(Vec<u8>),
     /// The request has ended.
     Finished {
-        /// Number of objects that were passed on.
-        objects: usize,
+        /// Number of replies with objects that were passed on.
+        replies: usize,
     },
+}
+
+/// The objects of one reply, as they were received.
+#[derive(Debug)]
+pub struct ReceivedObjects {
+    payload: ZBytes,
+    /// The digest of the only object, and whether it is compressed. `None` for a group, whose header lists its objects.
+    single: Option<(Digest, bool)>,
+}
+
+impl ReceivedObjects {
+    /// The bytes of the reply, in one piece.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        self.payload.to_bytes()
+    }
+
+    /// Where the objects are in [`Self::bytes`]. `None` if they are malformed.
+    pub fn parts(&self, bytes: &[u8]) -> Option<Vec<Part>> {
+        match self.single {
+            None => group::parse(bytes),
+            Some((digest, zstd)) => Some(vec![Part {
+                digest,
+                zstd,
+                range: 0..bytes.len(),
+            }]),
+        }
+    }
 }
 
 /// A request that is running. Dropping it cancels it.
@@ -85,64 +111,102 @@ struct ReplyCollector<F: Fn(ObjectReply)> {
     each: F,
     /// Requested objects, with their size limits in bytes.
     asked: HashMap<Digest, u64>,
-    /// Most replies per sender, and how many each has left. Other sessions can answer under the source's key, and a flood from one
-    /// of them must not hide the source's replies.
-    most: usize,
-    left: Mutex<HashMap<u128, usize>>,
-    objects: AtomicUsize,
+    /// What each sender may send, and what each has left. Other sessions can answer under the source's key, and a flood from one of
+    /// them must not hide the source's replies.
+    most: Allowance,
+    left: Mutex<HashMap<u128, Allowance>>,
+    replies: AtomicUsize,
+}
+
+/// What one sender may send in reply to a request.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    replies: usize,
+    /// Bytes of objects, with the headers of groups.
+    bytes: u64,
+}
+
+impl Allowance {
+    /// One reply per object, and one with the missing ones.
+    fn of(objects: &[(Digest, u64)]) -> Self {
+        let bytes: u64 = objects.iter().map(|(_, most)| *most).sum();
+        let headers = (objects.len() * MAX_HEADER_BYTES) as u64;
+        Self {
+            replies: objects.len().saturating_add(1),
+            bytes: bytes.saturating_add(headers),
+        }
+    }
+
+    /// Counts a reply. `None` if it is one too many, and false if it has too many bytes.
+    fn spend(&mut self, bytes: u64) -> Option<bool> {
+        self.replies = self.replies.checked_sub(1)?;
+        let fits = self.bytes >= bytes;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Some(fits)
+    }
 }
 
 impl<F: Fn(ObjectReply)> ReplyCollector<F> {
     fn receive(&self, reply: &Reply) {
         let from = sender_of(reply);
-        if !self.is_within_limit(from) {
+        let bytes = reply.result().map_or(0, |sample| sample.payload().len());
+        let Some(fits) = self.count(from, bytes as u64) else {
             return;
-        }
+        };
         let heard = match reply.result() {
-            Ok(sample) => self.object(sample, from),
+            Ok(_) if !fits => ObjectReply::Unexpected,
+            Ok(sample) => self.objects(sample, from),
             Err(error) => refusal(&error.payload().to_bytes()),
         };
-        if let ObjectReply::Object { .. } = heard {
-            self.objects.fetch_add(1, Ordering::Relaxed);
+        if let ObjectReply::Objects { .. } = heard {
+            self.replies.fetch_add(1, Ordering::Relaxed);
         }
         (self.each)(heard);
     }
 
-    /// Counts a reply of this sender. False beyond the limit.
-    fn is_within_limit(&self, from: u128) -> bool {
+    /// Counts a reply of this sender; see [`Allowance::spend`].
+    fn count(&self, from: u128, bytes: u64) -> Option<bool> {
         let mut senders = self.left.lock();
         if senders.len() >= MAX_REPLIERS && !senders.contains_key(&from) {
-            return false;
+            return None;
         }
-        let left = senders.entry(from).or_insert(self.most);
-        let may = *left > 0;
-        *left = left.saturating_sub(1);
-        may
+        senders.entry(from).or_insert(self.most).spend(bytes)
     }
 
-    fn object(&self, sample: &Sample, from: u128) -> ObjectReply {
+    fn objects(&self, sample: &Sample, from: u128) -> ObjectReply {
         let name = last_part(sample.key_expr()).unwrap_or_default();
+        let payload = sample.payload();
         if name == Kind::Have.name() && self.asked.is_empty() {
-            return ObjectReply::Have(sample.payload().to_bytes().into_owned());
+            return ObjectReply::Have(payload.to_bytes().into_owned());
         }
-        let digest = format!("sha256:{name}").parse::<Digest>().ok();
-        let asked = digest.and_then(|digest| Some((digest, *self.asked.get(&digest)?)));
-        match asked {
-            Some((digest, most)) if sample.payload().len() as u64 <= most => ObjectReply::Object {
-                digest,
-                from,
-                zstd: sample.encoding().to_string() == ZSTD,
-                bytes: sample.payload().to_bytes().into_owned(),
-            },
-            _ => ObjectReply::Unexpected,
+        let single = if name == GROUP {
+            if payload.len() > MAX_HEADER_BYTES + GROUP_BYTES {
+                return ObjectReply::Unexpected;
+            }
+            None
+        } else {
+            let digest = format!("sha256:{name}").parse::<Digest>().ok();
+            let asked = digest.and_then(|digest| Some((digest, *self.asked.get(&digest)?)));
+            match asked {
+                Some((digest, most)) if payload.len() as u64 <= most => {
+                    Some((digest, sample.encoding().to_string() == ZSTD))
+                }
+                _ => return ObjectReply::Unexpected,
+            }
+        };
+        // Copied later, not on Zenoh's thread.
+        let payload = payload.clone();
+        ObjectReply::Objects {
+            from,
+            objects: ReceivedObjects { payload, single },
         }
     }
 }
 
 impl<F: Fn(ObjectReply)> Drop for ReplyCollector<F> {
     fn drop(&mut self) {
-        let objects = self.objects.load(Ordering::Relaxed);
-        (self.each)(ObjectReply::Finished { objects });
+        let replies = self.replies.load(Ordering::Relaxed);
+        (self.each)(ObjectReply::Finished { replies });
     }
 }
 
@@ -176,10 +240,9 @@ impl Site {
         let collector = ReplyCollector {
             each,
             asked: objects.iter().copied().collect(),
-            // One reply per object, and one with the missing ones.
-            most: objects.len().saturating_add(1),
+            most: Allowance::of(objects),
             left: Mutex::default(),
-            objects: AtomicUsize::new(0),
+            replies: AtomicUsize::new(0),
         };
         self.request(source, "*", &request, timeout, collector)
     }
@@ -204,9 +267,12 @@ impl Site {
         let collector = ReplyCollector {
             each,
             asked: HashMap::new(),
-            most: 2,
+            most: Allowance {
+                replies: 2,
+                bytes: MAX_HAVE_BYTES,
+            },
             left: Mutex::default(),
-            objects: AtomicUsize::new(0),
+            replies: AtomicUsize::new(0),
         };
         self.request(source, Kind::Have.name(), &request, timeout, collector)
     }
@@ -411,35 +477,28 @@ impl RequestQueue {
 
     fn send(&self, query: &IncomingQuery, request: &Request) {
         let mut missing = Vec::new();
-        for digest in &request.digests {
+        let mut replies = ObjectReplies::new(&self.root, query, &self.sent);
+        for run in self.catalogue.runs(&request.digests, GROUP_BYTES as u64) {
             if self.lock().closed {
                 return;
             }
-            let Some(bytes) = self.read(*digest) else {
-                missing.push(*digest);
-                continue;
+            let sent = match self.catalogue.read_run(&run) {
+                Some((bytes, objects)) => replies.add(bytes, &objects),
+                None => run.digests().try_for_each(|digest| {
+                    let Some(bytes) = self.read(digest) else {
+                        missing.push(digest);
+                        return Ok(());
+                    };
+                    let size = bytes.len();
+                    replies.add(bytes, &[(digest, size)])
+                }),
             };
-            let key = format!("{}/{}", self.root, digest.hex());
-            let (bytes, content_type) = match shrink(&bytes) {
-                Some(small) => (small, ZSTD),
-                None => (bytes, BYTES),
-            };
-            let size = bytes.len();
-            let began = Instant::now();
-            let sent = Outgoing::new(&key, bytes, content_type).and_then(|o| query.answer(o));
-            if let Err(error) = sent {
-                tracing::debug!(%error, %digest, "cannot send an object");
-                return;
+            if let Err(stopped) = sent {
+                return stopped.log(&request.asker);
             }
-            // The requester is too slow: the rest would be lost too, and it can ask again.
-            if began.elapsed() >= send_timeout(size) {
-                tracing::debug!(
-                    asker = request.asker,
-                    "a device takes objects too slowly; the rest of its request is dropped"
-                );
-                return;
-            }
-            self.sent.fetch_add(size as u64, Ordering::Relaxed);
+        }
+        if let Err(stopped) = replies.flush() {
+            return stopped.log(&request.asker);
         }
         if !missing.is_empty() {
             let mut list = MISSING.to_vec();

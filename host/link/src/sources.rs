@@ -18,7 +18,8 @@ use zenoh::query::Reply;
 use zenoh::sample::{Sample, SampleKind};
 
 use super::LinkError;
-use super::objects::{PendingRequest, ZSTD};
+use super::object_replies::ZSTD;
+use super::objects::PendingRequest;
 use super::outgoing;
 use super::site::{Site, last_part};
 

@@ -3,6 +3,7 @@
 
 pub mod alert;
 pub mod event;
+pub mod group;
 pub mod have;
 pub mod outbox;
 pub mod registry;

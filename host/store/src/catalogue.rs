@@ -106,6 +106,31 @@ enum Bytes {
     Chunk(Arc<Partial>, usize),
 }
 
+/// Objects that [`Catalogue::read_run`] reads at once.
+#[derive(Debug)]
+pub struct Run {
+    /// Their digests, and their sizes in bytes if they are in a file.
+    objects: Vec<(Digest, u64)>,
+    /// The file, and where they begin in it.
+    file: Option<(Arc<StoredBlob>, u64)>,
+    /// Size of all in bytes.
+    bytes: u64,
+}
+
+impl Run {
+    /// The digests of its objects.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.objects.iter().map(|(digest, _)| *digest)
+    }
+
+    fn is_followed_by(&self, blob: &Arc<StoredBlob>, offset: u64) -> bool {
+        let follows = |(file, begin): &(Arc<StoredBlob>, u64)| {
+            Arc::ptr_eq(file, blob) && begin + self.bytes == offset
+        };
+        self.file.as_ref().is_some_and(follows)
+    }
+}
+
 /// A blob, and the folder that has it, without the folder's lock.
 #[derive(Debug)]
 struct StoredBlob {
@@ -228,6 +253,59 @@ impl Catalogue {
             let _ = damaged.try_send(Some(blob.blob));
         }
         bytes
+    }
+
+    /// Divides objects into runs, in their order: those that follow each other in one file are one run of at most `most_bytes`, or
+    /// of one object.
+    pub fn runs(&self, digests: &[Digest], most_bytes: u64) -> Vec<Run> {
+        let sources = self.sources();
+        let mut runs: Vec<Run> = Vec::new();
+        for digest in digests {
+            let place = sources.get(digest).and_then(|listed| listed.first());
+            let place = place.and_then(|source| match &source.bytes {
+                Bytes::File { blob, offset, len } => Some((Arc::clone(blob), *offset, *len)),
+                Bytes::Chunk(..) => None,
+            });
+            let Some((blob, offset, len)) = place else {
+                runs.push(Run {
+                    objects: vec![(*digest, 0)],
+                    file: None,
+                    bytes: 0,
+                });
+                continue;
+            };
+            match runs.last_mut() {
+                Some(run) if run.is_followed_by(&blob, offset) && run.bytes + len <= most_bytes => {
+                    run.bytes += len;
+                    run.objects.push((*digest, len));
+                }
+                _ => runs.push(Run {
+                    objects: vec![(*digest, len)],
+                    file: Some((blob, offset)),
+                    bytes: len,
+                }),
+            }
+        }
+        runs
+    }
+
+    /// Reads a run at once, with the size of each object in bytes. `None` if it has to be read object by object: it is in no file, or one
+    /// of its objects is damaged or was removed.
+    pub fn read_run(&self, run: &Run) -> Option<(Vec<u8>, Vec<(Digest, usize)>)> {
+        let (blob, offset) = run.file.as_ref()?;
+        let bytes = blob.read_range(*offset, run.bytes).ok()?;
+        let mut objects = Vec::with_capacity(run.objects.len());
+        let mut rest = bytes.as_slice();
+        for (digest, len) in &run.objects {
+            let len = usize::try_from(*len).ok()?;
+            let (object, after) = rest.split_at_checked(len)?;
+            rest = after;
+            if self.damaged.is_some() && Digest::of(object) != *digest {
+                return None;
+            }
+            objects.push((*digest, len));
+        }
+        Some((bytes, objects))
     }
 
     /// Whether an object is listed and has arrived.

@@ -30,7 +30,7 @@ mod transition;
 pub use beside::{LiveError, LiveRelease, read_live};
 pub use blob_error::BlobError;
 pub use blobs::BlobStore;
-pub use catalogue::{Catalogue, CatalogueError, MAX_OBJECT_BYTES, SharedRelease};
+pub use catalogue::{Catalogue, CatalogueError, MAX_OBJECT_BYTES, Run, SharedRelease};
 pub use gc::{GcError, GcReport};
 pub use illegal_transition::IllegalTransition;
 pub use layout::{Layout, LayoutError, Referrer};
@@ -38,7 +38,7 @@ pub use layout_builder::LayoutBuilder;
 pub use ledger::{Event, FailedRelease, FloorEntry, Ledger, LedgerError, Slot, Trial, TrustEntry};
 pub use open::{LOCK_FILE, OpenError, lock_folder};
 pub use pack::{ModelFile, PackError, PackModel, Packed, RecordedError, pack, pack_changed};
-pub use partial::{Partial, PartialError};
+pub use partial::{HashedChunk, Partial, PartialError};
 pub use phase::{Cause, Phase};
 pub use recording::{
     MAX_RECORDED, MAX_RECORDED_BYTES, NotRecorded, RECORDING_FILE, RecordStage, RecordedEntry,

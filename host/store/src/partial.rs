@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{blob_error::BlobError, blobs::BlobStore};
 
-/// Most earlier chunks that one [`Partial::put`] adds to the hash of the whole blob, in addition to its own.
+/// Most earlier chunks that are added to the hash of the whole blob for each one that arrives, in addition to itself.
 const CATCH_UP: usize = 2;
 /// The file in the folder of partial blobs with the key of their chunks, which is sealed.
 const KEY: &str = "chunk.key";
@@ -85,6 +85,28 @@ impl PartialError {
             Self::InUse(_) => "in_use",
             Self::Blob(error) => error.name(),
         }
+    }
+}
+
+/// The bytes of a chunk with their digest, which is computed once however often a blob has the chunk.
+#[derive(Debug, Clone, Copy)]
+pub struct HashedChunk<'a> {
+    blob: Blob,
+    bytes: &'a [u8],
+}
+
+impl<'a> HashedChunk<'a> {
+    /// Hashes the bytes.
+    pub fn of(bytes: &'a [u8]) -> Self {
+        Self {
+            blob: Blob::of(bytes),
+            bytes,
+        }
+    }
+
+    /// Their digest and size.
+    pub const fn blob(&self) -> Blob {
+        self.blob
     }
 }
 
@@ -224,24 +246,49 @@ impl Partial {
 
     /// Stores a chunk after checking its size and digest. A chunk that has already arrived is not written again.
     pub fn put(&self, index: usize, bytes: &[u8]) -> Result<(), PartialError> {
-        let (offset, chunk) = self.chunk(index)?;
-        let found = Blob::of(bytes);
-        if found != chunk {
-            return Err(PartialError::WrongChunk {
-                blob: self.blob.digest,
-                index,
-                expected: chunk.digest,
-                found: found.digest,
-            });
+        self.put_all(&[(index, HashedChunk::of(bytes))])
+    }
+
+    /// Stores chunks after checking their sizes and digests; if one is wrong, none is stored. Those that follow each other in the blob
+    /// are written together.
+    pub fn put_all(&self, chunks: &[(usize, HashedChunk<'_>)]) -> Result<(), PartialError> {
+        let mut new = Vec::with_capacity(chunks.len());
+        for (index, chunk) in chunks {
+            let (offset, expected) = self.chunk(*index)?;
+            if chunk.blob != expected {
+                return Err(PartialError::WrongChunk {
+                    blob: self.blob.digest,
+                    index: *index,
+                    expected: expected.digest,
+                    found: chunk.blob.digest,
+                });
+            }
+            if !self.has(*index) {
+                new.push((*index, offset, chunk.bytes));
+            }
         }
-        if self.has(index) {
-            return Ok(());
+        new.sort_unstable_by_key(|(index, ..)| *index);
+        new.dedup_by_key(|(index, ..)| *index);
+        for run in new.chunk_by(|(one, ..), (next, ..)| one + 1 == *next) {
+            let Some((first, offset, _)) = run.first() else {
+                continue;
+            };
+            let pieces: Vec<&[u8]> = run.iter().map(|(.., bytes)| *bytes).collect();
+            self.write(*first, *offset, &pieces)
+                .map_err(BlobError::write(&self.path))?;
+            for (index, ..) in run {
+                self.mark(*index);
+            }
         }
-        self.write(index, offset, bytes)
-            .map_err(BlobError::write(&self.path))?;
-        self.mark(index);
-        self.hash_along(index, bytes)?;
-        self.sync_along(chunk.size)
+        self.hash_along(&new)?;
+        self.sync_along(new.iter().map(|(.., bytes)| bytes.len() as u64).sum())
+    }
+
+    /// Whether these are the bytes of a chunk.
+    pub fn fits(&self, index: usize, chunk: &HashedChunk<'_>) -> bool {
+        self.chunks
+            .get(index)
+            .is_some_and(|(_, expected)| *expected == chunk.blob)
     }
 
     /// Reads a chunk that has arrived, without hashing it again.
@@ -338,14 +385,16 @@ impl Partial {
         Ok(())
     }
 
-    /// Adds a chunk to the hash of the whole blob while its bytes are in memory, if it is next in order. Does not wait for another
+    /// Adds chunks to the hash of the whole blob while their bytes are in memory, if they are next in order. Does not wait for another
     /// thread that does so: skipped chunks are read again later.
-    fn hash_along(&self, index: usize, bytes: &[u8]) -> Result<(), PartialError> {
+    fn hash_along(&self, new: &[(usize, u64, &[u8])]) -> Result<(), PartialError> {
         let Some(mut prefix) = self.prefix.try_lock() else {
             return Ok(());
         };
-        prefix.take(index, bytes);
-        self.catch_up(&mut prefix, CATCH_UP)
+        for (index, _, bytes) in new {
+            prefix.take(*index, bytes);
+        }
+        self.catch_up(&mut prefix, CATCH_UP * new.len())
             .map_err(BlobError::read(&self.path))?;
         Ok(())
     }
@@ -357,7 +406,7 @@ impl Partial {
             return Ok(());
         }
         self.unsynced.store(0, Ordering::Relaxed);
-        let synced = self.store.disk().sync(&self.file);
+        let synced = self.store.disk().sync_data(&self.file);
         Ok(synced.map_err(BlobError::write(&self.path))?)
     }
 

@@ -12,7 +12,9 @@ mod common;
 use std::{collections::BTreeSet, fs, sync::Arc};
 
 use common::{Deployer, deliver, index_of, noise, piece};
-use hotshoe_store::{BlobStore, Catalogue, CatalogueError, OpenError, PartialError, Store};
+use hotshoe_store::{
+    BlobStore, Catalogue, CatalogueError, HashedChunk, OpenError, PartialError, Store,
+};
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Floor, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 
 /// An index that cuts `bytes` every 1000 bytes.
@@ -88,6 +90,39 @@ fn only_the_chunk_itself_is_taken() {
     ));
     assert_eq!(partial.missing(), [0, 1, 2]);
     assert_eq!(partial.read(0).unwrap(), None);
+}
+
+#[test]
+fn chunks_that_arrive_together_are_all_right_or_none_is_stored() {
+    let (_data, blobs) = open();
+    let bytes = noise(12, 40_500);
+    let index = plain_index(&bytes);
+    let partial = blobs.partial(&index).unwrap();
+    let pieces: Vec<_> = (0..41)
+        .map(|number| piece(&index, &bytes, number))
+        .collect();
+    let chunk = |number: usize| (number, HashedChunk::of(&pieces[number]));
+    let swapped = (5, HashedChunk::of(&pieces[6]));
+    assert!(partial.fits(6, &swapped.1) && !partial.fits(5, &swapped.1));
+    let refused = partial.put_all(&[chunk(3), chunk(4), swapped]).unwrap_err();
+    assert!(
+        matches!(refused, PartialError::WrongChunk { index: 5, .. }),
+        "{refused}"
+    );
+    assert_eq!(partial.missing().len(), 41);
+    // Several runs, in any order, some chunks twice.
+    for group in [&[9, 8, 2, 7, 30, 9, 31][..], &[40, 0, 1, 2, 3], &[]] {
+        let chunks: Vec<_> = group.iter().map(|number| chunk(*number)).collect();
+        partial.put_all(&chunks).unwrap();
+        for number in group {
+            assert_eq!(partial.read(*number).unwrap().unwrap(), pieces[*number]);
+        }
+    }
+    let rest: Vec<_> = partial.missing().into_iter().map(chunk).collect();
+    assert_eq!(rest.len(), 41 - 10);
+    partial.put_all(&rest).unwrap();
+    assert_eq!(partial.finish().unwrap(), index.blob);
+    assert_eq!(blobs.read(&index.blob).unwrap(), bytes);
 }
 
 #[test]
@@ -273,6 +308,70 @@ fn a_catalogue_answers_for_objects_and_chunks_and_forgets_them() {
     // It does not keep the folder.
     drop(store);
     Store::open(data.path()).unwrap();
+}
+
+#[test]
+fn objects_that_follow_each_other_are_read_at_once() {
+    let deployer = Deployer::new();
+    let model = noise(10, 3 << 20);
+    let layout = deployer.signed_model(1, &model);
+    let release = deployer.verify(&layout, &Floor::none());
+    let blob = Blob::of(&model);
+    let chunks = index_of(&layout, &release, &blob).chunks;
+    let catalogue = Catalogue::new();
+    let served = catalogue.add_layout(&layout).unwrap();
+    let asked: Vec<_> = chunks.iter().map(|chunk| chunk.digest).collect();
+    let runs = catalogue.runs(&asked, 1 << 20);
+    assert!((3..=5).contains(&runs.len()), "{} runs", runs.len());
+    let mut read = Vec::new();
+    for run in &runs {
+        let (bytes, objects) = catalogue.read_run(run).unwrap();
+        assert!(bytes.len() <= 1 << 20);
+        assert_eq!(
+            run.digests().collect::<Vec<_>>(),
+            objects
+                .iter()
+                .map(|(digest, _)| *digest)
+                .collect::<Vec<_>>()
+        );
+        read.extend(bytes);
+    }
+    assert_eq!(read, model);
+    // A gap, another file and an object that is not listed end a run.
+    let unknown = Digest::of(b"unknown");
+    let scattered = [
+        asked[0],
+        asked[2],
+        served.release,
+        asked[3],
+        unknown,
+        asked[4],
+    ];
+    let runs = catalogue.runs(&scattered, 1 << 20);
+    assert_eq!(runs.len(), 6);
+    for (run, digest) in runs.iter().zip(scattered) {
+        match catalogue.read_run(run) {
+            Some((bytes, _)) => assert_eq!(Digest::of(&bytes), digest),
+            None => assert_eq!(digest, unknown),
+        }
+    }
+    // One that checks what it reads says which blob is damaged, object by object.
+    let (sender, reported) = std::sync::mpsc::sync_channel(9);
+    let checked = Catalogue::checked(sender);
+    checked.add_layout(&layout).unwrap();
+    common::flip_a_bit(&layout.path().join("blobs/sha256").join(blob.digest.hex()));
+    let unread: Vec<_> = checked
+        .runs(&asked, 1 << 20)
+        .into_iter()
+        .filter(|run| checked.read_run(run).is_none())
+        .collect();
+    assert_eq!(unread.len(), 1, "the one with the middle of the model");
+    let objects: Vec<_> = unread[0].digests().collect();
+    let damaged = objects
+        .iter()
+        .filter(|digest| checked.read(**digest).is_none());
+    assert_eq!(damaged.count(), 1);
+    assert_eq!(reported.try_recv().unwrap(), Some(blob));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What travels between a fetcher and its sources: requests, what neighbours hold, compressed objects, indexes of chunks.
+//! What travels between a fetcher and its sources: requests, groups of objects, what neighbours hold, compressed objects, indexes of
+//! chunks.
 #![no_main]
 
 use hotshoe_trust::{Blob, ChunkIndex};
@@ -8,6 +9,10 @@ use libfuzzer_sys::fuzz_target;
 #[allow(dead_code)]
 #[path = "../../../host/protocol/src/wire.rs"]
 mod wire;
+
+#[allow(dead_code)]
+#[path = "../../../host/protocol/src/group.rs"]
+mod group;
 
 /// More than an object's size as a signed index states it, in bytes.
 const MOST: usize = 64 << 10;
@@ -23,6 +28,18 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Some(digests) = wire::parse_digests(data) {
         assert_eq!(wire::digest_bytes(&digests), data);
+    }
+    if let Some(parts) = group::parse(data) {
+        assert!(parts.len() <= wire::MAX_ASKED);
+        let list: Vec<_> = parts
+            .iter()
+            .map(|part| (part.digest, part.zstd, part.range.len()))
+            .collect();
+        let mut again = group::header(&list);
+        for part in parts {
+            again.extend(&data[part.range]);
+        }
+        assert_eq!(again, data);
     }
     if let Some((count, rest)) = data.split_first() {
         let counts = [usize::from(*count), 3, 0];

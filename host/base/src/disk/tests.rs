@@ -33,6 +33,25 @@ fn a_power_cut_takes_half_of_what_came_after_the_last_sync() {
 }
 
 #[test]
+fn pieces_are_written_one_after_the_other_and_half_of_them_at_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pieces");
+    let disk = Disk::new(Faults::broken_after(4));
+    let file = disk.open(&path).unwrap();
+    // More than one call takes.
+    let many: Vec<Vec<u8>> = (0..3_000_u32).map(|n| n.to_le_bytes().to_vec()).collect();
+    let pieces: Vec<&[u8]> = many.iter().map(Vec::as_slice).collect();
+    disk.write_all_at(&file, &pieces, 5).unwrap();
+    disk.write_all_at(&file, &[&[], b"a", &[], b"bc"], 1)
+        .unwrap();
+    disk.write_all_at(&file, &[], 0).unwrap();
+    let expected = [&b"\0abc\0"[..], &many.concat()].concat();
+    assert_eq!(fs::read(&path).unwrap(), expected);
+    disk.write_all_at(&file, &[b"12", b"34"], 0).unwrap_err();
+    assert!(fs::read(&path).unwrap().starts_with(b"12bc\0"));
+}
+
+#[test]
 fn a_read_only_disk_takes_nothing_a_failing_one_half_and_both_take_all_again_when_that_ends() {
     let folder = tempfile::tempdir().unwrap();
     for (name, faults, kind, left) in [

@@ -1,11 +1,13 @@
 //! Fetches: what is transferred, what is reused, and what is resumed.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::channel;
 
 use hotshoe_config::{ZenohConfig, ZenohMode};
 use hotshoe_delivery::{Cancel, DeliveryConfig, FetchError};
-use hotshoe_protocol::wire::is_origin;
-use hotshoe_trust::Digest;
+use hotshoe_link::ObjectReply;
+use hotshoe_protocol::wire::{expand, is_origin};
+use hotshoe_trust::{ChunkIndex, Digest};
 
 use crate::support::{
     DEADLINE, Deployer, Device, Made, SITE, connecting, listening, noise, publisher, until,
@@ -44,6 +46,58 @@ fn a_release_arrives_whole_and_a_changed_model_moves_what_changed() {
     source.close();
     let again = device.fetch(&second);
     assert_eq!(again.bytes_received, 0);
+}
+
+#[test]
+fn many_chunks_come_in_one_reply_and_only_those_that_shrink_are_compressed() {
+    let deployer = Deployer::new();
+    let mut model = noise(5, 2 << 20);
+    model[512 << 10..1 << 20].fill(7);
+    let made = deployer.release("ocr", 1, &model);
+    let device = Device::new("camera", &listening(), DeliveryConfig::default());
+    let source = publisher(&connecting(&device.locators()), &made);
+    let index = made.release.chunks.values().next().unwrap();
+    let index = made.layout.read(&index.digest).unwrap();
+    let chunks = ChunkIndex::parse_chunks(&index).unwrap();
+    let asked: Vec<_> = chunks
+        .iter()
+        .take(16)
+        .map(|chunk| (chunk.digest, chunk.size))
+        .collect();
+    let site = device.link.site_session();
+    let watched = site.sources().unwrap();
+    until("the source is there", || watched.live().len() == 1);
+    let (replies, heard) = channel();
+    let _pending = site
+        .ask(source.source(), "camera", &asked, DEADLINE, move |reply| {
+            let _ = replies.send(reply);
+        })
+        .unwrap();
+    let mut found = Vec::new();
+    let mut forms = [0, 0];
+    let count = loop {
+        match heard.recv_timeout(DEADLINE).unwrap() {
+            ObjectReply::Objects { objects, .. } => {
+                let bytes = objects.bytes();
+                for part in objects.parts(&bytes).unwrap() {
+                    forms[usize::from(part.zstd)] += 1;
+                    let sent = &bytes[part.range];
+                    let content = match part.zstd {
+                        true => expand(sent, 256 << 10).unwrap(),
+                        false => sent.to_vec(),
+                    };
+                    assert_eq!(Digest::of(&content), part.digest);
+                    found.push(part.digest);
+                }
+            }
+            ObjectReply::Finished { replies } => break replies,
+            other => panic!("{other:?}"),
+        }
+    };
+    let distinct: BTreeSet<_> = asked.iter().map(|(digest, _)| *digest).collect();
+    assert_eq!(found.iter().copied().collect::<BTreeSet<_>>(), distinct);
+    assert!(count <= 4, "{count} replies for {} chunks", asked.len());
+    assert!(forms[0] > 0 && forms[1] > 0, "{forms:?}");
 }
 
 #[test]

@@ -5,8 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hotshoe_delivery::{Cancel, DeliveryConfig};
+use hotshoe_protocol::group::{GROUP, header};
+use hotshoe_store::Catalogue;
+use hotshoe_trust::Digest;
 use zenoh::Wait;
 use zenoh::bytes::Encoding;
+use zenoh::query::Query;
 
 use crate::support::{
     DEADLINE, Deployer, Device, Rogue, SITE, connecting, listening, noise, object_key, publisher,
@@ -146,4 +150,104 @@ fn endless_replies_end_at_the_fetcher() {
     let moved = device.blobs_of(&made, |_| {}, &Cancel::after(DEADLINE));
     let refused: u64 = moved.refused.values().sum();
     assert!(refused < 500, "{moved:?}");
+}
+
+/// A reply with several objects.
+fn group(objects: &[(Digest, bool, &[u8])]) -> Vec<u8> {
+    let list: Vec<_> = objects
+        .iter()
+        .map(|(digest, zstd, bytes)| (*digest, *zstd, bytes.len()))
+        .collect();
+    let mut reply = header(&list);
+    for (.., bytes) in objects {
+        reply.extend_from_slice(bytes);
+    }
+    reply
+}
+
+/// The key of a reply with several objects.
+fn group_key(query: &Query) -> String {
+    let key = query.key_expr().as_str();
+    format!("{}/{GROUP}", key.rsplit_once('/').unwrap().0)
+}
+
+#[test]
+fn a_wrong_byte_costs_one_chunk_of_a_reply_and_the_source_is_named() {
+    let deployer = Deployer::new();
+    let made = deployer.release("ocr", 1, &noise(16, 2 << 20));
+    let device = Device::new("camera", &listening(), hasty());
+    let catalogue = Catalogue::new();
+    catalogue.add_layout(&made.layout).unwrap();
+    let (spoilt, count) = counted();
+    let _rogue = Rogue::new(&device.locators(), "registry-a", move |query, digests| {
+        let mut contents: Vec<_> = digests
+            .iter()
+            .map(|digest| catalogue.read(*digest).unwrap())
+            .collect();
+        if let [_, second, _, ..] = contents.as_mut_slice()
+            && second.len() > 500
+            && count.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            second[500] ^= 1;
+        }
+        let objects: Vec<_> = digests
+            .iter()
+            .zip(&contents)
+            .map(|(digest, content)| (*digest, false, content.as_slice()))
+            .collect();
+        query
+            .reply(group_key(query), group(&objects))
+            .wait()
+            .unwrap();
+    });
+    let locators = device.locators();
+    std::thread::scope(|scope| {
+        let fetching = scope.spawn(|| device.blobs_of(&made, |_| {}, &Cancel::after(DEADLINE)));
+        until("a chunk was spoilt", || spoilt.load(Ordering::Relaxed) > 0);
+        let source = publisher(&connecting(&locators), &made);
+        let moved = fetching.join().unwrap();
+        assert!(moved.refused["registry-a"] >= 1, "{moved:?}");
+        assert!(moved.from["registry-a"] > 0, "{moved:?}");
+        assert!(moved.from[source.source()] > 0, "{moved:?}");
+    });
+}
+
+#[test]
+fn a_group_that_is_malformed_or_was_not_asked_for_costs_its_source_only() {
+    let deployer = Deployer::new();
+    let made = deployer.release("ocr", 1, &noise(17, 1 << 20));
+    let device = Device::new("camera", &listening(), hasty());
+    let bomb = zstd::bulk::compress(&vec![0_u8; 64 << 20], 3).unwrap();
+    let replies: [fn(&[Digest], &[u8]) -> Vec<u8>; 4] = [
+        |_, _| vec![1, 255, 7],
+        |digests, _| group(&[(digests[0], false, b"short")])[..30].to_vec(),
+        |_, _| group(&[(Digest::of(b"other"), false, b"other"); 3]),
+        |digests, bomb| group(&[(digests[0], true, bomb), (digests[0], true, bomb)]),
+    ];
+    let (asked, count) = counted();
+    let rogues: Vec<_> = ["registry-a", "registry-b", "registry-c", "registry-d"]
+        .iter()
+        .zip(replies)
+        .map(|(name, reply)| {
+            let (count, bomb) = (Arc::clone(&count), bomb.clone());
+            Rogue::new(&device.locators(), name, move |query, digests| {
+                count.fetch_add(1, Ordering::Relaxed);
+                let _ = query.reply(group_key(query), reply(&digests, &bomb)).wait();
+            })
+        })
+        .collect();
+    let watched = device.link.site_session().sources().unwrap();
+    until("the rogues are there", || {
+        watched.live().len() == rogues.len()
+    });
+    let locators = device.locators();
+    std::thread::scope(|scope| {
+        let fetching = scope.spawn(|| device.fetch(&made));
+        until("the rogues are asked", || {
+            asked.load(Ordering::Relaxed) >= 4
+        });
+        let source = publisher(&connecting(&locators), &made);
+        let moved = fetching.join().unwrap();
+        assert_eq!(moved.from.keys().collect::<Vec<_>>(), [source.source()]);
+    });
 }

@@ -1,6 +1,6 @@
 //! The chunks in the file of a partial blob: as they are, or each one sealed.
 
-use std::{borrow::Cow, fs::File, io, os::unix::fs::FileExt as _, path::Path};
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
 use hotshoe_base::disk::PART;
 use hotshoe_sealing::RECORD_OVERHEAD_BYTES;
@@ -19,13 +19,19 @@ impl Partial {
         (offset + overhead * index as u64, overhead)
     }
 
-    pub(super) fn write(&self, index: usize, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let (at, _) = self.place(index, offset);
-        let bytes = match &self.key {
-            None => Cow::Borrowed(bytes),
-            Some(key) => Cow::Owned(key.seal(bytes, &self.beside(index))?),
+    /// Writes chunks that follow each other in the blob, with one call if they are not sealed.
+    pub(super) fn write(&self, first: usize, offset: u64, run: &[&[u8]]) -> io::Result<()> {
+        let (mut at, _) = self.place(first, offset);
+        let disk = self.store.disk();
+        let Some(key) = &self.key else {
+            return disk.write_all_at(&self.file, run, at);
         };
-        self.store.disk().write_at(&self.file, &bytes, at)
+        for (index, bytes) in (first..).zip(run) {
+            let sealed = key.seal(bytes, &self.beside(index))?;
+            disk.write_at(&self.file, &sealed, at)?;
+            at += sealed.len() as u64;
+        }
+        Ok(())
     }
 
     /// The bytes at the place of a chunk; `None` if they are not those of a sealed one.
