@@ -19,8 +19,8 @@ use self::compare::Comparison;
 use self::timing::{Timing, time_both};
 use super::{Pipeline, Reason};
 
-pub use remembered::{BACKENDS_FILE, Backends, MAX_CHOICES};
 pub(super) use race::Races;
+pub use remembered::{BACKENDS_FILE, Backends, MAX_CHOICES};
 pub use settled::Undecided;
 pub(super) use settled::switch_text;
 

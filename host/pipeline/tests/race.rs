@@ -142,10 +142,7 @@ fn a_backend_that_fails_the_self_tests_is_dropped_with_the_reason() {
     drop(loaded);
     let loaded = load(&fixture, &corners(), TEST);
     prove(&fixture, &loaded, &data).unwrap();
-    assert_eq!(
-        backend(&loaded),
-        (now, format!("remembered: {reason}"))
-    );
+    assert_eq!(backend(&loaded), (now, format!("remembered: {reason}")));
     drop(loaded);
     // What ONNX Runtime gives: it serves at once.
     let data = TempDir::new().unwrap();

@@ -252,9 +252,10 @@ fn verdicts(
             return None;
         }
     }
-    let won = open.iter().zip(&chosen).filter(|(race, chosen)| {
-        race.is_tested && chosen.backend == Backend::Ort
-    });
+    let won = open
+        .iter()
+        .zip(&chosen)
+        .filter(|(race, chosen)| race.is_tested && chosen.backend == Backend::Ort);
     let won: BTreeSet<String> = won.map(|(race, _)| race.name.clone()).collect();
     // All together on ONNX Runtime have passed, as has each on its own.
     let is_known = won.is_empty() || (won.len() == 1 && !all_pass) || (all_pass && won == tested);

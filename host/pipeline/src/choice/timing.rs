@@ -85,5 +85,7 @@ pub(super) fn aside(model: &Model, backend: Backend, inputs: &Inputs) -> Result<
 
 fn named(inputs: &Inputs) -> Vec<(&str, &Tensor)> {
     let named = inputs.iter();
-    named.map(|(name, tensor)| (name.as_str(), tensor)).collect()
+    named
+        .map(|(name, tensor)| (name.as_str(), tensor))
+        .collect()
 }
