@@ -18,35 +18,9 @@ const SCRIPT: &str = include_str!("quantise.py");
 const NO_PACKAGE: i32 = 3;
 /// The script's exit code if no layer is chosen.
 const NO_LAYER: i32 = 4;
-/// The forms that are tried. Scales for each channel are more accurate; tract is slow with them. A layer whose multiply-adds for each
-/// value that it reads and writes are at most 40 costs tract as much to convert as it saves, on x86-64 with VNNI.
-const FORMS: [Form; 4] = [
-    Form {
-        per_channel: true,
-        least_gain: 0,
-    },
-    Form {
-        per_channel: true,
-        least_gain: 40,
-    },
-    Form {
-        per_channel: false,
-        least_gain: 0,
-    },
-    Form {
-        per_channel: false,
-        least_gain: 40,
-    },
-];
-
-/// How weights are quantised, and which.
-#[derive(Debug, Clone, Copy)]
-struct Form {
-    /// A scale for each channel of the weights, instead of one scale.
-    per_channel: bool,
-    /// The multiply-adds for each value that a layer reads and writes, above which it is quantised.
-    least_gain: u32,
-}
+/// The forms that are tried: a layer is quantised whose multiply-adds, for each value that it reads and writes, are more than this. Small
+/// layers cost tract more to convert than they save, on x86-64 with VNNI.
+const LEAST_GAINS: [u32; 3] = [0, 24, 40];
 
 /// The model to quantise, and how to call Python.
 pub(super) struct Quantiser<'a> {
@@ -93,9 +67,9 @@ impl Quantiser<'_> {
             npz::write(file, &sample.inputs).context("cannot write a sample")?;
         }
         let (mut best, mut last) = (None::<Made>, None);
-        for (number, form) in FORMS.iter().enumerate() {
-            let file = self.folder.join(format!("int8-{number}.onnx"));
-            if !self.quantise(*form, &inputs, &file, terminal)? {
+        for least_gain in LEAST_GAINS {
+            let file = self.folder.join(format!("int8-{least_gain}.onnx"));
+            if !self.quantise(least_gain, &inputs, &file, terminal)? {
                 continue;
             }
             match compare(&file) {
@@ -118,7 +92,7 @@ impl Quantiser<'_> {
     /// Whether there is a layer to quantise in this form; the file is then written.
     fn quantise(
         &self,
-        form: Form,
+        least_gain: u32,
         inputs: &Path,
         to: &Path,
         terminal: &Terminal,
@@ -127,7 +101,7 @@ impl Quantiser<'_> {
         let output = Command::new(self.python)
             .args(["-c", SCRIPT])
             .args([self.from, to, inputs])
-            .args([u32::from(form.per_channel), form.least_gain].map(|it| it.to_string()))
+            .arg(least_gain.to_string())
             .stdin(Stdio::null())
             .output()
             .map_err(|error| {
