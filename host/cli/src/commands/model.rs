@@ -5,6 +5,7 @@ mod inspect;
 mod measure;
 mod memory;
 mod optimise;
+mod quantise;
 mod report;
 mod samples;
 

@@ -2,10 +2,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
+use hotshoe_infer::{Backend, Model};
+use serde::Serialize;
+
 use super::measure::{Comparison, Settings, Side, check_classes, compare, load};
 use super::samples::{self, Sample};
 use super::{BackendArg, OrtArgs, ShapeArgs, report};
-use hotshoe_infer::Model;
 use hotshoe_release::terminal::Terminal;
 
 /// The default number of timed runs per model.
@@ -15,8 +18,9 @@ const MAX_THREADS: i64 = 1_024;
 
 /// Compare two models, or one model on two backends
 ///
-/// Runs both models on the same samples and shows the agreement of each output, and the size, memory and time of each model. The drop
-/// is 100 % minus the lowest agreement; an output that is not a number fails. Memory is the growth of a new process, whose backend has
+/// Runs both models on the same samples and shows the agreement of each output, which model is faster, and the size, memory and time of
+/// each. Without --backend-a and --backend-b it does so on each backend that is found and runs both. The drop is 100 % minus the lowest
+/// agreement; an output that is not a number fails. Memory is the growth of a new process, whose backend has
 /// run another model, from before it reads the file to after its first run. Timed runs alternate, after both models ran every sample
 /// once.
 ///
@@ -47,10 +51,10 @@ pub(super) struct Args {
     /// The model that may replace it
     #[arg(value_name = "B")]
     second: PathBuf,
-    /// The backend of A [default: tract if it can, else ONNX Runtime]
+    /// The backend of A [default: each that runs both models; with --backend-b tract if it can, else ONNX Runtime]
     #[arg(long, value_name = "BACKEND")]
     backend_a: Option<BackendArg>,
-    /// The backend of B [default: tract if it can, else ONNX Runtime]
+    /// The backend of B [default: each that runs both models; with --backend-a tract if it can, else ONNX Runtime]
     #[arg(long, value_name = "BACKEND")]
     backend_b: Option<BackendArg>,
     #[command(flatten)]
@@ -122,20 +126,91 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         title: file.to_owned(),
         backend: backend.map(Into::into),
     };
-    let first = LoadedModel::load(side(&args.first, args.backend_a), &args.gate)?;
-    let plan = ComparisonPlan::new(&first, &args.source, &args.gate, 0)?;
-    let second = LoadedModel::load(side(&args.second, args.backend_b), &args.gate)?;
-    let comparison = plan.compare(&first, &second, terminal)?;
-    if terminal.json {
-        terminal.json(&comparison)?;
+    let (first, second) = (
+        side(&args.first, args.backend_a),
+        side(&args.second, args.backend_b),
+    );
+    let everywhere = args.backend_a.is_none() && args.backend_b.is_none();
+    let firsts = if everywhere {
+        LoadedModel::on_each_backend(&first, &args.gate)?
     } else {
-        report::print(&comparison, ["A", "B"], terminal)?;
+        vec![LoadedModel::load(first, &args.gate)?]
+    };
+    let plan = ComparisonPlan::new(&firsts, &args.source, &args.gate, 0)?;
+    let mut comparisons = Vec::new();
+    for first in firsts.iter().filter(|_| everywhere) {
+        // B may be for one backend alone.
+        if let Ok(second) = first.load_like(&second, &args.gate) {
+            comparisons.push(plan.compare(first, &second, terminal)?);
+        }
     }
-    Ok(if comparison.passed {
+    if comparisons.is_empty() {
+        let second = LoadedModel::load(second, &args.gate)?;
+        for first in firsts.iter().take(1) {
+            comparisons.push(plan.compare(first, &second, terminal)?);
+        }
+    }
+    let comparisons = Comparisons::new(comparisons)?;
+    if terminal.json {
+        terminal.json(&comparisons)?;
+    } else {
+        comparisons.print(["A", "B"], terminal)?;
+    }
+    Ok(if comparisons.passed() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The comparisons on all backends.
+#[derive(Serialize)]
+pub(super) struct Comparisons {
+    #[serde(flatten)]
+    first: Comparison,
+    /// Those on other backends than the first.
+    others: Vec<Comparison>,
+}
+
+impl Comparisons {
+    /// # Errors
+    /// If the list is empty.
+    pub(super) fn new(comparisons: Vec<Comparison>) -> anyhow::Result<Self> {
+        let mut all = comparisons.into_iter();
+        let first = all.next().context("no backend runs the models")?;
+        let others = all.collect();
+        Ok(Self { first, others })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Comparison> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Whether the models agree on every backend.
+    pub(super) fn passed(&self) -> bool {
+        self.all().all(|it| it.passed)
+    }
+
+    /// The one in which the second model is slowest, relative to the first model.
+    pub(super) fn slowest(&self) -> &Comparison {
+        self.others.iter().fold(&self.first, |slowest, it| {
+            if it.time_ratio > slowest.time_ratio {
+                it
+            } else {
+                slowest
+            }
+        })
+    }
+
+    pub(super) fn print(&self, names: [&str; 2], terminal: &Terminal) -> anyhow::Result<()> {
+        for (position, comparison) in self.all().enumerate() {
+            if position > 0 {
+                terminal.print("")?;
+            }
+            report::print(comparison, names, terminal)?;
+        }
+        Ok(())
+    }
 }
 
 /// A model that is loaded for a comparison.
@@ -151,6 +226,33 @@ impl LoadedModel {
         let model = load(&side, gate.threads as usize, &gate.ort.options())?;
         Ok(Self { side, model })
     }
+
+    /// The model on each backend that is found and loads it: at least one.
+    pub(super) fn on_each_backend(side: &Side, gate: &GateArgs) -> anyhow::Result<Vec<Self>> {
+        let on = |backend| {
+            let backend = Some(backend);
+            let side = Side {
+                backend,
+                ..side.clone()
+            };
+            Self::load(side, gate)
+        };
+        match (on(Backend::Tract), on(Backend::Ort)) {
+            // The error of tract is more useful than that of a missing ONNX Runtime.
+            (Err(error), Err(_)) => Err(error),
+            (tract, ort) => Ok([tract, ort].into_iter().flatten().collect()),
+        }
+    }
+
+    /// Loads another model on the backend of this one.
+    pub(super) fn load_like(&self, side: &Side, gate: &GateArgs) -> anyhow::Result<Self> {
+        let backend = Some(self.model.0.backend());
+        let side = Side {
+            backend,
+            ..side.clone()
+        };
+        Self::load(side, gate)
+    }
 }
 
 /// The samples and settings of a comparison. Made with the first model, so that errors show before any work.
@@ -162,15 +264,20 @@ pub(super) struct ComparisonPlan {
 impl ComparisonPlan {
     /// `otherwise` is the number of noise samples if the user gives none.
     pub(super) fn new(
-        first: &LoadedModel,
+        firsts: &[LoadedModel],
         source: &SourceArgs,
         gate: &GateArgs,
         otherwise: u32,
     ) -> anyhow::Result<Self> {
         let settings = gate.settings(source.inputs.is_none());
+        let first = firsts.first().context("no backend runs the model")?;
         check_classes(&first.model.0, &settings.classes)?;
         let samples = source.samples(&first.model.0, otherwise)?;
         Ok(Self { samples, settings })
+    }
+
+    pub(super) fn samples(&self) -> &[Sample] {
+        &self.samples
     }
 
     /// Runs and compares both models.

@@ -100,6 +100,29 @@ pub(crate) enum ModelError {
         /// The name of the input.
         input: String,
     },
+    /// There are no samples to calibrate a model on.
+    #[error(
+        "INT8 needs samples to calibrate on; give real ones with --inputs, or noise with --synthetic"
+    )]
+    NoCalibration,
+    /// The new model is slower than the one that it would replace.
+    #[error(
+        "{} is not written: on {backend} it takes {after_ms:.3} ms, and {} takes {before_ms:.3} ms; give --allow-slower to write it anyway, or --backend to measure only one backend",
+        out.display(),
+        original.display()
+    )]
+    Slower {
+        /// The file to write.
+        out: PathBuf,
+        /// The original model.
+        original: PathBuf,
+        /// The backend with the largest ratio.
+        backend: String,
+        /// Median time of the original, in milliseconds.
+        before_ms: f64,
+        /// Median time of the new model, in milliseconds.
+        after_ms: f64,
+    },
     /// Python cannot quantise the model.
     #[error("{} cannot quantise: {reason}", python.display())]
     Python {
@@ -129,6 +152,8 @@ impl ModelError {
             Self::UnknownOutput { .. } => "unknown_output",
             Self::Sample { .. } => "bad_sample",
             Self::Shape { .. } => "open_shape",
+            Self::NoCalibration => "no_calibration",
+            Self::Slower { .. } => "slower_model",
             Self::Python { .. } => "no_quantiser",
         }
     }

@@ -18,6 +18,9 @@ use super::report::many;
 use super::samples::Sample;
 use super::{ModelError, memory, read_model};
 
+/// A model that takes longer by this factor is slower; less is chance.
+pub(super) const SLOWER: f64 = 1.05;
+
 /// A model file and its backend.
 #[derive(Debug, Clone)]
 pub(super) struct Side {
@@ -56,6 +59,8 @@ pub(super) struct Comparison {
     /// Timed runs per model, alternating, after both ran every sample once.
     pub runs: usize,
     pub outputs: Vec<Agreement>,
+    /// The median time of the second model relative to that of the first.
+    pub time_ratio: f64,
     /// 1 minus the lowest agreement of the outputs.
     pub drop: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,9 +163,16 @@ pub(super) fn compare(
     let [first_times, second_times] = times;
     let drop = 1.0 - least;
     let problem = problem(&outputs);
+    let first = measured(sides[0], models[0], first_times, samples, settings)?;
+    let second = measured(sides[1], models[1], second_times, samples, settings)?;
     Ok(Comparison {
-        first: measured(sides[0], models[0], first_times, samples, settings)?,
-        second: measured(sides[1], models[1], second_times, samples, settings)?,
+        time_ratio: if first.p50_ms > 0.0 {
+            second.p50_ms / first.p50_ms
+        } else {
+            1.0
+        },
+        first,
+        second,
         samples: samples.len(),
         synthetic: settings.synthetic,
         runs: settings.runs,

@@ -1,37 +1,35 @@
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use hotshoe_infer::fold::{Folded, fold};
 use serde::Serialize;
 
-use super::compare::{ComparisonPlan, GateArgs, LoadedModel, SourceArgs};
-use super::measure::{Comparison, Side};
-use super::{BackendArg, ModelError, read_model, report};
+use super::compare::{ComparisonPlan, Comparisons, GateArgs, LoadedModel, SourceArgs};
+use super::measure::{SLOWER, Side};
+use super::quantise::{Made, Quantiser};
+use super::{BackendArg, ModelError, read_model};
 use hotshoe_release::files::{Readers, write_new};
 use hotshoe_release::terminal::{Terminal, size};
 
-/// The quantisation script, run by Python.
-const QUANTISE: &str = include_str!("quantise.py");
-/// The script's exit code if a package is missing.
-const NO_PACKAGE: i32 = 3;
 /// The default number of noise samples.
 const SAMPLES: u32 = 4;
 
 /// Simplify or shrink a model, without training
 ///
-/// Fixes input shapes (--shape), folds constants and removes nodes without effect. With --int8 it then stores weights as 8-bit integers
-/// and quantises activations dynamically, with the onnxruntime.quantization of Python; ONNX Runtime is made for such models, tract runs
-/// them slowly. The result is always compared with the original: on the samples of --inputs, or on noise (4 samples, unless --synthetic
-/// is given), which needs --shape for inputs with open dimensions.
+/// Fixes input shapes (--shape), folds constants and removes nodes without effect. With --int8 the onnxruntime.quantization of Python then
+/// quantises large layers, calibrated on the samples; OUT is not written if it is slower on a backend that is found. The result
+/// is always compared with the original, on each backend: on the samples of --inputs, or on noise (4 samples, unless --synthetic is
+/// given), which needs --shape for inputs with open dimensions.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe model optimise classify.onnx -o classify-fixed.onnx --shape x=1,3,48,192
   hotshoe model optimise recognise.onnx -o recognise-int8.onnx --int8 --inputs samples/recognise --max-drop 2%
 
-Exit code 1 past --max-drop; OUT is then not written, unless --keep is given. --int8 needs: pip install onnxruntime onnx")]
+Exit code 1 past --max-drop; OUT is then not written, unless --keep is given. Several forms of INT8 are tried: the fastest is written.
+--int8 needs: pip install onnxruntime onnx")]
 pub(super) struct Args {
     /// The ONNX file
     #[arg(value_name = "FILE")]
@@ -39,7 +37,7 @@ pub(super) struct Args {
     /// The file to write
     #[arg(short, long, value_name = "OUT")]
     out: PathBuf,
-    /// Store weights as 8-bit integers
+    /// Static 8-bit quantisation of large layers; needs --inputs (or --synthetic)
     #[arg(long)]
     int8: bool,
     /// The Python interpreter, with onnxruntime and onnx
@@ -54,12 +52,15 @@ pub(super) struct Args {
     source: SourceArgs,
     #[command(flatten)]
     gate: GateArgs,
-    /// The backend of the comparison [default: tract if it can, else ONNX Runtime]
+    /// The only backend to compare on [default: each that is found]
     #[arg(long, value_name = "BACKEND")]
     backend: Option<BackendArg>,
     /// Write OUT even past --max-drop
     #[arg(long)]
     keep: bool,
+    /// Write OUT even if INT8 is slower
+    #[arg(long, requires = "int8")]
+    allow_slower: bool,
     /// Overwrite an existing OUT
     #[arg(long)]
     force: bool,
@@ -75,7 +76,7 @@ struct Report<'a> {
     int8: bool,
     bytes_before: u64,
     bytes_after: u64,
-    comparison: Comparison,
+    comparison: Comparisons,
 }
 
 pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -88,22 +89,53 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         title: title.to_owned(),
         backend: args.backend.map(Into::into),
     };
-    let first = LoadedModel::load(side(&args.file, &args.file), &args.gate)?;
-    let plan = ComparisonPlan::new(&first, &args.source, &args.gate, SAMPLES)?;
+    if args.int8 && args.source.inputs.is_none() && args.source.synthetic.is_none() {
+        return Err(ModelError::NoCalibration.into());
+    }
+    let first = side(&args.file, &args.file);
+    let firsts = match first.backend {
+        Some(_) => vec![LoadedModel::load(first, &args.gate)?],
+        None => LoadedModel::on_each_backend(&first, &args.gate)?,
+    };
+    let plan = ComparisonPlan::new(&firsts, &args.source, &args.gate, SAMPLES)?;
+    let compare = |made: &Path| {
+        let compared = firsts.iter().map(|first| {
+            let second = first.load_like(&side(made, &args.out), &args.gate)?;
+            plan.compare(first, &second, terminal)
+        });
+        Comparisons::new(compared.collect::<anyhow::Result<_>>()?)
+    };
     // Compare before the file gets its name, so that a file that did not pass is never used.
     let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
-    let mut made = folder.path().join("simplified.onnx");
-    fs::write(&made, &folded.bytes).context("cannot write a temporary file")?;
-    if args.int8 {
-        let quantised = folder.path().join("int8.onnx");
-        quantise(args, &made, &quantised, terminal)?;
-        made = quantised;
+    let file = folder.path().join("simplified.onnx");
+    fs::write(&file, &folded.bytes).context("cannot write a temporary file")?;
+    let made = if args.int8 {
+        let quantiser = Quantiser {
+            python: &args.python,
+            from: &file,
+            folder: folder.path(),
+            samples: plan.samples(),
+        };
+        quantiser.best(compare, terminal)
+    } else {
+        compare(&file).map(|comparisons| Made { file, comparisons })
+    };
+    let Made { file, comparisons } =
+        made.with_context(|| format!("{} is not written", args.out.display()))?;
+    let passed = comparisons.passed();
+    let kept = passed || args.keep;
+    let slowest = comparisons.slowest();
+    if args.int8 && kept && slowest.time_ratio > SLOWER && !args.allow_slower {
+        return Err(ModelError::Slower {
+            out: args.out.clone(),
+            original: args.file.clone(),
+            backend: slowest.second.backend.to_string(),
+            before_ms: slowest.first.p50_ms,
+            after_ms: slowest.second.p50_ms,
+        }
+        .into());
     }
-    let after = read_model(&made)?;
-    let comparison = LoadedModel::load(side(&made, &args.out), &args.gate)
-        .and_then(|second| plan.compare(&first, &second, terminal))
-        .with_context(|| format!("{} is not written", args.out.display()))?;
-    let kept = comparison.passed || args.keep;
+    let after = read_model(&file)?;
     if kept {
         write_new(&args.out, &after, Readers::Anyone, args.force)?;
     }
@@ -114,10 +146,10 @@ pub(super) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         int8: args.int8,
         bytes_before: before.len() as u64,
         bytes_after: after.len() as u64,
-        comparison,
+        comparison: comparisons,
     };
     print(&report, terminal)?;
-    Ok(if report.comparison.passed {
+    Ok(if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -165,14 +197,14 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
         folded.nodes_after
     ))?;
     if report.int8 {
-        terminal.print("weights are 8-bit integers; activations are quantised dynamically")?;
+        terminal.print("large layers compute with 8-bit integers, calibrated on the samples")?;
     }
     terminal.print(format!(
         "{} before, {} after\n",
         size(report.bytes_before),
         size(report.bytes_after)
     ))?;
-    report::print(&report.comparison, ["before", "after"], terminal)?;
+    report.comparison.print(["before", "after"], terminal)?;
     if report.kept {
         terminal.print(format!(
             "{} {}",
@@ -186,43 +218,4 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
         );
         terminal.print(terminal.bad(&text))
     }
-}
-
-fn quantise(args: &Args, from: &Path, to: &Path, terminal: &Terminal) -> anyhow::Result<()> {
-    let python = &args.python;
-    let wrong = |reason: String| ModelError::Python {
-        python: python.clone(),
-        reason,
-    };
-    let task = terminal.progress().spinner("quantising");
-    let output = Command::new(python)
-        .args(["-c", QUANTISE])
-        .args([from, to])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| {
-            wrong(format!(
-                "it does not start ({error}); give another with --python"
-            ))
-        })?;
-    if output.status.success() {
-        task.done("done");
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or("it said nothing")
-        .replace(&*from.to_string_lossy(), &args.file.to_string_lossy())
-        .replace(&*to.to_string_lossy(), &args.out.to_string_lossy());
-    let reason = if output.status.code() == Some(NO_PACKAGE) {
-        format!("{last}; pip install onnxruntime onnx")
-    } else {
-        format!(
-            "{last}; the model may use operators that onnxruntime.quantization does not support"
-        )
-    };
-    Err(wrong(reason).into())
 }

@@ -1,6 +1,6 @@
 //! Prints a comparison.
 
-use super::measure::{Comparison, MeasuredModel};
+use super::measure::{Comparison, MeasuredModel, SLOWER};
 use hotshoe_release::terminal::{Terminal, size};
 
 /// The most decimals that a share of 1 can have.
@@ -41,14 +41,14 @@ pub(super) fn print(
         _ => String::new(),
     };
     terminal.print(format!(
-        "\n{} has {:.2} times the size of {}{memory}, and takes {:.2} times as long; {}, {} of each, alternating",
+        "\n{} has {:.2} times the size of {}{memory}; {}, {} of each, alternating",
         names[1],
         ratio(first.bytes as f64, second.bytes as f64),
         names[0],
-        ratio(first.p50_ms, second.p50_ms),
         many(comparison.samples, "sample"),
         many(comparison.runs, "timed run")
     ))?;
+    terminal.print(speed(comparison, names, terminal))?;
     if comparison.synthetic {
         terminal.print(terminal.warning(
             "the samples are noise, which says little about agreement; give real ones with --inputs",
@@ -74,6 +74,25 @@ pub(super) fn print(
         Some(most) => terminal.bad(&format!("{drop}, past {}", percent(most, &[]))),
     };
     terminal.print(verdict)
+}
+
+/// Which of the two is faster.
+fn speed(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> String {
+    let (first, second) = (comparison.first.backend, comparison.second.backend);
+    let on = if first == second {
+        format!(" on {first}")
+    } else {
+        String::new()
+    };
+    let text = |how: &str| {
+        let ([first, second], ratio) = (names, comparison.time_ratio);
+        format!("{second} is {how} {first}{on}: it takes {ratio:.2} times as long")
+    };
+    match comparison.time_ratio {
+        ratio if ratio > SLOWER => terminal.bad(&text("slower than")),
+        ratio if ratio * SLOWER < 1.0 => terminal.good(&text("faster than")),
+        _ => text("as fast as"),
+    }
 }
 
 fn row(name: &str, measured: &MeasuredModel) -> Vec<String> {
