@@ -68,7 +68,7 @@ pub(crate) fn run(
     thread::scope(|scope| {
         for number in 1..threads.min(rows) {
             let thread = thread::Builder::new().name(format!("infer-row-{number}"));
-            if let Err(error) = thread.spawn_scoped(scope, &work) {
+            if let Err(error) = thread.spawn_scoped(scope, work) {
                 tracing::warn!(%error, "cannot start another thread for the rows of a run");
                 break;
             }

@@ -8,6 +8,8 @@
 )]
 
 mod fixture;
+#[path = "fixture/backends.rs"]
+mod models_of_two_backends;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,11 +22,11 @@ use hotshoe_tests::until;
 use hotshoe_trust::Digest;
 use tempfile::TempDir;
 
-use fixture::backends::{
-    TEST, backend, both, compressed, corners, load, relu, sample, tensor, with_test, y,
-};
 use fixture::onnx::Graph;
 use fixture::{Fixture, Loaded, device, process};
+use models_of_two_backends::{
+    TEST, backend, both, compressed, corners, load, relu, sample, tensor, with_test, y,
+};
 
 fn prove(fixture: &Fixture, loaded: &Loaded, data: &TempDir) -> Result<(), SelfTestError> {
     let mut backends = Backends::open(data.path(), &fixture.inference);

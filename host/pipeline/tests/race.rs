@@ -8,6 +8,8 @@
 )]
 
 mod fixture;
+#[path = "fixture/backends.rs"]
+mod models_of_two_backends;
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +19,10 @@ use hotshoe_infer::Backend;
 use hotshoe_pipeline::{BACKENDS_FILE, Backends, SelfTestError};
 use tempfile::TempDir;
 
-use fixture::backends::{
+use fixture::{Fixture, Loaded, device};
+use models_of_two_backends::{
     TEST, backend, both, compressed, corners, load, relu, sample, tensor, with_test, y,
 };
-use fixture::{Fixture, Loaded, device};
 
 /// Proves a release, and lets it serve.
 fn prove(fixture: &Fixture, loaded: &Loaded, data: &TempDir) -> Result<(), SelfTestError> {

@@ -291,6 +291,7 @@ impl Catalogue {
 
     /// Reads a run at once, with the size of each object in bytes. `None` if it has to be read object by object: it is in no file, or one
     /// of its objects is damaged or was removed.
+    #[expect(clippy::type_complexity, reason = "bytes, and the size of each object")]
     pub fn read_run(&self, run: &Run) -> Option<(Vec<u8>, Vec<(Digest, usize)>)> {
         let (blob, offset) = run.file.as_ref()?;
         let bytes = blob.read_range(*offset, run.bytes).ok()?;

@@ -54,6 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::indexing_slicing, reason = "of JSON, a missing value is null")]
     fn a_side_is_compared_with_the_better_one_and_that_one_with_itself() {
         let side = |millis: u64| -> Turn<'_> {
             Box::new(move |times| Ok(vec![Duration::from_millis(millis); times]))

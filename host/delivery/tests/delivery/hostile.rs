@@ -218,10 +218,11 @@ fn a_group_that_is_malformed_or_was_not_asked_for_costs_its_source_only() {
     let made = deployer.release("ocr", 1, &noise(17, 1 << 20));
     let device = Device::new("camera", &listening(), hasty());
     let bomb = zstd::bulk::compress(&vec![0_u8; 64 << 20], 3).unwrap();
-    let replies: [fn(&[Digest], &[u8]) -> Vec<u8>; 4] = [
+    type Reply = fn(&[Digest], &[u8]) -> Vec<u8>;
+    let replies: [Reply; 4] = [
         |_, _| vec![1, 255, 7],
         |digests, _| group(&[(digests[0], false, b"short")])[..30].to_vec(),
-        |_, _| group(&[(Digest::of(b"other"), false, b"other"); 3]),
+        |_, _| group(&[(Digest::of(b"other"), false, b"other".as_slice()); 3]),
         |digests, bomb| group(&[(digests[0], true, bomb), (digests[0], true, bomb)]),
     ];
     let (asked, count) = counted();
