@@ -269,7 +269,7 @@ const SYSTEM_TIME: [(&str, &str); 17] = [
     ("link/src/client.rs", "waits for Zenoh's channels"),
     ("link/src/fleet.rs", "waits for Zenoh's channels"),
     (
-        "link/src/objects.rs",
+        "link/src/object_replies.rs",
         "measures how long Zenoh takes to send",
     ),
     ("pipeline/src/choice/timing.rs", "measures model runs"),

@@ -39,7 +39,16 @@ fn a_good_release_reaches_ten_thousand_devices_but_those_that_are_off() {
     let mut world = World::new(settings).unwrap();
     assert_eq!(world.run(DAY).unwrap(), Some(End::Done));
     assert!(world.reachable() < DEVICES);
-    assert_eq!(world.in_phase(Phase::Live), world.reachable());
+    // A trial that power cuts end too often goes back.
+    let (live, back) = (
+        world.in_phase(Phase::Live),
+        world.in_phase(Phase::RolledBack),
+    );
+    assert_eq!(live + back, world.reachable());
+    assert!(
+        live * 1_000 >= world.reachable() * 999,
+        "{live} live, {back} went back"
+    );
     assert_eq!(world.touched(), world.reachable());
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use hotshoe_config::Config;
+use hotshoe_protocol::group::{self, GROUP};
 use hotshoe_store::{Catalogue, Layout};
 use hotshoe_trust::Digest;
 use serde_json::json;
@@ -260,12 +261,21 @@ impl HostilePeer {
             .priority(Priority::Background)
             .timeout(DEADLINE)
             .callback(move |reply| {
-                let digest = reply.result().ok().and_then(|sample| {
-                    let name = sample.key_expr().as_str().rsplit('/').next()?.to_owned();
-                    format!("sha256:{name}").parse().ok()
-                });
-                if digest.is_some() {
-                    end.0(digest);
+                let Ok(sample) = reply.result() else { return };
+                let last = sample.key_expr().as_str().rsplit('/').next();
+                let digests: Vec<Digest> = match last {
+                    Some(GROUP) => group::parse(&sample.payload().to_bytes())
+                        .into_iter()
+                        .flatten()
+                        .map(|part| part.digest)
+                        .collect(),
+                    last => last
+                        .and_then(|name| format!("sha256:{name}").parse().ok())
+                        .into_iter()
+                        .collect(),
+                };
+                for digest in digests {
+                    end.0(Some(digest));
                 }
             })
             .wait()

@@ -49,7 +49,7 @@ fn what_cannot_be_optimised_is_said_before_the_work() {
         let out = workspace.path(out).display().to_string();
         let python = "/nowhere/python";
         let start = ["model", "optimise", &detect, "-o", &out];
-        let more = ["--int8", "--python", python];
+        let more = ["--int8", "--synthetic", "1", "--python", python];
         failure(start.iter().chain(&more))
     };
     let said = optimise("out.onnx");
