@@ -151,7 +151,6 @@ fn a_device_that_needs_the_library_refuses_another_one() {
     let said = failure(["install", &release, "--config", &config_file]);
     assert!(said.starts_with("changed_runtime: "), "{said}");
     assert!(said.contains("hotshoe runtime fetch"), "{said}");
-    assert!(!workspace.path("data/ledger.json").exists());
 
     // With an automatic choice, tract serves.
     fs::write(&config, text.replace("\"ort\"", "\"auto\"")).unwrap();
