@@ -10,7 +10,7 @@ use super::{Pipeline, Reasons};
 impl Pipeline {
     /// The status of each model, sorted by name.
     pub fn model_status(&self) -> Vec<ModelStatus> {
-        let reasons = self.reasons().clone();
+        let reasons = self.reasons();
         let models = self.models.iter().map(|(name, named)| {
             let (model, variant) = (named.active(), named.variant());
             let (usage, stats) = (model.usage(), model.stats());

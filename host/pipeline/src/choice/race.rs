@@ -174,10 +174,16 @@ impl Pipeline {
     fn end(&self, race: OpenRace, chosen: BackendDecision) {
         let OpenRace { name, variant, .. } = race;
         let is_same = |it: &OpenRace| it.name == name && it.variant == variant;
+        // Held over both, so that no status has the new backend with the old reason.
+        let mut reasons = self.reasons();
         // It may have failed, or be avoided, since.
-        if race.model.end_race(chosen.backend, chosen.alike) {
+        let has_taken = race.model.end_race(chosen.backend, chosen.alike);
+        if has_taken {
+            reasons.insert((name.clone(), variant.clone()), chosen.reason(false));
+        }
+        drop(reasons);
+        if has_taken {
             super::log(&name, &variant, &chosen);
-            self.note((name.clone(), variant.clone()), chosen.reason(false));
             if chosen.lasting {
                 self.races.lock().ended.push(EndedRace {
                     model: race.model.served_digest(),
